@@ -1,0 +1,40 @@
+# Two commands for a new machine: `make demo` and `make test`. Everything is installed into .venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    ?= runs/demo
+TASK   := maze-medium
+# onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
+ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+
+.PHONY: demo test check bench clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,sim,train,export,dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/odeploy collect $(TASK) --episodes 300 --noise 0.5 --out $(RUN)/$(TASK)-expert-v0
+	$(BIN)/odeploy train fm-bc --task $(TASK) --demos $(RUN)/$(TASK)-expert-v0 --out $(RUN)/teacher
+	$(BIN)/odeploy train distill --teacher $(RUN)/teacher --demos $(RUN)/$(TASK)-expert-v0 --out $(RUN)/student
+	$(BIN)/odeploy export $(RUN)/teacher --solver euler --steps 10 --noise normal --out $(RUN)/teacher.onnx
+	$(BIN)/odeploy export $(RUN)/student --out $(RUN)/student.onnx
+	$(BIN)/odeploy bench $(RUN)/teacher.onnx $(RUN)/student.onnx --task $(TASK) \
+		--rates 100,200 --episodes 50,20 --lockstep 50 --out $(RUN)/bench
+	$(BIN)/odeploy report $(RUN)/bench --out $(RUN)/report.html
+
+check: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check
+	$(BIN)/pytest -m 'not timing'
+
+bench: $(VENV)/.installed
+	$(BIN)/pytest -m timing -s tests/timing
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Export: a trained policy becomes one self-describing ONNX file, or is refused."""

@@ -1,0 +1,91 @@
+"""The split form of a flow policy: the same integration, with all that does not depend on x taken out of it.
+
+The velocity network's first layer is linear over [o, x, emb(t)], so W [o, x, emb] = W_o o + W_x x + W_t emb.
+W_o o is computed once, W_t emb(t) is a constant of each evaluation, and only W_x x is left in the loop. The
+last layer and the solver's update are one Gemm, `x + (dt b_i) · h W_lᵀ`, whose alpha is dt b_i.
+
+What is left over is folded away, in float64. With a = s x + m the action in robot units and b_l the last
+layer's bias, the graph integrates y = a + (1 - t) s b_l, which ends as the action itself:
+
+    dy/dt = s (W_l h + b_l) - s b_l = s W_l h            no bias in the update
+    x     = (y - m - (1 - t) s b_l) / s                  its constant part joins the evaluation's bias
+
+Any explicit tableau keeps these identities, since its stage times are the row sums of its matrix.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from export.bounds import Bounds
+from train.networks import time_embedding
+from train.ode import Tableau, integrate
+from train.policies import FlowPolicy
+
+
+class SplitFlow(nn.Module):
+    """`observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, 1, A), for one solver and one t-grid."""
+
+    def __init__(self, policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float]) -> None:
+        super().__init__()
+        self._tableau, self._t_grid = tableau, tuple(t_grid)
+        net = policy.velocity
+        O, D = net.observation_size, net.action_size  # noqa: E741
+        W = net.first.weight.detach().double()
+        W_o, W_x, W_t = W[:, :O], W[:, O : O + D], W[:, O + D :]
+        b_l = net.last.bias.detach().double()
+        mean, std = policy.observation_mean.double(), policy.observation_std.double()
+        m, s = policy.action_mean.double(), policy.action_std.double()
+
+        W_o = W_o / std
+        b_o = net.first.bias.detach().double() - W_o @ mean
+        drift = s * b_l
+        self.observation_weight, self.observation_bias = _constant(W_o.T), _constant(b_o)
+        self.noise_scale, self.noise_shift = _constant(s), _constant(m + (1 - t_grid[0]) * drift)
+        self.x_weight = _constant((W_x / s).T)
+        self.time_bias = nn.ParameterList(
+            _constant(
+                W_t @ time_embedding(torch.tensor([t], dtype=torch.float64), net.time_features)[0]
+                - (W_x / s) @ (m + (1 - t) * drift)
+            )
+            for t in evaluation_times(tableau, t_grid)
+        )
+        self.hidden_weight = nn.ParameterList(_constant(h.weight.detach().T) for h in _linears(net.hidden))
+        self.hidden_bias = nn.ParameterList(_constant(h.bias.detach()) for h in _linears(net.hidden))
+        self.last_weight = _constant((s[:, None] * net.last.weight.detach().double()).T)
+        self.bounds = Bounds(policy.low, policy.high)
+
+    def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
+        o = torch.addmm(self.observation_bias, observation, self.observation_weight)
+        time_bias = iter(self.time_bias)
+
+        def field(_: float, y: Tensor) -> Tensor:
+            h = silu(torch.addmm(o, y, self.x_weight) + next(time_bias))
+            for weight, bias in zip(self.hidden_weight, self.hidden_bias, strict=True):
+                h = silu(torch.addmm(bias, h, weight))
+            return h
+
+        def advance(y: Tensor, hidden: Tensor, scale: float) -> Tensor:
+            return torch.addmm(y, hidden, self.last_weight, alpha=scale)
+
+        y = noise.reshape(-1, len(self.noise_scale)) * self.noise_scale + self.noise_shift
+        y = integrate(field, y, self._tableau, self._t_grid, advance)
+        action: Tensor = self.bounds(y)
+        return action.unsqueeze(1)
+
+
+def evaluation_times(tableau: Tableau, t_grid: Sequence[float]) -> list[float]:
+    """The times at which `integrate` evaluates the field, in order."""
+    return [t + c * (t_next - t) for t, t_next in pairwise(t_grid) for c in tableau.c]
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)
+
+
+def _linears(layers: nn.ModuleList) -> list[nn.Linear]:
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]

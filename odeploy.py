@@ -1,0 +1,74 @@
+"""The front door: one console command, `odeploy VERB`; only the chosen verb's module is imported.
+
+A user's mistake ends as one line on stderr and exit status 2, Ctrl-C as 130, and SIGTERM takes the same
+way out as Ctrl-C, so that traces are kept and child processes ended.
+"""
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from runtime.errors import OdeployError
+
+# verb -> (module with `main(arguments)`, extra that it needs beyond the runtime, what it does)
+VERBS = {
+    "tasks": ("sim_bridge.tasks", "sim", "list the catalogued tasks, or one task's signals"),
+    "collect": ("sim_bridge.collect", "sim", "record an expert's episodes as a Minari dataset"),
+    "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
+    "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
+    "export": ("export.export", "export,cpu", "turn a training run into one ONNX policy file"),
+    "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
+    "verify": ("runtime.verify", "cpu", "prove a policy file: fingerprint, golden rows, full gate"),
+    "serve": ("runtime.serve", "cpu", "serve a policy file's actions over ZeroMQ"),
+    "sim": ("sim_bridge.sim", "sim", "drive a simulated robot from a server"),
+    "bench": ("sim_bridge.bench", "sim,cpu", "measure files × rates: return, latency, misses, floors"),
+    "report": ("runtime.report", "report", "draw a bench's results as one HTML page"),
+}
+
+
+def main() -> NoReturn:
+    """Runs the chosen verb and exits with its status."""
+    arguments = sys.argv[1:]
+    verb = next((v for v in (" ".join(arguments[:2]), *arguments[:1]) if v in VERBS), None)
+    if verb is None:
+        asked_for_help = not arguments or arguments[0] in ("-h", "--help")
+        print(_help(" ".join(arguments)), file=sys.stdout if asked_for_help else sys.stderr)
+        sys.exit(0 if asked_for_help else 2)
+    module, extra, _ = VERBS[verb]
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        importlib.import_module(module).main(arguments[len(verb.split()) :])
+    except OdeployError as error:
+        _say(f"odeploy {verb}: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say(f"odeploy {verb}: interrupted")
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("runtime", "sim_bridge", "train", "export"):
+            raise
+        _say(f"odeploy {verb}: the package {error.name} is missing; run: pip install 'odeploy[{extra}]'")
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _help(asked: str) -> str:
+    first = (
+        [] if not asked or asked in ("-h", "--help") else [f"odeploy: no verb '{asked}'; choose one of these", ""]
+    )
+    rows = [f"  {verb:15}{what}" for verb, (_, _, what) in VERBS.items()]
+    return "\n".join([*first, "usage: odeploy VERB ...   (odeploy VERB --help for its options)", "", *rows])
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

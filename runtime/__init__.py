@@ -1,0 +1,1 @@
+"""The runtime: contracts, inference server, robot client, clock, guard, trace, report. Never torch."""

@@ -1,0 +1,206 @@
+"""The robot's end of the wire: sends observations, receives actions, never waits past a deadline.
+
+Replies are recognised by session, episode and number; a late, repeated or foreign one is counted and
+dropped. A server that was restarted does not know the session: the client asks for a new one on the way,
+without blocking, and the guard covers the ticks in between.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from runtime import wire
+from runtime.clock import Clock
+from runtime.errors import RefusedError, UnreachableError, WireError
+from runtime.sockets import connect_dealer, wait_readable
+
+_RETRY_NS = 10_000_000
+_ASK_AGAIN_AFTER_NS = 100_000_000
+_REMEMBERED = 1024
+
+
+@dataclass
+class Drops:
+    """What arrived and was not used, or could not be sent."""
+
+    late: int = 0
+    repeated: int = 0
+    foreign: int = 0
+    malformed: int = 0
+    errors: int = 0
+    unsent: int = 0
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An action that may be applied.
+
+    Attributes:
+        message: as it came.
+        values: Shape (H, A).
+        arrived_ns: when it was received here.
+        observed_ns: when the observation behind it was sent.
+    """
+
+    message: wire.Action
+    values: NDArray[np.float32]
+    arrived_ns: int
+    observed_ns: int
+
+
+class RobotClient:
+    """One session with a server.
+
+    Attributes:
+        ready: the server's answer to the handshake.
+        drops: what was not used.
+        last_error: the newest error that the server reported.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        endpoint: str,
+        hello: wire.Hello,
+        clock: Clock,
+        timeout_s: float,
+    ) -> None:
+        """Connects and shakes hands.
+
+        Raises:
+            UnreachableError: no answer within `timeout_s`.
+            RefusedError: the server said no.
+        """
+        self._endpoint, self._hello, self._clock = endpoint, wire.pack(hello), clock
+        self.drops = Drops()
+        self.last_error: wire.Error | None = None
+        self._action_size = len(hello.action)
+        self._sent_ns = [0] * _REMEMBERED
+        self._newest = (-1, -1)
+        self._asked_ns: int | None = None  # when a new session was asked for; None while none is
+        self._socket = connect_dealer(context, endpoint)
+        try:
+            self.ready = self._shake_hands(timeout_s)
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def send(self, episode: int, seq: int, values: bytes) -> int:
+        """Sends one observation, or drops it where it cannot leave at once; returns the time of sending."""
+        sent_ns = self._clock.now_ns()
+        self._sent_ns[seq % _REMEMBERED] = sent_ns
+        self._put(wire.pack(wire.Observation(self.ready.session, episode, seq, sent_ns, values)))
+        return sent_ns
+
+    def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
+        """The answer to observation `seq`; None at the deadline, or at once where the server reports an error."""
+        while wait_readable(self._socket, deadline_ns, self._clock):
+            message = self._take()
+            if isinstance(message, Arrival):
+                if (message.message.episode, message.message.seq) == (episode, seq):
+                    self._newest = (episode, seq)
+                    return message
+                self.drops.late += 1
+            elif isinstance(message, wire.Error) and message.seq == seq:
+                return None
+        return None
+
+    def newest(self, episode: int) -> Arrival | None:
+        """In stream mode: the newest action of this episode that arrived since the last call."""
+        best = None
+        while wait_readable(self._socket, 0, self._clock):
+            message = self._take()
+            if isinstance(message, Arrival):
+                number = (message.message.episode, message.message.seq)
+                if number == self._newest:
+                    self.drops.repeated += 1
+                elif number[0] == episode and number > self._newest:
+                    best, self._newest = message, number
+                else:
+                    self.drops.late += 1
+        return best
+
+    def close(self) -> None:
+        """Says goodbye and closes."""
+        self._put(wire.pack(wire.Bye(self.ready.session)))
+        self._socket.close(linger=100)  # a goodbye may take 100 ms; nothing else may
+
+    def _shake_hands(self, timeout_s: float) -> wire.Ready:
+        deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
+        while not self._put(self._hello):
+            if self._clock.now_ns() > deadline_ns:
+                raise self._unreachable(timeout_s)
+            self._clock.sleep_until_ns(self._clock.now_ns() + _RETRY_NS)
+        self.drops.unsent = 0
+        while wait_readable(self._socket, deadline_ns, self._clock):
+            message = self._take()
+            if isinstance(message, wire.Ready):
+                return message
+            if isinstance(message, wire.Refused):
+                raise RefusedError(
+                    where=f"server at {self._endpoint}",
+                    expected="a session",
+                    got=f"a refusal: {message.reason}",
+                    remedy="serve a policy that fits this robot, or mend what the reason names",
+                )
+        raise self._unreachable(timeout_s)
+
+    def _take(self) -> Arrival | wire.Message | None:
+        """Receives one message and does what it asks for; None if there is nothing for the caller in it."""
+        frames = self._socket.recv_multipart()
+        arrived_ns = self._clock.now_ns()
+        try:
+            message = wire.unpack(frames[0])
+        except WireError:
+            self.drops.malformed += 1
+            return None
+        if isinstance(message, wire.Action):
+            return self._check(message, arrived_ns)
+        if isinstance(message, wire.Ready) and self._asked_ns is not None:
+            self._resume(message)
+        elif isinstance(message, wire.Error):
+            self.drops.errors += 1
+            self.last_error = message
+            if message.code == wire.UNKNOWN_SESSION:
+                self._ask_again(arrived_ns)
+        return message
+
+    def _ask_again(self, now_ns: int) -> None:
+        if self._asked_ns is None or now_ns - self._asked_ns > _ASK_AGAIN_AFTER_NS:
+            self._asked_ns = now_ns if self._put(self._hello) else None
+
+    def _resume(self, ready: wire.Ready) -> None:
+        """Takes up a new session, if the policy is still the one that this robot was started with."""
+        self._asked_ns = None
+        if ready.fingerprint == self.ready.fingerprint:
+            self.ready = ready
+            self.drops.reconnects += 1
+        else:
+            self.last_error = wire.Error(0, wire.UNKNOWN_SESSION, "the server came back with another policy")
+
+    def _check(self, message: wire.Action, arrived_ns: int) -> Arrival | None:
+        values = wire.from_bytes(message.values, self.ready.horizon * self._action_size)
+        if values is None or message.session != self.ready.session:
+            self.drops.foreign += 1
+            return None
+        values = values.reshape(self.ready.horizon, self._action_size)
+        return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
+
+    def _put(self, frame: bytes) -> bool:
+        try:
+            self._socket.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            self.drops.unsent += 1
+            return False
+        return True
+
+    def _unreachable(self, timeout_s: float) -> UnreachableError:
+        return UnreachableError(
+            where=f"server at {self._endpoint}",
+            expected=f"an answer within {timeout_s:g} s",
+            got="none",
+            remedy=f"start it: odeploy serve FILE --endpoint {self._endpoint}",
+        )

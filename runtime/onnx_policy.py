@@ -1,0 +1,169 @@
+"""A policy file in ONNX Runtime, ready for a control loop.
+
+Buffers are bound once, so a call copies a few numbers and runs. Loading proves the file: fingerprint,
+shapes, golden rows. One thread, no spinning: the default pool burns a whole core at 50 Hz and gains nothing
+on nets of this size.
+"""
+
+import time
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from runtime.errors import PolicyFileError, ProviderError
+from runtime.policy_file import Manifest, PolicyFile, read
+from runtime.signals import half_ranges
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_WARM_UP_CALLS = 20
+
+
+class Policy(Protocol):
+    """What a server needs of a policy."""
+
+    manifest: Manifest
+    fingerprint: str
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
+
+    def touch(self) -> None:
+        """One dummy call, which brings code and weights back into the caches."""
+
+
+class OnnxPolicy:
+    """One ONNX Runtime session with bound buffers.
+
+    Attributes:
+        manifest: of the file.
+        fingerprint: of the file, 64 hex characters.
+        provider: ONNX Runtime's name of the execution provider in use.
+        golden_error: largest error of the golden rows at load, unit scale.
+    """
+
+    def __init__(self, file: PolicyFile, provider: str = "cpu") -> None:
+        """Builds the session and replays the golden rows.
+
+        Raises:
+            PolicyFileError: the graph does not run, has other inputs than it says, or fails its golden rows.
+            ProviderError: the provider is not available or was silently replaced.
+        """
+        self.manifest, self.fingerprint = file.manifest, file.fingerprint
+        self._where = str(file.path)
+        self._session = open_session(file.data, provider, self._where)
+        self.provider = self._session.get_providers()[0]
+        m = file.manifest
+        self._observation = np.zeros((1, len(m.observation)), np.float32)
+        self._noise = np.zeros((1, *m.noise.shape), np.float32)
+        self._action = np.zeros((1, m.horizon, len(m.action)), np.float32)
+        self._require_shapes()
+        self._binding = self._session.io_binding()
+        inputs = {"observation": self._observation} | ({} if m.noise.mode == "none" else {"noise": self._noise})
+        for name, buffer in inputs.items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+        self._binding.bind_output("action", "cpu", 0, np.float32, self._action.shape, self._action.ctypes.data)
+        self.golden_error = self._replay_golden_rows()
+        self.hot_call_ns = self._warm_up()
+
+    @classmethod
+    def load(cls, path: Path, provider: str = "cpu") -> "OnnxPolicy":
+        """Reads, checks and loads a policy file."""
+        return cls(read(path), provider)
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
+        self._observation[0] = observation
+        self._noise[:] = noise
+        self._session.run_with_iobinding(self._binding)
+        action: NDArray[np.float32] = self._action[0]
+        return action
+
+    def touch(self) -> None:
+        """One dummy call on whatever the buffers hold."""
+        self._session.run_with_iobinding(self._binding)
+
+    def _require_shapes(self) -> None:
+        stated: dict[str, tuple[int, ...]] = {"observation": self._observation.shape[1:]}
+        if self.manifest.noise.mode != "none":
+            stated["noise"] = self._noise.shape[1:]
+        inputs = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
+        outputs = {o.name: tuple(o.shape[1:]) for o in self._session.get_outputs()}
+        if inputs != stated or outputs.get("action") != self._action.shape[1:]:
+            raise PolicyFileError(
+                where=self._where,
+                expected=f"inputs {stated} and action {self._action.shape[1:]} as the manifest says",
+                got=f"{inputs} and {outputs}",
+                remedy="export the policy anew",
+            )
+
+    def _replay_golden_rows(self) -> float:
+        scale = half_ranges(self.manifest.action)
+        worst = 0.0
+        for i, row in enumerate(self.manifest.golden):
+            noise = np.array(row.noise, np.float32).reshape(self._noise.shape)
+            action = self.infer(np.array(row.observation, np.float32), noise)
+            wanted = np.array(row.action, np.float32).reshape(action.shape)
+            error = np.abs(action - wanted) / scale
+            worst = max(worst, float(error.max()))
+            tolerance = max((p.tolerance for p in self.manifest.parity), default=0.0)
+            if not worst <= tolerance:
+                name = self.manifest.action_names[int(error.max(axis=0).argmax())]
+                raise PolicyFileError(
+                    where=f"{self._where}, golden row {i}, signal {name}",
+                    expected=f"the recorded action within {tolerance:g} on unit scale",
+                    got=f"an error of {worst:g}",
+                    remedy="export anew; if this machine's ONNX Runtime is at fault, install another version",
+                )
+        return worst
+
+    def _warm_up(self) -> int:
+        """Runs until hot; returns the shortest call in ns."""
+        took = []
+        for _ in range(_WARM_UP_CALLS):
+            start = time.monotonic_ns()
+            self.touch()
+            took.append(time.monotonic_ns() - start)
+        return min(took)
+
+
+def open_session(data: bytes, provider: str, where: str, threads: int = 1) -> ort.InferenceSession:
+    """An ONNX Runtime session on checked bytes, with a provider that is really in use.
+
+    Raises:
+        ProviderError: unknown or unavailable provider, or a silent fallback.
+        PolicyFileError: ONNX Runtime cannot load the graph.
+    """
+    if provider not in PROVIDERS or PROVIDERS[provider] not in ort.get_available_providers():
+        available = [name for name, full in PROVIDERS.items() if full in ort.get_available_providers()]
+        raise ProviderError(
+            where="--provider",
+            expected=f"one of {', '.join(available)} on this machine",
+            got=provider,
+            remedy="choose one of these, or install the runtime for it (extra `gpu` for cuda)",
+        )
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(data, options, providers=[PROVIDERS[provider]])
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen bare types
+        raise PolicyFileError(
+            where=where,
+            expected="a graph that ONNX Runtime loads",
+            got=str(error).splitlines()[0][:200],
+            remedy="export the policy anew",
+        ) from None
+    if session.get_providers()[0] != PROVIDERS[provider]:
+        raise ProviderError(
+            where=where,
+            expected=PROVIDERS[provider],
+            got=f"{session.get_providers()[0]} (silent fallback)",
+            remedy="mend the provider's installation, or ask for --provider cpu",
+        )
+    return session

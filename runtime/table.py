@@ -1,0 +1,96 @@
+"""The ledger in the terminal: one row for each file and rate, the floors under them, or one run upright."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+LEGEND = (
+    "times in µs; p99.9 only from 10⁴ ticks; speed = rate / the task's own rate; lateness = woken after due; "
+    "miss = a due tick without a fresh command by its deadline (skipped and held ones included)"
+)
+_COLUMNS = {
+    "policy": "left",
+    "sampler": "left",
+    "Hz": "right",
+    "speed": "right",
+    "score [95 %]": "right",
+    "inference\np50/p99": "right",
+    "round trip\np50/p99/p99.9/max": "right",
+    "lateness\np99": "right",
+    "ticks": "right",
+    "miss": "right",
+    "skip": "right",
+    "held": "right",
+}
+
+
+def ledger(title: str) -> Table:
+    """An empty ledger."""
+    return _table(title, _COLUMNS)
+
+
+def ledger_row(policy: str, sampler: str, s: dict[str, Any]) -> tuple[str, ...]:
+    """One run's `latency.summary` as the cells of the ledger."""
+    return (policy, sampler, *_cells(s))
+
+
+def one_run(title: str, s: dict[str, Any]) -> Table:
+    """The same figures, upright."""
+    table = Table("figure", "value", title=title, title_justify="left")
+    for name, cell in zip(list(_COLUMNS)[2:], _cells(s), strict=True):
+        table.add_row(name.replace("\n", " "), cell)
+    table.add_row("age of the observation p50/p99", times(s["age_us"], "p50", "p99"))
+    table.add_row("due to applied p50/p99", times(s["due_to_applied_us"], "p50", "p99"))
+    return table
+
+
+def floors_table(rows: Sequence[dict[str, Any]], pre_touch: bool) -> Table:
+    """Round trips beside the bare echo and the bare session call of the same run and rate."""
+    columns = {"policy": "left", "Hz": "right"}
+    for floor in ("echo", "session"):
+        columns |= {f"{floor} touched\np50/p99": "right", f"{floor} bare\np50/p99": "right"}
+    columns |= {"round trip\np50": "right", "÷ (echo + session)": "right"}
+    table = _table(f"floors, same run and rate (server with pre-touch: {'on' if pre_touch else 'off'})", columns)
+    for row in rows:
+        if "floors" not in row:
+            continue
+        floors = [
+            times(row["floors"][f][t], "p50", "p99") for f in ("echo", "session") for t in ("touched", "bare")
+        ]
+        ratio = row["round_trip_to_floors"]
+        rate, trip = f"{row['rate_hz']:g}", times(row["round_trip_us"], "p50")
+        table.add_row(row["policy"], rate, *floors, trip, "–" if ratio is None else f"{ratio:.2f}")
+    return table
+
+
+def wide(console: Console) -> Console:
+    """A console that lets a table have the width it needs: a wrapped line is read, a cut column is lost."""
+    return Console(width=max(console.width, 150), file=console.file)
+
+
+def times(percentiles: dict[str, float | None], *which: str) -> str:
+    """Percentiles in µs, separated by slashes; – where there is none."""
+    values = [percentiles[w] for w in which]
+    return "/".join("–" if v is None else f"{v:.0f}" for v in values)
+
+
+def _table(title: str, columns: dict[str, str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name, justify in columns.items():
+        table.add_column(name, justify="left" if justify == "left" else "right", no_wrap=True)
+    return table
+
+
+def _cells(s: dict[str, Any]) -> tuple[str, ...]:
+    score = s["score"]
+    return (
+        s["mode"] if s["mode"] == "lockstep" else f"{s['rate_hz']:g}",
+        "–" if s["speed"] is None else f"{s['speed']:g}×",
+        f"{score['value']:.3g} [{score['low']:.3g}, {score['high']:.3g}]",
+        times(s["inference_us"], "p50", "p99"),
+        times(s["round_trip_us"], "p50", "p99", "p99.9", "max"),
+        times(s["lateness_us"], "p99"),
+        *(str(s[count]) for count in ("ticks_due", "misses", "skipped", "held")),
+    )

@@ -1,0 +1,179 @@
+"""The wire: single-frame MessagePack messages between a robot and the server. Described in docs/protocol.md.
+
+A message is an array `[type, field, ...]`. Vectors travel as float32 little-endian bytes; their length is
+known from the handshake, so neither type nor shape is ever taken from the wire. New fields come last, with
+defaults, and a reader ignores fields that it does not know; a type never changes. Never pickle.
+"""
+
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, NamedTuple, get_type_hints
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import WireError
+
+PROTOCOL = 1
+MAX_FRAME_BYTES = 65536
+
+# Action.status
+OK = 0
+# Error.code
+UNKNOWN_SESSION, WRONG_LENGTH, NOT_FINITE, MALFORMED, INFERENCE_FAILED = 1, 2, 3, 4, 5
+
+
+class Hello(NamedTuple):
+    """Robot → server: who I am and what my vectors mean, in order. `mode` is `request` or `stream`."""
+
+    protocol: int
+    robot: str
+    task: str
+    rate_hz: float
+    seed: int
+    observation: list[str]
+    action: list[str]
+    mode: str = "request"
+
+
+class Ready(NamedTuple):
+    """Server → robot: the session, and the policy that will answer."""
+
+    protocol: int
+    session: int
+    policy: str
+    fingerprint: str
+    rate_hz: float
+    horizon: int
+
+
+class Refused(NamedTuple):
+    """Server → robot: no session, and why, in one line."""
+
+    reason: str
+
+
+class Observation(NamedTuple):
+    """Robot → server: what the robot senses at tick `seq` of `episode`; `values` is float32[O]."""
+
+    session: int
+    episode: int
+    seq: int
+    sent_ns: int
+    values: bytes
+
+
+class Action(NamedTuple):
+    """Server → robot: what to do; `values` is float32[H, A].
+
+    `seq` is that of the observation behind it. The four stamps are of the server's monotonic clock;
+    `started_ns - received_ns` is the age of that observation when the inference began.
+    """
+
+    session: int
+    episode: int
+    seq: int
+    policy_epoch: int
+    status: int
+    received_ns: int
+    started_ns: int
+    inferred_ns: int
+    replied_ns: int
+    values: bytes
+
+
+class Error(NamedTuple):
+    """Server → robot: observation `seq` got no action; `signal` names the culprit where there is one."""
+
+    seq: int
+    code: int
+    signal: str
+
+
+class Bye(NamedTuple):
+    """Either way: the session is over."""
+
+    session: int
+
+
+Message = Hello | Ready | Refused | Observation | Action | Error | Bye
+_TYPES: tuple[type[Any], ...] = (Hello, Ready, Refused, Observation, Action, Error, Bye)
+_CODE = {kind: code for code, kind in enumerate(_TYPES, start=1)}
+
+
+def _field_types(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    hints = get_type_hints(kind)
+    return tuple((name, (int | float) if hints[name] is float else hints[name]) for name in kind._fields)
+
+
+_FIELDS = {kind: _field_types(kind) for kind in _TYPES}
+_REQUIRED = {kind: len(kind._fields) - len(kind._field_defaults) for kind in _TYPES}
+_MAX_INT = 2**63 - 1
+
+
+def pack(message: Message) -> bytes:
+    """Encodes a message as one frame."""
+    frame: bytes = msgpack.packb((_CODE[type(message)], *message))
+    return frame
+
+
+def unpack(frame: bytes) -> Message:
+    """Decodes and checks a frame from an untrusted peer.
+
+    Raises:
+        WireError: not MessagePack, an unknown type, a missing field or one of the wrong type.
+    """
+    try:
+        parts = msgpack.unpackb(frame, raw=False, strict_map_key=True)
+    except Exception as error:  # noqa: BLE001 - whatever a hostile frame makes the decoder raise
+        raise _malformed(
+            "a MessagePack array", f"{len(frame)} bytes that do not parse: {type(error).__name__}"
+        ) from None
+    if type(parts) is not list or not parts or type(parts[0]) is not int:
+        raise _malformed("an array that begins with a type number", type(parts).__name__)
+    if not 1 <= parts[0] <= len(_TYPES):
+        raise _malformed(f"a type from 1 to {len(_TYPES)}", str(parts[0]))
+    kind, given = _TYPES[parts[0] - 1], parts[1:]
+    if len(given) < _REQUIRED[kind]:
+        raise _malformed(f"{kind.__name__} with {_REQUIRED[kind]} fields", str(len(given)))
+    fields = _FIELDS[kind]
+    for (name, wanted), value in zip(fields, given, strict=False):
+        if not _fits(value, wanted):
+            raise _malformed(f"{kind.__name__}.{name} as {_name(wanted)}", type(value).__name__)
+    message: Message = kind(*given[: len(fields)])
+    return message
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if wanted is int:
+        return type(value) is int and 0 <= value <= _MAX_INT
+    if isinstance(wanted, UnionType):
+        return type(value) in (int, float)
+    if wanted == list[str]:
+        return type(value) is list and all(type(v) is str for v in value)
+    return type(value) is wanted
+
+
+def _name(wanted: Any) -> str:
+    return "a number" if isinstance(wanted, UnionType) else str(getattr(wanted, "__name__", wanted))
+
+
+def _malformed(expected: str, got: str) -> WireError:
+    return WireError(where="message", expected=expected, got=got, remedy="speak the protocol of docs/protocol.md")
+
+
+def to_bytes(values: NDArray[np.float32]) -> bytes:
+    """A vector as it travels: float32, little-endian, C order."""
+    return values.astype("<f4", copy=False).tobytes()
+
+
+def from_bytes(data: bytes, count: int) -> NDArray[np.float32] | None:
+    """The vector back, read-only; None if it does not hold `count` numbers."""
+    return np.frombuffer(data, "<f4") if len(data) == 4 * count else None
+
+
+def first_not_finite(values: NDArray[np.float32], names: Sequence[str]) -> str | None:
+    """Name of the first NaN or infinite entry of a vector; None if all are finite."""
+    finite = np.isfinite(values)
+    return None if finite.all() else names[int(finite.argmin()) % len(names)]

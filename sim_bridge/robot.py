@@ -1,0 +1,160 @@
+"""The robot's side of the loop: read, ask, guard, apply, step; every moment of it stamped.
+
+One function a mode, each reading as its contract:
+
+- `lockstep`: virtual time; the simulation waits for the action.
+- `realtime`: wakes on absolute deadlines, asks, and applies what arrived before the deadline; otherwise the
+  guard decides. Ticks that were overrun are skipped and counted.
+- `stream`: sends each observation and applies the newest action that the server's own clock has produced.
+
+The physics waits for its tick in all three, so latency changes what a robot achieves only through misses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime import wire
+from runtime.client import Arrival, RobotClient
+from runtime.clock import Clock, Rate, Tick
+from runtime.errors import UnreachableError, UsageError
+from runtime.guard import Guard, State
+from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceWriter
+from sim_bridge.task import Step, Task, TaskEnv, episode_seed
+
+_LOCKSTEP_WAIT_NS = 5_000_000_000
+_STEPS_TIMED = 200
+_NO_STAMPS = (0,) * (len(STAMPS) - 1)
+
+
+@dataclass
+class Robot:
+    """A simulated robot with everything that its loop needs.
+
+    Attributes:
+        env: the simulation.
+        client: the session with the server.
+        guard: the last word before the actuators.
+        trace: where each tick is recorded.
+        clock: the one clock of this host.
+        rate_hz: ticks per wall-clock second.
+        deadline_ns: after due, by when a command must be handed over.
+    """
+
+    env: TaskEnv
+    client: RobotClient
+    guard: Guard
+    trace: TraceWriter
+    clock: Clock
+    rate_hz: float
+    deadline_ns: int
+
+    def run_episode(self, mode: str, episode: int, seed: int) -> None:
+        """Runs one episode; the guard is re-armed at its start, and the trace flushed at its end."""
+        observation = self.env.reset(episode_seed(seed, episode))
+        self.guard.rearm()
+        if mode == "lockstep":
+            self._lockstep(episode, observation)
+        else:
+            self._paced(mode, episode, observation)
+        self.trace.flush()
+
+    def _lockstep(self, episode: int, observation: NDArray[np.float32]) -> None:
+        for seq in range(self.env.task.horizon):
+            due_ns = self.clock.now_ns()
+            tick = Tick(seq, due_ns, due_ns)
+            sensed = wire.to_bytes(observation)
+            observed_ns = self.clock.now_ns()
+            sent_ns = self.client.send(episode, seq, sensed)
+            arrival = self.client.receive(episode, seq, sent_ns + _LOCKSTEP_WAIT_NS)
+            if arrival is None:
+                raise UnreachableError(
+                    where=f"server, episode {episode}, tick {seq}",
+                    expected="an action",
+                    got=f"{self.client.last_error or 'none within 5 s'}",
+                    remedy="see what the server printed",
+                )
+            step = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            observation = step.observation
+            if step.done or self.guard.state is State.STOP:
+                return
+
+    def _paced(self, mode: str, episode: int, observation: NDArray[np.float32]) -> None:
+        rate, expected = Rate(self.rate_hz, self.clock), 0
+        while True:
+            tick = rate.wait()
+            for skipped in range(expected, tick.number):
+                self.trace.append(episode, skipped, SKIPPED, (rate.due_ns(skipped), *_NO_STAMPS))
+            expected = tick.number + 1
+            sensed = wire.to_bytes(observation)
+            observed_ns = self.clock.now_ns()
+            sent_ns = self.client.send(episode, tick.number, sensed)
+            if mode == "stream":
+                arrival = self.client.newest(episode)
+            else:
+                arrival = self.client.receive(episode, tick.number, tick.due_ns + self.deadline_ns)
+            step = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            observation = step.observation
+            if step.done or self.guard.state is State.STOP:
+                return
+
+    def _apply(
+        self, episode: int, tick: Tick, sensed: bytes, observed_ns: int, sent_ns: int, arrival: Arrival | None
+    ) -> Step:
+        """Guards, hands over, steps and records one tick. Of a chunk of actions the first is applied."""
+        guard, clamped = self.guard, self.guard.counts.clamped
+        command = guard.nothing() if arrival is None else guard.fresh(arrival.values[0])
+        used = arrival is not None and guard.state is State.RUN
+        applied_ns = self.clock.now_ns()
+        step = self.env.step(command)
+        stepped_ns = self.clock.now_ns()
+        # The four server stamps belong to this tick only if its own observation was answered.
+        if arrival is not None and arrival.message.seq == tick.number:
+            m = arrival.message
+            server = m.received_ns, m.started_ns, m.inferred_ns, m.replied_ns, arrival.arrived_ns
+        else:
+            server = 0, 0, 0, 0, 0
+        self.trace.append(
+            episode,
+            tick.number,
+            APPLIED if used else HELD,
+            (tick.due_ns, tick.woke_ns, observed_ns, sent_ns, *server, applied_ns, stepped_ns),
+            state=guard.state,
+            clamped=guard.counts.clamped > clamped,
+            success=step.success,
+            epoch=arrival.message.policy_epoch if arrival is not None else 0,
+            reward=step.reward,
+            age_ns=applied_ns - arrival.observed_ns if arrival is not None else 0,
+            values=sensed + wire.to_bytes(command),
+        )
+        return step
+
+
+def measured_step_ns(env: TaskEnv, clock: Clock) -> int:
+    """The 99th percentile of the simulation's step with the safe action, which the deadline leaves room for."""
+    action, took = np.array(env.task.safe_action, np.float32), []
+    env.reset(0)
+    for _ in range(_STEPS_TIMED):
+        start_ns = clock.now_ns()
+        if env.step(action).done:
+            env.reset(0)
+        took.append(clock.now_ns() - start_ns)
+    return int(np.percentile(took, 99))
+
+
+def deadline_after_due_ns(task: Task, rate_hz: float, step_ns: int) -> int:
+    """T minus the time that the simulation itself needs.
+
+    Raises:
+        UsageError: the simulation alone fills the period.
+    """
+    deadline_ns = round(1e9 / rate_hz) - step_ns
+    if deadline_ns <= 0:
+        raise UsageError(
+            where="--rate",
+            expected=f"a rate at which {task.name}'s step of {step_ns / 1e6:.2f} ms (p99) leaves time to decide",
+            got=f"{rate_hz:g} Hz",
+            remedy=f"stay below {0.5e9 / step_ns:.0f} Hz",
+        )
+    return deadline_ns

@@ -1,0 +1,1 @@
+"""Training: networks, flow paths, ODE solvers, and one file per algorithm."""
