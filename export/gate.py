@@ -2,27 +2,19 @@
 
 torch in float64 and in float32 against ONNX Runtime, on recorded, random and edge observations, at several
 batch sizes. Errors are on unit scale: half of each action's range counts as 1.
-
-As a program, `python -m export.gate FILE --run RUN`, it holds an existing file against its training run;
-`odeploy verify FILE --run RUN` starts it where torch is installed.
 """
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import onnxruntime as ort
 import torch
-import tyro
 from numpy.typing import NDArray
-from train.run import load_policy
 
-from runtime.errors import ContractError, ParityError
-from runtime.onnx_policy import open_session
-from runtime.policy_file import Manifest, Noise, Parity, Sampler, read
+from runtime.errors import ParityError
+from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
 from train.ode import solver
 from train.policies import FlowPolicy, StudentPolicy
@@ -125,43 +117,3 @@ def run_in_batches(session: ort.InferenceSession, rows: Rows, batch: int) -> NDA
         outputs.append(session.run(["action"], {k: v for k, v in feed.items() if k in wanted})[0][:, 0])
     joined: NDArray[np.float64] = np.concatenate(outputs).astype(np.float64)
     return joined
-
-
-def recorded_rows(manifest: Manifest) -> Array:
-    """The observations of a file's golden rows."""
-    return np.array([row.observation for row in manifest.golden], np.float32)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Holds a policy file against the training run that it came from."""
-
-    file: Annotated[Path, tyro.conf.Positional]
-    """A policy file."""
-    run: Path
-    """The training run's folder."""
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Prints one line with the largest error, or fails with the worst row."""
-    config = tyro.cli(Config, args=arguments, prog="python -m export.gate")
-    file = read(config.file)
-    policy, card = load_policy(config.run)
-    if card.method != file.manifest.method:
-        raise ContractError(
-            where=str(config.run),
-            expected=f"a run of {file.manifest.method}",
-            got=card.method,
-            remedy="give the run that the file was exported from",
-        )
-    session = open_session(file.data, "cpu", str(config.file))
-    rows = gate_rows(policy, recorded_rows(file.manifest), file.manifest.noise)
-    parity = measure(session, policy, file.manifest.sampler, rows, file.manifest.action, str(config.file))
-    print(  # noqa: T201
-        f"full gate: {parity.rows} rows at batches {parity.batches}: "
-        f"max error {parity.max_error:.2e} (tolerance {parity.tolerance:g})"
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,7 @@ drift to 923 Hz. A point of the grid that passed is skipped and counted, never r
 import ctypes
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -75,12 +75,14 @@ class Rate:
         """When tick `number` is due."""
         return self._start_ns + number * self.period_ns
 
-    def wait(self) -> Tick:
-        """Sleeps to the next point of the grid."""
+    def wait(self, before: Callable[[int], None] | None = None) -> Tick:
+        """Sleeps to the next point of the grid; `before` is called ahead of that with the due time."""
         behind = (self._clock.now_ns() - self._start_ns) // self.period_ns
         number = max(self._next, behind)
         self._next = number + 1
         due_ns = self.due_ns(number)
+        if before is not None:
+            before(due_ns)
         self._clock.sleep_until_ns(due_ns)
         return Tick(number, due_ns, self._clock.now_ns())
 

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from runtime.clock import MonotonicClock, real_time
 from runtime.onnx_policy import OnnxPolicy
-from runtime.server import PreTouch, Server
+from runtime.pretouch import PreTouch
+from runtime.server import Server
 from runtime.sockets import DEFAULT_ENDPOINT, bind_router
 
 
@@ -42,12 +43,13 @@ def main(arguments: list[str]) -> None:
             soft_wrap=True,
             highlight=False,
         )
-        touch = PreTouch(policy.touch, policy.hot_call_ns) if config.pre_touch else None
+        clock = MonotonicClock()
+        touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
 
         def say(line: str) -> None:
             console.print(line, soft_wrap=True, highlight=False)
 
         try:
-            Server(socket, policy, MonotonicClock(), touch, say).run()
+            Server(socket, policy, clock, touch, say).run()
         finally:
             socket.close(linger=100)

@@ -88,7 +88,9 @@ def _cells(s: dict[str, Any]) -> tuple[str, ...]:
     return (
         s["mode"] if s["mode"] == "lockstep" else f"{s['rate_hz']:g}",
         "–" if s["speed"] is None else f"{s['speed']:g}×",
-        f"{score['value']:.3g} [{score['low']:.3g}, {score['high']:.3g}]",
+        "{} [{}, {}]".format(
+            *(f"{score[k]:.2f}" if abs(score[k]) < 100 else f"{score[k]:.0f}" for k in ("value", "low", "high"))
+        ),
         times(s["inference_us"], "p50", "p99"),
         times(s["round_trip_us"], "p50", "p99", "p99.9", "max"),
         times(s["lateness_us"], "p99"),

@@ -14,7 +14,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from runtime.errors import ParityError
+from runtime.errors import RelayedError
 from runtime.onnx_policy import OnnxPolicy
 
 
@@ -41,13 +41,8 @@ def main(arguments: list[str]) -> None:
         reason = "give --run RUN" if config.run is None else "torch is not installed here"
         console.print(f"full gate: not run ({reason})", highlight=False)
         return
-    command = [sys.executable, "-m", "export.gate", str(config.file), "--run", str(config.run)]
+    command = [sys.executable, "-m", "export.verify", str(config.file), "--run", str(config.run)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise ParityError(
-            where=str(config.file),
-            expected="the full gate to pass",
-            got=(result.stderr.strip().splitlines() or ["no message"])[-1],
-            remedy="export the policy anew",
-        )
+        raise RelayedError((result.stderr.strip().splitlines() or ["the full gate ended without a message"])[-1])
     console.print(result.stdout.strip(), highlight=False)

@@ -5,6 +5,7 @@ known from the handshake, so neither type nor shape is ever taken from the wire.
 defaults, and a reader ignores fields that it does not know; a type never changes. Never pickle.
 """
 
+import math
 from collections.abc import Sequence
 from types import UnionType
 from typing import Any, NamedTuple, get_type_hints
@@ -175,5 +176,7 @@ def from_bytes(data: bytes, count: int) -> NDArray[np.float32] | None:
 
 def first_not_finite(values: NDArray[np.float32], names: Sequence[str]) -> str | None:
     """Name of the first NaN or infinite entry of a vector; None if all are finite."""
+    if math.isfinite(np.dot(values, values)):  # a third of the cost of looking at each
+        return None
     finite = np.isfinite(values)
     return None if finite.all() else names[int(finite.argmin()) % len(names)]

@@ -196,7 +196,7 @@ def _stack(observations: Sequence[RawObservation]) -> Any:
 def _misfit(source: str, task: Task, got: str) -> OdeployError:
     return ContractError(
         where=f"demonstrations {source}",
-        expected=f"finite episodes of {task.name}: {len(task.observation)} observations, {len(task.action)} actions",
+        expected=f"{len(task.observation)} observations and {len(task.action)} actions a tick, all finite",
         got=got,
         remedy=f"collect some: odeploy collect {task.name}",
     )

@@ -9,7 +9,6 @@ without the server's pre-touch, tick by tick in turn, so that drift of the machi
 
 import json
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +23,7 @@ from runtime.clock import MonotonicClock, Rate, real_time
 from runtime.errors import UnreachableError
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
-from runtime.server import PreTouch
+from runtime.pretouch import Arrivals, PreTouch
 from runtime.sockets import bind_router, connect_dealer, wait_readable
 
 _REPLY_WAIT_NS = 1_000_000_000
@@ -63,7 +62,7 @@ def main() -> None:
 def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
     """Durations of `infer` on the tick; every other tick is touched ahead of its due time."""
     clock = MonotonicClock()
-    rate, touch = Rate(rate_hz, clock), PreTouch(policy.touch, policy.hot_call_ns)
+    rate, touch = Rate(rate_hz, clock), PreTouch(policy.hot_call_ns, clock)
     m = policy.manifest
     observation = np.array(m.golden[0].observation, np.float32)
     noise = NoiseSource(m.noise, 0)
@@ -71,10 +70,10 @@ def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, 
     tick = rate.wait()
     for i in range(ticks + _SETTLING_TICKS):
         touched = i % 2 == 0
-        at_ns = touch.at_ns(tick.due_ns, rate.period_ns)
-        if touched and at_ns is not None:
-            clock.sleep_until_ns(at_ns)
-            touch.run()
+        begin_ns = touch.begin_ns(tick.due_ns + rate.period_ns, rate.period_ns)
+        if touched and begin_ns is not None:
+            clock.sleep_until_ns(begin_ns)
+            touch.run(policy.touch)
         tick = rate.wait()
         draw = noise.draw(0, i)
         start_ns = clock.now_ns()
@@ -88,7 +87,6 @@ def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, 
 def _echo_floor(config: Config, policy: OnnxPolicy) -> dict[str, list[int]]:
     """Round trips of the real messages' bytes through a process that does nothing with them."""
     clock, m = MonotonicClock(), policy.manifest
-    request = wire.pack(wire.Observation(1 << 47, 1, 1, time.monotonic_ns(), bytes(4 * len(m.observation))))
     took: dict[str, list[int]] = {"touched": [], "bare": []}
     with (
         tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
@@ -112,6 +110,8 @@ def _echo_floor(config: Config, policy: OnnxPolicy) -> dict[str, list[int]]:
             rate = Rate(config.rate, clock)
             for i in range(config.ticks + _SETTLING_TICKS):
                 rate.wait()
+                values = bytes(4 * len(m.observation))
+                request = wire.pack(wire.Observation(1 << 47, 1, i, clock.now_ns(), values))
                 start_ns = clock.now_ns()
                 dealer.send(request)
                 if not wait_readable(dealer, start_ns + _REPLY_WAIT_NS, clock):
@@ -132,21 +132,23 @@ def _echo_floor(config: Config, policy: OnnxPolicy) -> dict[str, list[int]]:
 def _echo(endpoint: str, policy: OnnxPolicy, rate_hz: float) -> None:
     """Replies bytes of an action's size; touches ahead of every other message. Runs until it is killed."""
     clock, m = MonotonicClock(), policy.manifest
-    touch, period_ns = PreTouch(policy.touch, policy.hot_call_ns), round(1e9 / rate_hz)
-    now_ns = time.monotonic_ns()
+    touch, arrivals, period_ns = PreTouch(policy.hot_call_ns, clock), Arrivals(), round(1e9 / rate_hz)
+    now_ns = clock.now_ns()
     values = bytes(4 * m.horizon * len(m.action))
     reply = wire.pack(wire.Action(1 << 47, 1, 1, 1, 0, now_ns, now_ns, now_ns, now_ns, values))
     with zmq.Context[zmq.Socket[bytes]]() as context:
-        router = bind_router(context, endpoint)
-        received, at_ns = 0, None
+        router, begin_ns = bind_router(context, endpoint), None
         while True:
-            if at_ns is not None and not wait_readable(router, at_ns, clock):
-                touch.run()
-            identity, _ = router.recv_multipart()
+            if begin_ns is not None and not wait_readable(router, begin_ns, clock):
+                touch.run(policy.touch)
+            identity, frame = router.recv_multipart()
             received_ns = clock.now_ns()
             router.send_multipart((identity, reply))
-            received += 1
-            at_ns = touch.at_ns(received_ns, period_ns) if received % 2 == 0 else None
+            request = wire.unpack(frame)
+            assert isinstance(request, wire.Observation)
+            expected_ns = arrivals.next_ns(request.sent_ns, received_ns, period_ns)
+            # The client counts alike: its even ticks are the touched ones.
+            begin_ns = touch.begin_ns(expected_ns, period_ns) if request.seq % 2 else None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ One function a mode, each reading as its contract:
 The physics waits for its tick in all three, so latency changes what a robot achieves only through misses.
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ from runtime.client import Arrival, RobotClient
 from runtime.clock import Clock, Rate, Tick
 from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard, State
+from runtime.pretouch import PreTouch
 from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceWriter
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
@@ -40,6 +42,7 @@ class Robot:
         clock: the one clock of this host.
         rate_hz: ticks per wall-clock second.
         deadline_ns: after due, by when a command must be handed over.
+        pre_touch: when to rehearse before a tick.
     """
 
     env: TaskEnv
@@ -49,6 +52,10 @@ class Robot:
     clock: Clock
     rate_hz: float
     deadline_ns: int
+    pre_touch: PreTouch
+
+    def __post_init__(self) -> None:
+        self._understudy = copy.copy(self.guard)  # rehearsals must not move the real one
 
     def run_episode(self, mode: str, episode: int, seed: int) -> None:
         """Runs one episode; the guard is re-armed at its start, and the trace flushed at its end."""
@@ -83,7 +90,7 @@ class Robot:
     def _paced(self, mode: str, episode: int, observation: NDArray[np.float32]) -> None:
         rate, expected = Rate(self.rate_hz, self.clock), 0
         while True:
-            tick = rate.wait()
+            tick = rate.wait(lambda due_ns: self._rehearse(due_ns, rate.period_ns))
             for skipped in range(expected, tick.number):
                 self.trace.append(episode, skipped, SKIPPED, (rate.due_ns(skipped), *_NO_STAMPS))
             expected = tick.number + 1
@@ -98,6 +105,17 @@ class Robot:
             observation = step.observation
             if step.done or self.guard.state is State.STOP:
                 return
+
+    def _rehearse(self, due_ns: int, period_ns: int) -> None:
+        begin_ns = self.pre_touch.begin_ns(due_ns, period_ns)
+        if begin_ns is not None and begin_ns > self.clock.now_ns():
+            self.clock.sleep_until_ns(begin_ns)
+            self.pre_touch.run(self._go_through_the_motions)
+
+    def _go_through_the_motions(self) -> None:
+        safe = self._understudy.safe_action
+        self.client.rehearse(wire.to_bytes(np.zeros(len(self.env.task.observation), np.float32)))
+        self._understudy.fresh(safe)
 
     def _apply(
         self, episode: int, tick: Tick, sensed: bytes, observed_ns: int, sent_ns: int, arrival: Arrival | None

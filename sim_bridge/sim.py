@@ -20,12 +20,15 @@ from runtime.clock import MonotonicClock, real_time
 from runtime.errors import UsageError
 from runtime.guard import Guard
 from runtime.latency import summary
+from runtime.pretouch import PreTouch
 from runtime.sockets import DEFAULT_ENDPOINT
 from runtime.table import LEGEND, one_run
 from runtime.trace import TraceWriter, new_header, read_trace
 from sim_bridge.catalogue import get
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
 from sim_bridge.task import Task, TaskEnv
+
+_REHEARSAL_NS = 10_000  # first guess of a hot rehearsal; it is measured on the way
 
 Mode = Literal["lockstep", "realtime", "stream"]
 
@@ -108,7 +111,9 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
             # Room for an episode and as many skipped ticks again: the loop itself then never writes.
             with contextlib.closing(TraceWriter(config.trace, header, 2 * task.horizon)) as trace:
                 guard = Guard(task.action, np.array(task.safe_action, np.float32), rate_hz)
-                robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns)
+                robot = Robot(
+                    env, client, guard, trace, clock, rate_hz, deadline_ns, PreTouch(_REHEARSAL_NS, clock)
+                )
                 for episode in _progress(config, task, console):
                     robot.run_episode(config.mode, episode, config.seed)
     env.close()

@@ -1,0 +1,62 @@
+"""Holds an existing policy file against the training run that it came from: the full parity gate.
+
+    python -m export.verify FILE --run RUN
+
+`odeploy verify FILE --run RUN` starts this program where torch is installed; the runtime itself knows no torch.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+from train.run import load_policy
+
+from export.gate import gate_rows, measure
+from runtime.errors import ContractError, OdeployError
+from runtime.onnx_policy import open_session
+from runtime.policy_file import read
+
+
+@dataclass(frozen=True)
+class Config:
+    """Holds a policy file against the training run that it came from."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """A policy file."""
+    run: Path
+    """The training run's folder."""
+
+
+def main() -> None:
+    """Prints one line with the largest error, or fails with the worst row."""
+    config = tyro.cli(Config, prog="python -m export.verify")
+    file = read(config.file)
+    manifest = file.manifest
+    policy, card = load_policy(config.run)
+    if card.method != manifest.method:
+        raise ContractError(
+            where=str(config.run),
+            expected=f"a run of {manifest.method}",
+            got=card.method,
+            remedy="give the run that the file was exported from",
+        )
+    session = open_session(file.data, "cpu", str(config.file))
+    recorded = np.array([row.observation for row in manifest.golden], np.float32)
+    rows = gate_rows(policy, recorded, manifest.noise)
+    parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file))
+    Console().print(
+        f"full gate: {parity.rows} rows at batches {parity.batches}: "
+        f"max error {parity.max_error:.2e} (tolerance {parity.tolerance:g})",
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OdeployError as error:
+        sys.exit(str(error))

@@ -1,0 +1,56 @@
+"""The split form computes what the policy computes, for every solver, grid and batch."""
+
+import itertools
+
+import pytest
+import torch
+
+from export.flow_graph import SplitFlow, evaluation_times
+from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from tests.policies import flow_policy
+from train.ode import SOLVERS, integrate, solver, uniform_grid
+
+GRIDS = {"one step": (0.0, 1.0), "uniform": uniform_grid(5), "uneven": (0.0, 0.1, 0.35, 0.8, 1.0)}
+
+
+@pytest.mark.parametrize(("name", "grid"), list(itertools.product(SOLVERS, GRIDS)))
+def test_the_split_form_equals_the_sampler_that_trained(name: str, grid: str) -> None:
+    policy = flow_policy(HOPPER).double()
+    graph = SplitFlow(policy, solver(name), GRIDS[grid]).double()
+    generator = torch.Generator().manual_seed(3)
+    observation = torch.randn(7, 11, generator=generator, dtype=torch.float64)
+    noise = torch.randn(7, 1, 1, 3, generator=generator, dtype=torch.float64)
+    wanted = policy.sample(observation, noise.flatten(1), solver(name), GRIDS[grid])
+    # The constants were folded in float64 and stored in float32.
+    assert torch.allclose(graph(observation, noise)[:, 0], wanted, atol=2e-6)
+
+
+def test_a_grid_that_starts_after_zero_keeps_the_bias_bookkeeping_right() -> None:
+    policy = flow_policy(MAZE_MEDIUM).double()
+    policy.low.fill_(-torch.inf)
+    policy.high.fill_(torch.inf)
+    grid = (0.25, 0.5, 1.0)
+    noise = torch.randn(4, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    observation = torch.ones(4, 6, dtype=torch.float64)
+    wanted = policy.sample(observation, noise.flatten(1), solver("heun"), grid)
+    got = SplitFlow(policy, solver("heun"), grid).double()(observation, noise)[:, 0]
+    assert torch.allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_evaluation_times_are_those_of_the_integration_loop(name: str) -> None:
+    seen: list[float] = []
+
+    def field(t: float, x: torch.Tensor) -> torch.Tensor:
+        seen.append(t)
+        return torch.zeros_like(x)
+
+    integrate(field, torch.zeros(1, 1), solver(name), GRIDS["uneven"])
+    assert evaluation_times(solver(name), GRIDS["uneven"]) == seen
+
+
+def test_actions_stay_within_the_bounds_whatever_comes_in() -> None:
+    policy = flow_policy(HOPPER)
+    graph = SplitFlow(policy, solver("euler"), uniform_grid(3))
+    action = graph(torch.full((2, 11), 1e4), torch.full((2, 1, 1, 3), -50.0))
+    assert action.abs().max() <= 1

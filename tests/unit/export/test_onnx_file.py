@@ -1,0 +1,86 @@
+"""Traced graphs: the operators that were meant, the same bytes every time, nothing of this machine inside."""
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import pytest
+
+from export.flow_graph import SplitFlow
+from export.onnx_file import OPSET, to_bytes, trace_graph, write
+from runtime.errors import UsageError
+from runtime.policy_file import parse
+from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from tests.policies import flow_policy, policy_bytes
+from train.ode import solver, uniform_grid
+
+_PRINT_HASH = """
+import hashlib
+from tests.policies import policy_bytes
+print(hashlib.sha256(policy_bytes("maze-medium", "flow")).hexdigest())
+"""
+
+
+def test_each_evaluation_costs_one_gemm_a_layer_and_no_time_operator() -> None:
+    steps, depth = 3, 3
+    graph = SplitFlow(flow_policy(HOPPER, depth=depth), solver("euler"), uniform_grid(steps))
+    model = trace_graph(graph, 11, (1, 1, 3))
+    count = Counter(node.op_type for node in model.graph.node)
+    assert count["Gemm"] == 1 + steps * (depth + 1)  # the observation once; first, hidden and last layers
+    assert not {"Sin", "Cos", "Concat", "Expand", "Transpose", "Loop"} & set(count)
+    alphas = [a.f for n in model.graph.node if n.op_type == "Gemm" for a in n.attribute if a.name == "alpha"]
+    assert [a for a in alphas if a != 1] == pytest.approx([1 / 3] * steps)
+
+
+def test_weights_are_shared_by_the_steps() -> None:
+    graphs = [SplitFlow(flow_policy(HOPPER), solver("euler"), uniform_grid(steps)) for steps in (1, 9)]
+    few, many = (len(trace_graph(graph, 11, (1, 1, 3)).SerializeToString()) for graph in graphs)
+    hidden_weights = 2 * 32 * 32 * 4
+    assert many - few < 8 * hidden_weights / 2
+
+
+def test_the_batch_is_dynamic_and_the_opset_is_the_one_asked_for() -> None:
+    model = onnx.load_from_string(policy_bytes("hopper", "flow"))
+    dims = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+    shapes = {name: [d.dim_param or d.dim_value for d in dim] for name, dim in dims.items()}
+    assert shapes == {"observation": ["batch", 11], "noise": ["batch", 1, 1, 3]}
+    assert {e.domain: e.version for e in model.opset_import} == {"": OPSET}
+
+
+def test_two_processes_write_the_same_bytes() -> None:
+    command = [sys.executable, "-c", _PRINT_HASH]
+    other = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert other == hashlib.sha256(policy_bytes("maze-medium", "flow")).hexdigest()
+
+
+@pytest.mark.parametrize("kind", ["mlp", "flow"])
+def test_no_path_of_this_machine_is_inside(kind: str) -> None:
+    data = policy_bytes("maze-medium", kind)
+    for path in (str(Path(__file__).parents[3]), str(Path.home()), "site-packages", ".py"):
+        assert path.encode() not in data
+
+
+def test_the_manifest_in_the_file_is_the_one_that_was_given() -> None:
+    data = policy_bytes("maze-medium", "flow")
+    file = parse(Path("f.onnx"), data)
+    model = onnx.load_from_string(data)
+    assert to_bytes(model, file.manifest) == data
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match="expected a place where a file can be written"):
+        write(tmp_path / "file" / "policy.onnx", b"data")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_writing_replaces_the_old_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "policy.onnx"
+    write(path, b"one")
+    write(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert [p.name for p in path.parent.iterdir()] == ["policy.onnx"]
+    assert MAZE_MEDIUM.name.encode() in policy_bytes("maze-medium")

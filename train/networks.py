@@ -1,0 +1,80 @@
+"""The networks: a velocity field for flows, a small tanh MLP for students. Unit-scale numbers in and out."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+
+def time_embedding(t: Tensor, features: int) -> Tensor:
+    """cos and sin of ω_k t at features / 2 frequencies ω_k = π/2 · 2^(k/2), in rad per unit of flow time.
+
+    The lowest runs through a quarter of its period while t goes from 0 to 1, so it alone tells all times
+    apart; each next one is √2 faster, up to 17.8 rad at 16 features, which a few solver steps still resolve.
+
+    Args:
+        t: flow time, 0 noise to 1 action; its dtype is kept. Shape (B,).
+        features: E, even.
+
+    Returns:
+        The cosines, then the sines. Shape (B, E).
+    """
+    frequencies = [math.pi / 2 * 2 ** (k / 2) for k in range(features // 2)]
+    angles = t[:, None] * torch.tensor(frequencies, dtype=t.dtype, device=t.device)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class VelocityNet(nn.Module):
+    """v(observation, x, t): SiLU layers over [observation, x, emb(t)].
+
+    The first layer is linear in its three parts and nothing comes before it: an exporter may compute the
+    observation's part once for all solver steps, and the time's part before it writes the graph.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        width: int = 256,
+        depth: int = 3,
+        time_features: int = 16,
+    ) -> None:
+        super().__init__()
+        if depth < 1 or time_features < 2 or time_features % 2:
+            raise ValueError(
+                f"depth {depth} and time_features {time_features}: one layer, two features at least, even"
+            )
+        self.observation_size, self.action_size = observation_size, action_size
+        self.time_features = time_features
+        self.first = nn.Linear(observation_size + action_size + time_features, width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
+        self.last = nn.Linear(width, action_size)
+
+    def forward(self, observation: Tensor, x: Tensor, t: Tensor) -> Tensor:
+        """The velocity. Shapes (B, O), (B, D), (B,) -> (B, D)."""
+        h = silu(self.first(torch.cat([observation, x, time_embedding(t, self.time_features)], dim=-1)))
+        for layer in self.hidden:
+            h = silu(layer(h))
+        velocity: Tensor = self.last(h)
+        return velocity
+
+
+class StudentNet(nn.Module):
+    """A tanh MLP whose output lies in (-1, 1)."""
+
+    def __init__(self, observation_size: int, action_size: int, width: int = 256, depth: int = 2) -> None:
+        super().__init__()
+        if depth < 1:
+            raise ValueError(f"depth {depth}: one hidden layer at least")
+        sizes = [observation_size, *[width] * depth]
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.last = nn.Linear(width, action_size)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """The action on unit scale. Shapes (B, O) -> (B, A)."""
+        h = observation
+        for layer in self.hidden:
+            h = torch.tanh(layer(h))
+        return torch.tanh(self.last(h))

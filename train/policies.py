@@ -1,0 +1,170 @@
+"""Policies: a network with everything that stands between it and a robot: normalisers, solver, bounds.
+
+Observations come in raw units and actions leave in robot units. All numbers that a policy learnt from data
+or took from its task are buffers, so a checkpoint needs only the config to be built again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from runtime.errors import ContractError
+from runtime.signals import Signal, highs, lows
+from train.networks import StudentNet, VelocityNet
+from train.ode import Field, Tableau, integrate
+
+# A signal that is constant in the demonstrations has std 0. Dividing by the floor instead keeps a deviation
+# of a centimetre or a centiradian, which the network never saw, within one unit.
+STD_FLOOR = 0.01
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Sizes of a `FlowPolicy`."""
+
+    observation_size: int
+    """O."""
+    action_size: int
+    """A; the flow moves in D = A dimensions."""
+    width: int = 256
+    """Neurons of each hidden layer."""
+    depth: int = 3
+    """Hidden layers."""
+    time_features: int = 16
+    """E, of the time embedding."""
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """Sizes of a `StudentPolicy`."""
+
+    observation_size: int
+    """O."""
+    action_size: int
+    """A."""
+    width: int = 256
+    """Neurons of each hidden layer."""
+    depth: int = 2
+    """Hidden layers."""
+
+
+class FlowPolicy(nn.Module):
+    """Noise becomes an action along a learnt velocity field that is conditioned on the observation."""
+
+    observation_mean: Tensor
+    observation_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        O, A = config.observation_size, config.action_size  # noqa: E741
+        self.velocity = VelocityNet(O, A, config.width, config.depth, config.time_features)
+        self.register_buffer("observation_mean", torch.zeros(O))
+        self.register_buffer("observation_std", torch.ones(O))
+        self.register_buffer("action_mean", torch.zeros(A))
+        self.register_buffer("action_std", torch.ones(A))
+        self.register_buffer("low", torch.full((A,), -torch.inf))
+        self.register_buffer("high", torch.full((A,), torch.inf))
+
+    def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
+        """Sets normalisers and bounds.
+
+        Args:
+            observations: raw. Shape (M, O).
+            actions: robot units. Shape (M, A).
+            signals: of the action.
+        """
+        self.observation_mean, self.observation_std = moments(observations)
+        self.action_mean, self.action_std = moments(actions)
+        self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
+
+    def normalise(self, observation: Tensor) -> Tensor:
+        """Raw units to unit scale. Shape (B, O)."""
+        return (observation - self.observation_mean) / self.observation_std
+
+    def field(self, normalised: Tensor) -> Field:
+        """The velocity field that belongs to observations on unit scale, of shape (B, O)."""
+        return lambda t, x: self.velocity(normalised, x, x.new_full((len(x),), t))
+
+    def sample(self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Tensor:
+        """Integrates noise to actions in robot units, within the bounds.
+
+        Args:
+            observation: raw. Shape (B, O).
+            noise: N(0, I), or zeros for the flow's one deterministic answer. Shape (B, D).
+            tableau: the solver.
+            t_grid: its K + 1 times from 0 to 1.
+
+        Returns:
+            Shape (B, A).
+        """
+        x = integrate(self.field(self.normalise(observation)), noise, tableau, t_grid)
+        return torch.clamp(x * self.action_std + self.action_mean, self.low, self.high)
+
+
+class StudentPolicy(nn.Module):
+    """One pass through a small MLP; deterministic."""
+
+    observation_mean: Tensor
+    observation_std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__()
+        O, A = config.observation_size, config.action_size  # noqa: E741
+        self.net = StudentNet(O, A, config.width, config.depth)
+        self.register_buffer("observation_mean", torch.zeros(O))
+        self.register_buffer("observation_std", torch.ones(O))
+        self.register_buffer("low", -torch.ones(A))
+        self.register_buffer("high", torch.ones(A))
+
+    def fit(self, observations: Tensor, signals: Sequence[Signal]) -> None:
+        """Sets normaliser and bounds.
+
+        Args:
+            observations: raw. Shape (M, O).
+            signals: of the action.
+
+        Raises:
+            ContractError: an action without limits, onto which tanh cannot be mapped.
+        """
+        for signal in signals:
+            if signal.low is None or signal.high is None:
+                raise ContractError(
+                    where=f"student, action {signal.name}",
+                    expected="a lower and an upper limit",
+                    got=f"[{signal.low}, {signal.high}]",
+                    remedy="give the signal its limits in the catalogue, or deploy the teacher",
+                )
+        self.observation_mean, self.observation_std = moments(observations)
+        self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
+
+    def normalise(self, observation: Tensor) -> Tensor:
+        """Raw units to unit scale. Shape (B, O)."""
+        return (observation - self.observation_mean) / self.observation_std
+
+    def to_robot(self, unit: Tensor) -> Tensor:
+        """(-1, 1) to [low, high]. Shape (B, A)."""
+        robot = self.low + (unit + 1) * ((self.high - self.low) / 2)
+        return torch.clamp(robot, self.low, self.high)  # rounding may pass a limit by its last bit
+
+    def to_unit(self, action: Tensor) -> Tensor:
+        """[low, high] to [-1, 1]. Shape (B, A)."""
+        return (action - self.low) / ((self.high - self.low) / 2) - 1
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
+        return self.to_robot(self.net(self.normalise(observation)))
+
+
+def moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and floored standard deviation of each column, summed in float64. Shapes (M, S) -> (S,), (S,)."""
+    wide = values.double()
+    std = wide.std(dim=0, correction=0).clamp(min=STD_FLOOR)
+    return wide.mean(dim=0).to(values.dtype), std.to(values.dtype)
