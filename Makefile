@@ -29,6 +29,7 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	deploy/lint
 
 test: check
 	$(BIN)/pytest -m 'not timing'

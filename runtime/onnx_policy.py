@@ -149,6 +149,8 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1) -> or
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Prepacking copies a weight for every node that uses it: ten solver steps then no longer fit the caches.
+    options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(data, options, providers=[PROVIDERS[provider]])

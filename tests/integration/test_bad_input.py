@@ -1,0 +1,189 @@
+"""A user's mistake ends in one clear line and a non-zero status: no traceback, nothing half-written."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+
+from runtime.child import serving
+from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
+from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from tests.integration.programs import odeploy
+from tests.policies import policy_bytes, policy_path
+
+ONE_LINE = re.compile(r"^odeploy [a-z -]+: .+: expected .+, got .+; .+\n$")
+
+
+def assert_one_line(result: object, *fragments: str) -> None:
+    returncode, stderr = result.returncode, result.stderr  # type: ignore[attr-defined]
+    assert returncode == 2, stderr
+    assert ONE_LINE.match(stderr), stderr
+    for fragment in fragments:
+        assert fragment in stderr
+
+
+def resealed(data: bytes, **changes: object) -> bytes:
+    """The same file with an altered manifest and a fingerprint that is right again."""
+    model = onnx.load_from_string(data)
+    props = {entry.key: entry.value for entry in model.metadata_props}
+    manifest = json.loads(props[MANIFEST_KEY]) | changes
+    onnx.helper.set_model_props(model, {MANIFEST_KEY: json.dumps(manifest), FINGERPRINT_KEY: NO_FINGERPRINT})
+    return seal(model.SerializeToString(), "test")
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify", "serve"])
+def test_a_missing_policy_file(verb: str, tmp_path: Path) -> None:
+    assert_one_line(odeploy(verb, str(tmp_path / "none.onnx")), "No such file", "odeploy export")
+
+
+@pytest.mark.parametrize("verb", ["inspect", "verify", "serve"])
+def test_a_truncated_policy_file(verb: str, tmp_path: Path) -> None:
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(policy_bytes("maze-medium")[:-100])
+    assert_one_line(odeploy(verb, str(path)), "cut.onnx", "copy the file again")
+
+
+def test_a_policy_file_with_a_changed_weight(tmp_path: Path) -> None:
+    data = bytearray(policy_bytes("maze-medium"))
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "bent.onnx"
+    path.write_bytes(data)
+    assert_one_line(odeploy("verify", str(path)), "fingerprint")
+
+
+def test_a_plain_onnx_file_without_a_manifest(tmp_path: Path) -> None:
+    model = onnx.load_from_string(policy_bytes("maze-medium"))
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "plain.onnx")
+    assert_one_line(odeploy("inspect", str(tmp_path / "plain.onnx")), "odeploy export")
+
+
+def test_a_manifest_of_a_newer_version(tmp_path: Path) -> None:
+    path = tmp_path / "newer.onnx"
+    path.write_bytes(resealed(policy_bytes("maze-medium"), version=2))
+    assert_one_line(odeploy("serve", str(path)), "version 1 or older", "version 2", "upgrade odeploy")
+
+
+def test_golden_rows_that_the_graph_does_not_reproduce(tmp_path: Path) -> None:
+    data = policy_bytes("maze-medium")
+    model = onnx.load_from_string(data)
+    manifest = json.loads(next(e.value for e in model.metadata_props if e.key == MANIFEST_KEY))
+    manifest["golden"][0]["action"][1] += 0.01
+    path = tmp_path / "wrong.onnx"
+    path.write_bytes(resealed(data, golden=manifest["golden"]))
+    assert_one_line(odeploy("serve", str(path)), "golden row 0, signal motor_y")
+
+
+def test_a_task_whose_signals_differ_from_the_files(tmp_path: Path) -> None:
+    file = policy_path(tmp_path, HOPPER)
+    out = tmp_path / "bench"
+    assert_one_line(
+        odeploy("bench", str(file), "--task", "maze-medium", "--out", str(out)), "missing", "maze-medium"
+    )
+    assert not out.exists()
+    with serving(file) as endpoint:
+        result = odeploy("sim", "maze-medium", "--endpoint", endpoint, "--trace", str(tmp_path / "t.trace"))
+    assert_one_line(result, "a refusal", "ball_x")
+    assert not (tmp_path / "t.trace").exists()
+
+
+def test_a_task_with_the_same_names_in_another_order(tmp_path: Path) -> None:
+    data = policy_bytes("maze-medium")
+    model = onnx.load_from_string(data)
+    manifest = json.loads(next(e.value for e in model.metadata_props if e.key == MANIFEST_KEY))
+    path = tmp_path / "permuted.onnx"
+    path.write_bytes(resealed(data, action=manifest["action"][::-1]))
+    fragments = "'motor_y'", "'motor_x' (same names, another order)", "place 0"
+    assert_one_line(odeploy("bench", str(path), "--task", "maze-medium", "--out", str(tmp_path / "b")), *fragments)
+    with serving(path) as endpoint:
+        result = odeploy("sim", "maze-medium", "--endpoint", endpoint, "--trace", str(tmp_path / "t.trace"))
+    assert_one_line(result, *fragments)
+
+
+@pytest.mark.parametrize("rate", ["0", "-5", "nan", "inf"])
+def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    assert_one_line(
+        odeploy("sim", "maze-medium", "--policy", str(file), f"--rate={rate}"), "a positive number of Hz"
+    )
+    result = odeploy("bench", str(file), "--task", "maze-medium", f"--rates={rate}", "--out", str(tmp_path / "b"))
+    assert_one_line(result, "a positive number of Hz")
+
+
+def test_a_rate_that_the_simulation_cannot_keep(tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    result = odeploy("sim", "maze-medium", "--policy", str(file), "--rate", "1000000")
+    assert result.returncode == 2
+    assert "leaves time to decide" in result.stderr
+
+
+@pytest.mark.parametrize("scheme", ["ipc", "tcp"])
+def test_an_address_in_use(scheme: str, tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    with serving(file) as endpoint:
+        if scheme == "tcp":
+            import zmq
+
+            with zmq.Context() as context, context.socket(zmq.ROUTER) as taken:
+                port = taken.bind_to_random_port("tcp://127.0.0.1")
+                result = odeploy("serve", str(file), "--endpoint", f"tcp://127.0.0.1:{port}")
+        else:
+            result = odeploy("serve", str(file), "--endpoint", endpoint)
+        assert_one_line(result, "another server answers", "--endpoint")
+
+
+def test_an_address_that_other_machines_can_reach(tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    assert_one_line(odeploy("serve", str(file), "--endpoint", "tcp://0.0.0.0:5555"), "loopback", "ssh tunnel")
+
+
+def test_a_server_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -> None:
+    options = [
+        "--endpoint",
+        f"ipc://{tmp_path}/nobody.ipc",
+        "--timeout",
+        "0.5",
+        "--trace",
+        str(tmp_path / "t.trace"),
+    ]
+    assert_one_line(
+        odeploy("sim", "maze-medium", *options, timeout_s=20), "an answer within 0.5 s", "odeploy serve"
+    )
+    assert not (tmp_path / "t.trace").exists()
+
+
+def test_unknown_verbs_and_tasks_offer_what_there_is(tmp_path: Path) -> None:
+    unknown = odeploy("serv")
+    assert unknown.returncode == 2
+    assert "no verb 'serv'" in unknown.stderr
+    assert "bench" in unknown.stderr
+    assert_one_line(odeploy("collect", "maze-medim", "--out", str(tmp_path / "d-v0")), "maze-medium")
+
+
+def test_collecting_needs_an_expert_and_a_free_versioned_folder(tmp_path: Path) -> None:
+    assert_one_line(odeploy("collect", "hopper", "--out", str(tmp_path / "d-v0")), "a scripted expert", "--policy")
+    assert_one_line(odeploy("collect", "maze-medium", "--out", str(tmp_path / "d")), "d-v0")
+    (tmp_path / "d-v0").mkdir()
+    assert_one_line(odeploy("collect", "maze-medium", "--out", str(tmp_path / "d-v0")), "d-v1")
+
+
+def test_demonstrations_of_another_task_are_refused(tmp_path: Path) -> None:
+    demos = tmp_path / "reach-v0"
+    assert odeploy("collect", "fetch-reach", "--episodes", "1", "--out", str(demos)).returncode == 0
+    run = tmp_path / "run"
+    result = odeploy("train", "fm-bc", "--task", "maze-medium", "--demos", str(demos), "--out", str(run))
+    assert_one_line(result, "episodes of task maze-medium", "episodes of fetch-reach")
+    shutil.rmtree(demos / "data")
+    result = odeploy("train", "fm-bc", "--task", "fetch-reach", "--demos", str(demos), "--out", str(run))
+    assert_one_line(result, "odeploy collect")
+
+
+@pytest.mark.parametrize("verb", ["inspect", "report", "export"])
+def test_a_folder_or_file_of_the_wrong_kind(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("not what it should be")
+    options = ["--out", str(tmp_path / "y.onnx")] if verb == "export" else []
+    assert_one_line(odeploy(verb, str(tmp_path / "x"), *options))
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]

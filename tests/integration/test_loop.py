@@ -1,0 +1,121 @@
+"""Server and robot as two real processes, in all three modes: every tick is accounted for."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.child import serving
+from runtime.guard import State
+from runtime.latency import stages_ns, totals_ns
+from runtime.noise import NoiseSource
+from runtime.onnx_policy import OnnxPolicy
+from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
+from sim_bridge.catalogue import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from sim_bridge.task import Task
+from tests.integration.programs import odeploy
+from tests.policies import policy_path
+
+
+def drive(folder: Path, task: Task, *options: str, kind: str = "mlp", policy: Path | None = None) -> Trace:
+    path = folder / f"{task.name}.trace"
+    file = policy or policy_path(folder, task, kind)
+    result = odeploy("sim", task.name, "--policy", str(file), "--trace", str(path), *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return read_trace(path)
+
+
+def assert_accounted(trace: Trace) -> None:
+    rows = trace.rows
+    for episode in np.unique(rows["episode"]):
+        ticks = rows["tick"][rows["episode"] == episode]
+        assert (ticks == np.arange(len(ticks))).all()
+    stamps = rows["stamps"]
+    assert (stages_ns(stamps) >= 0).all()
+    assert (stages_ns(stamps).sum(axis=1) == totals_ns(stamps)).all()
+    answered, ran = rows["kind"] == APPLIED, rows["kind"] != SKIPPED
+    assert (
+        stamps[ran][:, [STAMPS.index(s) for s in ("woke", "observed", "sent", "applied", "stepped")]] > 0
+    ).all()
+    if trace.header.mode != "stream":
+        assert (stamps[answered] > 0).all()
+    due, period_ns = stamps[:, 0], round(1e9 / trace.header.rate_hz)
+    if trace.header.mode != "lockstep":
+        within = np.diff(rows["episode"]) == 0
+        assert (np.diff(due)[within] == period_ns).all()
+
+
+@pytest.mark.parametrize("task", [MAZE_MEDIUM, HOPPER, FETCH_REACH], ids=lambda t: t.name)
+def test_every_task_runs_in_lockstep_without_a_miss(tmp_path: Path, task: Task) -> None:
+    trace = drive(tmp_path, task, "--mode", "lockstep", "--episodes", "2")
+    assert_accounted(trace)
+    assert (trace.rows["kind"] == APPLIED).all()
+    assert trace.rows["episode"].max() == 1
+
+
+@pytest.mark.parametrize("mode", ["realtime", "stream"])
+@pytest.mark.parametrize("kind", ["mlp", "flow"])
+def test_a_paced_robot_gets_its_actions_and_every_due_tick_has_a_row(tmp_path: Path, kind: str, mode: str) -> None:
+    trace = drive(tmp_path, MAZE_MEDIUM, "--mode", mode, "--rate", "200", "--episodes", "1", kind=kind)
+    assert_accounted(trace)
+    assert (trace.rows["kind"] == APPLIED).mean() > 0.5
+    assert set(np.unique(trace.rows["state"])) <= set(State)
+    applied = trace.rows[trace.rows["kind"] == APPLIED]
+    assert (applied["epoch"] == 1).all()
+    assert (applied["age_ns"] > 0).all()
+
+
+def test_lockstep_is_deterministic_and_a_replay_of_its_noise_gives_its_actions(tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM, "flow")
+    first, second = (
+        drive(tmp_path, MAZE_MEDIUM, "--mode", "lockstep", "--episodes", "2", "--seed", "5", policy=file)
+        for _ in "ab"
+    )
+    for field in ("observation", "action", "reward", "success"):
+        assert np.array_equal(first.rows[field], second.rows[field])
+    policy = OnnxPolicy.load(file)
+    noise = NoiseSource(policy.manifest.noise, seed=5)
+    for row in first.rows[::37]:
+        action = policy.infer(row["observation"], noise.draw(int(row["episode"]), int(row["tick"])))[0]
+        assert np.array_equal(action, row["action"])
+
+
+def test_another_seed_gives_other_episodes(tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    one, two = (
+        drive(tmp_path, MAZE_MEDIUM, "--mode", "lockstep", "--episodes", "1", "--seed", seed, policy=file)
+        for seed in ("1", "2")
+    )
+    assert not np.array_equal(one.rows["observation"][0], two.rows["observation"][0])
+
+
+def test_one_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> None:
+    with serving(policy_path(tmp_path, MAZE_MEDIUM)) as endpoint:
+        for name in ("a", "b"):
+            path = tmp_path / f"{name}.trace"
+            options = ["--mode", "lockstep", "--episodes", "1", "--robot", "arm", "--trace", str(path)]
+            result = odeploy("sim", "maze-medium", "--endpoint", endpoint, *options)
+            assert result.returncode == 0, result.stderr
+            assert (read_trace(path).rows["kind"] != HELD).all()
+
+
+def test_a_bench_leaves_figures_floors_traces_and_a_report(tmp_path: Path) -> None:
+    file, out = policy_path(tmp_path, FETCH_REACH), tmp_path / "bench"
+    options = ["--task", "fetch-reach", "--rates", "100", "--episodes", "2", "--lockstep", "1", "--out", str(out)]
+    result = odeploy("bench", str(file), *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = json.loads((out / "bench.json").read_text())["rows"]
+    assert [row["mode"] for row in rows] == ["realtime", "lockstep"]
+    paced = rows[0]
+    assert paced["ticks_due"] == 100 == len(read_trace(out / paced["trace"]).rows)
+    assert paced["applied"] + paced["held"] + paced["skipped"] == paced["ticks_due"]
+    assert paced["round_trip_us"]["p99.9"] is None
+    floors = paced["floors"]
+    sums = floors["echo"]["touched"]["p50"] + floors["session"]["touched"]["p50"]
+    assert paced["round_trip_to_floors"] == pytest.approx(paced["round_trip_us"]["p50"] / sums)
+    report = odeploy("report", str(out))
+    assert report.returncode == 0, report.stderr
+    page = (out / "report.html").read_text()
+    assert page.count("<img") == 4
+    assert "test-mlp" in page

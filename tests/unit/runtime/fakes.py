@@ -1,0 +1,126 @@
+"""Test doubles: a clock that jumps, a policy of three lines, and a robot that says whatever it is told to."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from runtime import wire
+from runtime.policy_file import GoldenRow, Manifest, Noise, Parity, Sampler
+from runtime.signals import Signal
+
+Floats = NDArray[np.float32]
+
+
+class FakeClock:
+    """Time that moves only when somebody sleeps; `on_sleep` is told of each deadline."""
+
+    def __init__(self, now_ns: int = 1_000_000_000_000) -> None:
+        self.ns = now_ns
+        self.on_sleep: Callable[[int], None] | None = None
+
+    def now_ns(self) -> int:
+        return self.ns
+
+    def sleep_until_ns(self, deadline_ns: int) -> None:
+        self.ns = max(self.ns, deadline_ns)
+        if self.on_sleep is not None:
+            self.on_sleep(deadline_ns)
+
+
+class FakeSelect:
+    """Stands for the module `select`: nothing is waited for, the peers get their turn and the clock jumps.
+
+    In-process messages are readable the moment they are sent, so what nobody has answered will not come.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.peers: list[Callable[[], bool]] = []
+
+    def select(self, read: list[int], write: list[int], _x: list[int], timeout: float) -> tuple[list[int], ...]:
+        if not any([peer() for peer in self.peers]):
+            self.clock.ns += max(1, round(timeout * 1e9))
+        return [], [], []
+
+
+def manifest(**changes: Any) -> Manifest:
+    """A flow's manifest with three observations and two actions."""
+    fields: dict[str, Any] = {
+        "version": 1,
+        "name": "teacher",
+        "method": "fm-bc",
+        "kind": "flow",
+        "task": "maze-medium",
+        "rate_hz": 100.0,
+        "horizon": 1,
+        "observation": (Signal("x", "m", -4.0, 4.0), Signal("y", "m"), Signal("speed", "m/s")),
+        "action": (Signal("motor_x", "N", -1.0, 1.0, 0.25), Signal("motor_y", "N", -1.0, 1.0)),
+        "action_semantics": "force",
+        "noise": Noise("normal", (1, 1, 2)),
+        "sampler": Sampler("euler", 2, (0.0, 0.5, 1.0)),
+        "parity": (Parity("CPUExecutionProvider", 1.25e-7, 1e-5, 100, (1, 3, 8)),),
+        "golden": (GoldenRow((0.1, 0.2, 0.3), (0.5, -0.5), (0.25, -1.0)),),
+        "provenance": {"git": "abc", "config": {"seed": 3, "widths": [256, 256]}, "lr": 3e-4},
+    }
+    return Manifest(**(fields | changes))
+
+
+class FakePolicy:
+    """Answers the first two observations plus the noise; a subclass or an attribute changes what it says."""
+
+    def __init__(self, said: Manifest | None = None, fingerprint: str = "f" * 64) -> None:
+        self.manifest = manifest() if said is None else said
+        self.fingerprint = fingerprint
+        self.inferred = 0
+        self.touched = 0
+        self.answer: Floats | None = None
+
+    def infer(self, observation: Floats, noise: Floats) -> Floats:
+        self.inferred += 1
+        if self.answer is not None:
+            return self.answer
+        return (observation[:2] + noise.reshape(-1)[:2]).reshape(1, 2)
+
+    def touch(self) -> None:
+        self.touched += 1
+
+
+def hello(**changes: Any) -> wire.Hello:
+    """A robot that fits `manifest()`."""
+    said = wire.Hello(
+        protocol=wire.PROTOCOL,
+        robot="robot",
+        task="maze-medium",
+        rate_hz=100.0,
+        seed=7,
+        observation=["x", "y", "speed"],
+        action=["motor_x", "motor_y"],
+    )
+    return said._replace(**changes)
+
+
+def floats(*values: float) -> bytes:
+    """As they travel."""
+    return wire.to_bytes(np.array(values, np.float32))
+
+
+class Peer:
+    """The bare end of a connection; it can also say what no robot of ours would."""
+
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.connect(endpoint)
+
+    def say(self, message: wire.Message | bytes) -> None:
+        self.socket.send(message if isinstance(message, bytes) else wire.pack(message))
+
+    def hear(self) -> wire.Message | None:
+        """The next message that has come; None if there is none."""
+        try:
+            return wire.unpack(self.socket.recv(zmq.NOBLOCK))
+        except zmq.Again:
+            return None

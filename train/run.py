@@ -1,0 +1,188 @@
+"""The run folder: what a training is (`config.json`), how far it is (`checkpoint.pt`), TensorBoard's curves.
+
+The same command on the same folder continues; another training never overwrites one. Everything that later
+travels in a policy file's provenance is free of this machine's paths: data and teacher are named by hash.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime.errors import ContractError, FormatError, MissingError, UsageError
+from runtime.typed_json import decode, encode, from_json, to_json
+from train import checkpoint
+from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from train.provenance import git_revision, versions
+
+CARD = "config.json"
+# Options that say where, on what and how it is shown, not what is trained: two runs may differ in them.
+ASIDE = ("out", "demos", "teacher", "threads", "score_episodes")
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What a run is, as `config.json` holds it.
+
+    Attributes:
+        method: the verb.
+        kind: `flow` integrates an ODE and wants noise, `mlp` is one pass.
+        task: catalogued name.
+        data_hash: of the demonstrations.
+        seed: the one that all random numbers come from.
+        steps: gradient steps of the whole training.
+        config: every option of the verb that decides the result.
+        policy: `FlowConfig` or `StudentConfig`, by `kind`.
+        versions: of Python and the packages at the start.
+        git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
+        teacher: provenance of what was distilled, and the hash of its weights.
+    """
+
+    method: Literal["fm-bc", "distill"]
+    kind: Literal["flow", "mlp"]
+    task: str
+    data_hash: str
+    seed: int
+    steps: int
+    config: dict[str, Any]
+    policy: dict[str, Any]
+    versions: dict[str, str]
+    git: str | None
+    teacher: dict[str, Any] | None = None
+
+    def provenance(self) -> dict[str, Any]:
+        """JSON for a policy file: all of the card, none of it a path."""
+        return {field.name: encode(getattr(self, field.name)) for field in dataclasses.fields(self)}
+
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share for one to continue the other: not versions, not the revision."""
+        options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
+        teacher = self.teacher and self.teacher["weights_hash"]
+        return (
+            {"method": self.method, "task": self.task, "data_hash": self.data_hash}
+            | options
+            | {
+                "policy": self.policy,
+                "teacher": teacher,
+            }
+        )
+
+
+def new_card(
+    method: Literal["fm-bc", "distill"],
+    task: str,
+    data_hash: str,
+    config: Schedule,
+    policy: FlowConfig | StudentConfig,
+    teacher: dict[str, Any] | None = None,
+) -> RunCard:
+    """The card of a run that begins now, with a verb's options less those that stand aside."""
+    options = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    return RunCard(
+        method=method,
+        kind="flow" if isinstance(policy, FlowConfig) else "mlp",
+        task=task,
+        data_hash=data_hash,
+        seed=config.seed,
+        steps=config.steps,
+        config={name: value for name, value in options.items() if name not in ASIDE},
+        policy=encode(policy),
+        versions=versions(),
+        git=git_revision(),
+        teacher=teacher,
+    )
+
+
+def begin(folder: Path, card: RunCard) -> None:
+    """Makes the folder a run of `card`, or checks that it is one already.
+
+    Raises:
+        UsageError: the folder holds another run, or other files, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        strangers = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        if not strangers:
+            checkpoint.replace_file(folder / CARD, to_json(card).encode())
+            return
+    except OSError as error:
+        raise UsageError(
+            where=f"--out {folder}",
+            expected="a folder that can be written",
+            got=error.strerror or type(error).__name__,
+            remedy="choose another folder",
+        ) from None
+    if CARD not in strangers:
+        raise UsageError(
+            where=f"--out {folder}",
+            expected="a new folder, or that of a run to continue",
+            got=f"a folder with other files, such as {min(strangers)}",
+            remedy="choose another folder",
+        )
+    before, now = read_card(folder).identity(), card.identity()
+    for name in before | now:
+        if before.get(name) != now.get(name):
+            raise UsageError(
+                where=f"--out {folder}, {name}",
+                expected=f"{before.get(name)!r} as in the run that is there",
+                got=repr(now.get(name)),
+                remedy="choose another folder, or repeat that run's command to continue it",
+            )
+
+
+def read_card(folder: Path) -> RunCard:
+    """Reads `config.json`.
+
+    Raises:
+        MissingError: not a run folder.
+        FormatError: the file is damaged.
+    """
+    path = folder / CARD
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="the card of a training run",
+            got=error.strerror or type(error).__name__,
+            remedy="give a folder that `odeploy train` printed",
+        ) from None
+    try:
+        return from_json(RunCard, text, str(path))
+    except FormatError as error:
+        raise FormatError(
+            where=error.where, expected=error.expected, got=error.got, remedy="train into another folder"
+        ) from None
+
+
+def load_policy(folder: Path) -> tuple[FlowPolicy | StudentPolicy, RunCard]:
+    """The trained policy of a finished run, in evaluation mode, and what it is.
+
+    Raises:
+        MissingError: not a run folder, or nothing saved in it yet.
+        FormatError: card or checkpoint are damaged, or do not fit each other.
+        ContractError: the training has not finished.
+    """
+    card, state = read_card(folder), checkpoint.load(folder)
+    if state is None:
+        raise MissingError(
+            where=str(folder / checkpoint.CHECKPOINT),
+            expected="a checkpoint",
+            got="no such file",
+            remedy="repeat the command that began this run",
+        )
+    if state["step"] < card.steps:
+        raise ContractError(
+            where=str(folder),
+            expected=f"a finished run of {card.steps} steps",
+            got=f"one interrupted at step {state['step']}",
+            remedy="repeat the command that began it: it continues",
+        )
+    where = str(folder / CARD)
+    policy: FlowPolicy | StudentPolicy = (
+        FlowPolicy(decode(FlowConfig, card.policy, where))
+        if card.kind == "flow"
+        else StudentPolicy(decode(StudentConfig, card.policy, where))
+    )
+    checkpoint.restore(policy, state["policy"], folder)
+    return policy.eval(), card
