@@ -6,13 +6,8 @@ import sys
 
 def odeploy(*arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
     """Runs a verb to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "odeploy", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
+    command = [sys.executable, "-m", "odeploy", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 def started(*arguments: str) -> "subprocess.Popen[str]":
