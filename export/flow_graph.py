@@ -2,15 +2,17 @@
 
 The velocity network's first layer is linear over [o, x, emb(t)], so W [o, x, emb] = W_o o + W_x x + W_t emb.
 W_o o is computed once, W_t emb(t) is a constant of each evaluation, and only W_x x is left in the loop. The
-last layer and the solver's update are one Gemm, `x + (dt b_i) · h W_lᵀ`, whose alpha is dt b_i.
+last layer and the solver's update are one Gemm, x + (dt b_i) · h W_lᵀ.
 
 What is left over is folded away, in float64. With a = s x + m the action in robot units and b_l the last
 layer's bias, the graph integrates y = a + (1 - t) s b_l, which ends as the action itself:
 
     dy/dt = s (W_l h + b_l) - s b_l = s W_l h            no bias in the update
-    x     = (y - m - (1 - t) s b_l) / s                  its constant part joins the evaluation's bias
+    x     = (y - m - (1 - t) s b_l) / s                  its constant part joins the evaluation's constant
 
-Any explicit tableau keeps these identities, since its stage times are the row sums of its matrix.
+Any explicit tableau keeps these identities, since its stage times are the row sums of its matrix. The state
+is [y, 1]: the weight that multiplies the 1 is the evaluation's constant, which saves an addition each time;
+the update adds 0 to it.
 """
 
 from collections.abc import Sequence
@@ -40,41 +42,45 @@ class SplitFlow(nn.Module):
         mean, std = policy.observation_mean.double(), policy.observation_std.double()
         m, s = policy.action_mean.double(), policy.action_std.double()
 
-        W_o = W_o / std
+        W_o, W_x = W_o / std, W_x / s
         b_o = net.first.bias.detach().double() - W_o @ mean
         drift = s * b_l
         self.observation_weight, self.observation_bias = _constant(W_o.T), _constant(b_o)
-        self.noise_scale, self.noise_shift = _constant(s), _constant(m + (1 - t_grid[0]) * drift)
-        self.x_weight = _constant((W_x / s).T)
-        self.time_bias = nn.ParameterList(
-            _constant(
+        start = m + (1 - t_grid[0]) * drift
+        self.noise_weight = _constant(torch.cat([torch.diag(s), torch.zeros(D, 1)], dim=1))
+        self.noise_bias = _constant(torch.cat([start, torch.ones(1)]))
+        self.state_weight = nn.ParameterList(
+            _constant(torch.cat([W_x, constant[:, None]], dim=1).T)
+            for constant in (
                 W_t @ time_embedding(torch.tensor([t], dtype=torch.float64), net.time_features)[0]
-                - (W_x / s) @ (m + (1 - t) * drift)
+                - W_x @ (m + (1 - t) * drift)
+                for t in evaluation_times(tableau, t_grid)
             )
-            for t in evaluation_times(tableau, t_grid)
         )
         self.hidden_weight = nn.ParameterList(_constant(h.weight.detach().T) for h in _linears(net.hidden))
         self.hidden_bias = nn.ParameterList(_constant(h.bias.detach()) for h in _linears(net.hidden))
-        self.last_weight = _constant((s[:, None] * net.last.weight.detach().double()).T)
+        W_l = s[:, None] * net.last.weight.detach().double()
+        self.last_weight = _constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
         self.bounds = Bounds(policy.low, policy.high)
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
         o = torch.addmm(self.observation_bias, observation, self.observation_weight)
-        time_bias = iter(self.time_bias)
+        state_weight = iter(self.state_weight)
 
-        def field(_: float, y: Tensor) -> Tensor:
-            h = silu(torch.addmm(o, y, self.x_weight) + next(time_bias))
+        def field(_: float, state: Tensor) -> Tensor:
+            h = silu(torch.addmm(o, state, next(state_weight)))
             for weight, bias in zip(self.hidden_weight, self.hidden_bias, strict=True):
                 h = silu(torch.addmm(bias, h, weight))
             return h
 
-        def advance(y: Tensor, hidden: Tensor, scale: float) -> Tensor:
-            return torch.addmm(y, hidden, self.last_weight, alpha=scale)
+        def advance(state: Tensor, hidden: Tensor, scale: float) -> Tensor:
+            return torch.addmm(state, hidden, self.last_weight, alpha=scale)
 
-        y = noise.reshape(-1, len(self.noise_scale)) * self.noise_scale + self.noise_shift
-        y = integrate(field, y, self._tableau, self._t_grid, advance)
-        action: Tensor = self.bounds(y)
+        D = len(self.noise_weight)
+        state = torch.addmm(self.noise_bias, noise.reshape(-1, D), self.noise_weight)
+        state = integrate(field, state, self._tableau, self._t_grid, advance)
+        action: Tensor = self.bounds(state[:, :D])
         return action.unsqueeze(1)
 
 

@@ -10,6 +10,7 @@ import onnx
 import torch
 from torch import nn
 
+from export.narrow_gemms import narrow_gemms
 from runtime.errors import UsageError
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, seal
 from runtime.typed_json import to_json
@@ -43,6 +44,7 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
         )
     assert program is not None
     model = program.model_proto
+    narrow_gemms(model)
     _strip(model)
     got = {entry.domain: entry.version for entry in model.opset_import}
     if got.get("") != OPSET:
