@@ -37,7 +37,8 @@ def main() -> NoReturn:
         print(_help(" ".join(arguments)), file=sys.stdout if asked_for_help else sys.stderr)
         sys.exit(0 if asked_for_help else 2)
     module, extra, _ = VERBS[verb]
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         importlib.import_module(module).main(arguments[len(verb.split()) :])
     except OdeployError as error:
@@ -63,6 +64,9 @@ def _help(asked: str) -> str:
 
 
 def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    # Once is enough: what follows is bounded in time, and must not be cut in the middle.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
