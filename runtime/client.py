@@ -19,6 +19,7 @@ from runtime.sockets import connect_dealer, wait_readable
 _RETRY_NS = 10_000_000
 _ASK_AGAIN_AFTER_NS = 100_000_000
 _REMEMBERED = 1024
+_NOBODY = wire.Ready(wire.PROTOCOL, session=-1, policy="", fingerprint="", rate_hz=0.0, horizon=0)
 
 
 @dataclass
@@ -81,7 +82,11 @@ class RobotClient:
         self._sent_ns = [0] * _REMEMBERED
         self._newest = (-1, -1)
         self._frame = b""
-        self._asked_ns: int | None = None  # when a new session was asked for; None while none is
+        self._asked_ns: int | None = None  # when a new session was last asked for
+        self._awaited = False  # whether its answer is still to come
+        self._since_ns = 0  # when the present session began
+        self._replaced = False  # whether the server came back with another policy
+        self.ready = _NOBODY
         self._socket = connect_dealer(context, endpoint)
         try:
             self.ready = self._shake_hands(timeout_s)
@@ -159,32 +164,36 @@ class RobotClient:
         """Receives one message and does what it asks for; None if there is nothing for the caller in it."""
         frame = self._socket.recv()
         arrived_ns = self._clock.now_ns()
-        self._frame = frame
         try:
             message = wire.unpack(frame)
         except WireError:
             self.drops.malformed += 1
             return None
+        self._frame = frame
         if isinstance(message, wire.Action):
             return self._check(message, arrived_ns)
-        if isinstance(message, wire.Ready) and self._asked_ns is not None:
-            self._resume(message)
+        if isinstance(message, wire.Ready) and self._awaited:
+            self._resume(message, arrived_ns)
         elif isinstance(message, wire.Error):
             self.drops.errors += 1
-            self.last_error = message
-            if message.code == wire.UNKNOWN_SESSION:
+            if not self._replaced:
+                self.last_error = message
+            # An observation from before the present session says nothing about it.
+            if message.code == wire.UNKNOWN_SESSION and self._sent_ns[message.seq % _REMEMBERED] >= self._since_ns:
                 self._ask_again(arrived_ns)
         return message
 
     def _ask_again(self, now_ns: int) -> None:
         if self._asked_ns is None or now_ns - self._asked_ns > _ASK_AGAIN_AFTER_NS:
-            self._asked_ns = now_ns if self._put(self._hello) else None
+            self._awaited = self._put(self._hello)
+            self._asked_ns = now_ns if self._awaited else None
 
-    def _resume(self, ready: wire.Ready) -> None:
+    def _resume(self, ready: wire.Ready, now_ns: int) -> None:
         """Takes up a new session, if the policy is still the one that this robot was started with."""
-        self._asked_ns = None
-        if ready.fingerprint == self.ready.fingerprint:
-            self.ready = ready
+        self._awaited = False
+        self._replaced = ready.fingerprint != self.ready.fingerprint
+        if not self._replaced:
+            self.ready, self._since_ns = ready, now_ns
             self.drops.reconnects += 1
         else:
             self.last_error = wire.Error(0, wire.UNKNOWN_SESSION, "the server came back with another policy")

@@ -72,6 +72,8 @@ def _fields(view: memoryview, position: int, limit: int, where: str) -> Iterator
     """Yields (field number, wire type, start, end) of each field; start and end bound its payload."""
     while position < limit:
         tag, position = _varint(view, position, limit, where)
+        if tag >= 1 << 32:  # protobuf drops the upper bits: another field than the one seen here
+            raise _broken(where, f"a field number beyond 29 bits at byte {position}")
         field, wire = tag >> 3, tag & 7
         start = position
         if wire == _VARINT:

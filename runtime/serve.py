@@ -42,12 +42,13 @@ def main(arguments: list[str]) -> None:
             f"{policy.provider}, " + ", ".join(f"{k} {v}" for k, v in obtained.items()),
             soft_wrap=True,
             highlight=False,
+            markup=False,
         )
         clock = MonotonicClock()
         touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
 
         def say(line: str) -> None:
-            console.print(line, soft_wrap=True, highlight=False)
+            console.print(line, soft_wrap=True, highlight=False, markup=False)  # names come from outside
 
         try:
             Server(socket, policy, clock, touch, say).run()

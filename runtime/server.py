@@ -23,7 +23,7 @@ from runtime.sockets import wait_readable
 
 FREED_AFTER_NS = 1_000_000_000
 _IDLE_NS = 250_000_000
-_MAX_RATE_HZ = 10_000
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1, 10_000  # below, a session would be freed between two ticks
 
 
 @dataclass
@@ -83,6 +83,7 @@ class Server:
             say,
         )
         self._sessions: dict[bytes, Session] = {}
+        self._look_ns = clock.now_ns() + _IDLE_NS
         self.policy_epoch = 1
 
     def run(self) -> None:
@@ -109,7 +110,7 @@ class Server:
 
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
         """The earliest of: a touch, a stream's tick, a look at silent sessions."""
-        moments: list[tuple[int, Callable[[], None]]] = [(self._clock.now_ns() + _IDLE_NS, self._free_silent)]
+        moments: list[tuple[int, Callable[[], None]]] = [(self._look_ns, self._free_silent)]
         for session in self._sessions.values():
             if session.touch_ns is not None:
                 moments.append((session.touch_ns, lambda s=session: self._touch(s)))  # type: ignore[misc]
@@ -224,8 +225,9 @@ class Server:
         manifest = self._policy.manifest
         if hello.protocol != wire.PROTOCOL:
             return f"expected protocol {wire.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
-        if not 0 < hello.rate_hz <= _MAX_RATE_HZ:
-            return f"expected a rate up to {_MAX_RATE_HZ} Hz, got {hello.rate_hz:g}; ask for another rate"
+        if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
+            bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
+            return f"expected a rate of {bounds}, got {hello.rate_hz:g}; ask for another rate"
         if hello.mode not in ("request", "stream"):
             return f"expected mode request or stream, got {hello.mode!r}; ask for one of these"
         for other in list(self._sessions.values()):
@@ -242,6 +244,7 @@ class Server:
 
     def _free_silent(self) -> None:
         now_ns = self._clock.now_ns()
+        self._look_ns = now_ns + _IDLE_NS
         for session in list(self._sessions.values()):
             if now_ns - session.heard_ns > FREED_AFTER_NS:
                 self._free(session, "silent")

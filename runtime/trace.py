@@ -136,13 +136,17 @@ class TraceWriter:
 
     def flush(self) -> None:
         """Writes what is buffered; call between episodes."""
-        self._file.write(memoryview(self._buffer)[: self._used])
+        left = memoryview(self._buffer)[: self._used]
+        while left:  # on a full disk the first write is short, and only the next one says so
+            left = left[self._file.write(left) :]
         self._used = 0
 
     def close(self) -> None:
         """Flushes and closes."""
-        self.flush()
-        self._file.close()
+        try:
+            self.flush()
+        finally:
+            self._file.close()
 
 
 @dataclass(frozen=True)
@@ -166,11 +170,13 @@ def read_trace(path: Path) -> Trace:
     if data[:8] != _MAGIC or len(data) < 12:
         raise _not_a_trace(path, "a file that does not begin as one")
     (length,) = struct.unpack_from("<I", data, 8)
+    if len(data) < 12 + length:
+        raise _not_a_trace(path, "a file cut within its header")
     header = from_json(TraceHeader, data[12 : 12 + length], str(path))
     if header.version > _HEADER_VERSION:
         raise _not_a_trace(path, f"version {header.version} of the format")
     kind = row_type(len(header.observation), len(header.action))
-    count = max(0, len(data) - 12 - length) // kind.itemsize
+    count = (len(data) - 12 - length) // kind.itemsize
     return Trace(header, np.frombuffer(data, kind, count, 12 + length))
 
 

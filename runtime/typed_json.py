@@ -8,6 +8,7 @@ some); missing ones take the default or are an error.
 import dataclasses
 import json
 import math
+import sys
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -89,6 +90,8 @@ def _decode(kind: Any, data: Any, path: str, where: str) -> Any:
             raise _mismatch("an object", _name(data), path, where)
         return {k: _decode(args[1], v, f"{path}.{k}", where) for k, v in data.items()}
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
+        if not abs(data) <= sys.float_info.max:  # Python reads NaN, Infinity and 1e400, which JSON has not
+            raise _mismatch("a finite number", "one that is not", path, where)
         return float(data)
     if (kind is int and isinstance(data, bool)) or not isinstance(data, kind):
         raise _mismatch(kind.__name__, _name(data), path, where)

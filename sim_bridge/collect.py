@@ -38,10 +38,10 @@ def main(arguments: list[str]) -> None:
     """Collects, saves, and says what it was worth."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
     task = get(config.task)
-    if config.episodes < 1 or config.noise < 0:
+    if config.episodes < 1 or not 0 <= config.noise < float("inf"):
         raise UsageError(
             where="--episodes, --noise",
-            expected="at least one episode and no negative noise",
+            expected="at least one episode, and noise that is finite and not negative",
             got=f"{config.episodes} and {config.noise:g}",
             remedy="change them",
         )

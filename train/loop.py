@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -21,23 +21,11 @@ from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import FormatError, UsageError
-from train import run
+from train import checkpoint
+from train.run import Options
 
 LOG_STEPS = 50
 CHECKPOINT_STEPS = 1000
-
-
-class Schedule(Protocol):
-    """The options that every verb has and the loop reads."""
-
-    @property
-    def out(self) -> Path: ...  # noqa: D102
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-
-    @property
-    def lr(self) -> float: ...  # noqa: D102
 
 
 @dataclass
@@ -60,7 +48,7 @@ class State:
 
     def save(self, folder: Path) -> None:
         """Writes the checkpoint."""
-        run.save_checkpoint(
+        checkpoint.save(
             folder,
             {
                 "step": self.step,
@@ -77,28 +65,28 @@ class State:
         Raises:
             FormatError: the checkpoint is damaged.
         """
-        saved = run.load_checkpoint(folder)
+        saved = checkpoint.load(folder)
         if saved is None:
             return
-        run.restore(self.policy, saved["policy"], folder)
+        checkpoint.restore(self.policy, saved["policy"], folder)
         try:
             self.optimizer.load_state_dict(saved["optimizer"])
             self.generator.set_state(saved["generator"])
             self.gathered, self.step = dict(saved["gathered"]), saved["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(
-                where=str(folder / run.CHECKPOINT),
+                where=str(folder / checkpoint.CHECKPOINT),
                 expected="optimizer, generator and gathered data",
                 got=f"a checkpoint without them ({type(error).__name__})",
                 remedy="remove the folder and train again",
             ) from None
 
 
-def train(schedule: Schedule, state: State, loss: Callable[[], Tensor], console: Console) -> None:
+def train(options: Options, state: State, loss: Callable[[], Tensor], console: Console) -> None:
     """Takes the steps that are still missing.
 
     Args:
-        schedule: folder, steps, peak learning rate.
+        options: folder, steps, peak learning rate.
         state: advanced in place.
         loss: of a fresh minibatch, differentiable.
         console: for the progress.
@@ -109,29 +97,29 @@ def train(schedule: Schedule, state: State, loss: Callable[[], Tensor], console:
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
-        SummaryWriter(str(schedule.out), purge_step=state.step) as curves,
-        Progress(*columns, console=console, transient=True) as progress,
+        SummaryWriter(str(options.out), purge_step=state.step) as curves,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         Interrupts() as interrupts,
     ):
-        bar = progress.add_task("training", total=schedule.steps, completed=state.step)
+        bar = progress.add_task("training", total=options.steps, completed=state.step)
         total, since, started = torch.zeros(()), state.step, time.monotonic()
-        while state.step < schedule.steps:
-            lr = cosine(state.step, schedule.steps, schedule.lr)
+        stop = False
+        while state.step < options.steps and not stop:
+            lr = cosine(state.step, options.steps, options.lr)
             total += _descend(state, loss, lr)
             state.step += 1
-            if state.step % LOG_STEPS == 0 or state.step == schedule.steps:
+            if state.step % LOG_STEPS == 0 or state.step == options.steps:
                 mean, now = float(total) / (state.step - since), time.monotonic()
-                _require_finite(mean, schedule, state)
+                _require_finite(mean, options, state)
                 curves.add_scalar("loss", mean, state.step)
                 curves.add_scalar("lr", lr, state.step)
                 curves.add_scalar("steps_per_s", (state.step - since) / (now - started), state.step)
                 progress.update(bar, completed=state.step, description=f"loss {mean:.4f}")
                 total, since, started = torch.zeros(()), state.step, now
-            if state.step % CHECKPOINT_STEPS == 0 or state.step == schedule.steps or interrupts.asked:
-                _require_finite(float(total), schedule, state)
-                state.save(schedule.out)
-            if interrupts.asked:
-                raise KeyboardInterrupt
+            stop = interrupts.asked  # read once: it may come at any moment
+            if stop or state.step % CHECKPOINT_STEPS == 0 or state.step == options.steps:
+                _require_finite(float(total), options, state)
+                state.save(options.out)
 
 
 def cosine(step: int, steps: int, peak: float) -> float:
@@ -156,7 +144,7 @@ def require_positive(**options: float) -> None:
 
 
 class Interrupts:
-    """Holds SIGINT and SIGTERM back until the step is whole; a second one is not held back.
+    """Holds SIGINT and SIGTERM back until the step is whole, then raises KeyboardInterrupt; a second is not held.
 
     In the middle of `optimizer.step()` half of the weights are new: a checkpoint of that would not continue
     as the run would have. Outside the main thread, where Python delivers no signals, it does nothing.
@@ -176,8 +164,10 @@ class Interrupts:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
+    def _note(self, _signum: int, _frame: FrameType | None) -> None:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
@@ -193,10 +183,10 @@ def _descend(state: State, loss: Callable[[], Tensor], lr: float) -> Tensor:
     return value.detach()
 
 
-def _require_finite(loss: float, schedule: Schedule, state: State) -> None:
+def _require_finite(loss: float, options: Options, state: State) -> None:
     if not math.isfinite(loss):
         raise UsageError(
-            where=f"--lr {schedule.lr:g}, step {state.step}",
+            where=f"--lr {options.lr:g}, step {state.step}",
             expected="a finite loss",
             got=f"{loss}",
             remedy="train into another folder with a lower --lr",

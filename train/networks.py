@@ -78,3 +78,12 @@ class StudentNet(nn.Module):
         for layer in self.hidden:
             h = torch.tanh(layer(h))
         return torch.tanh(self.last(h))
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draws all weights and biases anew, U(±1/√fan_in) as torch does, but from our own generator."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            bound = layer.in_features**-0.5
+            nn.init.uniform_(layer.weight, -bound, bound, generator)
+            nn.init.uniform_(layer.bias, -bound, bound, generator)

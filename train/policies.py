@@ -87,6 +87,10 @@ class FlowPolicy(nn.Module):
         """Raw units to unit scale. Shape (B, O)."""
         return (observation - self.observation_mean) / self.observation_std
 
+    def normalise_action(self, action: Tensor) -> Tensor:
+        """Robot units to unit scale. Shape (B, A)."""
+        return (action - self.action_mean) / self.action_std
+
     def field(self, normalised: Tensor) -> Field:
         """The velocity field that belongs to observations on unit scale, of shape (B, O)."""
         return lambda t, x: self.velocity(normalised, x, x.new_full((len(x),), t))

@@ -7,7 +7,7 @@ travels in a policy file's provenance is free of this machine's paths: data and 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from runtime.errors import ContractError, FormatError, MissingError, UsageError
 from runtime.typed_json import decode, encode, from_json, to_json
@@ -20,6 +20,32 @@ CARD = "config.json"
 ASIDE = ("out", "demos", "teacher", "threads", "score_episodes")
 
 
+class Options(Protocol):
+    """What the config of every verb has. A dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def out(self) -> Path:
+        """The run folder."""
+
+    @property
+    def demos(self) -> str:
+        """Folder of the demonstrations, or a Minari id."""
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps."""
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate."""
+
+    @property
+    def seed(self) -> int:
+        """Of every random number."""
+
+
 @dataclass(frozen=True)
 class RunCard:
     """What a run is, as `config.json` holds it.
@@ -29,6 +55,7 @@ class RunCard:
         kind: `flow` integrates an ODE and wants noise, `mlp` is one pass.
         task: catalogued name.
         data_hash: of the demonstrations.
+        demos: where they lay: an absolute path of this machine, or a Minari id.
         seed: the one that all random numbers come from.
         steps: gradient steps of the whole training.
         config: every option of the verb that decides the result.
@@ -42,6 +69,7 @@ class RunCard:
     kind: Literal["flow", "mlp"]
     task: str
     data_hash: str
+    demos: str
     seed: int
     steps: int
     config: dict[str, Any]
@@ -50,29 +78,25 @@ class RunCard:
     git: str | None
     teacher: dict[str, Any] | None = None
 
+    @property
     def provenance(self) -> dict[str, Any]:
-        """JSON for a policy file: all of the card, none of it a path."""
-        return {field.name: encode(getattr(self, field.name)) for field in dataclasses.fields(self)}
+        """JSON for a policy file: all of the card but the one path in it."""
+        fields = (field.name for field in dataclasses.fields(self) if field.name != "demos")
+        return {name: encode(getattr(self, name)) for name in fields}
 
     def identity(self) -> dict[str, Any]:
         """What two runs must share for one to continue the other: not versions, not the revision."""
+        shared = {"method": self.method, "task": self.task, "data_hash": self.data_hash}
         options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
-        teacher = self.teacher and self.teacher["weights_hash"]
-        return (
-            {"method": self.method, "task": self.task, "data_hash": self.data_hash}
-            | options
-            | {
-                "policy": self.policy,
-                "teacher": teacher,
-            }
-        )
+        teacher = None if self.teacher is None else self.teacher["weights_hash"]
+        return {**shared, **options, "policy": self.policy, "teacher": teacher}
 
 
 def new_card(
     method: Literal["fm-bc", "distill"],
     task: str,
     data_hash: str,
-    config: Schedule,
+    config: Options,
     policy: FlowConfig | StudentConfig,
     teacher: dict[str, Any] | None = None,
 ) -> RunCard:
@@ -83,6 +107,7 @@ def new_card(
         kind="flow" if isinstance(policy, FlowConfig) else "mlp",
         task=task,
         data_hash=data_hash,
+        demos=str(Path(config.demos).resolve()) if Path(config.demos).exists() else config.demos,
         seed=config.seed,
         steps=config.steps,
         config={name: value for name, value in options.items() if name not in ASIDE},

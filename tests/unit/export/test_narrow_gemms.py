@@ -30,7 +30,8 @@ def model(columns: int, alphas: tuple[float, ...]) -> onnx.ModelProto:
 
 
 def run(m: onnx.ModelProto, x: Array) -> list[Array]:
-    return ReferenceEvaluator(m).run(None, {"x": x})
+    outputs = ReferenceEvaluator(m).run(None, {"x": x})
+    return [np.asarray(y) for y in outputs]
 
 
 def test_a_narrow_gemm_gives_the_same_with_its_alpha_inside_the_weight() -> None:

@@ -41,7 +41,7 @@ class FakeSelect:
         self.peers: list[Callable[[], bool]] = []
 
     def select(self, read: list[int], write: list[int], _x: list[int], timeout: float) -> tuple[list[int], ...]:
-        if not any([peer() for peer in self.peers]):
+        if not any(peer() for peer in self.peers):
             self.clock.ns += max(1, round(timeout * 1e9))
         return [], [], []
 

@@ -48,8 +48,7 @@ OBSERVATION = wire.Observation(session=1, episode=2, seq=3, sent_ns=4, values=b"
 def only_wire_error(frame: bytes) -> None:
     try:
         message = wire.unpack(frame)
-    except WireError as error:
-        assert "\n" not in str(error)
+    except WireError:
         return
     assert isinstance(message, TYPES)
     for name, wanted in get_type_hints(type(message)).items():

@@ -1,0 +1,44 @@
+"""Errors: one line each, with all four parts, in one tree."""
+
+import inspect
+
+import pytest
+
+from runtime import errors
+from runtime.errors import FormatError, OdeployError, PolicyFileError, RelayedError, WireError
+
+KINDS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, OdeployError) and kind is not RelayedError
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_error_says_where_what_was_expected_what_came_and_what_to_do(kind: type[OdeployError]) -> None:
+    error = kind(where="file.onnx", expected="weights", got="none", remedy="export anew")
+    assert str(error) == "file.onnx: expected weights, got none; export anew"
+    assert (error.where, error.expected, error.got, error.remedy) == (
+        "file.onnx",
+        "weights",
+        "none",
+        "export anew",
+    )
+
+
+def test_an_error_is_one_line_whatever_came() -> None:
+    error = OdeployError(where="a\nb", expected="c\nd", got="e\nf", remedy="g")
+    assert "\n" not in str(error)
+
+
+def test_every_error_of_the_tree_can_be_caught_at_its_root() -> None:
+    assert all(issubclass(kind, OdeployError) for kind in [*KINDS, RelayedError])
+    assert issubclass(PolicyFileError, FormatError)
+    assert issubclass(WireError, FormatError)
+    assert not issubclass(OdeployError, (ValueError, OSError))
+
+
+def test_a_relayed_error_repeats_the_line_of_the_child() -> None:
+    assert str(RelayedError("odeploy serve: file: expected a, got b; do c")) == (
+        "odeploy serve: file: expected a, got b; do c"
+    )

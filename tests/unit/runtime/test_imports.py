@@ -1,0 +1,37 @@
+"""What each floor brings into a process: a robot has room for the runtime alone."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+MODULES = sorted(f"runtime.{path.stem}" for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__")
+TOO_HEAVY = {"torch", "onnx", "onnxscript", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "tensorboard"}
+UPSTAIRS = {"train", "export", "sim_bridge"}
+
+
+def top_level_after(statement: str) -> set[str]:
+    """Top-level names in `sys.modules` of a fresh process after a statement."""
+    code = f"import sys\n{statement}\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(result.stdout.split())
+
+
+def test_all_modules_of_the_runtime_bring_in_no_torch_no_graph_tools_and_no_simulator() -> None:
+    assert "runtime.wire" in MODULES
+    found = top_level_after(f"import {', '.join(MODULES)}")
+    assert "runtime" in found
+    assert found & (TOO_HEAVY | UPSTAIRS) == set()
+
+
+@pytest.mark.parametrize("module", ["runtime.client", "runtime.guard"])
+def test_a_robot_without_inference_needs_no_onnxruntime(module: str) -> None:
+    assert "onnxruntime" not in top_level_after(f"import {module}")
+
+
+def test_the_front_door_opens_no_other_door() -> None:
+    found = top_level_after("import odeploy")
+    assert "odeploy" in found
+    assert found & (TOO_HEAVY | UPSTAIRS | {"numpy", "zmq", "onnxruntime"}) == set()

@@ -1,0 +1,260 @@
+"""The policy file: every bit of its manifest comes back, and no change of a byte goes unseen."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.errors import PolicyFileError
+from runtime.onnx_bytes import metadata_spans
+from runtime.policy_file import (
+    FINGERPRINT_KEY,
+    MANIFEST_KEY,
+    MANIFEST_VERSION,
+    NO_FINGERPRINT,
+    GoldenRow,
+    Manifest,
+    Noise,
+    Parity,
+    Sampler,
+    parse,
+    parse_manifest,
+    read,
+    seal,
+)
+from runtime.signals import Signal
+from runtime.typed_json import encode, to_json
+from tests.unit.runtime import models
+from tests.unit.runtime.fakes import manifest
+
+HERE = Path("file.onnx")
+DATA = models.policy_bytes(note="free text")
+
+floats = st.floats(allow_nan=False, allow_infinity=False)
+names = st.text(max_size=8)
+
+
+@st.composite
+def signals(draw: st.DrawFn) -> Signal:
+    low, high = draw(st.none() | floats), draw(st.none() | floats)
+    if low is not None and high is not None:
+        low, high = (min(low, high), max(low, high)) if low != high else (low, None)
+    return Signal(draw(names), draw(names), low, high, draw(st.none() | floats))
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    flow = draw(st.booleans())
+    noise = (draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 3))) if flow else (0, 0, 0)
+    observation = draw(st.lists(signals(), min_size=1, max_size=4))
+    action = draw(st.lists(signals(), min_size=1, max_size=3))
+    horizon, steps = draw(st.integers(1, 3)), draw(st.integers(0, 4))
+    sizes = len(observation), noise[0] * noise[1] * noise[2], horizon * len(action)
+    row = st.builds(GoldenRow, *(st.lists(floats, min_size=n, max_size=n).map(tuple) for n in sizes))
+    return Manifest(
+        version=MANIFEST_VERSION,
+        name=draw(names),
+        method=draw(names),
+        kind="flow" if flow else "mlp",
+        task=draw(names),
+        rate_hz=draw(st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
+        horizon=horizon,
+        observation=tuple(observation),
+        action=tuple(action),
+        action_semantics=draw(names),
+        noise=Noise(draw(st.sampled_from(["zero", "normal"])) if flow else "none", noise),
+        sampler=Sampler(draw(names), steps, tuple(draw(floats) for _ in range(steps + 1)), 1) if flow else None,
+        parity=tuple(draw(st.lists(st.builds(Parity, names, floats, floats, st.integers(), st.just((1, 8)))))),
+        golden=tuple(draw(st.lists(row, max_size=2))),
+        provenance=draw(st.dictionaries(names, st.none() | floats | st.integers() | names, max_size=3)),
+    )
+
+
+def bits(value: Any) -> Any:
+    """The same structure with every float as its bits: -0.0 is not 0.0."""
+    if isinstance(value, float):
+        return value.hex()
+    if isinstance(value, list):
+        return [bits(v) for v in value]
+    return {k: bits(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def refusal(changes: dict[str, Any]) -> PolicyFileError:
+    with pytest.raises(PolicyFileError) as raised:
+        parse_manifest(json.dumps(encode(manifest()) | changes).encode(), "file")
+    return raised.value
+
+
+@given(manifests())
+def test_a_manifest_comes_back_with_every_bit_of_every_float(said: Manifest) -> None:
+    back = parse_manifest(to_json(said).encode(), "file")
+    assert back == said
+    assert bits(encode(back)) == bits(encode(said))
+
+
+def test_a_file_comes_back_with_its_manifest_its_fingerprint_and_its_very_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "policy.onnx"
+    path.write_bytes(DATA)
+    file = read(path)
+    assert (file.path, file.manifest, file.data) == (path, manifest(), DATA)
+    assert file.manifest.observation_names == ("x", "y", "speed")
+    assert file.manifest.action_names == ("motor_x", "motor_y")
+
+
+def test_the_fingerprint_is_the_sha256_of_the_file_with_its_own_characters_as_zeros() -> None:
+    file = parse(HERE, DATA)
+    assert DATA.count(file.fingerprint.encode()) == 1
+    zeroed = DATA.replace(file.fingerprint.encode(), NO_FINGERPRINT.encode())
+    assert hashlib.sha256(zeroed).hexdigest() == file.fingerprint
+
+
+def test_a_sealed_file_is_still_a_model_that_onnx_accepts() -> None:
+    onnx.checker.check_model(onnx.load_from_string(DATA), full_check=True)
+
+
+def test_sealing_twice_changes_nothing() -> None:
+    start, end = metadata_spans(DATA, "file")[FINGERPRINT_KEY]
+    placeholder = DATA[:start] + NO_FINGERPRINT.encode() + DATA[end:]
+    assert seal(placeholder, "file") == DATA
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
+def test_a_flipped_byte_anywhere_is_refused(flip: int) -> None:
+    for place in range(len(DATA)):
+        data = bytearray(DATA)
+        data[place] ^= flip
+        with pytest.raises(PolicyFileError):
+            parse(HERE, bytes(data))
+
+
+def test_a_file_cut_at_any_byte_is_refused() -> None:
+    for length in range(len(DATA)):
+        with pytest.raises(PolicyFileError):
+            parse(HERE, DATA[:length])
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_bytes_after_the_end_are_refused(more: bytes) -> None:
+    with pytest.raises(PolicyFileError):
+        parse(HERE, DATA + more)
+
+
+def test_a_changed_weight_is_told_as_a_file_that_has_changed() -> None:
+    model = onnx.load_from_string(DATA)
+    model.graph.initializer[0].raw_data = bytes(8)
+    with pytest.raises(PolicyFileError, match="the file has changed since its export"):
+        parse(HERE, model.SerializeToString())
+
+
+def test_upper_case_or_short_fingerprints_are_refused() -> None:
+    model = onnx.load_from_string(DATA)
+    for spoil in (str.upper, lambda text: text[:63], lambda text: "", lambda text: text + "0"):
+        damaged = onnx.ModelProto()
+        damaged.CopyFrom(model)
+        damaged.metadata_props[-1].value = spoil(damaged.metadata_props[-1].value)
+        with pytest.raises(PolicyFileError, match="expected contents with fingerprint"):
+            parse(HERE, damaged.SerializeToString())
+
+
+def test_weights_elsewhere_are_refused_before_the_fingerprint_is_looked_at() -> None:
+    model = models.model(
+        models.graph_with_initializer(models.outside()),
+        **{MANIFEST_KEY: to_json(manifest()), FINGERPRINT_KEY: NO_FINGERPRINT},
+    )
+    with pytest.raises(PolicyFileError, match="a tensor stored in another file"):
+        parse(HERE, model.SerializeToString())
+
+
+@pytest.mark.parametrize("metadata", [{}, {MANIFEST_KEY: "{}"}, {FINGERPRINT_KEY: NO_FINGERPRINT}])
+def test_an_onnx_file_of_somebody_else_is_told_from_a_damaged_one(metadata: dict[str, str]) -> None:
+    data = models.model(models.graph_with_initializer(models.inside()), **metadata).SerializeToString()
+    with pytest.raises(PolicyFileError, match="an ONNX file without them"):
+        parse(HERE, data)
+
+
+@pytest.mark.parametrize("name", ["missing.onnx", "."])
+def test_a_path_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PolicyFileError) as raised:
+        read(tmp_path / name)
+    assert raised.value.where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("version", [MANIFEST_VERSION + 1, 10**12])
+def test_a_newer_version_is_refused_with_its_own_message_whatever_else_it_holds(version: int) -> None:
+    for text in (json.dumps({"version": version}), json.dumps(encode(manifest()) | {"version": version})):
+        with pytest.raises(PolicyFileError) as raised:
+            parse_manifest(text.encode(), "file")
+        assert (raised.value.expected, raised.value.got) == ("version 1 or older", f"version {version}")
+        assert "upgrade odeploy" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({"version": "1"}, "$.version"),
+        ({"version": True}, "$.version"),
+        ({"rate_hz": "fast"}, "$.rate_hz"),
+        ({"horizon": 1.5}, "$.horizon"),
+        ({"kind": "tree"}, "$.kind"),
+        ({"observation": None}, "$.observation"),
+        ({"observation": [{"name": "x", "unit": 1}]}, "$.observation[0].unit"),
+        ({"action": [{"name": "u", "unit": "1", "low": 1, "high": 0}]}, "$.action[0]"),
+        ({"noise": {"mode": "pink"}}, "$.noise.mode"),
+        ({"noise": {"mode": "normal", "shape": [1, 2]}}, "$.noise.shape"),
+        ({"sampler": {"solver": "euler", "steps": 2, "t_grid": [0, 1]}}, "$.sampler"),
+        ({"golden": [{"observation": [1, 2, "x"], "noise": [], "action": []}]}, "$.golden[0].observation[2]"),
+        ({"provenance": []}, "$.provenance"),
+    ],
+)
+def test_a_wrong_type_is_named_with_its_path(changes: dict[str, Any], path: str) -> None:
+    assert refusal(changes).where == f"file, manifest at {path}"
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Manifest)])
+def test_a_missing_field_is_named(field: str) -> None:
+    fields = encode(manifest())
+    del fields[field]
+    with pytest.raises(PolicyFileError) as raised:
+        parse_manifest(json.dumps(fields).encode(), "file")
+    assert raised.value.where == f"file, manifest at $.{field}"
+    assert raised.value.got == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rate_hz": 0}, "rate_hz 0.0 is not positive"),
+        ({"rate_hz": -50}, "rate_hz -50.0 is not positive"),
+        ({"horizon": 0}, "must not be empty"),
+        ({"observation": []}, "must not be empty"),
+        ({"action": []}, "must not be empty"),
+        ({"kind": "mlp"}, "an mlp has none"),
+        ({"sampler": None}, "a flow has a sampler"),
+        ({"noise": {"mode": "none", "shape": [1, 1, 2]}}, "noise none"),
+        ({"noise": {"mode": "normal", "shape": [0, 0, 0]}}, "noise normal"),
+        ({"noise": {"mode": "normal", "shape": [-1, -1, 2]}}, "noise normal"),
+        ({"golden": [{"observation": [1, 2], "noise": [0, 0], "action": [0, 0]}]}, "sizes"),
+        ({"golden": [{"observation": [1, 2, 3], "noise": [0], "action": [0, 0]}]}, "sizes"),
+        ({"golden": [{"observation": [1, 2, 3], "noise": [0, 0], "action": [0]}]}, "sizes"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(changes).got
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"version": 1'])
+def test_a_manifest_that_is_not_an_object_is_refused(text: bytes) -> None:
+    with pytest.raises(PolicyFileError):
+        parse_manifest(text, "file")
+
+
+def test_the_sampler_is_labelled_as_tables_print_it() -> None:
+    assert manifest().sampler_label == "euler × 2"
+    student = manifest(kind="mlp", sampler=None, noise=Noise("none"), golden=())
+    assert student.sampler_label == "-"
