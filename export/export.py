@@ -8,19 +8,20 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
-from train.run import RunCard, load_policy
 
 from export.flow_graph import SplitFlow
 from export.gate import TOLERANCE, Array, Rows, gate_rows, measure, reference
 from export.mlp_graph import StudentGraph
-from export.onnx_file import to_bytes, trace_graph, write
+from export.onnx_file import to_bytes, trace_graph
 from runtime.errors import UsageError
 from runtime.onnx_policy import OnnxPolicy, open_session
 from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
+from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from train.ode import solver, uniform_grid
 from train.policies import FlowPolicy, StudentPolicy
+from train.run import RunCard, load_policy
 
 _RECORDED_ROWS = 128
 _GOLDEN_ROWS = 8
@@ -107,7 +108,7 @@ def export_policy(policy: FlowPolicy | StudentPolicy, card: RunCard, recorded: A
     )
     data = to_bytes(model, manifest)
     OnnxPolicy(parse(config.out, data))  # what the robot will do at load, before the file exists
-    write(config.out, data)
+    write_whole(config.out, data)
     return manifest
 
 

@@ -1,17 +1,13 @@
 """From a torch module to the bytes of a policy file: traced, stripped, checked, sealed; the same every time."""
 
 import logging
-import os
-import tempfile
 import warnings
-from pathlib import Path
 
 import onnx
 import torch
 from torch import nn
 
 from export.narrow_gemms import narrow_gemms
-from runtime.errors import UsageError
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, seal
 from runtime.typed_json import to_json
 
@@ -59,33 +55,6 @@ def to_bytes(model: onnx.ModelProto, manifest: Manifest) -> bytes:
     sealed.CopyFrom(model)
     onnx.helper.set_model_props(sealed, {MANIFEST_KEY: to_json(manifest), FINGERPRINT_KEY: NO_FINGERPRINT})
     return seal(sealed.SerializeToString(deterministic=True), manifest.name)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all.
-
-    Raises:
-        UsageError: the folder cannot be written, or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
-            try:
-                scratch.write(data)
-                scratch.flush()
-                os.fsync(scratch.fileno())
-                Path(scratch.name).chmod(0o644)
-                Path(scratch.name).replace(path)
-            except BaseException:
-                Path(scratch.name).unlink()
-                raise
-    except OSError as error:
-        raise UsageError(
-            where=f"--out {path}",
-            expected="a place where a file can be written",
-            got=error.strerror or type(error).__name__,
-            remedy="free some space or give another --out",
-        ) from None
 
 
 def _strip(model: onnx.ModelProto) -> None:

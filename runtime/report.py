@@ -14,6 +14,7 @@ from rich.console import Console
 from runtime.errors import FormatError
 from runtime.table import LEGEND, floors_table, ledger, ledger_row
 from runtime.trace import read_trace
+from runtime.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +45,7 @@ def main(arguments: list[str]) -> None:
     """Reads bench.json and its traces, writes the page."""
     config = tyro.cli(Config, args=arguments, prog="odeploy report")
     out = config.out or config.bench / "report.html"
-    page = render(config.bench)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page, encoding="utf-8")
+    write_whole(out, render(config.bench).encode())
     Console().print(f"report: {out}", soft_wrap=True)
 
 

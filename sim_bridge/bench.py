@@ -29,6 +29,7 @@ from runtime.signals import require_same_names
 from runtime.statistics import percentiles_us
 from runtime.table import LEGEND, floors_table, ledger, ledger_row, wide
 from runtime.trace import read_trace
+from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
 from sim_bridge.sim import require_rate
 from sim_bridge.task import Task
@@ -105,7 +106,7 @@ def main(arguments: list[str]) -> None:
             row["floors"] = floors[row["rate_hz"]][row["file"]]
             row["round_trip_to_floors"] = _ratio(row, config.pre_touch)
     result = {"task": task.name, "machine": machine(), "pre_touch": config.pre_touch, "rows": rows}
-    (config.out / "bench.json").write_text(json.dumps(result, indent=1))
+    write_whole(config.out / "bench.json", json.dumps(result, indent=1).encode())
     _print(result, console)
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
 

@@ -26,7 +26,7 @@ from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceWriter
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
-_STEPS_TIMED = 200
+_STEPS_TIMED = 500
 _NO_STAMPS = (0,) * (len(STAMPS) - 1)
 
 

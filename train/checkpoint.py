@@ -1,7 +1,6 @@
 """The checkpoint of a run: replaced atomically, loaded without executing anything, damage told in one line."""
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from runtime.errors import FormatError, OdeployError
+from runtime.whole_file import write_whole
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -17,7 +17,7 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     """Replaces the checkpoint in one go."""
     data = io.BytesIO()
     torch.save(state, data)
-    replace_file(folder / CHECKPOINT, data.getvalue())
+    write_whole(folder / CHECKPOINT, data.getvalue())
 
 
 def load(folder: Path) -> dict[str, Any] | None:
@@ -48,16 +48,6 @@ def restore(policy: nn.Module, weights: dict[str, Any], folder: Path) -> None:
         policy.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise _damaged(folder / CHECKPOINT, error) from None
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file so that a reader or a crash meets the old one or the new one, whole."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def _damaged(path: Path, error: Exception) -> OdeployError:

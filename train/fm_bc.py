@@ -6,6 +6,9 @@ the observation inside the flow's state instead, which comes to the same. The wi
 learning rate are ours.
 
     L = E_{t, x_0, (s, a)} ‖ v(s, (1 - t) x_0 + t a, t) - (a - x_0) ‖² / A
+
+Measured on maze-medium, 300 demonstrations with action noise 0.5, seeds 0, 1, 2: success 0.995, 0.990, 0.990
+over 200 lockstep episodes with Euler, 10 steps and normal noise, 61 s on one core.
 """
 
 from collections.abc import Callable
@@ -53,7 +56,8 @@ class Config:
     seed: int = 0
     """Of every random number."""
     threads: int = 1
-    """Of torch; one step of the default size took 3.8 ms with 1 and 2.2 ms with 2."""
+    """Of torch. A default step took 4.2 ms with 1, and 4.5 beside a busy process; with 2 it took 2.8 ms on two
+    idle cores, but 27 beside a busy process, since the threads spin at every barrier."""
     score_episodes: int = 20
     """Played at the end for a first score, with Euler, 10 steps and normal noise; 0 for none."""
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from runtime.errors import ContractError, FormatError, MissingError, UsageError
 from runtime.typed_json import decode, encode, from_json, to_json
+from runtime.whole_file import write_whole
 from train import checkpoint
 from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
 from train.provenance import git_revision, versions
@@ -128,7 +129,7 @@ def begin(folder: Path, card: RunCard) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         strangers = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
         if not strangers:
-            checkpoint.replace_file(folder / CARD, to_json(card).encode())
+            write_whole(folder / CARD, to_json(card).encode())
             return
     except OSError as error:
         raise UsageError(

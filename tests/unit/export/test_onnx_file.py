@@ -10,10 +10,9 @@ import onnx
 import pytest
 
 from export.flow_graph import SplitFlow
-from export.onnx_file import OPSET, to_bytes, trace_graph, write
-from runtime.errors import UsageError
+from export.onnx_file import OPSET, to_bytes, trace_graph
 from runtime.policy_file import parse
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue import HOPPER
 from tests.policies import flow_policy, policy_bytes
 from train.ode import solver, uniform_grid
 
@@ -66,19 +65,3 @@ def test_the_manifest_in_the_file_is_the_one_that_was_given() -> None:
     file = parse(Path("f.onnx"), data)
     model = onnx.load_from_string(data)
     assert to_bytes(model, file.manifest) == data
-
-
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="expected a place where a file can be written"):
-        write(tmp_path / "file" / "policy.onnx", b"data")
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_writing_replaces_the_old_file_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "policy.onnx"
-    write(path, b"one")
-    write(path, b"two")
-    assert path.read_bytes() == b"two"
-    assert [p.name for p in path.parent.iterdir()] == ["policy.onnx"]
-    assert MAZE_MEDIUM.name.encode() in policy_bytes("maze-medium")

@@ -403,6 +403,18 @@ def test_a_ready_that_nobody_asked_for_changes_nothing(client: RobotClient, serv
     assert client.ready == READY
 
 
+def test_a_second_ready_after_the_one_that_was_asked_for_changes_nothing(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    server.answer = restarted()
+    for seq in range(2):
+        client.send(0, seq, VALUES)
+        client.receive(0, seq, clock.ns + MS)
+    server.send(READY._replace(session=33))
+    client.newest(0)
+    assert client.ready.session == 22
+
+
 @pytest.mark.parametrize("rate_hz", [5, 10, 100, 1000])
 def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, rate_hz: int

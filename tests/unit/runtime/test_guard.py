@@ -246,3 +246,7 @@ def test_a_clamped_command_is_a_new_array_and_the_action_stays_as_it_was() -> No
     command = guard.fresh(wild)
     assert not np.shares_memory(command, wild)
     np.testing.assert_array_equal(wild, [9, 9, 9])
+
+
+def test_states_have_the_numbers_that_traces_hold() -> None:
+    assert {state.name: int(state) for state in State} == {"RUN": 0, "HOLD": 1, "SAFE": 2, "STOP": 3}

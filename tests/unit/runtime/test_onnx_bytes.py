@@ -209,6 +209,27 @@ def test_nesting_deeper_than_any_policy_is_refused_before_the_stack_ends() -> No
         metadata_spans(field_bytes(7 << 3 | 2, graph), "file")
 
 
+def test_ten_subgraphs_within_each_other_pass_and_are_searched() -> None:
+    for tensor in (models.inside(), models.outside()):
+        graph = models.graph_with_initializer(tensor)
+        for _ in range(9):
+            node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=graph)
+            graph = onnx.helper.make_graph([node], "level", [], [])
+        data = models.model(graph).SerializeToString()
+        if tensor.external_data:
+            with pytest.raises(PolicyFileError, match="a tensor stored in another file"):
+                metadata_spans(data, "file")
+        else:
+            metadata_spans(data, "file")
+
+
+def test_a_metadata_entry_without_key_or_value_is_passed_over() -> None:
+    keyless = onnx.StringStringEntryProto(value="1").SerializeToString()
+    valueless = onnx.StringStringEntryProto(key="k").SerializeToString()
+    data = b"".join(field_bytes(14 << 3 | 2, entry) for entry in (keyless, valueless, b""))
+    assert metadata_spans(data, "file") == {}
+
+
 def test_strings_that_look_like_tensors_are_not_taken_for_some() -> None:
     built = models.model(models.graph_with_initializer(models.inside()))
     built.doc_string = models.outside().SerializeToString().decode("latin-1")

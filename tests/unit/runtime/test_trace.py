@@ -1,6 +1,7 @@
 """The trace: what is written is read, and a kill or a full disk costs the torn row alone."""
 
 import resource
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,32 @@ def test_random_bytes_raise_nothing_but_format_error(folder: Path, data: bytes) 
     (folder / "random").write_bytes(b"ODTRACE1" + data)
     with pytest.raises(FormatError):
         read_trace(folder / "random")
+
+
+def test_kinds_and_stamps_have_the_places_that_files_hold() -> None:
+    assert (APPLIED, HELD, SKIPPED) == (0, 1, 2)
+    assert " ".join(STAMPS) == ("due woke observed sent received started inferred replied arrived applied stepped")
+
+
+def test_a_row_lies_in_the_file_as_the_format_says(tmp_path: Path) -> None:
+    """Packed here a second time, field by field."""
+    stamps = tuple(range(100, 111))
+    values = struct.pack("<5f", 1, 2, 3, -1, 0.5)
+    traces.write(
+        tmp_path / "t",
+        {
+            "episode": 7,
+            "tick": 8,
+            "kind": HELD,
+            "stamps": stamps,
+            "state": 2,
+            "clamped": True,
+            "success": True,
+            "epoch": 9,
+            "reward": 0.25,
+            "age_ns": -3,
+            "values": values,
+        },
+    )
+    row = struct.pack("<II4BHHfq11q", 7, 8, 1, 2, 1, 1, 9, 0, 0.25, -3, *stamps) + values
+    assert (tmp_path / "t").read_bytes().endswith(row)

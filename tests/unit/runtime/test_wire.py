@@ -210,3 +210,29 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
     chunk = np.zeros((3, 2), np.float32)
     chunk[2, 1] = np.nan
     assert wire.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
+
+
+@pytest.mark.parametrize(
+    ("message", "frame"),
+    [
+        (
+            wire.Hello(1, "r", "t", 100.0, 7, ["x"], ["u"]),
+            "9901 01 a172 a174 cb4059000000000000 07 91a178 91a175 a772657175657374",
+        ),
+        (wire.Ready(1, 300, "p", "f", 50.0, 2), "9702 01 cd012c a170 a166 cb4049000000000000 02"),
+        (wire.Refused("no"), "9203 a26e6f"),
+        (wire.Observation(1, 2, 3, 4, b"\x00\x00\x80\x3f"), "9604 01 02 03 04 c4040000803f"),
+        (wire.Action(1, 2, 3, 4, 0, 5, 6, 7, 8, b""), "9b05 01 02 03 04 00 05 06 07 08 c400"),
+        (wire.Error(3, 2, "x"), "9406 03 02 a178"),
+        (wire.Bye(9), "9207 09"),
+    ],
+)
+def test_frames_are_byte_for_byte_those_that_other_releases_speak(message: wire.Message, frame: str) -> None:
+    assert wire.pack(message) == bytes.fromhex(frame)
+    assert wire.unpack(bytes.fromhex(frame)) == message
+
+
+def test_codes_have_the_numbers_that_other_releases_know() -> None:
+    assert wire.OK == 0
+    codes = wire.UNKNOWN_SESSION, wire.WRONG_LENGTH, wire.NOT_FINITE, wire.MALFORMED, wire.INFERENCE_FAILED
+    assert codes == (1, 2, 3, 4, 5)

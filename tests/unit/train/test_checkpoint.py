@@ -44,6 +44,14 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path: Path, monkeypa
     assert loaded["step"] == 3
 
 
+def test_who_reads_while_another_saves_reads_the_old_one_whole(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, STATE)
+    before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
+    with (tmp_path / checkpoint.CHECKPOINT).open("rb") as reader:
+        checkpoint.save(tmp_path, STATE | {"step": 4})
+        assert reader.read() == before
+
+
 @pytest.mark.parametrize("keep", [0, 1, 100, -100])
 def test_a_cut_file_is_told_in_one_line(tmp_path: Path, keep: int) -> None:
     checkpoint.save(tmp_path, STATE)
