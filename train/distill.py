@@ -10,7 +10,7 @@ student itself visits too. The mean is what a deterministic student can keep of 
 teacher has two modes, it lies between them.
 
 Measured on maze-medium with the teachers of `train fm-bc`, three seeds: success 0.990, 0.995, 0.990 over 200
-lockstep episodes, 33 to 39 s on one core.
+lockstep episodes, 31 to 37 s of one core each.
 """
 
 from contextlib import closing

@@ -8,7 +8,7 @@ learning rate are ours.
     L = E_{t, x_0, (s, a)} ‖ v(s, (1 - t) x_0 + t a, t) - (a - x_0) ‖² / A
 
 Measured on maze-medium, 300 demonstrations with action noise 0.5, seeds 0, 1, 2: success 0.995, 0.990, 0.990
-over 200 lockstep episodes with Euler, 10 steps and normal noise, 61 s on one core.
+over 200 lockstep episodes with Euler, 10 steps and normal noise, 61 to 67 s of one core each.
 """
 
 from collections.abc import Callable

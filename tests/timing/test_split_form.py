@@ -48,7 +48,7 @@ def test_the_split_form_beats_both_generic_unrolls() -> None:
     )
     for name, times in took.items():
         full, constant = p50["generic, t by full"], p50["generic, constant t"]
-        ratios = f"{p50[name] / full:.2f}", f"{p50[name] / constant:.2f}"
+        ratios = f"{p50[name] / full:.3f}", f"{p50[name] / constant:.3f}"
         table.add_row(name, f"{p50[name] / 1e3:.1f}", f"{np.percentile(times, 99) / 1e3:.1f}", *ratios)
     Console(width=110).print(table)
     assert p50["split"] < p50["generic, constant t"] < p50["generic, t by full"]

@@ -10,7 +10,7 @@ from runtime.whole_file import write_whole
 
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match="file/policy.onnx: expected a place where a file can be written"):
+    with pytest.raises(UsageError, match=r"file/policy\.onnx: expected a place where"):
         write_whole(tmp_path / "file" / "policy.onnx", b"data")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

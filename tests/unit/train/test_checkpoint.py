@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from runtime.errors import FormatError
+from runtime.errors import FormatError, UsageError
 from train import checkpoint
 
 STATE = {"step": 3, "policy": {"w": torch.arange(4.0)}, "generator": torch.Generator().get_state()}
@@ -34,10 +34,10 @@ def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path: Path, monkeypa
     checkpoint.save(tmp_path, STATE)
 
     def crash(_: int) -> None:
-        raise OSError("no space left on device")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", crash)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(UsageError, match="No space left on device"):
         checkpoint.save(tmp_path, STATE | {"step": 4})
     loaded = checkpoint.load(tmp_path)
     assert loaded is not None
