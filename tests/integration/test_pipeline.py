@@ -10,6 +10,8 @@ from export.export import main as export
 from runtime.errors import OdeployError
 from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import read
+from sim_bridge.catalogue import MAZE_MEDIUM
+from sim_bridge.demonstrations import load
 from tests.integration.programs import odeploy
 
 
@@ -103,3 +105,10 @@ def test_an_exported_policy_can_be_the_expert_of_a_new_dataset(made: Made, tmp_p
     result = odeploy("collect", "fetch-reach", *options)
     assert result.returncode == 0, result.stderr
     assert "2 episodes, 100 ticks" in result.stdout
+
+
+def test_collecting_into_a_relative_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = odeploy("collect", "maze-medium", "--episodes", "1", "--out", "runs/d-v0")
+    assert result.returncode == 0, result.stderr
+    assert load("runs/d-v0", MAZE_MEDIUM).actions.shape[1] == 2

@@ -1,7 +1,7 @@
 """The robot's loop on a clock that jumps: a simulation and a server that take exactly as long as they are told."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -155,8 +155,10 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "t.trace")
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path / "t.trace")
+    yield made
+    made.writer.close()
 
 
 def stamp(trace: Trace, name: str) -> list[int]:
@@ -198,7 +200,6 @@ def test_an_episode_ends_where_the_task_ends_it(bench: Bench, mode: str) -> None
 def test_rows_are_in_the_file_when_an_episode_ends(bench: Bench) -> None:
     bench.robot.run_episode("lockstep", 0, 1)
     assert len(read_trace(bench.path).rows) == 10
-    bench.writer.close()
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
@@ -425,8 +426,8 @@ def test_the_step_time_is_the_99th_percentile_of_steps_with_the_safe_action(benc
     bench.env.takes_ns = {tick: (tick + 1) * MS for tick in range(10)}
     bench.env.reset_takes_ns = 70 * MS  # which no tick of an episode pays
     assert measured_step_ns(cast(TaskEnv, bench.env), bench.clock) == pytest.approx(10 * MS, rel=1e-6)
-    assert bench.env.commands == [[0.0, -1.0]] * 200
-    bench.writer.close()
+    assert len(bench.env.commands) >= 100
+    assert all(command == [0.0, -1.0] for command in bench.env.commands)
 
 
 @pytest.mark.parametrize(("rate_hz", "step_ns"), [(100.0, MS), (1000.0, 999_999), (3.0, 0)])

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there, and damage is one clear line."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,16 @@ def test_saving_leaves_no_other_file_behind(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
 
 
-def test_a_crash_while_saving_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint.save(tmp_path, STATE)
 
-    def crash(_: int) -> None:
-        raise OSError(28, "No space left on device")
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("os.fsync", crash)
-    with pytest.raises(UsageError, match="No space left on device"):
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UsageError, match="got No space left on device"):
         checkpoint.save(tmp_path, STATE | {"step": 4})
     loaded = checkpoint.load(tmp_path)
     assert loaded is not None
