@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from runtime.policy_file import Manifest, read
@@ -34,7 +35,7 @@ def main(arguments: list[str]) -> None:
         return
     m = file.manifest
     console.print(
-        f"[bold]{m.name}[/bold]: {m.method} ({m.kind}) for {m.task} at {m.rate_hz:g} Hz, {len(file.data):,} bytes"
+        f"[bold]{escape(m.name)}[/bold]: {escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {len(file.data):,} bytes"
     )
     console.print(f"fingerprint {file.fingerprint}", soft_wrap=True)
     console.print(_contract_table(m))

@@ -63,7 +63,7 @@ def render(bench: Path) -> str:
     paced = [run for run in runs if run.row["mode"] != "lockstep"] or runs
     table = ledger("")
     for row in rows:
-        table.add_row(*ledger_row(row["policy"], row["sampler"], row))
+        table.add_row(*ledger_row(row))
     machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     parts = [
         f"<h1>{html.escape(result['task'])}: {len(rows)} runs</h1>",

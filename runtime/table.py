@@ -12,6 +12,7 @@ LEGEND = (
 )
 _COLUMNS = {
     "policy": "left",
+    "method": "left",
     "sampler": "left",
     "Hz": "right",
     "speed": "right",
@@ -31,15 +32,15 @@ def ledger(title: str) -> Table:
     return _table(title, _COLUMNS)
 
 
-def ledger_row(policy: str, sampler: str, s: dict[str, Any]) -> tuple[str, ...]:
-    """One run's `latency.summary` as the cells of the ledger."""
-    return (policy, sampler, *_cells(s))
+def ledger_row(row: dict[str, Any]) -> tuple[str, ...]:
+    """One row of a bench as the cells of the ledger."""
+    return (row["policy"], row["method"], row["sampler"], *_cells(row))
 
 
 def one_run(title: str, s: dict[str, Any]) -> Table:
     """The same figures, upright."""
     table = Table("figure", "value", title=title, title_justify="left")
-    for name, cell in zip(list(_COLUMNS)[2:], _cells(s), strict=True):
+    for name, cell in zip(list(_COLUMNS)[3:], _cells(s), strict=True):
         table.add_row(name.replace("\n", " "), cell)
     table.add_row("age of the observation p50/p99", times(s["age_us"], "p50", "p99"))
     table.add_row("due to applied p50/p99", times(s["due_to_applied_us"], "p50", "p99"))

@@ -24,6 +24,7 @@ from runtime.clock import steal_ticks
 from runtime.errors import FormatError, UsageError
 from runtime.latency import summary
 from runtime.machine import machine, machine_line
+from runtime.onnx_policy import PROVIDERS
 from runtime.policy_file import PolicyFile, read
 from runtime.signals import require_same_names
 from runtime.statistics import percentiles_us
@@ -53,6 +54,8 @@ class Config:
     """Episodes at each rate: one number, or one for each rate, separated by commas."""
     lockstep: int = 0
     """Also run this many episodes of each file in lockstep, the same ones, for comparison."""
+    provider: str = "cpu"
+    """Execution provider of the servers: `cpu` or `cuda`; the floors are always those of `cpu`."""
     pre_touch: bool = True
     """Whether servers run dummy inferences ahead of each observation."""
     seed: int = 1
@@ -141,7 +144,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
     run.trace.unlink(missing_ok=True)
     steal, started = steal_ticks(), time.monotonic()
     with (
-        serving(run.file.path, [touch]) as endpoint,
+        serving(run.file.path, [touch, "--provider", config.provider]) as endpoint,
         tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
     ):
         log = Path(folder) / "robot.log"
@@ -161,7 +164,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         "noise": manifest.noise.mode,
         "file": run.file.path.name,
         "fingerprint": run.file.fingerprint,
-        "provider": "CPUExecutionProvider",
+        "provider": PROVIDERS[config.provider],  # the server refuses to start on another
         "trace": run.trace.name,
         "obtained": trace.header.obtained,
         "steal_s": (steal_ticks() - steal) / 100,
@@ -228,7 +231,7 @@ def _episodes_done(path: Path) -> int:
 def _print(result: dict[str, Any], console: Console) -> None:
     table = ledger(f"{result['task']} on {machine_line()}")
     for row in result["rows"]:
-        table.add_row(*ledger_row(row["policy"], row["sampler"], row))
+        table.add_row(*ledger_row(row))
     wide(console).print(table)
     console.print(LEGEND)
     wide(console).print(floors_table(result["rows"], result["pre_touch"]))

@@ -81,6 +81,7 @@ def save(path: Path, env: TaskEnv, episodes: Sequence[Episode], author: str, des
         )
         for i, e in enumerate(episodes)
     ]
+    path = path.resolve()  # Minari doubles a relative path
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch,
@@ -173,7 +174,7 @@ def _open(source: str) -> Any:
                 got="a folder without data",
                 remedy="give the path that `odeploy collect` printed",
             )
-        return minari.MinariDataset(Path(source) / "data")
+        return minari.MinariDataset(Path(source).resolve() / "data")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
