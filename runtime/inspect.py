@@ -34,9 +34,9 @@ def main(arguments: list[str]) -> None:
         console.out(to_json(file.manifest), highlight=False, end="")
         return
     m = file.manifest
-    console.print(
-        f"[bold]{escape(m.name)}[/bold]: {escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {len(file.data):,} bytes"
-    )
+    size = f"{len(file.data):,} bytes"
+    made = f"{escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {size}"
+    console.print(f"[bold]{escape(m.name)}[/bold]: {made}")
     console.print(f"fingerprint {file.fingerprint}", soft_wrap=True)
     console.print(_contract_table(m))
     console.print(signal_table("observation", m.observation))
