@@ -13,12 +13,12 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.console import Console
-from train.run import load_policy
 
 from export.gate import gate_rows, measure
 from runtime.errors import ContractError, OdeployError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import read
+from train.run import load_policy
 
 
 @dataclass(frozen=True)

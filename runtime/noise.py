@@ -20,12 +20,19 @@ class NoiseSource:
         self._bits = np.random.Philox(key=[seed, 0])
         self._normal = np.random.Generator(self._bits)
         self._state = self._bits.state  # written back with a new counter: 3 µs, a new generator takes 25
+        self._number, self._drawn = (-1, -1), self._zeros
 
     def draw(self, episode: int, seq: int) -> NDArray[np.float32]:
-        """The noise of one tick. Shape (1, N, S, D); empty for mode `none`, zeros for `zero`."""
+        """The noise of one tick, the same however often it is asked for; not to be written to.
+
+        Shape (1, N, S, D); empty for mode `none`, zeros for `zero`.
+        """
         if self._mode != "normal":
             return self._zeros
-        counter = self._state["state"]["counter"]
-        counter[2], counter[3] = episode, seq
-        self._bits.state = self._state
-        return self._normal.standard_normal(self._shape, dtype=np.float32)
+        if (episode, seq) != self._number:  # else it was drawn ahead
+            counter = self._state["state"]["counter"]
+            counter[2], counter[3] = episode, seq
+            self._bits.state = self._state
+            self._drawn = self._normal.standard_normal(self._shape, dtype=np.float32)
+            self._number = episode, seq
+        return self._drawn

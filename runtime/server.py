@@ -189,6 +189,7 @@ class Server:
         message = wire.unpack(session.frame)
         assert isinstance(message, wire.Observation)
         wire.pack(self._reply(session, message, self._clock.now_ns()))
+        session.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
 
     def _stream(self, session: Session) -> None:
         """One tick of a stream: the newest observation is answered; the grid is absolute, overruns are skipped."""
