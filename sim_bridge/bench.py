@@ -139,6 +139,8 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
     """Server and robot as two children; this process only looks at how long the trace has become."""
     label = f"{run.file.manifest.name} " + ("lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz")
     bar = progress.add_task(label, total=run.episodes)
+    if progress.disable:  # no terminal: a line for the log instead of a bar
+        progress.console.print(f"{label}: {run.episodes} episodes", highlight=False)
     mode = ["--mode", "lockstep"] if run.rate_hz is None else ["--mode", "realtime", "--rate", str(run.rate_hz)]
     touch = "--pre-touch" if config.pre_touch else "--no-pre-touch"
     run.trace.unlink(missing_ok=True)
