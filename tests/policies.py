@@ -46,16 +46,18 @@ def recorded(task: Task, rows: int = 32, seed: int = 1) -> np.ndarray[tuple[int,
 
 
 @functools.cache
-def policy_bytes(task_name: str, kind: str = "mlp", noise_mode: str = "normal") -> bytes:
-    """A sealed, gated policy file for a task; `kind` is `mlp` or `flow` (Euler, four steps)."""
+def policy_bytes(
+    task_name: str, kind: str = "mlp", noise_mode: str = "normal", width: int = 32, steps: int = 4
+) -> bytes:
+    """A sealed, gated policy file for a task; `kind` is `mlp` or `flow` (Euler, `steps`)."""
     task = get(task_name)
     if kind == "mlp":
-        policy: FlowPolicy | StudentPolicy = student_policy(task)
+        policy: FlowPolicy | StudentPolicy = student_policy(task, width)
         sampler, noise, graph = None, Noise("none"), StudentGraph(policy)  # type: ignore[arg-type]
     else:
-        policy = flow_policy(task)
-        sampler, noise = Sampler("euler", 4, uniform_grid(4)), Noise(noise_mode, (1, 1, len(task.action)))  # type: ignore[arg-type]
-        graph = SplitFlow(policy, solver("euler"), uniform_grid(4))  # type: ignore[assignment]
+        policy = flow_policy(task, width)
+        sampler, noise = Sampler("euler", steps, uniform_grid(steps)), Noise(noise_mode, (1, 1, len(task.action)))  # type: ignore[arg-type]
+        graph = SplitFlow(policy, solver("euler"), uniform_grid(steps))  # type: ignore[assignment]
     model: onnx.ModelProto = trace_graph(graph, len(task.observation), noise.shape)
     rows = gate_rows(policy, recorded(task), noise)
     session = open_session(model.SerializeToString(), "cpu", "test policy")
