@@ -48,8 +48,9 @@ def main() -> NoReturn:
         _say(f"odeploy {verb}: interrupted")
         sys.exit(130)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] in ("runtime", "sim_bridge", "train", "export"):
-            raise
+        package, _, module_inside = (error.name or "").partition(".")
+        if module_inside and package in ("runtime", "sim_bridge", "train", "export"):
+            raise  # a module of ours that should be there; a whole package may be left out, as on a robot
         _say(f"odeploy {verb}: the package {error.name} is missing; run: pip install 'odeploy[{extra}]'")
         sys.exit(2)
     sys.exit(0)
