@@ -2,8 +2,7 @@
 
 One thread, one socket. Between messages it wakes shortly before the next observation is expected and
 rehearses the last one twice, from decoding to the encoded reply (pre-touch): caches and clocks are then warm
-when it arrives, which turns a 290 µs inference at 50 Hz into one of 10 to 80. A session that is silent for
-1 s is freed; its robot may come back.
+when it arrives (docs/latency.md). A session that is silent for 1 s is freed; its robot may come back.
 """
 
 import secrets

@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         )
     check_free(config.out)
     env = TaskEnv(task)
-    expert = scripted(env) if config.policy is None else _policy_expert(config.policy, env)
+    expert = scripted(env) if config.policy is None else _policy_expert(config.policy, env, config.seed)
     noise = np.random.default_rng(config.seed)
     seeds = [episode_seed(config.seed, i) for i in range(config.episodes)]
     episodes = [
@@ -81,7 +81,7 @@ def record(env: TaskEnv, expert: Expert, seed: int, noise_std: float, noise: np.
     return Episode(observations, np.stack(actions), np.array(rewards), step.terminated, step.success, seed)
 
 
-def _policy_expert(path: Path, env: TaskEnv) -> Expert:
+def _policy_expert(path: Path, env: TaskEnv, seed: int) -> Expert:
     from runtime.noise import NoiseSource
     from runtime.onnx_policy import OnnxPolicy
     from runtime.signals import require_same_names
@@ -97,5 +97,5 @@ def _policy_expert(path: Path, env: TaskEnv) -> Expert:
             got=f"{manifest.horizon}",
             remedy="export with horizon 1",
         )
-    source, ticks = NoiseSource(manifest.noise, seed=0), iter(range(2**62))
+    source, ticks = NoiseSource(manifest.noise, seed), iter(range(2**62))
     return lambda observation: policy.infer(observation, source.draw(0, next(ticks)))[0]
