@@ -18,11 +18,13 @@ VERBS = {
     "collect": ("sim_bridge.collect", "sim", "record an expert's episodes as a Minari dataset"),
     "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
+    "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
     "export": ("export.export", "export,cpu", "turn a training run into one ONNX policy file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: fingerprint, golden rows, full gate"),
     "serve": ("runtime.serve", "cpu", "serve a policy file's actions over ZeroMQ"),
     "sim": ("sim_bridge.sim", "sim", "drive a simulated robot from a server"),
+    "film": ("sim_bridge.film", "sim", "render a trace as a video"),
     "bench": ("sim_bridge.bench", "sim,cpu", "measure files × rates: return, latency, misses, floors"),
     "report": ("runtime.report", "report", "draw a bench's results as one HTML page"),
 }

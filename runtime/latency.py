@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.statistics import block_interval, mean_interval, percentiles_us, wilson_interval
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace
+from runtime.trace import APPLIED, ENDED, HELD, INVALID, SKIPPED, STAMPS, Trace
 
 DUE, WOKE, OBSERVED, SENT, RECEIVED, STARTED, INFERRED, REPLIED, ARRIVED, APPLIED_AT, STEPPED = range(len(STAMPS))
 
@@ -49,11 +49,15 @@ class Quality:
 
 
 def quality(trace: Trace) -> Quality:
-    """What the robot achieved: an episode succeeds if its last tick did."""
+    """What the robot achieved in the episodes that came to an end: one succeeds if its last tick did.
+
+    An episode that was interrupted, or that the simulation broke, tells nothing of the policy.
+    """
     rows = trace.rows[trace.rows["kind"] != SKIPPED]
-    episodes, last = np.unique(rows["episode"][::-1], return_index=True)
+    ends = rows[rows["end"] == ENDED]
+    episodes = ends["episode"]
     if trace.header.scored_by == "success":
-        successes = int(rows["success"][::-1][last].sum())
+        successes = int(ends["success"].sum())
         low, high = wilson_interval(successes, len(episodes))
         return Quality("success", successes / max(1, len(episodes)), low, high, len(episodes))
     returns = np.bincount(rows["episode"], weights=rows["reward"])[episodes]
@@ -78,6 +82,7 @@ def summary(trace: Trace) -> dict[str, Any]:
         "rate_hz": header.rate_hz,
         "speed": header.rate_hz / header.task_rate_hz if header.mode != "lockstep" else None,
         "score": score.__dict__,
+        "invalid_episodes": int((rows["end"] == INVALID).sum()),
         "ticks_due": len(rows),
         "applied": int((rows["kind"] == APPLIED).sum()),
         "held": int((rows["kind"] == HELD).sum()),

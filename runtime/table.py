@@ -44,6 +44,7 @@ def one_run(title: str, s: dict[str, Any]) -> Table:
         table.add_row(name.replace("\n", " "), cell)
     table.add_row("age of the observation p50/p99", times(s["age_us"], "p50", "p99"))
     table.add_row("due to applied p50/p99", times(s["due_to_applied_us"], "p50", "p99"))
+    table.add_row("episodes ended / invalid", f"{s['score']['episodes']} / {s['invalid_episodes']}")
     return table
 
 

@@ -22,10 +22,11 @@ STAMPS = (
     "inferred", "replied", "arrived", "applied", "stepped",
 )  # fmt: skip
 APPLIED, HELD, SKIPPED = 0, 1, 2
+GOES_ON, ENDED, INVALID = 0, 1, 2  # what a tick was to its episode; INVALID: the simulation broke
 _MAGIC = b"ODTRACE1"
-_HEADER_VERSION = 1
-# episode, tick, kind, guard state, clamped, success, policy epoch, pad, reward, age of the observation, stamps
-_FIXED = struct.Struct("<IIBBBBHHfq11q")
+_HEADER_VERSION = 2
+# episode, tick, kind, guard state, clamped, success, policy epoch, end, pad, reward, observation's age, stamps
+_FIXED = struct.Struct("<IIBBBBHBxfq11q")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class TraceHeader:
         observation: signals of each row's observation.
         action: signals of each row's command.
         obtained: real-time settings that the robot's process got.
+        noise_level: of the task; 1 is the task as it is catalogued.
     """
 
     version: int
@@ -61,6 +63,7 @@ class TraceHeader:
     observation: tuple[Signal, ...]
     action: tuple[Signal, ...]
     obtained: dict[str, str]
+    noise_level: float = 1.0
 
 
 def new_header(**fields: Any) -> TraceHeader:
@@ -79,7 +82,8 @@ def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
             ("clamped", "u1"),
             ("success", "u1"),
             ("epoch", "<u2"),
-            ("pad", "<u2"),
+            ("end", "u1"),
+            ("pad", "u1"),
             ("reward", "<f4"),
             ("age_ns", "<i8"),
             ("stamps", "<i8", (len(STAMPS),)),
@@ -116,6 +120,7 @@ class TraceWriter:
         clamped: bool = False,
         success: bool = False,
         epoch: int = 0,
+        end: int = GOES_ON,
         reward: float = 0.0,
         age_ns: int = 0,
         values: bytes = b"",
@@ -127,7 +132,7 @@ class TraceWriter:
             self.flush()
         _FIXED.pack_into(
             self._buffer, self._used,
-            episode, tick, kind, state, clamped, success, epoch, 0, reward, age_ns, *stamps,
+            episode, tick, kind, state, clamped, success, epoch, end, reward, age_ns, *stamps,
         )  # fmt: skip
         start = self._used + _FIXED.size
         self._used += self._size
@@ -173,7 +178,7 @@ def read_trace(path: Path) -> Trace:
     if len(data) < 12 + length:
         raise _not_a_trace(path, "a file cut within its header")
     header = from_json(TraceHeader, data[12 : 12 + length], str(path))
-    if header.version > _HEADER_VERSION:
+    if header.version != _HEADER_VERSION:
         raise _not_a_trace(path, f"version {header.version} of the format")
     kind = row_type(len(header.observation), len(header.action))
     count = (len(data) - 12 - length) // kind.itemsize

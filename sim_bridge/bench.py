@@ -58,6 +58,8 @@ class Config:
     """Execution provider of the servers: `cpu` or `cuda`; the floors are always those of `cpu`."""
     pre_touch: bool = True
     """Whether servers run dummy inferences ahead of each observation."""
+    noise: float = 1.0
+    """Noise level of the task, where it has levels."""
     seed: int = 1
     """Decides resets and noise."""
     out: Path = Path("runs/bench")
@@ -78,6 +80,7 @@ def main(arguments: list[str]) -> None:
     """Checks everything first, then measures, prints and writes."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Console()
     task = get(config.task)
+    task.arguments(config.noise)  # refuses a level that the task does not know
     files = [_fitting(path, task) for path in config.files]
     rates = _numbers(config.rates, "--rates")
     for rate in rates:
@@ -108,7 +111,13 @@ def main(arguments: list[str]) -> None:
         if row["mode"] == "realtime":
             row["floors"] = floors[row["rate_hz"]][row["file"]]
             row["round_trip_to_floors"] = _ratio(row, config.pre_touch)
-    result = {"task": task.name, "machine": machine(), "pre_touch": config.pre_touch, "rows": rows}
+    result = {
+        "task": task.name,
+        "machine": machine(),
+        "noise_level": config.noise,
+        "pre_touch": config.pre_touch,
+        "rows": rows,
+    }
     write_whole(config.out / "bench.json", json.dumps(result, indent=1).encode())
     _print(result, console)
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
@@ -152,6 +161,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         log = Path(folder) / "robot.log"
         command = ["-m", "odeploy", "sim", task.name, "--endpoint", endpoint, *mode]
         command += ["--episodes", str(run.episodes), "--seed", str(config.seed), "--trace", str(run.trace)]
+        command += ["--noise", str(config.noise)]
         with child(command, log) as robot:
             _wait(robot, lambda: progress.update(bar, completed=_episodes_done(run.trace)))
         if robot.returncode != 0:

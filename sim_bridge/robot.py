@@ -22,7 +22,7 @@ from runtime.clock import Clock, Rate, Tick
 from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard, State
 from runtime.pretouch import PreTouch
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceWriter
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, TraceWriter
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
@@ -82,9 +82,9 @@ class Robot:
                     got=f"{self.client.last_error or 'none within 5 s'}",
                     remedy="see what the server printed",
                 )
-            step = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
             observation = step.observation
-            if step.done or self.guard.state is State.STOP:
+            if end != GOES_ON:
                 return
 
     def _paced(self, mode: str, episode: int, observation: NDArray[np.float32]) -> None:
@@ -101,9 +101,9 @@ class Robot:
                 arrival = self.client.newest(episode)
             else:
                 arrival = self.client.receive(episode, tick.number, tick.due_ns + self.deadline_ns)
-            step = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
             observation = step.observation
-            if step.done or self.guard.state is State.STOP:
+            if end != GOES_ON:
                 return
 
     def _rehearse(self, due_ns: int, period_ns: int) -> None:
@@ -119,14 +119,19 @@ class Robot:
 
     def _apply(
         self, episode: int, tick: Tick, sensed: bytes, observed_ns: int, sent_ns: int, arrival: Arrival | None
-    ) -> Step:
-        """Guards, hands over, steps and records one tick. Of a chunk of actions the first is applied."""
+    ) -> tuple[Step, int]:
+        """Guards, hands over, steps and records one tick; says how the episode goes on.
+
+        Of a chunk of actions the first is applied.
+        """
         guard, clamped = self.guard, self.guard.counts.clamped
         command = guard.nothing() if arrival is None else guard.fresh(arrival.values[0])
         used = arrival is not None and guard.state is State.RUN
         applied_ns = self.clock.now_ns()
         step = self.env.step(command)
         stepped_ns = self.clock.now_ns()
+        over = step.done or guard.state is State.STOP
+        end = INVALID if step.invalid else ENDED if over else GOES_ON
         # The four server stamps belong to this tick only if its own observation was answered.
         if arrival is not None and arrival.message.seq == tick.number:
             m = arrival.message
@@ -141,12 +146,13 @@ class Robot:
             state=guard.state,
             clamped=guard.counts.clamped > clamped,
             success=step.success,
+            end=end,
             epoch=arrival.message.policy_epoch if arrival is not None else 0,
             reward=step.reward,
             age_ns=applied_ns - arrival.observed_ns if arrival is not None else 0,
             values=sensed + wire.to_bytes(command),
         )
-        return step
+        return step, end
 
 
 def measured_step_ns(env: TaskEnv, clock: Clock) -> int:

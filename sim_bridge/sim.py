@@ -25,8 +25,10 @@ from runtime.sockets import DEFAULT_ENDPOINT
 from runtime.table import LEGEND, one_run
 from runtime.trace import TraceWriter, new_header, read_trace
 from sim_bridge.catalogue import get
+from sim_bridge.film import check_out, film
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
 from sim_bridge.task import Task, TaskEnv
+from sim_bridge.view import ViewedEnv
 
 _REHEARSAL_NS = 10_000  # first guess of a hot rehearsal; it is measured on the way
 
@@ -49,10 +51,16 @@ class Config:
     """Ticks per wall-clock second; the task's own rate if not given."""
     episodes: int = 10
     """How many."""
+    noise: float = 1.0
+    """Noise level of the task, where it has levels (`odeploy tasks TASK`)."""
     seed: int = 1
     """Decides resets and the policy's noise."""
     trace: Path = Path("runs/sim.trace")
     """Where the trace goes."""
+    video: Path | None = None
+    """Film the first three episodes as an MP4 when the run is over (`odeploy film` films any trace)."""
+    view: bool = False
+    """Show the robot in MuJoCo's viewer; that disturbs the loop's timing."""
     robot: str = field(default_factory=lambda: f"sim-{os.getpid()}")
     """Name of this robot; a server refuses a second one of the same name."""
     timeout: float = 10.0
@@ -64,6 +72,8 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Console()
     task = get(config.task)
     require_rate(config.rate)
+    if config.video is not None:
+        check_out(config.video)
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
         if config.policy is not None:
@@ -73,11 +83,14 @@ def main(arguments: list[str]) -> None:
     console.print(one_run(f"{trace.header.policy} on {task.name}, {config.mode}", summary(trace)))
     console.print(LEGEND)
     console.print(f"trace: {config.trace}", soft_wrap=True)
+    if config.video is not None:
+        film(config.trace, config.video)
+        console.print(f"video: {config.video}", soft_wrap=True)
 
 
 def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
     """Runs the episodes; whatever ends them, the trace of what was run is kept."""
-    clock, env = MonotonicClock(), TaskEnv(task)
+    clock, env = MonotonicClock(), (ViewedEnv if config.view else TaskEnv)(task, config.noise)
     rate_hz = config.rate or task.rate_hz
     step_ns = measured_step_ns(env, clock)
     deadline_ns = 0 if config.mode == "lockstep" else deadline_after_due_ns(task, rate_hz, step_ns)
@@ -107,6 +120,7 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
                 observation=task.observation,
                 action=task.action,
                 obtained=obtained,
+                noise_level=config.noise,
             )
             # Room for an episode and as many skipped ticks again: the loop itself then never writes.
             with contextlib.closing(TraceWriter(config.trace, header, 2 * task.horizon)) as trace:

@@ -9,7 +9,7 @@ import pytest
 
 from runtime.child import serving
 from runtime.trace import read_trace
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy, started
 from tests.policies import policy_path
 

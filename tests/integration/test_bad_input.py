@@ -10,7 +10,7 @@ import pytest
 
 from runtime.child import serving
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy
 from tests.policies import policy_bytes, policy_path
 

@@ -12,7 +12,7 @@ from runtime.latency import stages_ns, totals_ns
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
-from sim_bridge.catalogue import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
 from tests.integration.programs import odeploy
 from tests.policies import policy_path

@@ -10,7 +10,7 @@ from export.export import main as export
 from runtime.errors import OdeployError
 from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import read
-from sim_bridge.catalogue import MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.demonstrations import load
 from tests.integration.programs import odeploy
 

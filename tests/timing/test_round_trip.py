@@ -23,7 +23,7 @@ from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.pretouch import PreTouch
 from runtime.sockets import connect_dealer, wait_readable
-from sim_bridge.catalogue import MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.task import TaskEnv
 from tests.policies import policy_bytes
 

@@ -17,7 +17,7 @@ from export.flow_graph import SplitFlow
 from export.onnx_file import trace_graph
 from runtime.machine import machine_line
 from runtime.onnx_policy import open_session
-from sim_bridge.catalogue import MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
 from train.ode import EULER, uniform_grid

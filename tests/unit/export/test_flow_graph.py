@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from export.flow_graph import SplitFlow, evaluation_times
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.policies import flow_policy
 from train.ode import SOLVERS, integrate, solver, uniform_grid
 

@@ -15,7 +15,7 @@ from export.onnx_file import trace_graph
 from runtime.errors import ParityError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import Noise, Parity, Sampler
-from sim_bridge.catalogue import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
 from tests.policies import flow_policy, recorded, student_policy
 from train.ode import SOLVERS, solver, uniform_grid

@@ -12,7 +12,7 @@ import pytest
 from export.flow_graph import SplitFlow
 from export.onnx_file import OPSET, to_bytes, trace_graph
 from runtime.policy_file import parse
-from sim_bridge.catalogue import HOPPER
+from sim_bridge.catalogue.fm_irl import HOPPER
 from tests.policies import flow_policy, policy_bytes
 from train.ode import solver, uniform_grid
 

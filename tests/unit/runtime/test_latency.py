@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runtime.latency import apply_jitter_ns, longest_run, quality, stages_ns, summary, totals_ns
 from runtime.statistics import wilson_interval
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, Trace
 from tests.unit.runtime import traces
 
 MS = 1_000_000
@@ -203,7 +203,13 @@ def episodes(*ended: tuple[int, bool]) -> Trace:
         for tick in range(ticks):
             last = tick == ticks - 1
             rows.append(
-                {"episode": number, "tick": tick, "reward": 0.5, "success": success == last if last else 0}
+                {
+                    "episode": number,
+                    "tick": tick,
+                    "reward": 0.5,
+                    "success": last and success,
+                    "end": ENDED if last else GOES_ON,
+                }
             )
     return trace(*rows)
 
@@ -218,18 +224,23 @@ def test_the_share_of_episodes_whose_last_tick_succeeded(ended: list[tuple[int, 
 
 
 def test_a_success_on_the_way_that_was_lost_again_does_not_count() -> None:
-    run = trace({"success": 1}, {"tick": 1, "success": 0})
+    run = trace({"success": 1}, {"tick": 1, "success": 0, "end": ENDED})
     assert quality(run).value == 0
 
 
-def test_a_skipped_tick_at_the_end_does_not_hide_the_success_before_it() -> None:
-    run = trace({"success": 1}, {"tick": 1, "kind": SKIPPED})
-    assert quality(run).value == 1
+@pytest.mark.parametrize("scored_by", ["success", "return"])
+def test_an_episode_that_was_interrupted_or_broke_tells_nothing(scored_by: str) -> None:
+    whole = {"episode": 0, "success": 1, "reward": 3.0, "end": ENDED}
+    broken, interrupted = {"episode": 1, "reward": 9.0, "end": INVALID}, {"episode": 2, "reward": 9.0}
+    run = trace(whole, broken, interrupted, scored_by=scored_by)
+    assert quality(run) == quality(trace(whole, scored_by=scored_by))
+    assert summary(run)["invalid_episodes"] == 1
 
 
 def test_the_return_is_the_mean_over_episodes_of_summed_rewards() -> None:
     rows = [
-        {"episode": e, "tick": t, "reward": r} for e, t, r in [(0, 0, 1.0), (0, 1, 2.0), (2, 0, 5.0), (2, 1, 0.5)]
+        {"episode": e, "tick": t, "reward": r, "end": ENDED if t == 1 else GOES_ON}
+        for e, t, r in [(0, 0, 1.0), (0, 1, 2.0), (2, 0, 5.0), (2, 1, 0.5)]
     ]
     found = quality(trace(*rows, scored_by="return"))
     assert (found.scored_by, found.episodes) == ("return", 2)

@@ -155,10 +155,11 @@ def test_a_path_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str
         read_trace(tmp_path / name)
 
 
-def test_a_newer_version_is_refused_with_its_number(tmp_path: Path) -> None:
-    text = to_json(traces.header()).replace('"version": 1', '"version": 2').encode()
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_refused_with_its_number(tmp_path: Path, version: int) -> None:
+    text = to_json(traces.header()).replace('"version": 2', f'"version": {version}').encode()
     (tmp_path / "t").write_bytes(b"ODTRACE1" + len(text).to_bytes(4, "little") + text)
-    with pytest.raises(FormatError, match="version 2 of the format"):
+    with pytest.raises(FormatError, match=f"version {version} of the format"):
         read_trace(tmp_path / "t")
 
 

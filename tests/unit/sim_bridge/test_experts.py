@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import MissingError
 from sim_bridge.catalogue import TASKS
-from sim_bridge.experts import MazeExpert, scripted
+from sim_bridge.experts import scripted
+from sim_bridge.experts.maze import MazeExpert
 from sim_bridge.task import TaskEnv
 
 

@@ -34,8 +34,11 @@ TASK = Task(
     observation=(Signal("tick", "1"), Signal("seed", "1")),
     action=(Signal("a", "1", -1.0, 1.0), Signal("b", "1", -1.0, 1.0)),
     rate_hz=100.0,
+    physics_step_s=None,
     horizon=10,
     safe_action=(0.0, -1.0),
+    paper="none",
+    differs="made for this test",
     success_key="success",
 )
 

@@ -7,7 +7,7 @@ import pytest
 
 from runtime.errors import ContractError
 from runtime.signals import Signal
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Step, TaskEnv, episode_seed
 
 

@@ -1,19 +1,12 @@
-"""Scripted experts: what a few lines of geometry can solve needs no training.
-
-An expert sees the flat observation of its task and answers a noiseless action; collectors add the noise.
-"""
+"""The expert of the mazes."""
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import MissingError
 from sim_bridge.task import TaskEnv
-
-Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class MazeExpert:
@@ -68,32 +61,3 @@ def _distances(free: NDArray[np.bool_], goal: tuple[int, int]) -> NDArray[np.int
                 distances[near] = distances[cell] + 1
                 queue.append(near)
     return distances
-
-
-def reach_expert(_env: TaskEnv) -> Expert:
-    """Moves the gripper straight to the goal: the action is a displacement, so a gain of 10 is enough."""
-
-    def act(observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        displacement = np.clip(10 * (observation[10:13] - observation[:3]), -1, 1)
-        return np.append(displacement, 0).astype(np.float32)
-
-    return act
-
-
-EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {"maze-medium": MazeExpert, "fetch-reach": reach_expert}
-
-
-def scripted(env: TaskEnv) -> Expert:
-    """The scripted expert of an environment's task.
-
-    Raises:
-        MissingError: the task has none.
-    """
-    if env.task.name not in EXPERTS:
-        raise MissingError(
-            where=f"task {env.task.name}",
-            expected=f"a scripted expert, as {' and '.join(EXPERTS)} have",
-            got="none",
-            remedy="give a trained one with --policy FILE.onnx",
-        )
-    return EXPERTS[env.task.name](env)

@@ -1,0 +1,1 @@
+"""Environments of our own, where no library has what a paper used."""

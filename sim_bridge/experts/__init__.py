@@ -1,0 +1,35 @@
+"""Scripted experts: what a few lines of geometry can solve needs no training. A module each.
+
+An expert sees the flat observation of its task and answers a noiseless action; collectors add the noise.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import MissingError
+from sim_bridge.experts.maze import MazeExpert
+from sim_bridge.experts.reach import ReachExpert
+from sim_bridge.task import TaskEnv
+
+Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {"maze-medium": MazeExpert, "fetch-reach": ReachExpert}
+
+
+def scripted(env: TaskEnv) -> Expert:
+    """The scripted expert of an environment's task.
+
+    Raises:
+        MissingError: the task has none.
+    """
+    if env.task.name not in EXPERTS:
+        raise MissingError(
+            where=f"task {env.task.name}",
+            expected=f"a scripted expert, as {' and '.join(EXPERTS)} have",
+            got="none",
+            remedy="give a trained one with --policy FILE.onnx",
+        )
+    return EXPERTS[env.task.name](env)

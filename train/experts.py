@@ -1,0 +1,259 @@
+"""`odeploy train expert`: where no script solves a task, reinforcement learning makes its expert.
+
+The algorithms are stable-baselines3's; ours are the tasks, the recipes that worked, and the keeping of the best:
+returns of PPO rise and fall, so every so often the deterministic policy plays episodes that training never
+sees, and the best one so far is what the run is worth. `odeploy export --from sb3 RUN/best.zip` makes it a file.
+"""
+
+import dataclasses
+import io
+import json
+import warnings
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from torch import Tensor
+
+from runtime.errors import MissingError
+from runtime.whole_file import write_whole
+from sim_bridge.catalogue import get
+from sim_bridge.flat_env import FlatEnv
+from train import checkpoint
+from train.loop import Interrupts, require_positive
+from train.rollouts import Rollouts
+
+BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
+_SCORE_SEED = 2**40  # of the episodes that choose the best; nobody else begins there
+_SCORE_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What has been found to solve a task.
+
+    Attributes:
+        algorithm: of stable-baselines3.
+        steps: of the environment.
+        envs: simulations that share a forward pass.
+        score_every: environment steps between two scores.
+        options: of the algorithm.
+        arguments: of the environment, where its expert learns from another reward than its users see.
+    """
+
+    algorithm: Literal["PPO", "SAC"]
+    steps: int
+    envs: int
+    score_every: int
+    options: dict[str, Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def _tanh_mlp(log_std: float, *widths: int) -> dict[str, Any]:
+    return {"log_std_init": log_std, "net_arch": list(widths)}
+
+
+_PPO = {
+    "n_steps": 512,
+    "batch_size": 256,
+    "n_epochs": 10,
+    "gamma": 0.99,
+    "learning_rate": lambda remaining: 3e-4 * remaining,
+    "policy_kwargs": _tanh_mlp(-1.0, 64, 64),
+}
+RECIPES = {
+    "hopper": Recipe("PPO", 3_000_000, 8, 100_000, _PPO),
+    "walker2d": Recipe("PPO", 4_000_000, 8, 100_000, _PPO),
+    # After rl-baselines3-zoo's tuned settings for this environment.
+    "halfcheetah": Recipe(
+        "PPO",
+        3_000_000,
+        1,
+        100_000,
+        {
+            "n_steps": 512,
+            "batch_size": 64,
+            "n_epochs": 20,
+            "gamma": 0.98,
+            "gae_lambda": 0.92,
+            "learning_rate": 2e-5,
+            "clip_range": 0.1,
+            "ent_coef": 4e-4,
+            "vf_coef": 0.58,
+            "max_grad_norm": 0.8,
+            "policy_kwargs": _tanh_mlp(-2.0, 256, 256) | {"ortho_init": False, "activation_fn": torch.nn.ReLU},
+        },
+    ),
+    "ant-goal": Recipe(
+        "PPO",
+        8_000_000,
+        16,
+        200_000,
+        _PPO | {"n_steps": 256, "batch_size": 512, "policy_kwargs": _tanh_mlp(-0.5, 128, 128)},
+    ),
+    "hand-rotate": Recipe(
+        "SAC",
+        500_000,
+        1,
+        20_000,
+        {"gamma": 0.95, "learning_starts": 5_000, "policy_kwargs": {"net_arch": [256, 256]}},
+        {"reward_type": "dense"},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains an expert by reinforcement learning. The same command continues an interrupted run."""
+
+    task: str
+    """Name of a catalogued task that has a recipe."""
+    out: Path
+    """Folder of the run: new, or that of an interrupted one."""
+    steps: int | None = None
+    """Of the environment; the recipe's if not given."""
+    seed: int = 0
+    """Of every random number."""
+    threads: int = 1
+    """Of torch."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the best policy is and what it is worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
+    task = get(config.task)
+    if task.name not in RECIPES:
+        raise MissingError(
+            where=f"task {task.name}",
+            expected=f"one with a recipe: {', '.join(RECIPES)}",
+            got="none",
+            remedy="see docs/tasks.md for what has an expert",
+        )
+    recipe = RECIPES[task.name]
+    recipe = dataclasses.replace(recipe, steps=recipe.steps if config.steps is None else config.steps)
+    require_positive(steps=recipe.steps, threads=config.threads)
+    torch.set_num_threads(config.threads)
+    config.out.mkdir(parents=True, exist_ok=True)
+    with closing(Rollouts(task)) as rollouts:
+        best = _learn(config, recipe, rollouts, console)
+    console.print(f"best: {best:.3f} over {_SCORE_EPISODES} episodes; policy: {config.out / BEST}", soft_wrap=True)
+
+
+def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console) -> float:
+    task = rollouts.task
+    envs = VecMonitor(DummyVecEnv([lambda: FlatEnv(task, **recipe.arguments) for _ in range(recipe.envs)]))
+    on_policy = recipe.algorithm == "PPO"
+    normal = VecNormalize(envs, norm_reward=on_policy, gamma=recipe.options["gamma"])
+    algorithm: BaseAlgorithm = getattr(sb3, recipe.algorithm)(
+        "MlpPolicy", normal, seed=config.seed, device="cpu", **recipe.options
+    )
+    keeper = _Keeper(config.out, recipe, normal, rollouts, console)
+    saved = checkpoint.load(config.out)
+    if saved is not None:
+        _restore(algorithm, normal, saved)
+        keeper.best, keeper.due = saved["best"], saved["due"]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Interrupts() as interrupts,
+    ):
+        keeper.bar, keeper.progress = progress.add_task(task.name, total=recipe.steps), progress
+        keeper.interrupts = interrupts
+        left = recipe.steps - algorithm.num_timesteps
+        if left > 0:
+            algorithm.learn(left, keeper, reset_num_timesteps=False)
+    normal.close()
+    return keeper.best
+
+
+class _Keeper(BaseCallback):
+    """Scores the policy now and then, keeps the best, and saves what a continuation needs."""
+
+    progress: Progress
+    interrupts: Interrupts
+    bar: Any
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, normal: VecNormalize, rollouts: Rollouts, console: Console
+    ) -> None:
+        super().__init__()
+        self.folder, self.recipe, self.normal, self.rollouts, self.console = (
+            folder, recipe, normal, rollouts, console,
+        )  # fmt: skip
+        self.best, self.due = -np.inf, recipe.score_every
+
+    def _on_step(self) -> bool:
+        self.progress.update(self.bar, completed=self.num_timesteps)
+        if self.num_timesteps >= self.due or self.num_timesteps >= self.recipe.steps:
+            self.due += self.recipe.score_every
+            self._score()
+            self._save()
+        if self.interrupts.asked:
+            self._save()
+        return not self.interrupts.asked
+
+    def _score(self) -> None:
+        task = self.rollouts.task
+
+        def act(observation: Tensor) -> Tensor:
+            normalised = self.normal.normalize_obs(observation.numpy())
+            return torch.from_numpy(np.asarray(self.model.predict(normalised, deterministic=True)[0]))
+
+        episodes = self.rollouts.play(act, _SCORE_SEED, _SCORE_EPISODES)
+        score = float((episodes.successes if task.scored_by == "success" else episodes.returns).mean())
+        line = {"steps": self.num_timesteps, "score": score, "return_std": float(episodes.returns.std())}
+        with (self.folder / SCORES).open("a") as scores:
+            scores.write(json.dumps(line) + "\n")
+        self.console.print(f"{self.num_timesteps:>10,} steps: {episodes.score(task)}", highlight=False)
+        if score > self.best:
+            self.best = score
+            save_normaliser(self.folder / NORMALISER, self.normal)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # schedules that are functions do not travel, nor need they
+                self.model.save(self.folder / BEST)
+
+    def _save(self) -> None:
+        rms, returns = self.normal.obs_rms, self.normal.ret_rms
+        assert not isinstance(rms, dict)
+        state = {
+            "step": self.num_timesteps,
+            "policy": self.model.get_parameters(),
+            "moments": [torch.as_tensor(np.asarray(v)) for m in (rms, returns) for v in (m.mean, m.var, m.count)],
+            "best": float(self.best),
+            "due": self.due,
+        }
+        checkpoint.save(self.folder, state)
+
+
+def _restore(algorithm: BaseAlgorithm, normal: VecNormalize, saved: dict[str, Any]) -> None:
+    """Weights, optimisers, normalisers and the count of steps; a replay buffer begins empty."""
+    algorithm.set_parameters(saved["policy"])
+    algorithm.num_timesteps = saved["step"]
+    values = [v.numpy() for v in saved["moments"]]
+    assert not isinstance(normal.obs_rms, dict)
+    for moments, (mean, var, count) in ((normal.obs_rms, values[:3]), (normal.ret_rms, values[3:])):
+        moments.mean, moments.var, moments.count = mean, var, float(count)
+
+
+def save_normaliser(path: Path, normal: VecNormalize) -> None:
+    """The observation's moments as plain arrays: stable-baselines3 itself would pickle them."""
+    assert not isinstance(normal.obs_rms, dict)
+    data = io.BytesIO()
+    np.savez(
+        data,
+        mean=normal.obs_rms.mean,
+        var=normal.obs_rms.var,
+        epsilon=normal.epsilon,
+        clip=normal.clip_obs,
+    )
+    write_whole(path, data.getvalue())
