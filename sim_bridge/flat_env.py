@@ -19,8 +19,7 @@ class FlatEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def __init__(self, task: Task, noise_level: float = 1.0, **arguments: Any) -> None:
         self.inside = TaskEnv(task, noise_level, **arguments)
-        size = len(task.observation)
-        self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self.observation_space = Box(lows(task.observation), highs(task.observation), dtype=np.float32)
         self.action_space = Box(lows(task.action), highs(task.action), dtype=np.float32)
 
     def reset(

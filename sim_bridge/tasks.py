@@ -1,4 +1,4 @@
-"""`odeploy tasks [TASK]`: the catalogue as a table, or one task's signals."""
+"""`odeploy tasks [TASK]`: the catalogue as a table, or one task whole."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -8,7 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime.inspect import signal_table
+from runtime.table import wide
 from sim_bridge.catalogue import TASKS, get
+from sim_bridge.experts import EXPERTS
+from sim_bridge.task import Task
+from sim_bridge.trained import trained
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,42 @@ def main(arguments: list[str]) -> None:
     """Prints the catalogue or one task."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy tasks"), Console()
     if config.task is None:
-        table = Table("task", "O → A", "rate Hz", "horizon", "scored by", title="tasks")
+        table = Table("task", "paper", "O → A", "Hz", "horizon", "scored by", "expert", title="tasks")
         for task in TASKS.values():
             sizes = f"{len(task.observation)} → {len(task.action)}"
-            table.add_row(task.name, sizes, f"{task.rate_hz:g}", str(task.horizon), task.scored_by)
-        console.print(table)
-        for task in TASKS.values():
-            console.print(f"[bold]{task.name}[/bold]: {task.summary} ({task.gym_id})", highlight=False)
+            row = task.name, task.paper, sizes, f"{task.rate_hz:g}", str(task.horizon), task.scored_by
+            table.add_row(*row, expert_of(task))
+        wide(console).print(table)
         return
     task = get(config.task)
-    console.print(f"[bold]{task.name}[/bold]: {task.summary} ({task.gym_id}, {task.rate_hz:g} Hz)")
+    console.print(f"[bold]{task.name}[/bold]: {task.summary}", highlight=False)
     console.print(signal_table("observation", task.observation))
     console.print(signal_table("action", task.action))
-    console.print(f"safe action: {list(task.safe_action)}; scored by: {task.scored_by}")
+    facts = Table("fact", "", title="task")
+    for name, value in facts_of(task).items():
+        facts.add_row(name, value)
+    console.print(facts)
+
+
+def expert_of(task: Task) -> str:
+    """`scripted`, `trained`, or a dash."""
+    return "scripted" if task.name in EXPERTS else "trained" if trained(task) else "–"
+
+
+def facts_of(task: Task) -> dict[str, str]:
+    """What there is to know of a task besides its signals, in words."""
+    step = "none" if task.physics_step_s is None else f"{task.physics_step_s * 1e3:g} ms"
+    levels = "none" if task.noise is None else f"0 to {task.noise.highest:g}, 1 as catalogued: {task.noise.scales}"
+    return {
+        "environment": task.gym_id if task.entry_point is None else f"{task.gym_id} (odeploy's own)",
+        "control rate": f"{task.rate_hz:g} Hz, {1e3 / task.rate_hz:g} ms a tick",
+        "physics step": step,
+        "horizon": f"{task.horizon} ticks, {task.horizon / task.rate_hz:g} s",
+        "scored by": task.scored_by,
+        "safe action": ", ".join(f"{a:g}" for a in task.safe_action),
+        "noise levels": levels,
+        "camera": task.camera or "the environment's own view",
+        "paper": task.paper,
+        "ours": task.differs,
+        "expert": expert_of(task),
+    }

@@ -25,13 +25,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 from torch import Tensor
 
-from runtime.errors import MissingError
+from runtime.errors import MissingError, UsageError
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
 from sim_bridge.flat_env import FlatEnv
 from train import checkpoint
 from train.loop import Interrupts, require_positive
 from train.rollouts import Rollouts
+from train.run import CARD
 
 BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
 _SCORE_SEED = 2**40  # of the episodes that choose the best; nobody else begins there
@@ -44,7 +45,8 @@ class Recipe:
 
     Attributes:
         algorithm: of stable-baselines3.
-        steps: of the environment.
+        steps: of the environment, at most.
+        enough: score at which training stops.
         envs: simulations that share a forward pass.
         score_every: environment steps between two scores.
         options: of the algorithm.
@@ -53,6 +55,7 @@ class Recipe:
 
     algorithm: Literal["PPO", "SAC"]
     steps: int
+    enough: float
     envs: int
     score_every: int
     options: dict[str, Any]
@@ -72,12 +75,13 @@ _PPO = {
     "policy_kwargs": _tanh_mlp(-1.0, 64, 64),
 }
 RECIPES = {
-    "hopper": Recipe("PPO", 3_000_000, 8, 100_000, _PPO),
-    "walker2d": Recipe("PPO", 4_000_000, 8, 100_000, _PPO),
+    "hopper": Recipe("PPO", 3_000_000, 3_400, 8, 100_000, _PPO),
+    "walker2d": Recipe("PPO", 4_000_000, 4_500, 8, 100_000, _PPO),
     # After rl-baselines3-zoo's tuned settings for this environment.
     "halfcheetah": Recipe(
         "PPO",
         3_000_000,
+        6_500,
         1,
         100_000,
         {
@@ -97,6 +101,7 @@ RECIPES = {
     "ant-goal": Recipe(
         "PPO",
         8_000_000,
+        0.95,
         16,
         200_000,
         _PPO | {"n_steps": 256, "batch_size": 512, "policy_kwargs": _tanh_mlp(-0.5, 128, 128)},
@@ -104,6 +109,7 @@ RECIPES = {
     "hand-rotate": Recipe(
         "SAC",
         500_000,
+        0.95,
         1,
         20_000,
         {"gamma": 0.95, "learning_starts": 5_000, "policy_kwargs": {"net_arch": [256, 256]}},
@@ -143,10 +149,33 @@ def main(arguments: list[str]) -> None:
     recipe = dataclasses.replace(recipe, steps=recipe.steps if config.steps is None else config.steps)
     require_positive(steps=recipe.steps, threads=config.threads)
     torch.set_num_threads(config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
+    _begin(config, recipe)
     with closing(Rollouts(task)) as rollouts:
         best = _learn(config, recipe, rollouts, console)
     console.print(f"best: {best:.3f} over {_SCORE_EPISODES} episodes; policy: {config.out / BEST}", soft_wrap=True)
+
+
+def _begin(config: Config, recipe: Recipe) -> None:
+    """Makes the folder this run's, or checks that it is already."""
+    card = {
+        "method": f"expert ({recipe.algorithm})",
+        "task": config.task,
+        "seed": config.seed,
+        "steps": recipe.steps,
+    }
+    path = config.out / CARD
+    config.out.mkdir(parents=True, exist_ok=True)
+    if not any(config.out.iterdir()):
+        write_whole(path, json.dumps(card, indent=1).encode())
+        return
+    there = json.loads(path.read_text()) if path.is_file() else None
+    if there != card:
+        raise UsageError(
+            where=f"--out {config.out}",
+            expected="a new folder, or that of the same run, to continue it",
+            got="other files" if there is None else f"the run {there}",
+            remedy="choose another folder, or repeat that run's command",
+        )
 
 
 def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console) -> float:
@@ -170,7 +199,7 @@ def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console)
         keeper.bar, keeper.progress = progress.add_task(task.name, total=recipe.steps), progress
         keeper.interrupts = interrupts
         left = recipe.steps - algorithm.num_timesteps
-        if left > 0:
+        if left > 0 and keeper.best < recipe.enough:
             algorithm.learn(left, keeper, reset_num_timesteps=False)
     normal.close()
     return keeper.best
@@ -200,7 +229,7 @@ class _Keeper(BaseCallback):
             self._save()
         if self.interrupts.asked:
             self._save()
-        return not self.interrupts.asked
+        return not self.interrupts.asked and self.best < self.recipe.enough
 
     def _score(self) -> None:
         task = self.rollouts.task

@@ -1,11 +1,12 @@
 """Tasks: raw observations become signals in order, and the simulation is decided by its seed."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from runtime.errors import ContractError
+from runtime.errors import ContractError, UsageError
 from runtime.signals import Signal
 from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Step, TaskEnv, episode_seed
@@ -90,6 +91,52 @@ def test_an_episode_is_cut_at_the_horizon() -> None:
     steps = [env.step(np.zeros(2, np.float32)) for _ in range(7)]
     env.close()
     assert [step.truncated for step in steps] == [False] * 6 + [True]
+
+
+def test_a_state_that_mujoco_gives_up_on_ends_the_episode_with_a_flag_and_is_counted() -> None:
+    env = TaskEnv(HOPPER)
+    env.reset(1)
+    good = env.step(np.zeros(3, np.float32)).observation
+    env.env.unwrapped.data.qvel[2] = np.nan  # type: ignore[attr-defined]
+    broken = env.step(np.zeros(3, np.float32))  # MuJoCo resets the state: what it answers is finite again
+    assert (broken.invalid, broken.terminated, broken.truncated, broken.success) == (True, True, False, False)
+    assert (broken.reward, env.invalid_episodes) == (0.0, 1)
+    np.testing.assert_array_equal(broken.observation, good)
+    env.reset(1)
+    assert not env.step(np.zeros(3, np.float32)).invalid
+    env.close()
+    assert env.invalid_episodes == 1
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_action_that_is_not_finite_breaks_the_episode_and_no_file_is_written(
+    bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where MuJoCo by itself would leave a MUJOCO_LOG.TXT
+    env = TaskEnv(HOPPER)
+    env.reset(1)
+    assert env.step(np.array([0, bad, 0], np.float32)).invalid
+    env.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_level_of_noise_reaches_the_environment() -> None:
+    for level, spread in ((0.0, 0.0), (1.0, 0.25), (1.5, 0.375)):
+        env = TaskEnv(MAZE_MEDIUM, noise_level=level)
+        assert env.env.unwrapped.position_noise_range == spread  # type: ignore[attr-defined]
+        env.close()
+
+
+@pytest.mark.parametrize("level", [-0.1, 1.7, np.nan, np.inf])
+def test_a_level_of_noise_out_of_range_is_refused_with_what_it_scales(level: float) -> None:
+    with pytest.raises(UsageError, match=r"a level from 0 to 1.6 for maze-medium, which scales how far"):
+        MAZE_MEDIUM.arguments(level)
+
+
+def test_a_task_without_levels_takes_only_level_1() -> None:
+    assert HOPPER.arguments(1.0) == {}
+    with pytest.raises(UsageError, match="hopper has no noise to scale"):
+        HOPPER.arguments(1.5)
 
 
 def test_seeds_of_episodes_do_not_meet_whatever_the_seeds_of_runs() -> None:

@@ -1,0 +1,106 @@
+"""`odeploy score TASK...`: what the experts, or a policy file, are worth in lockstep, with an interval.
+
+Nothing is served here: it is the policy alone that is measured. `--out` keeps the figures of each task in one
+JSON, from which docs/tasks.md is written.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from runtime.errors import UsageError
+from runtime.machine import machine_line
+from runtime.statistics import mean_interval, wilson_interval
+from runtime.whole_file import write_whole
+from sim_bridge.catalogue import get
+from sim_bridge.collect import record
+from sim_bridge.demonstrator import demonstrator
+from sim_bridge.task import Task, TaskEnv, episode_seed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Scores tasks' experts, or a policy file, over whole episodes in lockstep."""
+
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Names of catalogued tasks."""
+    episodes: int = 100
+    """Of each task."""
+    noise: float = 1.0
+    """Noise level of the task, where it has levels."""
+    policy: Path | None = None
+    """A policy file instead of the task's expert."""
+    seed: int = 1
+    """Decides resets and a policy's noise."""
+    out: Path | None = None
+    """A JSON to keep the figures in, beside those of other tasks that it has already."""
+
+
+def main(arguments: list[str]) -> None:
+    """Scores and prints; with `--out`, after each task."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Console()
+    if config.episodes < 1:
+        raise UsageError(
+            where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it"
+        )
+    table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
+    for task in [get(name) for name in config.tasks]:
+        figures = score(task, config, console)
+        digits = 3 if figures["scored_by"] == "success" else 1
+        value, low, high, std = (f"{figures[k]:.{digits}f}" for k in ("value", "low", "high", "std"))
+        counts = str(figures["episodes"]), str(figures["invalid"])
+        table.add_row(task.name, figures["expert"], f"{value} [{low}, {high}]", std, *counts)
+        if config.out is not None:
+            _keep(config.out, task, figures)
+    console.print(table)
+
+
+def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
+    """Plays the episodes of one task: score with its interval, and who achieved it."""
+    env = TaskEnv(task, config.noise)
+    expert, generator = demonstrator(env, config.policy, config.seed), np.random.default_rng(config.seed)
+    played = []
+    for i in track(range(config.episodes), description=task.name, console=console, transient=True):
+        seed = episode_seed(config.seed, i)
+        played.append(record(env, expert, i, seed, 0.0, generator))
+    env.close()
+    whole = [episode for episode in played if episode is not None]
+    returns = np.array([episode.rewards.sum() for episode in whole])
+    values = returns if task.scored_by == "return" else np.array([float(e.success) for e in whole])
+    interval = (
+        mean_interval(returns.tolist())
+        if task.scored_by == "return"
+        else wilson_interval(int(values.sum()), len(whole))
+    )
+    command = f"odeploy score {task.name} --episodes {config.episodes}"
+    return {
+        "scored_by": task.scored_by,
+        "value": float(values.mean()),
+        "low": interval[0],
+        "high": interval[1],
+        "std": float(values.std()),
+        "return_mean": float(returns.mean()),
+        "episodes": len(whole),
+        "invalid": len(played) - len(whole),
+        "noise_level": config.noise,
+        "seed": config.seed,
+        "expert": expert.card.name,
+        "expert_kind": expert.card.kind,
+        "fingerprint": expert.card.fingerprint,
+        "machine": machine_line(),
+        "command": command,
+    }
+
+
+def _keep(path: Path, task: Task, figures: dict[str, Any]) -> None:
+    kept = json.loads(path.read_text()) if path.is_file() else {"tasks": {}}
+    kept["tasks"][task.name] = figures
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(kept, indent=1) + "\n").encode())
