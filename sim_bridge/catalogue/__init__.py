@@ -6,27 +6,38 @@ Limits of signals are what the environment's own model guarantees; one without a
 import difflib
 
 from runtime.errors import MissingError
-from sim_bridge.catalogue.fm_irl import ANT_GOAL, FETCH_REACH, HAND_ROTATE, HOPPER, MAZE_MEDIUM, WALKER2D
-from sim_bridge.catalogue.fmer import HALFCHEETAH
+from sim_bridge.catalogue.fm_irl import (
+    ANT_GOAL,
+    FETCH_PICK,
+    FETCH_REACH,
+    HAND_ROTATE,
+    HOPPER,
+    MAZE_MEDIUM,
+    WALKER2D,
+)
+from sim_bridge.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
+from sim_bridge.catalogue.fpo import GRID_WORLD, SUITE
+from sim_bridge.catalogue.kitchen import kitchen, parse
 from sim_bridge.task import Task
 
-TASKS = {
-    task.name: task for task in (MAZE_MEDIUM, ANT_GOAL, HAND_ROTATE, HOPPER, WALKER2D, FETCH_REACH, HALFCHEETAH)
-}
+_FM_IRL = MAZE_MEDIUM, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
+_FMER = MULTIGOAL, kitchen(), HALFCHEETAH, HUMANOID
+TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, FETCH_REACH)}
 
 
 def get(name: str) -> Task:
-    """The task of that name.
+    """The task of that name; `kitchen:microwave+kettle` and its like are made when asked for.
 
     Raises:
         MissingError: no such task; the message offers the nearest names.
     """
-    if name not in TASKS:
-        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3) or list(TASKS)
+    task = TASKS.get(name) or parse(name)
+    if task is None:
+        near = difflib.get_close_matches(name, TASKS, n=3, cutoff=0.3) or list(TASKS)[:3]
         raise MissingError(
             where="task",
             expected=f"a catalogued name such as {', '.join(near)}",
             got=repr(name),
             remedy="see `odeploy tasks`",
         )
-    return TASKS[name]
+    return task

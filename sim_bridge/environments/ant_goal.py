@@ -9,6 +9,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.ant_v5 import AntEnv
 from gymnasium.spaces import Box
+from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 RADIUS_M = 5.0
@@ -28,9 +29,9 @@ class AntGoalEnv(AntEnv):
         super().__init__(
             exclude_current_positions_from_observation=False,
             include_cfrc_ext_in_observation=False,
-            terminate_when_unhealthy=False,
             **arguments,
         )
+        EzPickle.__init__(self, **arguments)  # the base keeps arguments that this class does not take
         size = self.model.nq + self.model.nv + 2
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
 

@@ -6,6 +6,7 @@ gymnasium-robotics' HandManipulateBlockRotateZ with the start and goal ranges of
 from typing import Any
 
 import numpy as np
+from gymnasium.utils import EzPickle
 from gymnasium_robotics.envs.shadow_dexterous_hand.manipulate_block import MujocoHandBlockEnv
 from gymnasium_robotics.utils import rotations
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ class HandRotateEnv(MujocoHandBlockEnv):  # type: ignore[misc]
     def __init__(self, noise: float = 1.0, reward_type: str = "sparse", **arguments: Any) -> None:
         self.noise = noise
         super().__init__("ignore", "z", reward_type, **arguments)
+        EzPickle.__init__(self, noise, reward_type, **arguments)  # the base keeps arguments of its own
         self.randomize_initial_position = self.randomize_initial_rotation = False
         address = int(self.model.joint("object:joint").qposadr[0])
         self._block = slice(address, address + 7)

@@ -9,14 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import MissingError
+from sim_bridge.experts.fetch_pick import FetchPickExpert
 from sim_bridge.experts.maze import MazeExpert
+from sim_bridge.experts.multigoal import MultigoalExpert
+from sim_bridge.experts.point_mass import PointMassExpert
 from sim_bridge.experts.reach import ReachExpert
 from sim_bridge.task import TaskEnv
 
 Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {"maze-medium": MazeExpert, "fetch-reach": ReachExpert}
+EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
+    "maze-medium": MazeExpert,
+    "fetch-pick": FetchPickExpert,
+    "fetch-reach": ReachExpert,
+    "multigoal-2d": MultigoalExpert,
+    "point-mass": PointMassExpert,
+}
 
 
 def scripted(env: TaskEnv) -> Expert:
