@@ -15,7 +15,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/odeploy collect $(TASK) --episodes 300 --noise 0.5 --out $(RUN)/$(TASK)-expert-v0
+	$(BIN)/odeploy collect $(TASK) --episodes 300 --quality noisy:0.5 --out $(RUN)/$(TASK)-expert-v0
 	$(BIN)/odeploy train fm-bc --task $(TASK) --demos $(RUN)/$(TASK)-expert-v0 --out $(RUN)/teacher
 	$(BIN)/odeploy train distill --teacher $(RUN)/teacher --demos $(RUN)/$(TASK)-expert-v0 --out $(RUN)/student
 	$(BIN)/odeploy export $(RUN)/teacher --solver euler --steps 10 --noise normal --out $(RUN)/teacher.onnx

@@ -16,6 +16,8 @@ from runtime.errors import OdeployError
 VERBS = {
     "tasks": ("sim_bridge.tasks", "sim", "list the catalogued tasks, or one task's signals"),
     "collect": ("sim_bridge.collect", "sim", "record an expert's episodes as a Minari dataset"),
+    "demos show": ("sim_bridge.demos", "sim,report", "print a demonstration set's card, draw its episodes"),
+    "score": ("sim_bridge.score", "sim,cpu", "score tasks' experts, or a policy file, in lockstep"),
     "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),

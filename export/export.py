@@ -1,5 +1,6 @@
-"""`odeploy export RUN`: a trained policy becomes one policy file, or is refused."""
+"""`odeploy export`: a trained policy, ours or another library's, becomes one policy file, or is refused."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,18 +11,18 @@ import tyro
 from rich.console import Console
 
 from export.flow_graph import SplitFlow
-from export.gate import TOLERANCE, Array, Rows, gate_rows, measure, reference
-from export.mlp_graph import StudentGraph
+from export.gate import EDGE_STDS, TOLERANCE, Deterministic, Rows, gate_rows, measure, reference
+from export.mlp_graph import MlpGraph, StudentGraph
+from export.mlp_policy import MlpPolicy
 from export.onnx_file import to_bytes, trace_graph
+from export.source import Source, from_run, from_sb3
 from runtime.errors import UsageError
 from runtime.onnx_policy import OnnxPolicy, open_session
 from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
-from sim_bridge.demonstrations import load
 from train.ode import solver, uniform_grid
 from train.policies import FlowPolicy, StudentPolicy
-from train.run import RunCard, load_policy
 
 _RECORDED_ROWS = 128
 _GOLDEN_ROWS = 8
@@ -29,12 +30,18 @@ _GOLDEN_ROWS = 8
 
 @dataclass(frozen=True)
 class Config:
-    """Exports a training run as one ONNX policy file, if torch and ONNX agree."""
+    """Exports a trained policy as one ONNX policy file, if torch and ONNX agree."""
 
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a training run."""
+    trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|ZIP")]
+    """Folder of a training run; with `--from sb3` the zip that model.save wrote."""
     out: Path
     """The policy file to write."""
+    source: Annotated[Literal["run", "sb3"], tyro.conf.arg(name="from")] = "run"
+    """Who trained it: `run` is odeploy, `sb3` is stable-baselines3 or sb3-contrib."""
+    task: str | None = None
+    """Of an sb3 model: the catalogued task that it was trained on. A run knows its own."""
+    normaliser: Path | None = None
+    """Of an sb3 model: its VecNormalize, as normaliser.npz or pickled; the one beside the model if not given."""
     solver: str | None = None
     """Of a flow: `euler`, `midpoint`, `heun` or `rk4` (euler if not given)."""
     steps: int | None = None
@@ -42,9 +49,10 @@ class Config:
     noise: Literal["zero", "normal"] | None = None
     """Of a flow: start from zeros, the one deterministic answer, or from N(0, I) (normal if not given)."""
     demos: str | None = None
-    """Observations for the gate and the golden rows; those that the run was trained on if not given."""
+    """Observations for the gate and the golden rows; if not given, those that a run was trained on, or those
+    that an sb3 model meets when it plays its task."""
     name: str | None = None
-    """Name of the policy; the run's folder name if not given."""
+    """Name of the policy; if not given, the run's folder name, or task and algorithm of an sb3 model."""
     tolerance: float = TOLERANCE
     """Largest error between torch and ONNX, on unit-scale actions."""
 
@@ -52,10 +60,10 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Exports, gates and writes."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy export"), Console()
-    policy, card = load_policy(config.run)
-    recorded = load(config.demos or card.demos, get(card.task)).observations
-    recorded = recorded[np.linspace(0, len(recorded) - 1, _RECORDED_ROWS).astype(int)]
-    manifest = export_policy(policy, card, recorded, config)
+    source = _source(config)
+    for note in source.notes:
+        console.print(note, highlight=False, soft_wrap=True)
+    manifest = export_policy(source, config)
     parity = manifest.parity[0]
     console.print(
         f"parity: {parity.rows} rows at batches {parity.batches}: max error {parity.max_error:.2e} "
@@ -65,34 +73,28 @@ def main(arguments: list[str]) -> None:
     console.print(f"policy: {config.out} ({config.out.stat().st_size:,} bytes)", soft_wrap=True)
 
 
-def export_policy(policy: FlowPolicy | StudentPolicy, card: RunCard, recorded: Array, config: Config) -> Manifest:
+def export_policy(source: Source, config: Config) -> Manifest:
     """Traces a policy, holds it against torch, and writes the file.
 
     Args:
-        policy: the trained one.
-        card: of its run.
-        recorded: observations that it meets in use; the first rows of the gate. Shape (M, O).
+        source: the trained policy; its recorded observations are the first rows of the gate.
         config: sampler, name and place.
 
     Raises:
         ParityError: the graph computes something else; nothing was written.
         UsageError: sampler options for a policy that has none.
     """
-    task = get(card.task)
+    policy, task = source.policy, source.task
     sampler, noise = _sampling(policy, config, len(task.action))
-    if isinstance(policy, FlowPolicy):
-        assert sampler is not None
-        graph: torch.nn.Module = SplitFlow(policy, solver(sampler.solver), sampler.t_grid)
-    else:
-        graph = StudentGraph(policy)
-    model = trace_graph(graph, len(task.observation), noise.shape)
-    rows = gate_rows(policy, recorded, noise)
+    model = trace_graph(_graph(policy, sampler), len(task.observation), noise.shape)
+    picks = np.linspace(0, len(source.recorded) - 1, _RECORDED_ROWS).astype(int)
+    rows = gate_rows(policy, source.recorded[picks], noise, edge_stds=_edge_stds(policy))
     session = open_session(model.SerializeToString(), "cpu", str(config.out))
     parity = measure(session, policy, sampler, rows, task.action, str(config.out), config.tolerance)
     manifest = Manifest(
         version=MANIFEST_VERSION,
-        name=config.name or config.run.resolve().name,
-        method=card.method,
+        name=config.name or source.name,
+        method=source.method,
         kind="flow" if isinstance(policy, FlowPolicy) else "mlp",
         task=task.name,
         rate_hz=task.rate_hz,
@@ -104,7 +106,7 @@ def export_policy(policy: FlowPolicy | StudentPolicy, card: RunCard, recorded: A
         sampler=sampler,
         parity=(parity,),
         golden=_golden_rows(policy, sampler, rows),
-        provenance=card.provenance,
+        provenance=source.provenance,
     )
     data = to_bytes(model, manifest)
     OnnxPolicy(parse(config.out, data))  # what the robot will do at load, before the file exists
@@ -112,25 +114,58 @@ def export_policy(policy: FlowPolicy | StudentPolicy, card: RunCard, recorded: A
     return manifest
 
 
-def _sampling(
-    policy: FlowPolicy | StudentPolicy, config: Config, action_size: int
-) -> tuple[Sampler | None, Noise]:
-    given = [f"--{n}" for n in ("solver", "steps", "noise") if getattr(config, n) is not None]
-    if isinstance(policy, StudentPolicy):
-        if given:
+def _source(config: Config) -> Source:
+    if config.source == "sb3":
+        if config.task is None:
             raise UsageError(
-                where=", ".join(given),
-                expected="a flow policy",
-                got="an mlp, which has no ODE to solve",
-                remedy="leave the option out",
+                where="--from sb3",
+                expected="--task, which the model does not name",
+                got="none",
+                remedy="give a name that `odeploy tasks` lists",
             )
+        return from_sb3(config.trained, get(config.task), config.normaliser, config.demos)
+    _refuse_given(config, ("task", "normaliser"), "--from sb3", "a run, which knows its own")
+    return from_run(config.trained, config.demos)
+
+
+def _graph(policy: FlowPolicy | Deterministic, sampler: Sampler | None) -> torch.nn.Module:
+    """The module to trace, by the kind of policy."""
+    match policy:
+        case FlowPolicy():
+            assert sampler is not None
+            return SplitFlow(policy, solver(sampler.solver), sampler.t_grid)
+        case StudentPolicy():
+            return StudentGraph(policy)
+        case MlpPolicy():
+            return MlpGraph(policy)
+    raise TypeError(f"no graph for {type(policy).__name__}")
+
+
+def _edge_stds(policy: FlowPolicy | Deterministic) -> tuple[float, ...]:
+    """Where a policy clips its normalised observations, edges lie on both sides of the clip."""
+    if isinstance(policy, MlpPolicy) and math.isfinite(policy.clip):
+        return (*EDGE_STDS, -2 * policy.clip, 2 * policy.clip)
+    return EDGE_STDS
+
+
+def _sampling(
+    policy: FlowPolicy | Deterministic, config: Config, action_size: int
+) -> tuple[Sampler | None, Noise]:
+    if not isinstance(policy, FlowPolicy):
+        _refuse_given(config, ("solver", "steps", "noise"), "a flow policy", "an mlp, which has no ODE to solve")
         return None, Noise("none")
     tableau = solver(config.solver or "euler")
     steps = 10 if config.steps is None else config.steps
     return Sampler(tableau.name, steps, uniform_grid(steps)), Noise(config.noise or "normal", (1, 1, action_size))
 
 
-def _golden_rows(policy: FlowPolicy | StudentPolicy, sampler: Sampler | None, rows: Rows) -> tuple[GoldenRow, ...]:
+def _refuse_given(config: Config, options: tuple[str, ...], expected: str, got: str) -> None:
+    given = [f"--{name}" for name in options if getattr(config, name) is not None]
+    if given:
+        raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")
+
+
+def _golden_rows(policy: FlowPolicy | Deterministic, sampler: Sampler | None, rows: Rows) -> tuple[GoldenRow, ...]:
     """A few recorded rows, spread out, with torch's own float32 answers."""
     picks = np.linspace(0, _RECORDED_ROWS - 1, _GOLDEN_ROWS).astype(int)
     observation, noise = rows.observation[picks], rows.noise[picks]

@@ -5,27 +5,49 @@ batch sizes. Errors are on unit scale: half of each action's range counts as 1.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from runtime.errors import ParityError
 from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
 from train.ode import solver
-from train.policies import FlowPolicy, StudentPolicy
+from train.policies import FlowPolicy
 
 BATCHES = (1, 3, 8)
 TOLERANCE = 1e-5
 _RANDOM_ROWS = 64
-_EDGE_STDS = (-10.0, -5.0, 0.0, 5.0, 10.0)
+EDGE_STDS = (-10.0, -5.0, 0.0, 5.0, 10.0)
 
 Array = NDArray[np.float32]
 Reference = Callable[[Array, Array], NDArray[np.float64]]
+
+
+class Deterministic(Protocol):
+    """A policy of one pass, a torch module: raw observations to actions in robot units, within their limits.
+
+    Attributes:
+        observation_mean, observation_std: of the observations that it knows. Shape (O,).
+    """
+
+    observation_mean: Tensor
+    observation_std: Tensor
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Shapes (B, O) -> (B, A)."""
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """Changes the numbers that it computes with."""
+
+    def eval(self) -> Self:
+        """As it is in use, not in training."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +66,13 @@ class Rows:
         return len(self.observation)
 
 
-def gate_rows(policy: FlowPolicy | StudentPolicy, recorded: Array, noise: Noise, seed: int = 0) -> Rows:
+def gate_rows(
+    policy: FlowPolicy | Deterministic,
+    recorded: Array,
+    noise: Noise,
+    seed: int = 0,
+    edge_stds: Sequence[float] = EDGE_STDS,
+) -> Rows:
     """Recorded observations first, then random ones at three times their spread, then edges.
 
     An edge row has every signal at the same multiple of its standard deviation, up to ten.
@@ -52,22 +80,22 @@ def gate_rows(policy: FlowPolicy | StudentPolicy, recorded: Array, noise: Noise,
     rng = np.random.default_rng(seed)
     mean, std = policy.observation_mean.numpy(), policy.observation_std.numpy()
     random = mean + 3 * std * rng.standard_normal((_RANDOM_ROWS, len(mean)))
-    edges = [mean + k * std for k in _EDGE_STDS]
+    edges = [mean + k * std for k in edge_stds]
     observation = np.concatenate([recorded, random, edges]).astype(np.float32)
     shape = (len(observation), *noise.shape)
     draws = rng.standard_normal(shape, np.float32) if noise.mode == "normal" else np.zeros(shape, np.float32)
     return Rows(observation, draws)
 
 
-def reference(policy: FlowPolicy | StudentPolicy, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
+def reference(policy: FlowPolicy | Deterministic, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
     """The trained policy as a function of (observation, noise) to actions (M, A), computed in `dtype`."""
     policy = copy.deepcopy(policy).to(dtype).eval()
 
     @torch.no_grad()
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
         o = torch.from_numpy(observation).to(dtype)
-        if isinstance(policy, StudentPolicy):
-            return policy(o).double().numpy()  # type: ignore[no-any-return]
+        if not isinstance(policy, FlowPolicy):
+            return policy(o).double().numpy()
         assert sampler is not None
         x0 = torch.from_numpy(noise).to(dtype).flatten(1)
         return policy.sample(o, x0, solver(sampler.solver), sampler.t_grid).double().numpy()
@@ -77,7 +105,7 @@ def reference(policy: FlowPolicy | StudentPolicy, sampler: Sampler | None, dtype
 
 def measure(
     session: ort.InferenceSession,
-    policy: FlowPolicy | StudentPolicy,
+    policy: FlowPolicy | Deterministic,
     sampler: Sampler | None,
     rows: Rows,
     actions: tuple[Signal, ...],

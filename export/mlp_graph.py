@@ -1,35 +1,68 @@
-"""A student as a graph: the normaliser is folded into the first layer, the bounds follow the tanh."""
+"""An MLP as a graph: the normaliser is folded into the first layer where it can be, tanh or bounds come last."""
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from export.bounds import Bounds
+from export.mlp_policy import MlpPolicy
+from export.normaliser import Normaliser
 from train.policies import StudentPolicy
 
 
-class StudentGraph(nn.Module):
+class MlpGraph(nn.Module):
     """`observation` (B, O) to `action` (B, 1, A)."""
 
-    def __init__(self, policy: StudentPolicy) -> None:
+    def __init__(self, policy: MlpPolicy) -> None:
         super().__init__()
-        layers = [*policy.net.hidden, policy.net.last]
-        weights = [layer.weight.detach().double() for layer in layers]
-        biases = [layer.bias.detach().double() for layer in layers]
-        weights[0] = weights[0] / policy.observation_std.double()
-        biases[0] = biases[0] - weights[0] @ policy.observation_mean.double()
-        self.weight = nn.ParameterList(nn.Parameter(w.float(), requires_grad=False) for w in weights)
-        self.bias = nn.ParameterList(nn.Parameter(b.float(), requires_grad=False) for b in biases)
+        layers = [layer for layer in policy.layers if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
+        self._clip = policy.clip
+        self._clips = policy.normalised and math.isfinite(policy.clip)
+        if self._clips:  # a clip between normaliser and first layer keeps them apart
+            self.mean, self.scale = _constant(policy.observation_mean), _constant(1 / policy.observation_std)
+        elif policy.normalised:
+            weights[0] = weights[0] / policy.observation_std
+            biases[0] = biases[0] - weights[0] @ policy.observation_mean
+        self.weight = nn.ParameterList(_constant(w) for w in weights)
+        self.bias = nn.ParameterList(_constant(b) for b in biases)
+        self.activation = policy.activation
+        self._squash = policy.squash
         half_range, middle = (policy.high - policy.low) / 2, (policy.high + policy.low) / 2
         self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
-        self.half_range, self.middle = (nn.Parameter(v, requires_grad=False) for v in (half_range, middle))
-        self.bounds = Bounds(policy.low, policy.high)
+        self.half_range, self.middle = _constant(half_range), _constant(middle)
+        self.bounds = Bounds(policy.low.float(), policy.high.float())
 
     def forward(self, observation: Tensor) -> Tensor:
         """Shapes (B, O) -> (B, 1, A)."""
         h = observation
-        for weight, bias in zip(self.weight, self.bias, strict=True):
-            h = torch.tanh(linear(h, weight, bias))
-        if not self._unit_scale:  # else tanh alone keeps the bounds
-            h = self.bounds(h * self.half_range + self.middle)
+        if self._clips:
+            h = torch.clamp((h - self.mean) * self.scale, -self._clip, self._clip)
+        last = len(self.weight) - 1
+        for i, (weight, bias) in enumerate(zip(self.weight, self.bias, strict=True)):
+            h = linear(h, weight, bias)
+            if i < last:
+                h = self.activation(h)
+        if self._squash:
+            h = torch.tanh(h)
+            if not self._unit_scale:
+                h = h * self.half_range + self.middle
+        if not (self._squash and self._unit_scale):  # else tanh alone keeps the bounds
+            h = self.bounds(h)
         return h.unsqueeze(1)
+
+
+class StudentGraph(MlpGraph):
+    """A student: tanh throughout, and a normaliser without a clip."""
+
+    def __init__(self, policy: StudentPolicy) -> None:
+        layers = [layer for layer in (*policy.net.hidden, policy.net.last) if isinstance(layer, nn.Linear)]
+        mean, std = (v.double().numpy() for v in (policy.observation_mean, policy.observation_std))
+        normaliser = Normaliser(mean, std)
+        super().__init__(MlpPolicy(layers, nn.Tanh(), normaliser, squash=True, low=policy.low, high=policy.high))
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

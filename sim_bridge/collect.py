@@ -1,4 +1,7 @@
-"""`odeploy collect TASK`: an expert's episodes become a Minari dataset."""
+"""`odeploy collect TASK`: an expert's episodes become a Minari dataset with a card.
+
+Failures are kept, and the default sizes are the papers'.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +10,26 @@ from typing import Annotated
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import track
 
-from runtime.errors import ContractError, UsageError
+from runtime.errors import UsageError
+from sim_bridge.card import Card, processor, versions
 from sim_bridge.catalogue import get
-from sim_bridge.demonstrations import Episode, check_free, save
-from sim_bridge.experts import Expert, scripted
-from sim_bridge.task import TaskEnv, episode_seed
+from sim_bridge.demonstrations import check_free, data_hash, flatten, save
+from sim_bridge.demonstrator import Demonstrator, demonstrator
+from sim_bridge.quality import Quality, Region, region
+from sim_bridge.recorder import Kept, Size, Wanted, gather
+from sim_bridge.task import Task, TaskEnv
+
+# What FM-IRL (arXiv 2510.09222) had of each.
+SIZES = {
+    "ant-goal": Size(100_000, "transitions"),
+    "maze-medium": Size(17_500, "transitions"),
+    "hand-rotate": Size(10_000, "transitions"),
+    "fetch-pick": Size(2_000),
+    "hopper": Size(25),
+    "walker2d": Size(25),
+}
+_OTHERS = Size(300)
 
 
 @dataclass(frozen=True)
@@ -22,80 +38,104 @@ class Config:
 
     task: Annotated[str, tyro.conf.Positional]
     """Name of a catalogued task."""
-    out: Path
-    """Folder of the dataset; its name ends in a version, such as `maze-medium-expert-v0`."""
-    episodes: int = 300
-    """How many."""
-    noise: float = 0.0
-    """Standard deviation of Gaussian noise added to every action, in action units."""
+    out: Path | None = None
+    """Folder of the dataset; its name ends in a version. `runs/demos/TASK-QUALITY-v0` if not given."""
+    episodes: int | None = None
+    """How many. Without this and the next one as many as the task's paper has, else 300."""
+    transitions: int | None = None
+    """Instead of a number of episodes: collect until so many ticks are reached."""
+    quality: str = "expert"
+    """`expert`; `noisy:STD` adds Gaussian noise to every action, in action units; `coverage:FRACTION` shows
+    only so much of the goals; `noisy:STD,coverage:FRACTION` both."""
+    noise: float = 1.0
+    """Noise level of the task; 1 is as catalogued."""
+    successes_only: bool = False
+    """Drop episodes that ended unsolved; the card says how many."""
     seed: int = 0
-    """Decides resets and noise."""
+    """Decides resets and all noise."""
     policy: Path | None = None
-    """A policy file as the expert, where the task has no scripted one."""
+    """A policy file as the expert, instead of the task's own."""
 
 
 def main(arguments: list[str]) -> None:
     """Collects, saves, and says what it was worth."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
-    task = get(config.task)
-    if config.episodes < 1 or not 0 <= config.noise < float("inf"):
-        raise UsageError(
-            where="--episodes, --noise",
-            expected="at least one episode, and noise that is finite and not negative",
-            got=f"{config.episodes} and {config.noise:g}",
-            remedy="change them",
-        )
-    check_free(config.out)
-    env = TaskEnv(task)
-    expert = scripted(env) if config.policy is None else _policy_expert(config.policy, env, config.seed)
-    noise = np.random.default_rng(config.seed)
-    seeds = [episode_seed(config.seed, i) for i in range(config.episodes)]
-    episodes = [
-        record(env, expert, seed, config.noise, noise)
-        for seed in track(seeds, description=f"collecting {task.name}", console=console)
-    ]
-    author = "scripted expert" if config.policy is None else config.policy.name
-    save(config.out, env, episodes, author, f"{task.name}, {author}, action noise {config.noise:g}")
+    task, quality = get(config.task), Quality.parse(config.quality)
+    size = _size(config, task)
+    level = "" if config.noise == 1 else f"-level-{config.noise:g}".replace(".", "_")
+    out = config.out or Path("runs/demos") / f"{task.name}{level}-{quality.slug}-v0"
+    check_free(out)
+    env = TaskEnv(task, config.noise, **quality.arguments(task))
+    expert, shown = demonstrator(env, config.policy, config.seed), region(env, quality)
+    wanted = Wanted(size, config.seed, quality.action_std, shown, config.successes_only)
+    kept = gather(env, expert, wanted, console)
+    card = _card(config, quality, env, expert, shown, kept)
+    with console.status("writing"):
+        save(out, env, kept.episodes, expert.card.name, f"{task.name}, {quality}, level {config.noise:g}", card)
     env.close()
-    ticks, returns = sum(len(e.rewards) for e in episodes), [e.rewards.sum() for e in episodes]
-    success = f", success {np.mean([e.success for e in episodes]):.3f}" if task.success_key else ""
-    console.print(
-        f"{len(episodes)} episodes, {ticks} ticks, return {np.mean(returns):.2f} ± {np.std(returns):.2f}{success}"
-    )
-    console.print(f"dataset: {config.out}", soft_wrap=True)
+    _report(card, out, console)
 
 
-def record(env: TaskEnv, expert: Expert, seed: int, noise_std: float, noise: np.random.Generator) -> Episode:
-    """Plays one episode; the executed (noisy, clipped) actions are what is recorded."""
-    low, high = env.env.action_space.low, env.env.action_space.high  # type: ignore[attr-defined]
-    observation, done = env.reset(seed), False
-    observations, actions, rewards = [env.raw], [], []
-    while not done:
-        wanted = expert(observation) + noise.normal(0, noise_std, len(env.task.action))
-        action = np.clip(wanted, low, high).astype(np.float32)
-        step = env.step(action)
-        observation, done = step.observation, step.done
-        observations.append(env.raw)
-        actions.append(action)
-        rewards.append(step.reward)
-    return Episode(observations, np.stack(actions), np.array(rewards), step.terminated, step.success, seed)
-
-
-def _policy_expert(path: Path, env: TaskEnv, seed: int) -> Expert:
-    from runtime.noise import NoiseSource
-    from runtime.onnx_policy import OnnxPolicy
-    from runtime.signals import require_same_names
-
-    policy = OnnxPolicy.load(path)
-    manifest = policy.manifest
-    require_same_names(manifest.observation_names, env.task.observation_names, f"{path}, observation")
-    require_same_names(manifest.action_names, env.task.action_names, f"{path}, action")
-    if manifest.horizon != 1:
-        raise ContractError(
-            where=str(path),
-            expected="one action per inference",
-            got=f"{manifest.horizon}",
-            remedy="export with horizon 1",
+def _size(config: Config, task: Task) -> Size:
+    if config.episodes is not None and config.transitions is not None:
+        raise UsageError(
+            where="--episodes, --transitions",
+            expected="one of them",
+            got="both",
+            remedy="leave one out",
         )
-    source, ticks = NoiseSource(manifest.noise, seed), iter(range(2**62))
-    return lambda observation: policy.infer(observation, source.draw(0, next(ticks)))[0]
+    size = SIZES.get(task.name, _OTHERS)
+    if config.episodes is not None:
+        size = Size(config.episodes)
+    if config.transitions is not None:
+        size = Size(config.transitions, "transitions")
+    if size.amount < 1:
+        raise UsageError(where=f"--{size.unit}", expected="at least 1", got=str(size.amount), remedy="change it")
+    if config.seed < 0:
+        raise UsageError(where="--seed", expected="0 or more", got=str(config.seed), remedy="change it")
+    if config.successes_only and task.success_key is None:
+        raise UsageError(
+            where="--successes-only",
+            expected="a task that is solved or not",
+            got=f"{task.name}, which is scored by its return",
+            remedy="leave it out",
+        )
+    return size
+
+
+def _card(
+    config: Config, quality: Quality, env: TaskEnv, expert: Demonstrator, shown: Region | None, kept: Kept
+) -> Card:
+    returns = np.array([e.rewards.sum() for e in kept.episodes])
+    successes = [e.success for e in kept.episodes]
+    return Card(
+        task=env.task.name,
+        noise_level=config.noise,
+        quality=str(quality),
+        goals="all" if quality.coverage is None else shown.said if shown else "a part, drawn by the environment",
+        successes_only=config.successes_only,
+        episodes=len(returns),
+        transitions=sum(len(e.rewards) for e in kept.episodes),
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        success=float(np.mean(successes)) if env.task.success_key else None,
+        failures_dropped=kept.failures,
+        invalid_dropped=kept.invalid,
+        seed=config.seed,
+        expert=expert.card,
+        data_hash=data_hash(*flatten(env.task, kept.episodes)),
+        versions=versions(),
+        processor=processor(),
+    )
+
+
+def _report(card: Card, out: Path, console: Console) -> None:
+    success = "" if card.success is None else f", success {card.success:.3f}"
+    console.print(
+        f"{card.episodes} episodes, {card.transitions} ticks, "
+        f"return {card.return_mean:.2f} ± {card.return_std:.2f}{success}"
+    )
+    if card.invalid_dropped or card.failures_dropped:
+        console.print(f"not kept: {card.invalid_dropped} that broke, {card.failures_dropped} that failed")
+    console.print(f"data hash: {card.data_hash}", soft_wrap=True)
+    console.print(f"dataset: {out}", soft_wrap=True)

@@ -1,11 +1,13 @@
 """Demonstrations: episodes of an expert as a Minari dataset, in the environment's own observation format.
 
-A set is addressed by the path of its folder or, where Minari's store or the internet has it, by its id.
+A set is addressed by the path of its folder or, where Minari's store or the internet has it, by its id. What
+`odeploy collect` made has a card beside the data; others' sets have none, and load all the same.
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -20,6 +22,8 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from numpy.typing import NDArray
 
 from runtime.errors import ContractError, MissingError, OdeployError, UsageError
+from runtime.typed_json import to_json
+from sim_bridge.card import CARD, Card
 from sim_bridge.task import RawObservation, Task, TaskEnv
 
 
@@ -53,19 +57,36 @@ class Demonstrations:
         actions: Shape (M, A).
         starts: index of each episode's first tick. Shape (episodes,).
         data_hash: SHA-256 of observations and actions, for provenance.
+        returns: of each episode. Shape (episodes,).
+        successes: whether each ended solved. Shape (episodes,); None where the set does not say, or
+            the task is scored by its return.
     """
 
     observations: NDArray[np.float32]
     actions: NDArray[np.float32]
     starts: NDArray[np.int64]
     data_hash: str
+    returns: NDArray[np.float64]
+    successes: NDArray[np.bool_] | None
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Ticks of each episode. Shape (episodes,)."""
+        return np.diff(self.starts, append=len(self.actions))
 
 
-def save(path: Path, env: TaskEnv, episodes: Sequence[Episode], author: str, description: str) -> None:
-    """Writes a dataset to `path`, whole or not at all.
+def save(
+    path: Path,
+    env: TaskEnv,
+    episodes: Sequence[Episode],
+    author: str,
+    description: str,
+    card: Card | None = None,
+) -> None:
+    """Writes a dataset, and its card if it has one, to `path`, whole or not at all.
 
     Raises:
-        UsageError: the folder's name has no version, or it exists already.
+        UsageError: the folder's name is not one for Minari, or it exists already.
     """
     check_free(path)
     buffers = [
@@ -100,6 +121,8 @@ def save(path: Path, env: TaskEnv, episodes: Sequence[Episode], author: str, des
                 description=description,
             )
         dataset.storage.update_metadata({"odeploy_task": env.task.name})
+        if card is not None:
+            (Path(scratch) / path.name / CARD).write_text(to_json(card))
         shutil.move(Path(scratch) / path.name, path)
 
 
@@ -125,14 +148,18 @@ def load(source: str, task: Task) -> Demonstrations:
         )
     observations: list[NDArray[np.float32]] = []
     actions: list[NDArray[np.float32]] = []
-    starts: list[int] = []
+    returns: list[float] = []
+    successes: list[bool] = []
     for episode in dataset.iterate_episodes():
-        starts.append(sum(len(a) for a in actions))
         try:
             observations.append(task.flatten(episode.observations)[: len(episode.actions)])
         except KeyError as error:
             raise _misfit(source, task, f"observations without the key {error}") from None
         actions.append(np.asarray(episode.actions, np.float32))
+        returns.append(float(np.sum(episode.rewards)))
+        successes += [
+            bool(np.ravel(said)[-1]) for said in [(episode.infos or {}).get("success")] if said is not None
+        ]
     if sum(len(a) for a in actions) == 0:
         raise _misfit(source, task, "no episodes")
     flat, commands = np.concatenate(observations), np.concatenate(actions)
@@ -142,27 +169,58 @@ def load(source: str, task: Task) -> Demonstrations:
         if not np.isfinite(values).all():
             row, column = np.argwhere(~np.isfinite(values))[0]
             raise _misfit(source, task, f"{values[row, column]} in row {row}, signal {names[column]}")
-    digest = hashlib.sha256(flat.tobytes() + commands.tobytes()).hexdigest()
-    return Demonstrations(flat, commands, np.array(starts), digest)
+    return Demonstrations(
+        observations=flat,
+        actions=commands,
+        starts=np.cumsum([0, *(len(a) for a in actions[:-1])]),
+        data_hash=data_hash(flat, commands),
+        returns=np.array(returns),
+        successes=np.array(successes) if task.success_key and len(successes) == len(actions) else None,
+    )
+
+
+def flatten(task: Task, episodes: Sequence[Episode]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Observations (M, O) and actions (M, A) of all ticks that have an action, as `load` would give them."""
+    flat = [task.flatten(_stack(e.observations))[:-1] for e in episodes]
+    return np.concatenate(flat), np.concatenate([e.actions for e in episodes])
+
+
+def data_hash(observations: NDArray[np.float32], actions: NDArray[np.float32]) -> str:
+    """SHA-256 of the bytes of both."""
+    return hashlib.sha256(observations.tobytes() + actions.tobytes()).hexdigest()
 
 
 def check_free(path: Path) -> None:
     """Refuses early, before an hour of collecting, a path that `save` could not write."""
-    name, _, version = path.name.rpartition("-v")
-    if not name or not version.isdigit():
+    name = re.fullmatch(r"([-\w]+)-v(\d+)", path.name)
+    if name is None:
         raise UsageError(
             where=f"--out {path}",
-            expected="a folder name that ends in a version, as Minari has it",
+            expected="a folder name of letters, digits, - and _ that ends in a version, as Minari has it",
             got=path.name,
-            remedy=f"name it {path.name}-v0",
+            remedy=f"name it {re.sub('[^-_a-zA-Z0-9]', '_', path.stem.removesuffix('-v0'))}-v0",
         )
     if path.exists():
         raise UsageError(
             where=f"--out {path}",
             expected="a path that is free",
             got="a dataset that exists",
-            remedy=f"remove it, or write {name}-v{int(version) + 1}",
+            remedy=f"remove it, or write {name[1]}-v{int(name[2]) + 1}",
         )
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UsageError(
+            where=f"--out {path}",
+            expected="a place where a folder can be made",
+            got=f"{there}, where none can",
+            remedy="choose another place",
+        )
+
+
+def task_of(source: str) -> str | None:
+    """Name of the task that a set was collected for; None where it does not say."""
+    made_for: str | None = _open(source).storage.metadata.get("odeploy_task")
+    return made_for
 
 
 def _open(source: str) -> Any:
@@ -188,10 +246,12 @@ def _open(source: str) -> Any:
         ) from None
 
 
-def _stack(observations: Sequence[RawObservation]) -> Any:
-    parts = [o if isinstance(o, Mapping) else {"": o} for o in observations]
-    stacked = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
-    return stacked.get("", stacked)
+def _stack(observations: Sequence[Any]) -> Any:
+    """Observations of an episode as one, key by key, however deep dictionaries lie in one another."""
+    first = observations[0]
+    if isinstance(first, Mapping):
+        return {key: _stack([o[key] for o in observations]) for key in first}
+    return np.stack(observations)
 
 
 def _misfit(source: str, task: Task, got: str) -> OdeployError:

@@ -12,17 +12,17 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from runtime.errors import UsageError
 from runtime.machine import machine_line
 from runtime.statistics import mean_interval, wilson_interval
+from runtime.table import wide
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
-from sim_bridge.collect import record
 from sim_bridge.demonstrator import demonstrator
-from sim_bridge.task import Task, TaskEnv, episode_seed
+from sim_bridge.recorder import Size, Wanted, gather
+from sim_bridge.task import Task, TaskEnv
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,16 @@ def main(arguments: list[str]) -> None:
         table.add_row(task.name, figures["expert"], f"{value} [{low}, {high}]", std, *counts)
         if config.out is not None:
             _keep(config.out, task, figures)
-    console.print(table)
+    wide(console).print(table)
 
 
 def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
     """Plays the episodes of one task: score with its interval, and who achieved it."""
     env = TaskEnv(task, config.noise)
-    expert, generator = demonstrator(env, config.policy, config.seed), np.random.default_rng(config.seed)
-    played = []
-    for i in track(range(config.episodes), description=task.name, console=console, transient=True):
-        seed = episode_seed(config.seed, i)
-        played.append(record(env, expert, i, seed, 0.0, generator))
+    expert = demonstrator(env, config.policy, config.seed)
+    kept = gather(env, expert, Wanted(Size(config.episodes), config.seed), console)
     env.close()
-    whole = [episode for episode in played if episode is not None]
+    whole = kept.episodes
     returns = np.array([episode.rewards.sum() for episode in whole])
     values = returns if task.scored_by == "return" else np.array([float(e.success) for e in whole])
     interval = (
@@ -88,7 +85,7 @@ def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
         "std": float(values.std()),
         "return_mean": float(returns.mean()),
         "episodes": len(whole),
-        "invalid": len(played) - len(whole),
+        "invalid": kept.invalid,
         "noise_level": config.noise,
         "seed": config.seed,
         "expert": expert.card.name,

@@ -63,7 +63,7 @@ class Task:
         differs: how ours differs from the paper's.
         observation_keys: of a dictionary observation, in the order in which they are concatenated.
         success_key: key of `info` that tells success; None where the score is the return.
-        package: what registers `gym_id`; importing it suffices for shimmy, the others are asked to.
+        package: what registers `gym_id`.
         entry_point: `module:class` of an environment of our own; `gym_id` is then only its name.
         make_arguments: further keyword arguments of the environment.
         noise: what `--noise LEVEL` scales; None where the task knows no levels.
@@ -183,11 +183,11 @@ class TaskEnv:
         self.invalid_episodes = 0
         made = {**task.arguments(noise_level), **arguments}
         if render_mode is not None:
-            made |= {"render_mode": render_mode} | _view(task)
-        self.env: gymnasium.Env[Any, Any] = gymnasium.make(
-            _spec(task), max_episode_steps=task.horizon, disable_env_checker=True, **made
-        )
-        self._breakdowns = _breakdowns(task)
+            made |= {"render_mode": render_mode} | ({"camera_name": task.camera} if task.camera else {})
+        with contextlib.redirect_stderr(io.StringIO()):  # gymnasium-robotics prints a notice about Adroit tasks
+            self.env: gymnasium.Env[Any, Any] = gymnasium.make(
+                _spec(task), max_episode_steps=task.horizon, disable_env_checker=True, **made
+            )
         mujoco.set_mju_user_warning(lambda _: None)  # it would write MUJOCO_LOG.TXT wherever we are; we count
         self._data = physics_data(self.env)
         # A view of the counters of states that MuJoCo reset, and controls that it zeroed, without a word.
@@ -210,10 +210,7 @@ class TaskEnv:
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """One tick with an action of shape (A,)."""
-        try:
-            raw, reward, terminated, truncated, info = self.env.step(action)
-        except self._breakdowns:
-            return self._broken()
+        raw, reward, terminated, truncated, info = self.env.step(action)
         observation = self.task.flatten(raw)
         if not (np.isfinite(observation).all() and math.isfinite(reward)) or self._warnings.any():
             return self._broken()
@@ -250,21 +247,8 @@ def episode_seed(seed: int, episode: int) -> int:
 def _spec(task: Task) -> EnvSpec | str:
     if task.entry_point is not None:
         return EnvSpec(task.gym_id, entry_point=task.entry_point)
-    with contextlib.redirect_stderr(io.StringIO()):  # gymnasium-robotics prints a notice about Adroit tasks
-        gymnasium.register_envs(importlib.import_module(task.package))
+    gymnasium.register_envs(importlib.import_module(task.package))
     return task.gym_id
-
-
-def _view(task: Task) -> dict[str, Any]:
-    """What makes the environment film through the task's camera, as large as gymnasium does."""
-    if task.package == "shimmy":
-        return {"render_kwargs": {"camera_id": task.camera or -1, "height": 480, "width": 480}}
-    return {"camera_name": task.camera} if task.camera else {}
-
-
-def _breakdowns(task: Task) -> tuple[type[Exception], ...]:
-    """What the environment raises when its simulation breaks: only dm_control has something for that."""
-    return (importlib.import_module("dm_control.rl.control").PhysicsError,) if task.package == "shimmy" else ()
 
 
 def physics_data(env: gymnasium.Env[Any, Any]) -> Any:

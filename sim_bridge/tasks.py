@@ -54,7 +54,7 @@ def facts_of(task: Task) -> dict[str, str]:
     step = "none" if task.physics_step_s is None else f"{task.physics_step_s * 1e3:g} ms"
     levels = "none" if task.noise is None else f"0 to {task.noise.highest:g}, 1 as catalogued: {task.noise.scales}"
     return {
-        "environment": task.gym_id if task.entry_point is None else f"{task.gym_id} (odeploy's own)",
+        "environment": task.gym_id if task.entry_point is None else f"{task.gym_id} ({task.entry_point})",
         "control rate": f"{task.rate_hz:g} Hz, {1e3 / task.rate_hz:g} ms a tick",
         "physics step": step,
         "horizon": f"{task.horizon} ticks, {task.horizon / task.rate_hz:g} s",

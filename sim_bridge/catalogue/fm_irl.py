@@ -54,7 +54,7 @@ ANT_GOAL = Task(
     success_key="success",
     noise=NoiseScale("reset_noise_scale", 0.1, 2.0, "pose and velocity at the spawn"),
     paper="FM-IRL: Ant-goal",
-    differs="31 observations, not 132: no contact forces; position and goal, not their difference; ends on success",
+    differs="31 observations, not 132: no contacts, position and goal, not their difference; ends on success",
     camera="field",
 )
 

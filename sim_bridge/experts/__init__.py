@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import MissingError
+from sim_bridge.experts.cartpole import CartpoleExpert
 from sim_bridge.experts.fetch_pick import FetchPickExpert
 from sim_bridge.experts.maze import MazeExpert
 from sim_bridge.experts.multigoal import MultigoalExpert
 from sim_bridge.experts.point_mass import PointMassExpert
 from sim_bridge.experts.reach import ReachExpert
+from sim_bridge.experts.reacher import ReacherExpert
 from sim_bridge.task import TaskEnv
 
 Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -24,7 +26,10 @@ EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "fetch-pick": FetchPickExpert,
     "fetch-reach": ReachExpert,
     "multigoal-2d": MultigoalExpert,
+    "cartpole-balance": CartpoleExpert,
     "point-mass": PointMassExpert,
+    "reacher-easy": ReacherExpert,
+    "reacher-hard": ReacherExpert,
 }
 
 

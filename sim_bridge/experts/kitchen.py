@@ -21,10 +21,10 @@ from sim_bridge.task import TaskEnv
 
 ARM = 7
 SHUT, OPEN = -1.0, 1.0
-NEAR_M = 0.04
+NEAR_M = 0.025
 FREE_M_S, PULLING_M_S = 0.5, 0.15
 GAIN_HZ, TURN_GAIN_HZ = 3.0, 2.0
-TURN_WEIGHT, DAMPING = 0.6, 0.002
+TURN_WEIGHT, DAMPING = 0.25, 0.002
 LIMIT_MARGIN_RAD = 0.02
 # Columns are the hand's axes: its fingers, along z, point away from the base, and open to the left and right.
 FACING_THE_WALL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
@@ -41,8 +41,8 @@ class Point:
 
 # Offsets from the site of the handle in metres: beside it, in front of it, through it.
 _PUSHES: dict[str, tuple[str, Sequence[tuple[float, float, float]]]] = {
-    "kettle": ("kettle_site", ((0.0, -0.25, 0.0), (0.0, -0.2, -0.1), (0.02, 0.35, -0.1))),
-    "bottom burner": ("knob2_site", ((-0.09, -0.2, 0.04), (-0.09, -0.03, 0.045), (0.12, -0.03, 0.045))),
+    "kettle": ("kettle_site", ((0.0, -0.2, -0.06), (0.02, 0.35, -0.06))),
+    "bottom burner": ("knob2_site", ((-0.06, -0.2, 0.04), (-0.06, -0.03, 0.045), (0.12, -0.03, 0.045))),
     "top burner": ("knob4_site", ((-0.09, -0.2, 0.04), (-0.09, -0.03, 0.045), (0.12, -0.03, 0.045))),
     "light switch": ("light_site", ((0.12, -0.2, 0.0), (0.12, -0.05, 0.0), (-0.25, -0.05, 0.0))),
     "slide cabinet": ("slide_site", ((-0.13, -0.2, 0.0), (-0.13, -0.03, 0.0), (0.25, -0.03, 0.0))),

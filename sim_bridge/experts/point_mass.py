@@ -9,8 +9,8 @@ from sim_bridge.task import TaskEnv
 class PointMassExpert:
     """A PD law towards the middle, where the target always is.
 
-    At full force until within about 1 cm: what is lost is the way there. The gains leave a ratio of 0.87 to
-    critical damping, with the 0.3 kg, the 1 N·s/m and the 0.1 N of the model.
+    At full speed it brakes from 3 cm on, so what it loses is the way there. The damping ratio is 0.87, with the
+    0.3 kg, the 1 N·s/m and the 0.1 N of the model.
     """
 
     P_GAIN, D_GAIN = 100.0, 20.0  # per m, per m/s

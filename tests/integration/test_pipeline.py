@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     distilled = ["--demos", demos, "--steps", "60", "--rounds", "1", "--episodes", "1"]
     sampled = ["--solver", "heun", "--steps", "3", "--noise", "zero"]
     for command in (
-        ["collect", "fetch-reach", "--episodes", "4", "--noise", "0.2", "--out", demos],
+        ["collect", "fetch-reach", "--episodes", "4", "--quality", "noisy:0.2", "--out", demos],
         ["train", "fm-bc", "--task", "fetch-reach", "--demos", demos, "--out", teacher, "--steps", "150", *tiny],
         ["train", "distill", "--teacher", teacher, "--out", student, *tiny, *distilled],
         ["export", teacher, *sampled, "--out", str(made.file("teacher"))],

@@ -1,34 +1,20 @@
-"""Collecting: what was executed is what is recorded, and the seed decides all of it."""
+"""Collecting: the verb writes a set with its card, bit-equal each time, or refuses before it plays anything."""
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from runtime.errors import ContractError, MissingError, UsageError
-from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, Noise, seal
-from runtime.typed_json import to_json
+from runtime.errors import ContractError, MissingError, OdeployError, UsageError
+from runtime.onnx_policy import OnnxPolicy
 from sim_bridge import collect
-from sim_bridge.catalogue import MAZE_MEDIUM, TASKS
-from sim_bridge.collect import record
-from sim_bridge.demonstrations import Episode, load
-from sim_bridge.experts import scripted
+from sim_bridge.card import Card, read_card
+from sim_bridge.catalogue import TASKS
+from sim_bridge.demonstrations import load
+from sim_bridge.recorder import Size
 from sim_bridge.task import TaskEnv
-from tests.unit.runtime.fakes import manifest
-
-SHORT_MAZE = dataclasses.replace(MAZE_MEDIUM, horizon=8)
-
-
-@pytest.fixture(scope="module")
-def short_maze() -> Iterator[TaskEnv]:
-    made = TaskEnv(SHORT_MAZE)
-    yield made
-    made.close()
+from tests.policies import policy_path
 
 
 @pytest.fixture
@@ -37,116 +23,156 @@ def short_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(TASKS, name, dataclasses.replace(task, horizon=4))
 
 
-def played(env: TaskEnv, seed: int = 3, noise: float = 0.5, noise_seed: int = 0) -> Episode:
-    return record(env, scripted(env), seed, noise, np.random.default_rng(noise_seed))
-
-
-def policy(path: Path, weights: Any, **changes: Any) -> Path:
-    """A policy file of a linear map from the maze's observations to `horizon` actions."""
-    fields = {
-        "kind": "mlp",
-        "sampler": None,
-        "noise": Noise("none"),
-        "golden": (),
-        "observation": MAZE_MEDIUM.observation,
-        "action": MAZE_MEDIUM.action,
-    }
-    said: Manifest = manifest(**(fields | changes))
-    shape = numpy_helper.from_array(np.array([-1, said.horizon, 2], np.int64), "shape")
-    graph = helper.make_graph(
-        [
-            helper.make_node("MatMul", ["observation", "w"], ["flat"]),
-            helper.make_node("Reshape", ["flat", "shape"], ["action"]),
-        ],
-        "policy",
-        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ["batch", 6])],
-        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["batch", said.horizon, 2])],
-        [numpy_helper.from_array(np.asarray(weights, np.float32), "w"), shape],
-    )
-    model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
-    model.ir_version = 10
-    helper.set_model_props(model, {MANIFEST_KEY: to_json(said), FINGERPRINT_KEY: NO_FINGERPRINT})
-    path.write_bytes(seal(model.SerializeToString(), "test"))
-    return path
-
-
-def test_an_episode_has_one_observation_more_than_actions_and_one_reward_each(short_maze: TaskEnv) -> None:
-    episode = played(short_maze)
-    assert len(episode.observations) == 9
-    assert episode.actions.shape == (8, 2)
-    assert episode.rewards.shape == (8,)
-    assert (episode.seed, episode.terminated) == (3, False)
-
-
-def test_recorded_actions_are_the_executed_ones_so_that_replaying_them_gives_the_same_observations(
-    short_maze: TaskEnv,
-) -> None:
-    episode = played(short_maze, noise=2.0)
-    assert (np.abs(episode.actions) <= 1).all()
-    assert (np.abs(episode.actions) == 1).any()
-    np.testing.assert_array_equal(short_maze.reset(episode.seed), SHORT_MAZE.flatten(episode.observations[0]))
-    for action, after, reward in zip(episode.actions, episode.observations[1:], episode.rewards, strict=True):
-        step = short_maze.step(action)
-        np.testing.assert_array_equal(step.observation, SHORT_MAZE.flatten(after))
-        assert step.reward == reward
-
-
-def test_without_noise_the_expert_alone_is_recorded(short_maze: TaskEnv) -> None:
-    episode, expert = played(short_maze, noise=0.0), scripted(short_maze)
-    for raw, action in zip(episode.observations, episode.actions, strict=False):
-        np.testing.assert_array_equal(action, expert(SHORT_MAZE.flatten(raw)))
-
-
-def test_seed_and_noise_decide_everything(short_maze: TaskEnv) -> None:
-    first, again = played(short_maze), played(short_maze)
-    np.testing.assert_array_equal(first.actions, again.actions)
-    assert not np.array_equal(first.actions, played(short_maze, noise_seed=1).actions)
-    assert not np.array_equal(first.actions, played(short_maze, seed=4).actions)
-
-
-def test_recorded_observations_are_copies_that_later_ticks_do_not_change(short_maze: TaskEnv) -> None:
-    episode = played(short_maze)
-    flat = np.array([SHORT_MAZE.flatten(raw) for raw in episode.observations])
-    assert len(np.unique(flat, axis=0)) == len(flat)
+def collected(out: Path, task: str, *options: str) -> Card:
+    collect.main([task, *options, "--out", str(out)])
+    card = read_card(out)
+    assert card is not None
+    return card
 
 
 def test_the_verb_writes_a_set_and_says_what_it_was_worth(
     short_tasks: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "maze-v0"
-    collect.main(["maze-medium", "--episodes", "3", "--noise", "0.5", "--seed", "2", "--out", str(out)])
+    card = collected(out, "maze-medium", "--episodes", "3", "--quality", "noisy:0.5", "--seed", "2")
     assert len(load(str(out), TASKS["maze-medium"]).starts) == 3
     said = capsys.readouterr().out
     assert "3 episodes, 12 ticks, return " in said
     assert "success " in said
+    assert card.data_hash in said
     assert f"dataset: {out}" in said.replace("\n", "")
 
 
-def test_the_same_seed_collects_the_same_set(short_tasks: None, tmp_path: Path) -> None:
-    hashes = []
-    for name, seed in (("a-v0", "5"), ("b-v0", "5"), ("c-v0", "6")):
-        collect.main(
-            ["maze-medium", "--episodes", "2", "--noise", "0.1", "--seed", seed, "--out", str(tmp_path / name)]
-        )
-        hashes.append(load(str(tmp_path / name), TASKS["maze-medium"]).data_hash)
-    assert hashes[0] == hashes[1] != hashes[2]
+def test_the_card_is_of_the_data(short_tasks: None, tmp_path: Path) -> None:
+    out = tmp_path / "maze-v0"
+    card = collected(out, "maze-medium", "--episodes", "6", "--quality", "noisy:0.5,coverage:0.5", "--seed", "2")
+    loaded = load(str(out), TASKS["maze-medium"])
+    assert loaded.successes is not None
+    assert card.data_hash == loaded.data_hash
+    assert (card.episodes, card.transitions) == (6, len(loaded.actions))
+    assert (card.return_mean, card.return_std) == pytest.approx((loaded.returns.mean(), loaded.returns.std()))
+    assert card.success == loaded.successes.mean()
+    assert (card.task, card.quality, card.goals) == ("maze-medium", "noisy:0.5,coverage:0.5", "13 of 26 goals")
+    assert (card.seed, card.noise_level, card.successes_only) == (2, 1.0, False)
+    assert (card.expert.name, card.expert.kind) == ("MazeExpert", "scripted")
+
+
+@pytest.mark.parametrize("kind", ["script", "mlp", "flow"])
+def test_the_same_command_collects_the_same_set_bit_for_bit(short_tasks: None, tmp_path: Path, kind: str) -> None:
+    policy = [] if kind == "script" else ["--policy", str(policy_path(tmp_path, TASKS["maze-medium"], kind))]
+    options = ["--episodes", "3", "--quality", "noisy:0.1", *policy]
+    first, again, other = (
+        collected(tmp_path / f"{name}-v0", "maze-medium", *options, "--seed", seed).data_hash
+        for name, seed in (("a", "5"), ("b", "5"), ("c", "6"))
+    )
+    assert first == again != other
+
+
+def test_a_policy_file_may_be_the_expert(short_tasks: None, tmp_path: Path) -> None:
+    file, task = policy_path(tmp_path, TASKS["hopper"]), TASKS["hopper"]
+    card = collected(tmp_path / "a-v0", "hopper", "--episodes", "2", "--policy", str(file))
+    loaded, policy = load(str(tmp_path / "a-v0"), task), OnnxPolicy.load(file)
+    assert card.expert.fingerprint == policy.fingerprint
+    assert card.success is None
+    for observation, action in zip(loaded.observations, loaded.actions, strict=True):
+        wanted = policy.infer(observation, np.zeros((1, 0), np.float32))[0]
+        np.testing.assert_array_equal(action, np.clip(wanted, -1, 1))
+
+
+def test_the_noise_level_is_the_tasks_own_and_changes_what_is_reset(short_tasks: None, tmp_path: Path) -> None:
+    calm = collected(tmp_path / "calm-v0", "maze-medium", "--episodes", "4", "--noise", "0")
+    assert calm.noise_level == 0
+    env = TaskEnv(TASKS["maze-medium"])
+    plan = env.env.unwrapped.maze  # type: ignore[attr-defined]
+    env.close()
+    loaded = load(str(tmp_path / "calm-v0"), TASKS["maze-medium"])
+    for goal in loaded.observations[loaded.starts, 4:6]:
+        assert np.linalg.norm(np.array(plan.unique_goal_locations) - goal, axis=1).min() < 1e-6
+
+
+def test_the_default_place_names_task_level_and_quality(
+    short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    collect.main(["maze-medium", "--episodes", "1", "--quality", "noisy:0.5,coverage:0.25"])
+    collect.main(["maze-medium", "--episodes", "1", "--noise", "0.5"])
+    assert sorted(p.name for p in (tmp_path / "runs" / "demos").iterdir()) == [
+        "maze-medium-level-0_5-expert-v0",
+        "maze-medium-noisy-0_5-coverage-0_25-v0",
+    ]
+
+
+def test_a_papers_size_is_what_is_collected_if_no_other_is_asked_for(
+    short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(collect.SIZES, "maze-medium", Size(9, "transitions"))
+    assert collected(tmp_path / "a-v0", "maze-medium").transitions == 12
+    assert collected(tmp_path / "b-v0", "maze-medium", "--episodes", "1").episodes == 1
+    assert collected(tmp_path / "c-v0", "maze-medium", "--transitions", "5").transitions == 8
+
+
+def test_successes_alone_are_kept_if_asked_for_and_the_card_says_what_was_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(TASKS, "maze-medium", dataclasses.replace(TASKS["maze-medium"], horizon=60))
+    card = collected(tmp_path / "a-v0", "maze-medium", "--episodes", "5", "--successes-only")
+    assert (card.success, card.successes_only) == (1.0, True)
+    assert card.failures_dropped > 0
+    assert f"not kept: 0 that broke, {card.failures_dropped} that failed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    "options",
-    [["--episodes", "0"], ["--episodes", "-1"], ["--noise", "-0.1"], ["--noise", "nan"], ["--noise", "inf"]],
+    ("task", "options", "where"),
+    [
+        ("maze-medium", ["--episodes", "0"], "--episodes"),
+        ("maze-medium", ["--episodes", "-1"], "--episodes"),
+        ("maze-medium", ["--transitions", "0"], "--transitions"),
+        ("maze-medium", ["--episodes", "1", "--transitions", "1"], "--episodes, --transitions"),
+        ("maze-medium", ["--seed", "-1"], "--seed"),
+        ("maze-medium", ["--quality", "superb"], "--quality superb"),
+        ("maze-medium", ["--quality", "noisy:-1"], "--quality noisy:-1"),
+        ("maze-medium", ["--quality", "coverage:2"], "--quality coverage:2"),
+        ("maze-medium", ["--noise", "9"], "--noise 9"),
+        ("maze-medium", ["--noise", "nan"], "--noise nan"),
+        ("hopper", ["--successes-only"], "--successes-only"),
+    ],
 )
-def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, options: list[str]) -> None:
-    with pytest.raises(UsageError, match="--episodes, --noise"):
-        collect.main(["maze-medium", "--out", str(tmp_path / "a-v0"), *options])
+def test_options_that_make_no_sense_are_refused_by_their_name(
+    tmp_path: Path, task: str, options: list[str], where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "gather", never)
+    with pytest.raises(UsageError) as raised:
+        collect.main([task, "--out", str(tmp_path / "a-v0"), *options])
+    assert raised.value.where == where
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_that_is_taken_or_has_no_version_is_refused_before_anything_is_collected(tmp_path: Path) -> None:
+def never(*_: object) -> None:
+    raise AssertionError("something was collected")
+
+
+def test_a_coverage_of_a_task_without_goals_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "gather", never)
+    options = ["--policy", str(policy_path(tmp_path, TASKS["hopper"])), "--quality", "coverage:0.5"]
+    with pytest.raises(UsageError, match="hopper has no goals"):
+        collect.main(["hopper", *options, "--out", str(tmp_path / "a-v0")])
+
+
+def test_a_policy_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collect, "gather", never)
+    file = policy_path(tmp_path, TASKS["hopper"])
+    with pytest.raises(ContractError, match="observation"):
+        collect.main(["maze-medium", "--policy", str(file), "--out", str(tmp_path / "a-v0")])
+
+
+@pytest.mark.parametrize("name", ["taken-v0", "unversioned", "dot.ted-v0"])
+def test_a_path_that_cannot_be_is_refused_before_anything_is_collected(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "gather", never)
     (tmp_path / "taken-v0").mkdir()
-    for name in ("taken-v0", "unversioned"):
-        with pytest.raises(UsageError, match=f"--out .*{name}"):
-            collect.main(["maze-medium", "--episodes", "100000", "--out", str(tmp_path / name)])
+    with pytest.raises(UsageError, match=f"--out .*{name}"):
+        collect.main(["maze-medium", "--out", str(tmp_path / name)])
 
 
 def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
@@ -154,31 +180,17 @@ def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
         collect.main(["labyrinth", "--out", str(tmp_path / "a-v0")])
 
 
-def test_a_task_without_a_scripted_expert_wants_a_policy(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="--policy"):
-        collect.main(["hopper", "--episodes", "1", "--out", str(tmp_path / "a-v0")])
-
-
-def test_a_policy_file_may_be_the_expert(short_tasks: None, tmp_path: Path) -> None:
-    weights = np.zeros((6, 2))
-    weights[4, 0], weights[5, 1] = 0.25, -0.125
-    file = policy(tmp_path / "linear.onnx", weights)
-    collect.main(["maze-medium", "--episodes", "2", "--policy", str(file), "--out", str(tmp_path / "a-v0")])
-    loaded = load(str(tmp_path / "a-v0"), TASKS["maze-medium"])
-    np.testing.assert_allclose(loaded.actions, np.clip(loaded.observations @ weights, -1, 1), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"observation": MAZE_MEDIUM.observation[::-1]}, "same names, another order"),
-        ({"action": MAZE_MEDIUM.action[::-1]}, "same names, another order"),
-        ({"horizon": 2}, "expected one action per inference, got 2"),
-    ],
-)
-def test_a_policy_file_that_does_not_fit_the_task_is_refused(
-    tmp_path: Path, changes: dict[str, Any], said: str
+def test_what_cannot_be_collected_or_is_interrupted_leaves_nothing(
+    short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = policy(tmp_path / "linear.onnx", np.zeros((6, 2 * changes.get("horizon", 1))), **changes)
-    with pytest.raises(ContractError, match=said):
-        collect.main(["maze-medium", "--policy", str(file), "--out", str(tmp_path / "a-v0")])
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    impossible = ["--episodes", "1", "--successes-only", "--quality", "noisy:5"]
+    monkeypatch.setitem(TASKS, "maze-medium", dataclasses.replace(TASKS["maze-medium"], horizon=1))
+    with pytest.raises(OdeployError, match="in a row to drop"):
+        collect.main(["maze-medium", *impossible, "--out", str(tmp_path / "a-v0")])
+    monkeypatch.setattr("minari.create_dataset_from_buffers", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        collect.main(["maze-medium", "--episodes", "1", "--out", str(tmp_path / "a-v0")])
+    assert list(tmp_path.iterdir()) == []

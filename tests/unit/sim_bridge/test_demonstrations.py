@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import minari
 import numpy as np
 import pytest
 
 from runtime.errors import ContractError, MissingError, UsageError
-from sim_bridge.catalogue import HOPPER, MAZE_MEDIUM
-from sim_bridge.collect import record
-from sim_bridge.demonstrations import Episode, check_free, load, save
-from sim_bridge.experts import scripted
+from sim_bridge.card import Card, ExpertCard, read_card
+from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from sim_bridge.demonstrations import Episode, check_free, data_hash, flatten, load, save, task_of
+from sim_bridge.demonstrator import Demonstrator, demonstrator
+from sim_bridge.recorder import record
 from sim_bridge.task import Task, TaskEnv
 
 SHORT_MAZE = dataclasses.replace(MAZE_MEDIUM, horizon=6)
@@ -31,8 +33,8 @@ def short_maze() -> Iterator[TaskEnv]:
 
 @pytest.fixture(scope="module")
 def episodes(short_maze: TaskEnv) -> list[Episode]:
-    noise = np.random.default_rng(0)
-    return [record(short_maze, scripted(short_maze), seed, 0.5, noise) for seed in (3, 4)]
+    noise, expert = np.random.default_rng(0), demonstrator(short_maze, None, 0)
+    return [played(short_maze, expert, seed, noise) for seed in (3, 4)]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,33 @@ def saved(short_maze: TaskEnv, episodes: list[Episode], tmp_path_factory: pytest
     path = tmp_path_factory.mktemp("sets") / "maze-v0"
     save(path, short_maze, episodes, "expert", "for tests")
     return path
+
+
+def played(env: TaskEnv, expert: Demonstrator, seed: int, noise: np.random.Generator) -> Episode:
+    episode = record(env, expert, 0, seed, 0.5, noise)
+    assert episode is not None
+    return episode
+
+
+CARD = Card(
+    task="maze-medium",
+    noise_level=1.0,
+    quality="noisy:0.5",
+    goals="all",
+    successes_only=False,
+    episodes=2,
+    transitions=12,
+    return_mean=0.5,
+    return_std=0.25,
+    success=0.5,
+    failures_dropped=0,
+    invalid_dropped=1,
+    seed=3,
+    expert=ExpertCard("scripted", "MazeExpert", "0" * 64),
+    data_hash="1" * 64,
+    versions={"python": "3.11"},
+    processor="abacus",
+)
 
 
 def spoilt(episode: Episode, **changes: Any) -> Episode:
@@ -84,12 +113,14 @@ def test_a_saved_set_is_a_minari_dataset_with_rewards_ends_and_success(
 
 def test_episodes_of_a_task_without_a_dictionary_are_kept_too(tmp_path: Path) -> None:
     env = TaskEnv(SHORT_HOPPER)
-    episode = record(env, lambda _: np.zeros(3, np.float32), 1, 0.3, np.random.default_rng(1))
+    still = Demonstrator(CARD.expert, lambda _: lambda _: np.zeros(3, np.float32))
+    episode = played(env, still, 1, np.random.default_rng(1))
     save(tmp_path / "hopper-v0", env, [episode], "nobody", "for tests")
     env.close()
     loaded = load(str(tmp_path / "hopper-v0"), SHORT_HOPPER)
     np.testing.assert_array_equal(loaded.observations, flat(SHORT_HOPPER, episode))
     np.testing.assert_array_equal(loaded.actions, episode.actions)
+    assert loaded.successes is None
 
 
 def test_minaris_store_is_put_back_where_it_was(
@@ -117,6 +148,82 @@ def test_a_save_that_fails_leaves_nothing_behind(
     assert os.environ["MINARI_DATASETS_PATH"] == "/elsewhere"
 
 
+def test_returns_and_successes_are_those_of_each_episode(saved: Path, episodes: list[Episode]) -> None:
+    loaded = load(str(saved), SHORT_MAZE)
+    np.testing.assert_allclose(loaded.returns, [e.rewards.sum() for e in episodes])
+    assert loaded.successes is not None
+    assert loaded.successes.tolist() == [e.success for e in episodes]
+    assert loaded.lengths.tolist() == [len(e.actions) for e in episodes]
+
+
+def test_the_hash_before_saving_is_the_hash_after_loading(saved: Path, episodes: list[Episode]) -> None:
+    assert data_hash(*flatten(SHORT_MAZE, episodes)) == load(str(saved), SHORT_MAZE).data_hash
+
+
+def test_a_card_lies_beside_the_data_and_is_read_back(
+    short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path
+) -> None:
+    path = tmp_path / "maze-v0"
+    save(path, short_maze, episodes, "expert", "for tests", CARD)
+    assert sorted(p.name for p in path.iterdir()) == ["card.json", "data"]
+    assert read_card(path) == CARD
+
+
+def test_a_set_without_a_card_has_none_and_says_its_task(saved: Path) -> None:
+    assert read_card(saved) is None
+    assert task_of(str(saved)) == "maze-medium"
+
+
+class Deep(gymnasium.Env[Any, Any]):
+    """Dictionaries in dictionaries as the kitchen has them, pure numbers as dm_control has them."""
+
+    box = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    observation_space = gymnasium.spaces.Dict(
+        {
+            "observation": box,
+            "height": gymnasium.spaces.Box(-np.inf, np.inf, (), np.float64),
+            "goal": gymnasium.spaces.Dict({"kettle": box, "doors": gymnasium.spaces.Dict({"left": box})}),
+        }
+    )
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        return self.sensed(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        return self.sensed(), 1.0, False, False, {"success": True}
+
+    def sensed(self) -> dict[str, Any]:
+        draw = self.np_random.normal
+        goal = {"kettle": draw(size=2), "doors": {"left": draw(size=2)}}
+        return {"observation": draw(size=2), "height": np.asarray(draw()), "goal": goal}
+
+
+def test_dictionaries_in_dictionaries_and_pure_numbers_are_kept_too(tmp_path: Path) -> None:
+    task = dataclasses.replace(
+        SHORT_MAZE,
+        gym_id="Deep-v0",
+        entry_point=lambda **_: Deep(),  # type: ignore[arg-type]
+        make_arguments={},
+        observation=MAZE_MEDIUM.observation[:3],
+        observation_keys=("observation", "height"),
+    )
+    env = TaskEnv(task)
+    still = Demonstrator(CARD.expert, lambda _: lambda _: np.zeros(2, np.float32))
+    episode = played(env, still, 1, np.random.default_rng(1))
+    env.env.unwrapped.spec = None  # it was not made by a name that Minari could look up
+    save(tmp_path / "deep-v0", env, [episode], "nobody", "for tests")
+    loaded = load(str(tmp_path / "deep-v0"), task)
+    np.testing.assert_array_equal(loaded.observations, flat(task, episode))
+    stored = next(iter(minari.MinariDataset(tmp_path / "deep-v0" / "data").iterate_episodes()))
+    assert isinstance(stored.observations, Mapping)
+    left: list[Any] = [raw["goal"]["doors"]["left"] for raw in episode.observations]  # type: ignore[call-overload]
+    np.testing.assert_array_equal(stored.observations["goal"]["doors"]["left"], left)
+
+
 def test_nothing_but_the_set_is_left_in_its_folder(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["maze-v0"]
 
@@ -128,15 +235,25 @@ def test_a_set_that_exists_is_never_overwritten(saved: Path, short_maze: TaskEnv
     assert raised.value.remedy == "remove it, or write maze-v1"
 
 
-@pytest.mark.parametrize("name", ["maze", "maze-v", "maze-vx", "-v0", "maze-v1.5", "maze-v-1"])
-def test_a_name_without_a_version_is_refused_before_anything_is_collected(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="a folder name that ends in a version"):
+@pytest.mark.parametrize(
+    "name", ["maze", "maze-v", "maze-vx", "-v0", "maze-v1.5", "maze-v-1", "maze 2-v0", "noisy0.5-v0"]
+)
+def test_a_name_that_minari_would_refuse_is_refused_before_anything_is_collected(
+    tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UsageError, match="a folder name of letters, digits, - and _ that ends in a version"):
         check_free(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["maze-v0", "maze-medium-expert-v12"])
 def test_a_free_name_with_a_version_will_do(tmp_path: Path, name: str) -> None:
     check_free(tmp_path / name)
+
+
+def test_a_place_where_no_folder_can_be_made_is_refused_before_anything_is_collected(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match=f"got {tmp_path}/file, where none can"):
+        check_free(tmp_path / "file" / "sets" / "maze-v0")
 
 
 def test_a_set_of_another_task_is_refused_by_both_names(saved: Path) -> None:

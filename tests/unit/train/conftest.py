@@ -11,5 +11,5 @@ from sim_bridge import collect
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three noisy episodes of the maze's expert."""
     path = tmp_path_factory.mktemp("demos") / "maze-v0"
-    collect.main(["maze-medium", "--episodes", "3", "--noise", "0.5", "--out", str(path)])
+    collect.main(["maze-medium", "--episodes", "3", "--quality", "noisy:0.5", "--out", str(path)])
     return path

@@ -1,0 +1,116 @@
+"""Where a policy comes from: a training run of ours, or a model that another library saved."""
+
+import hashlib
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from export.gate import Array, Deterministic, reference
+from export.normaliser import BESIDE, read_normaliser
+from export.sb3 import algorithm, library, mlp_policy, trained_normalised
+from export.sb3_zip import read_zip
+from runtime.errors import MissingError
+from sim_bridge.catalogue import get
+from sim_bridge.demonstrations import load
+from sim_bridge.task import Task
+from train.policies import FlowPolicy
+from train.rollouts import Rollouts
+from train.run import load_policy
+
+_SEED = 2**41  # of the episodes that are played for the gate
+_EPISODES = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained policy and what is known of it.
+
+    Attributes:
+        policy: in evaluation mode.
+        method: how it was trained, as the manifest says it.
+        name: for the file, if the user gives none.
+        task: that it was trained on.
+        recorded: observations that it meets in use. Shape (M, O).
+        provenance: JSON for the manifest, without paths.
+        notes: lines for the user.
+    """
+
+    policy: FlowPolicy | Deterministic
+    method: str
+    name: str
+    task: Task
+    recorded: Array
+    provenance: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def from_run(folder: Path, demos: str | None) -> Source:
+    """A finished training run of ours; its recorded observations are those of its demonstrations."""
+    policy, card = load_policy(folder)
+    task = get(card.task)
+    recorded = load(demos or card.demos, task).observations
+    return Source(policy, card.method, folder.resolve().name, task, recorded, card.provenance)
+
+
+def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | None) -> Source:
+    """A model that stable-baselines3 or sb3-contrib saved; without demonstrations it plays for its observations.
+
+    Raises:
+        MissingError: a file is not there, or a normaliser was not given to a model that was trained with one.
+        FormatError: a file is damaged.
+        ContractError: a kind of policy that is not known, or one of another task.
+    """
+    model = read_zip(path)
+    name, lib = algorithm(model), library(model)
+    notes = []
+    if normaliser_path is None:
+        normaliser_path = next((p for p in (path.parent / n for n in BESIDE) if p.exists()), None)
+        if normaliser_path is not None:
+            notes.append(f"normaliser: {normaliser_path.name}, found beside the model")
+        elif trained_normalised(model):
+            raise MissingError(
+                where=str(path),
+                expected="the VecNormalize that it was trained with",
+                got="no --normaliser, and none beside the model",
+                remedy="give --normaliser FILE: normaliser.npz, or what VecNormalize.save wrote",
+            )
+    normaliser = None if normaliser_path is None else read_normaliser(normaliser_path)
+    policy = mlp_policy(model, task, normaliser)
+    if demos is None:
+        recorded, note = _play(policy, task)
+        notes.append(note)
+    else:
+        recorded = load(demos, task).observations
+    policy.see(torch.from_numpy(recorded))
+    provenance = {
+        "library": lib,
+        "algorithm": name,
+        "source_hash": model.hash,
+        "normaliser_hash": None if normaliser_path is None else _hash(normaliser_path),
+        "steps": model.fields.get("num_timesteps"),
+        "seed": model.fields.get("seed"),
+        "versions": model.versions,
+    }
+    return Source(policy, f"{name} ({lib})", f"{task.name}-{name}", task, recorded, provenance, tuple(notes))
+
+
+def _play(policy: Deterministic, task: Task) -> tuple[Array, str]:
+    """A few episodes by the policy itself: what it sees, and what it is worth."""
+    act = reference(policy, None, torch.float32)
+    no_noise = np.zeros(0, np.float32)
+
+    def answer(observation: Tensor) -> Tensor:
+        return torch.from_numpy(act(observation.numpy(), no_noise)).float()
+
+    with closing(Rollouts(task, _EPISODES)) as rollouts:
+        episodes = rollouts.play(answer, _SEED, _EPISODES)
+    return episodes.observations.numpy(), f"played for the gate: {episodes.score(task)}"
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,51 @@
+"""Many simulations of a task at once, for learners that collect experience in batches: which kind pays where."""
+
+import os
+from typing import Any
+
+from runtime.errors import UsageError
+from sim_bridge.task import Task
+from sim_bridge.vector_env import SerialVectorEnv, TaskVectorEnv
+from sim_bridge.vector_worker import WorkerVectorEnv
+
+
+def make_vector(
+    task: Task,
+    envs: int,
+    seed: int = 0,
+    noise_level: float = 1.0,
+    workers: int | None = None,
+    **arguments: Any,
+) -> TaskVectorEnv:
+    """A vector of a task's simulations.
+
+    Args:
+        task: which.
+        envs: how many, N.
+        seed: of the episodes until `reset` gives another one.
+        noise_level: see `Task.noise`.
+        workers: processes that share the environments; 0 steps them in this one. None takes as many as there are
+            cores, or environments if those are fewer, and none where there is one core or one environment. On
+            two cores of an AMD EPYC that others kept busy, 8 environments, the fastest of seven rounds took for
+            an environment's step of hopper 619 µs in one process and 480 with two workers, of maze-medium 229
+            and 168, of halfcheetah 182 and 184; in processor time workers cost 20 to 40 µs a step more.
+        arguments: keyword arguments of the environment that differ from the task's.
+
+    Raises:
+        UsageError: a number of environments or workers, a noise level or a seed that makes no sense.
+        ContractError: the environment's sizes are not those of the catalogue (RelayedError from a worker).
+    """
+    if envs < 1 or (workers is not None and not 0 <= workers <= envs):
+        raise UsageError(
+            where=f"vector of {task.name}",
+            expected="at least one environment, and at most one worker for each",
+            got=f"{envs} environments and {workers} workers",
+            remedy="leave `workers` out, or choose it from 0 to the number of environments",
+        )
+    task.arguments(noise_level)  # refuses a level before processes are started for it
+    if workers is None:
+        cores = len(os.sched_getaffinity(0))
+        workers = min(cores, envs) if cores > 1 and envs > 1 else 0
+    if workers == 0:
+        return SerialVectorEnv(task, envs, seed, noise_level, arguments)
+    return WorkerVectorEnv(task, envs, seed, noise_level, arguments, workers)

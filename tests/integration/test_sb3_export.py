@@ -1,0 +1,117 @@
+"""`odeploy export --from sb3`: from a model's zip to a file that proves itself and drives its task."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export.export import main as export
+from runtime.errors import MissingError, OdeployError
+from runtime.onnx_policy import OnnxPolicy
+from runtime.policy_file import read
+from sim_bridge.catalogue.fm_irl import HOPPER
+from tests.integration.programs import odeploy
+from tests.policies import recorded
+from tests.sb3_models import answers, flat_spaces, model, normalised, saved
+from train.experts import save_normaliser
+
+_WITHOUT_THE_LIBRARY = """
+import sys
+sys.modules["stable_baselines3"] = sys.modules["sb3_contrib"] = sys.modules["cloudpickle"] = None
+import odeploy
+sys.argv = ["odeploy", *sys.argv[1:]]
+odeploy.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `odeploy train expert` leaves it: best.zip with normaliser.npz beside."""
+    made = tmp_path_factory.mktemp("expert")
+    normal = normalised(flat_spaces(HOPPER), HOPPER)
+    short: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
+    algorithm = model("ppo", normal, **short).learn(8)
+    saved(algorithm, made / "best.zip")
+    save_normaliser(made / "normaliser.npz", normal)
+    normal.save(str(made / "other.pkl"))
+    rows = 4 * recorded(HOPPER)
+    np.savez(made / "wanted.npz", rows=rows, actions=answers(algorithm, normal, rows))
+    return made
+
+
+@pytest.fixture(scope="module")
+def file(folder: Path) -> Path:
+    out = folder / "files" / "hopper.onnx"
+    command = ["export", "--from", "sb3", str(folder / "best.zip"), "--task", "hopper", "--out", str(out)]
+    result = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_THE_LIBRARY, *command], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "normaliser: normaliser.npz, found beside the model" in result.stdout
+    assert "played for the gate: return " in result.stdout
+    assert "max error" in result.stdout
+    return out
+
+
+def test_the_file_answers_what_the_library_answers_where_that_is_not_installed(folder: Path, file: Path) -> None:
+    policy, no_noise = OnnxPolicy.load(file), np.zeros((1, 0, 0, 0), np.float32)
+    wanted = np.load(folder / "wanted.npz")
+    got = np.stack([policy.infer(o, no_noise)[0].copy() for o in wanted["rows"]])
+    assert np.abs(got - wanted["actions"]).max() <= 1e-5
+
+
+def test_the_manifest_says_where_the_policy_comes_from_and_no_path(folder: Path, file: Path) -> None:
+    m = read(file).manifest
+    assert (m.name, m.method, m.kind, m.task) == ("hopper-ppo", "ppo (stable-baselines3)", "mlp", "hopper")
+    assert m.provenance["algorithm"] == "ppo"
+    assert m.provenance["steps"] == 8
+    assert m.provenance["seed"] == 5
+    assert len(m.provenance["source_hash"]) == len(m.provenance["normaliser_hash"]) == 64
+    assert m.provenance["versions"]["stable-baselines3"].startswith("2.")
+    assert str(folder) not in json.dumps(m.provenance)
+    assert str(folder).encode() not in file.read_bytes()
+
+
+def test_the_normaliser_in_either_form_gives_the_same_graph(folder: Path, file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.onnx"
+    arguments = [str(folder / "best.zip"), "--from", "sb3", "--task", "hopper", "--out", str(out)]
+    export([*arguments, "--normaliser", str(folder / "other.pkl")])
+    first, second = read(file).manifest, read(out).manifest
+    assert first.golden == second.golden
+    assert first.provenance["normaliser_hash"] != second.provenance["normaliser_hash"]
+
+
+def test_the_file_drives_its_task(file: Path) -> None:
+    result = odeploy("sim", "hopper", "--policy", str(file), "--mode", "lockstep", "--episodes", "1")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        (["--from", "sb3"], "expected --task, which the model does not name"),
+        (["--from", "sb3", "--task", "walker2d"], "expected 17 observations as task walker2d has"),
+        (["--from", "sb3", "--task", "hoper"], "such as hopper"),
+        (["--from", "sb3", "--task", "hopper", "--steps", "5"], "an mlp, which has no ODE to solve"),
+        (["--from", "sb3", "--task", "hopper", "--normaliser", "no.npz"], "no.npz: expected a normaliser"),
+        (["--task", "hopper"], "--task: expected --from sb3, got a run"),
+        ([], "expected the card of a training run"),
+    ],
+)
+def test_an_export_that_is_refused_writes_nothing(
+    folder: Path, tmp_path: Path, options: list[str], fragment: str
+) -> None:
+    with pytest.raises(OdeployError, match=fragment):
+        export([str(folder / "best.zip"), "--out", str(tmp_path / "p.onnx"), *options])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_whose_normaliser_is_lost_is_not_exported_without(folder: Path, tmp_path: Path) -> None:
+    lonely = tmp_path / "best.zip"
+    lonely.write_bytes((folder / "best.zip").read_bytes())
+    with pytest.raises(MissingError, match="expected the VecNormalize that it was trained with"):
+        export(["--from", "sb3", str(lonely), "--task", "hopper", "--out", str(tmp_path / "p.onnx")])

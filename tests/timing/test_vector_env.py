@@ -1,0 +1,99 @@
+"""Environment steps a second of every task's vectors, in turn in one run, against stable-baselines3 and EnvPool.
+
+`make bench` runs it; for chosen tasks, `pytest -m timing -s tests/timing/test_vector_env.py -k 'hopper or maze'`.
+All have 8 environments and the same actions, drawn beforehand and uniform within the limits; resets count as they
+come. EnvPool joins where it is installed and knows a task of the same robot; its simulation is not gymnasium's.
+"""
+
+import importlib
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+from runtime.machine import machine_line
+from sim_bridge.catalogue import TASKS
+from sim_bridge.flat_env import FlatEnv
+from sim_bridge.task import Task
+from sim_bridge.vector import make_vector
+
+ENVS, ROUNDS, ROUND_S = 8, 9, 0.3
+WORKERS = {"serial": 0, "1 worker": 1, f"{min(os.cpu_count() or 1, ENVS)} workers": min(os.cpu_count() or 1, ENVS)}
+COLUMNS = (*WORKERS, "sb3 Dummy", "sb3 Subproc", "EnvPool")
+Steps = Callable[[NDArray[np.float32]], object]
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[Table]:
+    made = Table("task", *COLUMNS, title=f"environment steps a second, {ENVS} environments, {machine_line()}")
+    yield made
+    Console(width=120).print(made)
+
+
+@pytest.mark.timing
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("task", TASKS.values(), ids=lambda task: task.name)
+def test_a_vector_is_not_outrun_by_those_of_stable_baselines3(task: Task, table: Table) -> None:
+    space = FlatEnv(task).action_space
+    space.seed(0)
+    actions = np.stack([[space.sample() for _ in range(ENVS)] for _ in range(200)])
+    with ExitStack() as stack:
+        contenders = contenders_for(task, stack)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(ROUNDS):
+            for name, step in contenders.items():
+                rates[name].append(rate(step, actions))
+    medians = {name: float(np.median(rates[name])) for name in rates}
+    table.add_row(task.name, *(f"{medians[c]:,.0f}" if c in medians else absent() for c in COLUMNS))
+    ours = max(medians[name] for name in WORKERS)
+    assert ours > 0.9 * max(medians["sb3 Dummy"], medians["sb3 Subproc"])  # slow simulations leave no room
+
+
+def contenders_for(task: Task, stack: ExitStack) -> dict[str, Steps]:
+    """A step of each, ready to be stepped; the stack closes them."""
+    contenders: dict[str, Steps] = {}
+    for name, workers in WORKERS.items():
+        ours = make_vector(task, ENVS, workers=workers)
+        stack.callback(ours.close)
+        ours.reset()
+        contenders[name] = ours.step
+    makers = [partial(FlatEnv, task) for _ in range(ENVS)]
+    theirs: dict[str, Callable[[], VecEnv]] = {
+        "sb3 Dummy": lambda: DummyVecEnv([*makers]),
+        "sb3 Subproc": lambda: SubprocVecEnv([*makers]),
+    }
+    for name, make in theirs.items():
+        vec_env = make()
+        stack.callback(vec_env.close)
+        vec_env.reset()
+        contenders[name] = vec_env.step
+    if importlib.util.find_spec("envpool") is not None:
+        envpool = importlib.import_module("envpool")
+        if task.gym_id in envpool.list_all_envs():
+            pool = envpool.make_gymnasium(task.gym_id, num_envs=ENVS, seed=0, max_episode_steps=task.horizon)
+            stack.callback(pool.close)
+            pool.reset()
+            contenders["EnvPool"] = pool.step
+    return contenders
+
+
+def rate(step: Steps, actions: NDArray[np.float32]) -> float:
+    """Environment steps a second over one round."""
+    begin, calls = time.perf_counter(), 0
+    while (took := time.perf_counter() - begin) < ROUND_S:
+        step(actions[calls % len(actions)])
+        calls += 1
+    return calls * ENVS / took
+
+
+def absent() -> str:
+    return "not installed" if importlib.util.find_spec("envpool") is None else "–"
