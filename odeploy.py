@@ -21,7 +21,7 @@ VERBS = {
     "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
-    "export": ("export.export", "export,cpu", "turn a training run into one ONNX policy file"),
+    "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or another library's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: fingerprint, golden rows, full gate"),
     "serve": ("runtime.serve", "cpu", "serve a policy file's actions over ZeroMQ"),

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime.policy_file import read
 from runtime.signals import Signal
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import TASKS
 from sim_bridge.task import Task
 from sim_bridge.tasks import expert_of, facts_of
+from sim_bridge.trained import trained
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, SCORES = ROOT / "docs" / "tasks.md", ROOT / "results" / "experts.json"
@@ -39,6 +41,11 @@ def page(scores: Mapping[str, Any]) -> str:
         ("task", "paper", "O → A", "Hz", "horizon", "expert", "score", "episodes", "command"),
         [_row(task, scores.get(task.name)) for task in TASKS.values()],
     )
+    lines += ["", "## Trained experts", ""]
+    lines += _table(
+        ("file", "how", "steps", "seed", "fingerprint", "made by"),
+        [_origin(task, path) for task in TASKS.values() if (path := trained(task))],
+    )
     for task in TASKS.values():
         lines += ["", f"## {task.name}", "", f"{_sentence(task.summary)}", ""]
         lines += _table(("fact", ""), [(k, _cell(v)) for k, v in facts_of(task).items()])
@@ -58,6 +65,16 @@ def _row(task: Task, score: Mapping[str, Any] | None) -> tuple[str, ...]:
     value, low, high = (f"{score[k]:.{digits}f}" for k in ("value", "low", "high"))
     figures = f"{score['scored_by']} {value} [{low}, {high}]", str(score["episodes"]), f"`{score['command']}`"
     return (*first, expert_of(task), *figures)
+
+
+def _origin(task: Task, path: Path) -> tuple[str, ...]:
+    file = read(path)
+    made = file.manifest.provenance
+    run = f"runs/experts/{task.name}"
+    train = f"`odeploy train expert --task {task.name} --seed {made['seed']} --out {run}`"
+    export = f"`odeploy export --from sb3 {run}/best.zip --task {task.name} --out {path.relative_to(ROOT)}`"
+    facts = file.manifest.method, f"{made['steps']:,}", str(made["seed"]), f"`{file.fingerprint[:12]}`"
+    return path.name, *facts, f"{train}, {export}"
 
 
 def _signal(i: int, s: Signal) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import MissingError
 from sim_bridge.experts.cartpole import CartpoleExpert
 from sim_bridge.experts.fetch_pick import FetchPickExpert
 from sim_bridge.experts.maze import MazeExpert
@@ -31,19 +30,3 @@ EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "reacher-easy": ReacherExpert,
     "reacher-hard": ReacherExpert,
 }
-
-
-def scripted(env: TaskEnv) -> Expert:
-    """The scripted expert of an environment's task.
-
-    Raises:
-        MissingError: the task has none.
-    """
-    if env.task.name not in EXPERTS:
-        raise MissingError(
-            where=f"task {env.task.name}",
-            expected=f"a scripted expert, as {' and '.join(EXPERTS)} have",
-            got="none",
-            remedy="give a trained one with --policy FILE.onnx",
-        )
-    return EXPERTS[env.task.name](env)

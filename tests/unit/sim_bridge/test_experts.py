@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.errors import MissingError
 from sim_bridge.catalogue import TASKS
-from sim_bridge.experts import scripted
+from sim_bridge.experts import EXPERTS
 from sim_bridge.experts.maze import MazeExpert
 from sim_bridge.task import TaskEnv
 
@@ -57,7 +56,7 @@ def test_the_maze_expert_brakes(maze: TaskEnv) -> None:
 @pytest.mark.parametrize("name", ["maze-medium", "fetch-reach"])
 def test_experts_solve_their_task_within_their_limits(name: str) -> None:
     env = TaskEnv(TASKS[name])
-    expert = scripted(env)
+    expert = EXPERTS[env.task.name](env)
     for seed in range(4):
         observation, done = env.reset(seed), False
         while not done:
@@ -69,13 +68,3 @@ def test_experts_solve_their_task_within_their_limits(name: str) -> None:
             observation, done = step.observation, step.done
         assert step.success
     env.close()
-
-
-def test_a_task_without_a_scripted_expert_says_which_tasks_have_one_and_what_to_do() -> None:
-    env = TaskEnv(TASKS["hopper"])
-    with pytest.raises(MissingError) as raised:
-        scripted(env)
-    env.close()
-    assert raised.value.where == "task hopper"
-    assert "maze-medium and fetch-reach" in raised.value.expected
-    assert "--policy" in raised.value.remedy

@@ -12,7 +12,7 @@ from sim_bridge.card import ExpertCard
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.demonstrations import Episode
 from sim_bridge.demonstrator import Demonstrator, demonstrator
-from sim_bridge.experts import Expert, scripted
+from sim_bridge.experts import EXPERTS, Expert
 from sim_bridge.quality import Region
 from sim_bridge.recorder import Kept, Size, Wanted, gather, record
 from sim_bridge.task import TaskEnv, episode_seed
@@ -77,7 +77,7 @@ def test_recorded_actions_are_the_executed_ones_so_that_replaying_them_gives_the
 
 
 def test_without_noise_the_expert_alone_is_recorded(short_maze: TaskEnv) -> None:
-    episode, expert = played(short_maze, std=0.0), scripted(short_maze)
+    episode, expert = played(short_maze, std=0.0), EXPERTS[short_maze.task.name](short_maze)
     for raw, action in zip(episode.observations, episode.actions, strict=False):
         np.testing.assert_array_equal(action, expert(SHORT_MAZE.flatten(raw)))
 

@@ -300,6 +300,15 @@ def test_actions_of_another_shape_are_refused_and_not_broadcast(brittle: WorkerV
         brittle.step(np.zeros(1, np.float32))
 
 
+@pytest.mark.parametrize(("cores", "envs", "workers"), [(1, 4, 0), (2, 1, 0), (2, 4, 2), (4, 2, 2)])
+def test_workers_are_as_many_as_cores_and_environments_allow(
+    monkeypatch: pytest.MonkeyPatch, cores: int, envs: int, workers: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    with closing(make_vector(BRITTLE, envs)) as vector:
+        assert len(vector.workers if isinstance(vector, WorkerVectorEnv) else []) == workers
+
+
 @pytest.mark.parametrize(("envs", "workers"), [(0, 0), (2, 3), (2, -1)])
 def test_numbers_that_make_no_sense_are_refused(envs: int, workers: int) -> None:
     with pytest.raises(UsageError, match="at most one worker for each"):

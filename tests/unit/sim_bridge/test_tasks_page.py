@@ -1,0 +1,35 @@
+"""docs/tasks.md is what the catalogue and the measured scores say."""
+
+import json
+
+from sim_bridge.catalogue import TASKS
+from sim_bridge.experts import EXPERTS
+from sim_bridge.tasks_page import PAGE, SCORES, page
+from sim_bridge.trained import trained
+
+
+def test_the_committed_page_is_current() -> None:
+    assert PAGE.read_text() == page(json.loads(SCORES.read_text())["tasks"]), (
+        "write it again: python -m sim_bridge.tasks_page"
+    )
+
+
+def test_every_expert_has_a_measured_score_of_the_file_that_is_there() -> None:
+    from runtime.policy_file import read
+
+    scores = json.loads(SCORES.read_text())["tasks"]
+    for task in TASKS.values():
+        file = trained(task)
+        if task.name in EXPERTS or file:
+            assert scores[task.name]["episodes"] + scores[task.name]["invalid"] >= 100
+            assert scores[task.name]["expert_kind"] == ("scripted" if task.name in EXPERTS else "policy")
+        if file and task.name not in EXPERTS:
+            assert scores[task.name]["fingerprint"] == read(file).fingerprint
+
+
+def test_a_task_without_a_score_has_dashes_and_every_signal_is_on_the_page() -> None:
+    text = page({})
+    for task in TASKS.values():
+        row = next(line for line in text.splitlines() if line.startswith(f"| [{task.name}]"))
+        assert row.endswith("| – | – | – |")
+        assert all(f"`{name}`" in text for name in (*task.observation_names, *task.action_names))
