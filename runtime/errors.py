@@ -64,6 +64,10 @@ class ParityError(OdeployError):
     """An exported graph that does not compute what the trained policy computes; nothing was written."""
 
 
+class WorkerError(OdeployError):
+    """A process of ours that died, or no longer answers."""
+
+
 class RelayedError(OdeployError):
     """What a child process said of its own failure, passed on as it is."""
 

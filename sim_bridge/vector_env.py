@@ -97,7 +97,7 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
 
         Raises:
             ContractError: actions of another shape.
-            OdeployError: a worker is dead; the vector is closed.
+            WorkerError: a worker is dead, or stopped; the vector is closed.
         """
         self.step_async(actions)
         return self.step_wait()

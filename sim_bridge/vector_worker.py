@@ -8,6 +8,7 @@ Semaphores and eventfd are a little cheaper, but do not tell that the other end 
 import contextlib
 import multiprocessing
 import os
+import select
 import signal
 from collections.abc import Iterator, Mapping
 from ctypes import Array, c_ubyte
@@ -20,22 +21,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import OdeployError, RelayedError
+from runtime.errors import OdeployError, RelayedError, WorkerError
 from sim_bridge.task import Task
 from sim_bridge.vector_block import Block, row_type
 from sim_bridge.vector_env import STEP, TaskVectorEnv
 
 DONE = b"d"
 LEAVE_S = 5.0
+ANSWER_S = 60  # a step takes milliseconds; only a worker that is stopped or hangs takes that long
+START_S = 300  # many of them import their packages on few cores
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process and this process's ends of the two pipes to it."""
+    """A process, this process's ends of the two pipes to it, and what tells of an answer or a death."""
 
     process: SpawnProcess
     commands: Connection
     answers: Connection
+    ready: select.poll
+
+    def is_ready_within(self, limit_s: int) -> bool:
+        """Whether it answers or dies in time.
+
+        Waits by the second: of a time in which this process was itself stopped, by Ctrl-Z, a second counts.
+        """
+        return any(self.ready.poll(1000) for _ in range(limit_s))
 
 
 class WorkerVectorEnv(TaskVectorEnv):
@@ -65,7 +76,9 @@ class WorkerVectorEnv(TaskVectorEnv):
                     given = (task, noise_level, dict(arguments), memory, *block, their_commands, their_answers)
                     process = context.Process(target=work, args=given, daemon=True)
                     process.start()
-                    self.workers.append(Worker(process, commands, answers))
+                    ready = select.poll()
+                    ready.register(answers.fileno(), select.POLLIN)
+                    self.workers.append(Worker(process, commands, answers, ready))
                     their_commands.close()  # a pipe tells of a death only when nobody else holds its other end
                     their_answers.close()
             for worker in self.workers:
@@ -96,11 +109,16 @@ class WorkerVectorEnv(TaskVectorEnv):
 
     def _finish(self) -> None:
         while self._awaited:
-            if not os.read(self._awaited[-1].answers.fileno(), 1):
-                raise self._died(self._awaited[-1])
+            worker = self._awaited[-1]
+            if not worker.is_ready_within(ANSWER_S):
+                raise self._silent(worker, ANSWER_S)
+            if not os.read(worker.answers.fileno(), 1):
+                raise self._died(worker)
             self._awaited.pop()  # only now: a wait that Ctrl-C cut short can be taken up again
 
     def _hear_first(self, worker: Worker) -> None:
+        if not worker.is_ready_within(START_S):
+            raise self._silent(worker, START_S)
         try:
             complaint = worker.answers.recv_bytes()
         except EOFError:
@@ -108,16 +126,29 @@ class WorkerVectorEnv(TaskVectorEnv):
         if complaint:
             raise RelayedError(complaint.decode())
 
-    def _died(self, worker: Worker) -> OdeployError:
+    def _silent(self, worker: Worker, limit_s: int) -> WorkerError:
+        worker.process.kill()  # it would not hear that its pipe is closed
+        self.close()
+        return WorkerError(
+            where=self._name(worker),
+            expected=f"an answer within {limit_s} s",
+            got="none",
+            remedy="see whether something stopped it or its simulation hangs; the vector is closed",
+        )
+
+    def _died(self, worker: Worker) -> WorkerError:
         worker.process.join(LEAVE_S)
         code = worker.process.exitcode
         self.close()
-        return OdeployError(
-            where=f"worker {self.workers.index(worker)} of {self.num_envs} × {self.task.name}",
+        return WorkerError(
+            where=self._name(worker),
             expected="an answer",
             got=f"its death by {signal.Signals(-code).name}" if code and code < 0 else f"its exit with {code}",
             remedy="see what it printed; where it was killed for memory, ask for fewer workers",
         )
+
+    def _name(self, worker: Worker) -> str:
+        return f"worker {self.workers.index(worker)} of {self.num_envs} × {self.task.name}"
 
 
 def work(

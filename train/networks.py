@@ -1,6 +1,7 @@
 """The networks: a velocity field for flows, a small tanh MLP for students. Unit-scale numbers in and out."""
 
 import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -78,6 +79,22 @@ class StudentNet(nn.Module):
         for layer in self.hidden:
             h = torch.tanh(layer(h))
         return torch.tanh(self.last(h))
+
+
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
+    """Linear layers of these sizes, the activation between each two."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def initialise_orthogonal(network: nn.Sequential, last_gain: float, generator: torch.Generator) -> None:
+    """Orthogonal weights with gain √2, `last_gain` in the last layer, and no biases, as PPO is usually begun."""
+    layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+    for layer in layers:
+        nn.init.orthogonal_(layer.weight, last_gain if layer is layers[-1] else math.sqrt(2), generator)
+        nn.init.zeros_(layer.bias)
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

@@ -1,4 +1,4 @@
-"""The expert of the kitchen: points for the hand to pass, and joint velocities that take it there.
+"""The expert of the kitchen's single sub-tasks: points for the hand to pass, and velocities that take it there.
 
 Everything in the kitchen starts where it always does, so a sub-task is a list of points beside its handle. Between
 them the hand goes straight, fingers towards the wall; friction and the fingers' compliance do the rest.
@@ -10,11 +10,6 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from gymnasium_robotics.envs.franka_kitchen.kitchen_env import (
-    BONUS_THRESH,
-    OBS_ELEMENT_GOALS,
-    OBS_ELEMENT_INDICES,
-)
 from numpy.typing import NDArray
 
 from sim_bridge.task import TaskEnv
@@ -52,40 +47,36 @@ _PULLS = {
     "microwave": ("microhandle_site", "microwave", -0.9),
     "hinge cabinet": ("hinge_site2", "right_hinge_cabinet", 1.5),
 }
-ORDER = ("microwave", "kettle", "bottom burner", "top burner", "light switch", "slide cabinet", "hinge cabinet")
 
 
 class KitchenExpert:
-    """Does the chosen sub-tasks one after the other, in `ORDER`."""
+    """Does a task's only sub-task.
+
+    On the way from one sub-task to the next the hand hits what lies between: that would take planning.
+    """
 
     def __init__(self, env: TaskEnv) -> None:
-        self._inside: Any = env.env.unwrapped
-        self._model = self._inside.model
+        inside: Any = env.env.unwrapped
+        self._inside, self._model = inside, inside.model
         self._data = mujoco.MjData(self._model)  # of its own, posed as the arm is sensed
-        self._data.qpos[:] = self._inside.inside.robot_env.init_qpos
+        self._data.qpos[:] = inside.inside.robot_env.init_qpos
         mujoco.mj_forward(self._model, self._data)
-        self._subtasks = [name for name in ORDER if name in env.task.make_arguments["subtasks"]]
-        self._ways = {name: self._way(name) for name in self._subtasks}
+        (subtask,) = env.task.make_arguments["subtasks"]
+        self._way = self._plan(subtask)
         self._tick_s = 1 / env.task.rate_hz
-        self._todo: list[str] = []
-        self._points: list[Point] = []
+        self._points = list(self._way)
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Velocities of the arm's joints and the fingers. Shape (9,)."""
         hand = self._pose(observation)
         if self._inside.data.time == 0:  # the episode has just begun
-            self._todo = list(self._subtasks)
-            self._points = list(self._ways[self._todo[0]])
-        elif len(self._todo) > 1 and _done(self._todo[0], observation):
-            self._todo.pop(0)
-            back = Point(hand.xpos + np.array([0.0, -0.15, 0.0]), FREE_M_S, OPEN)
-            self._points = [back, *self._ways[self._todo[0]]]
+            self._points = list(self._way)
         if len(self._points) > 1 and np.linalg.norm(self._points[0].position_m - hand.xpos) < NEAR_M:
             self._points.pop(0)
         point = self._points[0]
         return np.append(self._command(self._velocities(hand, point)), [point.fingers] * 2).astype(np.float32)
 
-    def _way(self, subtask: str) -> list[Point]:
+    def _plan(self, subtask: str) -> list[Point]:
         if subtask in _PUSHES:
             site, offsets = _PUSHES[subtask]
             return [Point(self._data.site(site).xpos + np.array(offset)) for offset in offsets]
@@ -123,16 +114,11 @@ class KitchenExpert:
         """Inverts the servo at rest: its spring must carry gravity and the damping of the motion. Shape (7,)."""
         stiffness, damping = self._model.actuator_gainprm[:ARM, 0], self._model.dof_damping[:ARM]
         offset = (damping * velocities + self._data.qfrc_bias[:ARM]) / stiffness
-        return np.clip(offset / (2 * self._tick_s), -1, 1)
+        command: NDArray[np.float64] = np.clip(offset / (2 * self._tick_s), -1, 1)
+        return command
 
 
 def _turned(arm: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     """About the vertical."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([c * arm[0] - s * arm[1], s * arm[0] + c * arm[1], arm[2]])
-
-
-def _done(subtask: str, observation: NDArray[np.float32]) -> bool:
-    """As the environment judges it. In the observation 9 velocities of the robot come before the kitchen."""
-    state = observation[OBS_ELEMENT_INDICES[subtask] + 9]
-    return bool(np.linalg.norm(state - OBS_ELEMENT_GOALS[subtask]) < BONUS_THRESH)

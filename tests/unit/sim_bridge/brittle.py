@@ -1,0 +1,54 @@
+"""A task that breaks or ends its process when it is told to, for tests of what steps simulations."""
+
+import os
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from runtime.signals import Signal
+from sim_bridge.task import Task
+
+BREAK, DIE = 0.5, -0.5
+
+
+class BrittleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
+    """Observes its start and its age; an action beyond BREAK gives NaN, one beyond DIE ends the process."""
+
+    observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = Box(-1, 1, (1,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = np.array([self.np_random.random(), 0.0])
+        return self.state.copy(), {}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        if action[0] < DIE:
+            os._exit(3)
+        self.state[1] += np.nan if action[0] > BREAK else 1
+        return self.state.copy(), float(action[0]), False, False, {}
+
+
+BRITTLE = Task(
+    name="brittle",
+    gym_id="test/Brittle-v0",
+    entry_point=f"{__name__}:BrittleEnv",
+    summary="",
+    observation=(Signal("start", "1"), Signal("age", "tick")),
+    action=(Signal("push", "1", -1.0, 1.0),),
+    rate_hz=10.0,
+    physics_step_s=None,
+    horizon=5,
+    safe_action=(0.0,),
+    paper="",
+    differs="",
+)
+
+
+def push(*values: float) -> NDArray[np.float32]:
+    return np.array(values, np.float32)[:, None]

@@ -1,0 +1,65 @@
+"""Running mean and variance, for observations and for the scale of returns, in float64.
+
+Batches are merged by the parallel form of Chan, Golub and LeVeque (1979), so that the order and the sizes of
+the batches do not matter beyond rounding.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningMoments(nn.Module):
+    """Moments of the columns of all rows seen so far. Until the first ones it normalises by 0 and 1."""
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(size, dtype=torch.float64))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def see(self, rows: Tensor) -> None:
+        """Takes more rows in. Shape (M, size)."""
+        rows = rows.double()
+        mean, variance, count = rows.mean(dim=0), rows.var(dim=0, correction=0), len(rows)
+        total = self.count + count
+        if self.count == 0:
+            self.mean, self.variance = mean, variance
+        else:
+            shift = mean - self.mean
+            self.variance = (
+                self.variance * self.count + variance * count + shift.square() * self.count * count / total
+            ) / total
+            self.mean = self.mean + shift * count / total
+        self.count = total
+
+    def std(self, floor: float) -> Tensor:
+        """Standard deviations, none below the floor. Shape (size,)."""
+        return self.variance.sqrt().clamp(min=floor)
+
+
+class ReturnScale(nn.Module):
+    """What divides rewards: the running standard deviation of the discounted return so far, of N lanes.
+
+    Rewards are scaled, not shifted: a shift would change what an early end is worth.
+    """
+
+    discounted: Tensor
+
+    def __init__(self, lanes: int, discount: float) -> None:
+        super().__init__()
+        self.discount, self.moments = discount, RunningMoments(1)
+        self.register_buffer("discounted", torch.zeros(lanes, dtype=torch.float64))
+
+    def scale(self, rewards: Tensor, over: Tensor) -> Tensor:
+        """Takes T ticks in and scales them. Both of shape (T, N)."""
+        seen = torch.empty(rewards.shape, dtype=torch.float64)
+        for t, (reward, ended) in enumerate(zip(rewards.double(), over.double(), strict=True)):
+            self.discounted = self.discounted * self.discount + reward
+            seen[t] = self.discounted
+            self.discounted = self.discounted * (1 - ended)
+        self.moments.see(seen.reshape(-1, 1))
+        return (rewards / self.moments.std(1e-4)).to(rewards.dtype)
