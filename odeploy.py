@@ -20,6 +20,7 @@ VERBS = {
     "score": ("sim_bridge.score", "sim,cpu", "score tasks' experts, or a policy file, in lockstep"),
     "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
+    "train ppo": ("train.gaussian_ppo", "train,sim", "train a Gaussian MLP policy by PPO on the task's reward"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or another library's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),

@@ -13,7 +13,6 @@ from rich.console import Console
 from export.flow_graph import SplitFlow
 from export.gate import EDGE_STDS, TOLERANCE, Deterministic, Rows, gate_rows, measure, reference
 from export.mlp_graph import MlpGraph, StudentGraph
-from export.mlp_policy import MlpPolicy
 from export.onnx_file import to_bytes, trace_graph
 from export.source import Source, from_run, from_sb3
 from runtime.errors import UsageError
@@ -21,6 +20,7 @@ from runtime.onnx_policy import OnnxPolicy, open_session
 from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
+from train.mlp_policy import MlpPolicy
 from train.ode import solver, uniform_grid
 from train.policies import FlowPolicy, StudentPolicy
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from export.bounds import Bounds
-from export.mlp_policy import MlpPolicy
-from export.normaliser import Normaliser
+from train.mlp_policy import MlpConfig, MlpPolicy
 from train.policies import StudentPolicy
 
 
@@ -20,16 +19,16 @@ class MlpGraph(nn.Module):
         layers = [layer for layer in policy.layers if isinstance(layer, nn.Linear)]
         weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
         self._clip = policy.clip
-        self._clips = policy.normalised and math.isfinite(policy.clip)
+        self._clips = policy.config.normalised and math.isfinite(policy.clip)
         if self._clips:  # a clip between normaliser and first layer keeps them apart
             self.mean, self.scale = _constant(policy.observation_mean), _constant(1 / policy.observation_std)
-        elif policy.normalised:
+        elif policy.config.normalised:
             weights[0] = weights[0] / policy.observation_std
             biases[0] = biases[0] - weights[0] @ policy.observation_mean
         self.weight = nn.ParameterList(_constant(w) for w in weights)
         self.bias = nn.ParameterList(_constant(b) for b in biases)
         self.activation = policy.activation
-        self._squash = policy.squash
+        self._squash = policy.config.squash
         half_range, middle = (policy.high - policy.low) / 2, (policy.high + policy.low) / 2
         self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
         self.half_range, self.middle = _constant(half_range), _constant(middle)
@@ -59,9 +58,13 @@ class StudentGraph(MlpGraph):
 
     def __init__(self, policy: StudentPolicy) -> None:
         layers = [layer for layer in (*policy.net.hidden, policy.net.last) if isinstance(layer, nn.Linear)]
-        mean, std = (v.double().numpy() for v in (policy.observation_mean, policy.observation_std))
-        normaliser = Normaliser(mean, std)
-        super().__init__(MlpPolicy(layers, nn.Tanh(), normaliser, squash=True, low=policy.low, high=policy.high))
+        widths = tuple(layer.out_features for layer in layers[:-1])
+        same = MlpPolicy(MlpConfig(layers[0].in_features, layers[-1].out_features, widths, squash=True))
+        for mine, its in zip(same.layers, layers, strict=True):
+            mine.load_state_dict(its.state_dict())
+        for name in ("observation_mean", "observation_std", "low", "high"):
+            setattr(same, name, getattr(policy, name).double())
+        super().__init__(same)
 
 
 def _constant(values: Tensor) -> nn.Parameter:

@@ -5,23 +5,24 @@ the network. Whatever is not understood to the last tensor is refused: a policy 
 robot wrongly.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.mlp_policy import MlpPolicy
 from export.normaliser import Normaliser
 from export.sb3_zip import SavedModel
 from runtime.errors import ContractError
 from runtime.signals import Signal, highs, lows
 from sim_bridge.task import Task
+from train.mlp_policy import Activation, MlpConfig, MlpPolicy
 
-_ACTIVATIONS = ("ELU", "GELU", "LeakyReLU", "ReLU", "SiLU", "Tanh")  # with no arguments, as sb3 makes them
+_ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)  # with no arguments, as sb3 makes them
 # A field that only this algorithm has, or only it and those before it.
 _SIGNS = {
     "tqc": "top_quantiles_to_drop_per_net",
@@ -49,7 +50,7 @@ class _Actor:
     hidden: str
     last: str | None
     aside: tuple[str, ...]
-    activation: str
+    activation: Activation
     squash: bool
 
 
@@ -129,7 +130,23 @@ def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> 
         )
     low, high = _limits(model, task, actor.squash)
     activation = _activation(model, kwargs.get("activation_fn"), actor.activation)
-    return MlpPolicy(layers, activation, normaliser, actor.squash, low, high)
+    policy = MlpPolicy(
+        MlpConfig(
+            layers[0].in_features,
+            layers[-1].out_features,
+            tuple(layer.out_features for layer in layers[:-1]),
+            activation,
+            normalised=normaliser is not None,
+            clip=None if normaliser is None or math.isinf(normaliser.clip) else normaliser.clip,
+            squash=actor.squash,
+        )
+    )
+    for mine, its in zip(policy.layers, layers, strict=True):
+        mine.load_state_dict(its.state_dict())
+    policy.low, policy.high = low.double(), high.double()
+    if normaliser is not None:
+        policy.observation_mean, policy.observation_std = map(torch.from_numpy, (normaliser.mean, normaliser.std))
+    return policy
 
 
 def _refusal(model: SavedModel, expected: str, got: str) -> ContractError:
@@ -183,13 +200,13 @@ def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
     return layers
 
 
-def _activation(model: SavedModel, stated: Any, default: str) -> nn.Module:
+def _activation(model: SavedModel, stated: Any, default: Activation) -> Activation:
     match = re.fullmatch(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>", str(stated))
     name = default if stated is None else match[1] if match else str(stated)
-    if name not in _ACTIVATIONS:
-        raise _refusal(model, f"one of the activations {', '.join(_ACTIVATIONS)}", name)
-    activation: nn.Module = getattr(nn, name)()
-    return activation
+    for activation in _ACTIVATIONS:
+        if activation == name:
+            return activation
+    raise _refusal(model, f"one of the activations {', '.join(_ACTIVATIONS)}", name)
 
 
 def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor]:

@@ -50,11 +50,19 @@ class Source:
 
 
 def from_run(folder: Path, demos: str | None) -> Source:
-    """A finished training run of ours; its recorded observations are those of its demonstrations."""
+    """A finished training run of ours; its recorded observations are those of its demonstrations.
+
+    Where reward alone taught it, it plays for them.
+    """
     policy, card = load_policy(folder)
-    task = get(card.task)
-    recorded = load(demos or card.demos, task).observations
-    return Source(policy, card.method, folder.resolve().name, task, recorded, card.provenance)
+    task, name = get(card.task), folder.resolve().name
+    demos = demos or card.demos
+    if demos is None and not isinstance(policy, FlowPolicy):
+        recorded, note = _play(policy, task)
+        return Source(policy, card.method, name, task, recorded, card.provenance, (note,))
+    assert demos is not None
+    recorded = load(demos, task).observations
+    return Source(policy, card.method, name, task, recorded, card.provenance)
 
 
 def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | None) -> Source:

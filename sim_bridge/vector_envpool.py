@@ -131,6 +131,5 @@ class EnvpoolVectorEnv(TaskVectorEnv):
         ended = np.flatnonzero(rows["terminated"] | rows["truncated"])
         if len(ended):
             rows["final_observation"][ended] = observations[ended]
-            rows["episode"][ended] += self.num_envs
             # Now, or EnvPool would spend their next step on it. It has no others reset, and steps nobody.
             rows["observation"][ended], _ = self._pool.reset(ended.astype(np.int32))

@@ -172,7 +172,7 @@ def _load_teacher(folder: Path) -> tuple[FlowPolicy, RunCard]:
         raise ContractError(
             where=f"--teacher {folder}",
             expected="a flow",
-            got=f"an {card.kind} by {card.method}",
+            got=f"a policy of kind {card.kind}, by {card.method}",
             remedy="give the folder of an `odeploy train fm-bc` run",
         )
     return policy, card

@@ -13,12 +13,23 @@ from runtime.errors import ContractError, FormatError, MissingError, UsageError
 from runtime.typed_json import decode, encode, from_json, to_json
 from runtime.whole_file import write_whole
 from train import checkpoint
+from train.mlp_policy import MlpConfig, MlpPolicy
 from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
 from train.provenance import git_revision, versions
 
 CARD = "config.json"
 # Options that say where, on what and how it is shown, not what is trained: two runs may differ in them.
-ASIDE = ("out", "demos", "teacher", "threads", "score_episodes")
+ASIDE = ("out", "demos", "teacher", "threads", "workers", "score_every", "score_episodes")
+
+
+Method = Literal["fm-bc", "distill", "ppo"]
+PolicyConfig = FlowConfig | StudentConfig | MlpConfig
+Policy = FlowPolicy | StudentPolicy | MlpPolicy
+_KINDS: dict[type[PolicyConfig], Literal["flow", "student", "mlp"]] = {
+    FlowConfig: "flow",
+    StudentConfig: "student",
+    MlpConfig: "mlp",
+}
 
 
 class Options(Protocol):
@@ -31,12 +42,8 @@ class Options(Protocol):
         """The run folder."""
 
     @property
-    def demos(self) -> str:
-        """Folder of the demonstrations, or a Minari id."""
-
-    @property
     def steps(self) -> int:
-        """Gradient steps."""
+        """How long: of the gradient, or of the environment where there are no demonstrations."""
 
     @property
     def lr(self) -> float:
@@ -53,24 +60,24 @@ class RunCard:
 
     Attributes:
         method: the verb.
-        kind: `flow` integrates an ODE and wants noise, `mlp` is one pass.
+        kind: of policy: `flow` integrates an ODE and wants noise, `student` and `mlp` are one pass.
         task: catalogued name.
-        data_hash: of the demonstrations.
+        data_hash: of the demonstrations; None where reward alone teaches.
         demos: where they lay: an absolute path of this machine, or a Minari id.
         seed: the one that all random numbers come from.
-        steps: gradient steps of the whole training.
+        steps: of the whole training: of the gradient, or of the environment.
         config: every option of the verb that decides the result.
-        policy: `FlowConfig` or `StudentConfig`, by `kind`.
+        policy: `FlowConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
         versions: of Python and the packages at the start.
         git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
         teacher: provenance of what was distilled, and the hash of its weights.
     """
 
-    method: Literal["fm-bc", "distill"]
-    kind: Literal["flow", "mlp"]
+    method: Method
+    kind: Literal["flow", "student", "mlp"]
     task: str
-    data_hash: str
-    demos: str
+    data_hash: str | None
+    demos: str | None
     seed: int
     steps: int
     config: dict[str, Any]
@@ -94,21 +101,22 @@ class RunCard:
 
 
 def new_card(
-    method: Literal["fm-bc", "distill"],
+    method: Method,
     task: str,
-    data_hash: str,
+    data_hash: str | None,
     config: Options,
-    policy: FlowConfig | StudentConfig,
+    policy: PolicyConfig,
     teacher: dict[str, Any] | None = None,
 ) -> RunCard:
     """The card of a run that begins now, with a verb's options less those that stand aside."""
     options = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    demos: str | None = getattr(config, "demos", None)
     return RunCard(
         method=method,
-        kind="flow" if isinstance(policy, FlowConfig) else "mlp",
+        kind=_KINDS[type(policy)],
         task=task,
         data_hash=data_hash,
-        demos=str(Path(config.demos).resolve()) if Path(config.demos).exists() else config.demos,
+        demos=str(Path(demos).resolve()) if demos is not None and Path(demos).exists() else demos,
         seed=config.seed,
         steps=config.steps,
         config={name: value for name, value in options.items() if name not in ASIDE},
@@ -181,7 +189,7 @@ def read_card(folder: Path) -> RunCard:
         ) from None
 
 
-def load_policy(folder: Path) -> tuple[FlowPolicy | StudentPolicy, RunCard]:
+def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     """The trained policy of a finished run, in evaluation mode, and what it is.
 
     Raises:
@@ -205,10 +213,13 @@ def load_policy(folder: Path) -> tuple[FlowPolicy | StudentPolicy, RunCard]:
             remedy="repeat the command that began it: it continues",
         )
     where = str(folder / CARD)
-    policy: FlowPolicy | StudentPolicy = (
-        FlowPolicy(decode(FlowConfig, card.policy, where))
-        if card.kind == "flow"
-        else StudentPolicy(decode(StudentConfig, card.policy, where))
-    )
+    policy: Policy
+    match card.kind:
+        case "flow":
+            policy = FlowPolicy(decode(FlowConfig, card.policy, where))
+        case "student":
+            policy = StudentPolicy(decode(StudentConfig, card.policy, where))
+        case "mlp":
+            policy = MlpPolicy(decode(MlpConfig, card.policy, where))
     checkpoint.restore(policy, state["policy"], folder)
     return policy.eval(), card

@@ -11,7 +11,6 @@ from gymnasium.spaces import Box, Dict, Discrete
 from torch import nn
 
 from export.export import Config, export_policy
-from export.mlp_policy import MlpPolicy
 from export.normaliser import read_normaliser
 from export.sb3 import algorithm, library, mlp_policy, trained_normalised
 from export.sb3_zip import SavedModel, read_zip
@@ -23,6 +22,7 @@ from sim_bridge.flat_env import FlatEnv
 from sim_bridge.task import Task
 from tests.policies import recorded
 from tests.sb3_models import ALGORITHMS, Spaces, answers, flat_spaces, model, normalised, saved
+from train.mlp_policy import MlpPolicy
 
 Rows = np.ndarray[Any, np.dtype[np.float32]]
 FLAT = Box(-np.inf, np.inf, (11,), np.float32)

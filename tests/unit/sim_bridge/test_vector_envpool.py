@@ -229,10 +229,11 @@ def test_ctrl_c_during_a_step_closes_the_vector_rather_than_wait_for_ever(
 
     assert isinstance(vector, EnvpoolVectorEnv)
     vector.reset()
-    monkeypatch.setattr(vector._pool, "recv", interrupted)
     vector.step_async(np.zeros((ENVS, 3), np.float32))
-    with pytest.raises(KeyboardInterrupt):
-        vector.step_wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(vector._pool, "recv", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            vector.step_wait()
     with pytest.raises(ClosedEnvironmentError):
         vector.step_wait()
 

@@ -161,7 +161,7 @@ def test_the_student_comes_to_answer_what_its_teacher_answers(tmp_path: Path) ->
 def test_the_run_names_its_teacher_by_hash_and_not_by_path(whole: Path, teacher: Path) -> None:
     policy, card = load_policy(whole)
     assert isinstance(policy, StudentPolicy)
-    assert (card.method, card.kind, card.task) == ("distill", "mlp", "maze-medium")
+    assert (card.method, card.kind, card.task) == ("distill", "student", "maze-medium")
     assert card.teacher is not None
     assert card.teacher["method"] == "fm-bc"
     assert len(card.teacher["weights_hash"]) == 64
@@ -176,7 +176,7 @@ def test_another_teacher_in_the_same_folder_is_refused(whole: Path, demos: Path,
 
 
 def test_a_student_cannot_teach(whole: Path, demos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ContractError, match="expected a flow, got an mlp by distill"):
+    with pytest.raises(ContractError, match="expected a flow, got a policy of kind student, by distill"):
         distill.main(arguments(whole, demos, tmp_path / "grandchild"))
     assert not (tmp_path / "grandchild").exists()
 

@@ -93,7 +93,8 @@ def test_before_the_first_update_the_ratio_is_exactly_1(ppo: Ppo) -> None:
 def test_the_density_is_that_of_independent_gaussians(ppo: Ppo) -> None:
     assert isinstance(ppo.actor, GaussianActor)
     observation, action = torch.randn(2, 5, 11), torch.randn(5, 3)
-    expected = Normal(ppo.actor.mean(observation[0]), ppo.actor.log_std.exp()).log_prob(action).sum(-1)
+    normal = Normal(ppo.actor.mean(observation[0]), ppo.actor.log_std.exp())
+    expected = normal.log_prob(action).sum(-1)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(ppo.actor.log_density(observation[0], action), expected)
 
 

@@ -1,0 +1,169 @@
+"""The run around a PPO learner: rollouts and updates in turn, curves, scores, checkpoints, and a clean way out.
+
+Weights, optimizer, normalisers, random numbers and the count of steps are saved between iterations; simulations
+are not, so a run that is continued begins new episodes, under seeds that it has not used.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from runtime.errors import FormatError, UsageError
+from sim_bridge.task import Task
+from train import checkpoint
+from train.loop import Interrupts
+from train.ppo import Ppo, Rollout
+from train.rollouts import Episodes, Rollouts
+from train.run import Options, Policy
+
+_SCORE_SEED = 2**42
+
+
+class OnPolicyOptions(Options, Protocol):
+    """What the config of every on-policy verb has beside the rest."""
+
+    @property
+    def score_every(self) -> int:
+        """Environment steps between two scores."""
+
+    @property
+    def score_episodes(self) -> int:
+        """Episodes of a score."""
+
+
+@dataclass
+class Learner:
+    """A PPO learner with the policy that it deploys.
+
+    Attributes:
+        ppo: rollouts and updates.
+        deploy: the deterministic policy of this moment.
+        more: other modules whose weights belong to the training, such as a reward's.
+        before_update: what a method learns from a rollout before the policy does; gives figures for the curves.
+    """
+
+    ppo: Ppo
+    deploy: Callable[[], Policy]
+    more: nn.ModuleDict
+    before_update: Callable[[Rollout], dict[str, float]] | None = None
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        p = self.ppo
+        return {
+            "step": p.steps,
+            "policy": self.deploy().state_dict(),
+            "modules": {name: module.state_dict() for name, module in self._modules().items()},
+            "optimizer": p.optimizer.state_dict(),
+            "generator": p.generator.get_state(),
+        }
+
+    def resume(self, options: Options) -> None:
+        """Takes up the checkpoint, if there is one.
+
+        Raises:
+            FormatError: it does not fit.
+        """
+        saved = checkpoint.load(options.out)
+        if saved is None:
+            return
+        try:
+            for name, module in self._modules().items():
+                module.load_state_dict(saved["modules"][name])
+            self.ppo.optimizer.load_state_dict(saved["optimizer"])
+            self.ppo.generator.set_state(saved["generator"])
+            self.ppo.steps = saved["step"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FormatError(
+                where=str(options.out / checkpoint.CHECKPOINT),
+                expected="the checkpoint of this training",
+                got=f"another one ({type(error).__name__})",
+                remedy="remove the folder and train again",
+            ) from None
+        self.ppo.envs.reset(seed=(options.seed + 1) * 2**32 + self.ppo.steps)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        p = self.ppo
+        assert isinstance(p.actor, nn.Module)
+        own = {"actor": p.actor, "critic": p.critic, "moments": p.moments, "return_scale": p.return_scale}
+        return own | {name: self.more[name] for name in self.more}
+
+
+def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Console) -> None:
+    """Takes the steps that are still missing; the checkpoint is written after every score and at the end.
+
+    Raises:
+        KeyboardInterrupt: asked to stop; the checkpoint has been written.
+        UsageError: a figure is not finite any more; the last checkpoint is from before.
+    """
+    ppo = learner.ppo
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        SummaryWriter(str(options.out), purge_step=ppo.steps) as curves,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Interrupts() as interrupts,
+        closing(Rollouts(task)) as rollouts,
+    ):
+        bar = progress.add_task(task.name, total=options.steps, completed=ppo.steps)
+        due = (ppo.steps // options.score_every + 1) * options.score_every
+        while ppo.steps < options.steps:
+            figures = _iterate(learner, options)
+            for name, figure in figures.items():
+                curves.add_scalar(name, figure, ppo.steps)
+            progress.update(bar, completed=ppo.steps)
+            scores = ppo.steps >= min(due, options.steps)
+            if scores and options.score_episodes > 0:
+                score = evaluate(learner.deploy(), rollouts, options.score_episodes)
+                curves.add_scalar("score/return", score.returns.mean(), ppo.steps)
+                curves.add_scalar("score/success", score.successes.mean(), ppo.steps)
+                console.print(f"{ppo.steps:>10,} steps: {score.score(task)}", highlight=False)
+            due += options.score_every * scores
+            stop = interrupts.asked  # read once: it may come at any moment
+            if scores or stop:
+                checkpoint.save(options.out, learner.state())
+            if stop:
+                break
+
+
+def evaluate(policy: Policy, rollouts: Rollouts, episodes: int) -> Episodes:
+    """The deterministic policy over episodes that training never sees."""
+
+    def act(observation: Tensor) -> Tensor:
+        action: Tensor = policy(observation.double())
+        return action.float()
+
+    return rollouts.play(act, _SCORE_SEED, episodes)
+
+
+def _iterate(learner: Learner, options: Options) -> dict[str, float]:
+    ppo, begun = learner.ppo, time.monotonic()
+    rollout = ppo.collect()
+    collected = time.monotonic()
+    figures = learner.before_update(rollout) if learner.before_update is not None else {}
+    rows = ppo.rows(rollout)
+    progress = min(1.0, ppo.steps / options.steps)
+    figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
+    ppo.learn_scale(rollout)
+    done = time.monotonic()
+    if len(rollout.returns):
+        figures["rollout/return"] = float(rollout.returns.mean())
+        figures["rollout/success"] = float(rollout.successes.mean())
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise UsageError(
+                where=f"--lr {options.lr:g}, step {ppo.steps}",
+                expected="finite figures",
+                got=f"{value} for {name}",
+                remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
+            )
+    figures["wall/collect_s"], figures["wall/update_s"] = collected - begun, done - collected
+    figures["wall/steps_per_s"] = len(rows) / (done - begun)
+    return figures
