@@ -8,7 +8,8 @@ from typing import Any
 from runtime.policy_file import read
 from runtime.signals import Signal
 from runtime.whole_file import write_whole
-from sim_bridge.catalogue import TASKS
+from sim_bridge.catalogue import TASKS, get
+from sim_bridge.experts import EXPERTS
 from sim_bridge.task import Task
 from sim_bridge.tasks import expert_of, facts_of
 from sim_bridge.trained import trained
@@ -39,7 +40,7 @@ def page(scores: Mapping[str, Any]) -> str:
     lines = [_INTRODUCTION]
     lines += _table(
         ("task", "paper", "O → A", "Hz", "horizon", "expert", "score", "episodes", "command"),
-        [_row(task, scores.get(task.name)) for task in TASKS.values()],
+        [_row(get(name), scores.get(name)) for name in (*TASKS, *(n for n in EXPERTS if n not in TASKS))],
     )
     lines += ["", "## Trained experts", ""]
     lines += _table(
@@ -58,7 +59,7 @@ def page(scores: Mapping[str, Any]) -> str:
 
 def _row(task: Task, score: Mapping[str, Any] | None) -> tuple[str, ...]:
     sizes = f"{len(task.observation)} → {len(task.action)}"
-    first = f"[{task.name}](#{task.name})", task.paper, sizes, f"{task.rate_hz:g}", str(task.horizon)
+    first = f"[{task.name}](#{task.name.partition(':')[0]})", task.paper, sizes, f"{task.rate_hz:g}", str(task.horizon)
     if score is None:
         return (*first, expert_of(task), "–", "–", "–")
     digits = 2 if score["scored_by"] == "success" else 1

@@ -34,7 +34,7 @@ class EnvpoolVectorEnv(TaskVectorEnv):
     - `invalid` tells numbers that are not finite. A state that MuJoCo gave up on and put back to the model's
       default, while all numbers stayed finite, goes unseen: EnvPool does not show MuJoCo's warning counters.
       MuJoCo's warnings are printed, and added to MUJOCO_LOG.TXT in the working directory;
-    - Ctrl-C during a step closes the vector, as EnvPool's answer to it is lost.
+    - Ctrl-C during a step or reset closes the vector, as EnvPool's answer is lost.
     """
 
     def __init__(self, task: Task, envs: int, seed: int, threads: int) -> None:
@@ -131,5 +131,5 @@ class EnvpoolVectorEnv(TaskVectorEnv):
         ended = np.flatnonzero(rows["terminated"] | rows["truncated"])
         if len(ended):
             rows["final_observation"][ended] = observations[ended]
-            # Now, or EnvPool would spend their next step on it. It has no others reset, and steps nobody.
+            # At once: left to itself, EnvPool would spend their next step on it.
             rows["observation"][ended], _ = self._pool.reset(ended.astype(np.int32))

@@ -100,11 +100,12 @@ RECIPES = {
     ),
     "ant-goal": Recipe(
         "PPO",
-        8_000_000,
+        5_000_000,
         0.95,
         16,
         200_000,
-        _PPO | {"n_steps": 256, "batch_size": 512, "policy_kwargs": _tanh_mlp(-0.5, 128, 128)},
+        # At γ = 0.99 it ran too slowly: arriving after 50 ticks was worth nine tenths of arriving after 40.
+        _PPO | {"n_steps": 256, "batch_size": 512, "gamma": 0.95, "policy_kwargs": _tanh_mlp(-0.5, 128, 128)},
     ),
     "hand-rotate": Recipe(
         "SAC",

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sim_bridge.catalogue.kitchen import SUBTASKS
 from sim_bridge.experts.cartpole import CartpoleExpert
 from sim_bridge.experts.fetch_pick import FetchPickExpert
+from sim_bridge.experts.kitchen import KitchenExpert
 from sim_bridge.experts.maze import MazeExpert
 from sim_bridge.experts.multigoal import MultigoalExpert
 from sim_bridge.experts.point_mass import PointMassExpert
@@ -29,4 +31,5 @@ EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "point-mass": PointMassExpert,
     "reacher-easy": ReacherExpert,
     "reacher-hard": ReacherExpert,
+    **{f"kitchen:{subtask}": KitchenExpert for subtask in SUBTASKS},
 }

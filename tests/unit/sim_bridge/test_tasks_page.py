@@ -2,7 +2,8 @@
 
 import json
 
-from sim_bridge.catalogue import TASKS
+from runtime.policy_file import read
+from sim_bridge.catalogue import TASKS, get
 from sim_bridge.experts import EXPERTS
 from sim_bridge.tasks_page import PAGE, SCORES, page
 from sim_bridge.trained import trained
@@ -15,16 +16,14 @@ def test_the_committed_page_is_current() -> None:
 
 
 def test_every_expert_has_a_measured_score_of_the_file_that_is_there() -> None:
-    from runtime.policy_file import read
-
     scores = json.loads(SCORES.read_text())["tasks"]
-    for task in TASKS.values():
-        file = trained(task)
-        if task.name in EXPERTS or file:
-            assert scores[task.name]["episodes"] + scores[task.name]["invalid"] >= 100
-            assert scores[task.name]["expert_kind"] == ("scripted" if task.name in EXPERTS else "policy")
-        if file and task.name not in EXPERTS:
-            assert scores[task.name]["fingerprint"] == read(file).fingerprint
+    for name in {**TASKS, **EXPERTS}:
+        file = trained(get(name))
+        if name in EXPERTS or file:
+            assert scores[name]["episodes"] + scores[name]["invalid"] >= 100
+            assert scores[name]["expert_kind"] == ("scripted" if name in EXPERTS else "policy")
+        if file and name not in EXPERTS:
+            assert scores[name]["fingerprint"] == read(file).fingerprint
 
 
 def test_a_task_without_a_score_has_dashes_and_every_signal_is_on_the_page() -> None:
