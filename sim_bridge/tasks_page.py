@@ -59,7 +59,8 @@ def page(scores: Mapping[str, Any]) -> str:
 
 def _row(task: Task, score: Mapping[str, Any] | None) -> tuple[str, ...]:
     sizes = f"{len(task.observation)} → {len(task.action)}"
-    first = f"[{task.name}](#{task.name.partition(':')[0]})", task.paper, sizes, f"{task.rate_hz:g}", str(task.horizon)
+    section = task.name.partition(":")[0]
+    first = f"[{task.name}](#{section})", task.paper, sizes, f"{task.rate_hz:g}", str(task.horizon)
     if score is None:
         return (*first, expert_of(task), "–", "–", "–")
     digits = 2 if score["scored_by"] == "success" else 1

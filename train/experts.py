@@ -75,7 +75,7 @@ _PPO = {
     "policy_kwargs": _tanh_mlp(-1.0, 64, 64),
 }
 RECIPES = {
-    "hopper": Recipe("PPO", 3_000_000, 3_400, 8, 100_000, _PPO),
+    "hopper": Recipe("PPO", 3_000_000, 3_200, 8, 100_000, _PPO),
     "walker2d": Recipe("PPO", 4_000_000, 4_500, 8, 100_000, _PPO),
     # After rl-baselines3-zoo's tuned settings for this environment.
     "halfcheetah": Recipe(
