@@ -22,7 +22,7 @@ VERBS = {
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
     "train ppo": ("train.gaussian_ppo", "train,sim", "train a Gaussian MLP policy by PPO on the task's reward"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
-    "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or another library's, into one file"),
+    "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or a library's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: fingerprint, golden rows, full gate"),
     "serve": ("runtime.serve", "cpu", "serve a policy file's actions over ZeroMQ"),

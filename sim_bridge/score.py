@@ -47,9 +47,7 @@ def main(arguments: list[str]) -> None:
     """Scores and prints; with `--out`, after each task."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Console()
     if config.episodes < 1:
-        raise UsageError(
-            where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it"
-        )
+        raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
     table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
     for task in [get(name) for name in config.tasks]:
         figures = score(task, config, console)

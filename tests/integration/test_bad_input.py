@@ -164,7 +164,8 @@ def test_unknown_verbs_and_tasks_offer_what_there_is(tmp_path: Path) -> None:
 
 
 def test_collecting_needs_an_expert_and_a_free_versioned_folder(tmp_path: Path) -> None:
-    assert_one_line(odeploy("collect", "humanoid", "--out", str(tmp_path / "d-v0")), "a scripted expert", "--policy")
+    none = odeploy("collect", "humanoid", "--out", str(tmp_path / "d-v0"))
+    assert_one_line(none, "a scripted expert", "--policy")
     assert_one_line(odeploy("collect", "maze-medium", "--out", str(tmp_path / "d")), "d-v0")
     (tmp_path / "d-v0").mkdir()
     assert_one_line(odeploy("collect", "maze-medium", "--out", str(tmp_path / "d-v0")), "d-v1")
