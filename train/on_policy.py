@@ -145,11 +145,11 @@ def evaluate(policy: Policy, rollouts: Rollouts, episodes: int) -> Episodes:
 
 def _iterate(learner: Learner, options: Options) -> dict[str, float]:
     ppo, begun = learner.ppo, time.monotonic()
+    progress = ppo.steps / options.steps  # from before the rollout: the last one would learn nothing otherwise
     rollout = ppo.collect()
     collected = time.monotonic()
     figures = learner.before_update(rollout) if learner.before_update is not None else {}
     rows = ppo.rows(rollout)
-    progress = min(1.0, ppo.steps / options.steps)
     figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
     ppo.learn_scale(rollout)
     done = time.monotonic()
