@@ -38,7 +38,7 @@ from train.run import CARD
 
 BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
 _SCORE_SEED = 2**40  # of the episodes that choose the best; nobody else begins there
-_SCORE_EPISODES = 20
+_SCORE_EPISODES = 40
 
 
 @dataclass(frozen=True)
@@ -241,13 +241,16 @@ class _Keeper(BaseCallback):
 
     def _on_step(self) -> bool:
         self.progress.update(self.bar, completed=self.num_timesteps)
-        if self.num_timesteps >= self.due or self.num_timesteps >= self.recipe.steps:
+        if self.num_timesteps >= self.due:
             self.due += self.recipe.score_every
             self._score()
             self._save()
         if self.interrupts.asked:
             self._save()
         return not self.interrupts.asked and self.best < self.recipe.enough
+
+    def _on_training_end(self) -> None:
+        self._save()
 
     def _score(self) -> None:
         task = self.rollouts.task
