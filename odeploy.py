@@ -12,15 +12,23 @@ from typing import NoReturn
 
 from runtime.errors import OdeployError
 
-# verb -> (module with `main(arguments)`, extra that it needs beyond the runtime, what it does)
+# verb -> (module with `main(arguments)` or `module:function`, extra beyond the runtime, what it does)
 VERBS = {
     "tasks": ("sim_bridge.tasks", "sim", "list the catalogued tasks, or one task's signals"),
     "collect": ("sim_bridge.collect", "sim", "record an expert's episodes as a Minari dataset"),
     "demos show": ("sim_bridge.demos", "sim,report", "print a demonstration set's card, draw its episodes"),
     "score": ("sim_bridge.score", "sim,cpu", "score tasks' experts, or a policy file, in lockstep"),
     "train fm-bc": ("train.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"),
+    "train bc": ("train.bc", "train,sim", "clone behaviour with an MLP, the plainest baseline"),
+    "train dp": ("train.dp", "train,sim", "train a diffusion policy with state input"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
     "train ppo": ("train.gaussian_ppo", "train,sim", "train a Gaussian MLP policy by PPO on the task's reward"),
+    "train gail": ("train.imitation:gail", "train,sim", "train by adversarial imitation: GAIL"),
+    "train airl": ("train.imitation:airl", "train,sim", "train by adversarial imitation: AIRL"),
+    "train wail": ("train.imitation:wail", "train,sim", "train by adversarial imitation: WAIL"),
+    "train vail": ("train.imitation:vail", "train,sim", "train by adversarial imitation: VAIL"),
+    "train drail": ("train.imitation:drail", "train,sim", "train by adversarial imitation: DRAIL"),
+    "train fm-irl": ("train.fm_irl", "train,sim", "train a student that a flow teacher rewards and regularises"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or a library's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
@@ -45,7 +53,8 @@ def main() -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        importlib.import_module(module).main(arguments[len(verb.split()) :])
+        name, _, function = module.partition(":")
+        getattr(importlib.import_module(name), function or "main")(arguments[len(verb.split()) :])
     except OdeployError as error:
         _say(f"odeploy {verb}: {error}")
         sys.exit(2)

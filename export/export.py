@@ -10,16 +10,18 @@ import torch
 import tyro
 from rich.console import Console
 
+from export.diffusion_graph import UnrolledDiffusion
 from export.flow_graph import SplitFlow
-from export.gate import EDGE_STDS, TOLERANCE, Deterministic, Rows, gate_rows, measure, reference
+from export.gate import EDGE_STDS, TOLERANCE, Exportable, Rows, gate_rows, measure, reference
 from export.mlp_graph import MlpGraph, StudentGraph
 from export.onnx_file import to_bytes, trace_graph
 from export.source import Source, from_run, from_sb3
 from runtime.errors import UsageError
 from runtime.onnx_policy import OnnxPolicy, open_session
-from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
+from runtime.policy_file import ANCESTRAL, MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
+from train.diffusion_policy import DEPLOYED_STEPS, DiffusionPolicy
 from train.mlp_policy import MlpPolicy
 from train.ode import solver, uniform_grid
 from train.policies import FlowPolicy, StudentPolicy
@@ -45,9 +47,11 @@ class Config:
     solver: str | None = None
     """Of a flow: `euler`, `midpoint`, `heun` or `rk4` (euler if not given)."""
     steps: int | None = None
-    """Of a flow: K, solver steps from noise to action (10 if not given)."""
+    """Of a flow: K, solver steps from noise to action (10 if not given). Of a diffusion policy: S, the steps of
+    its training that the sampler visits (100, or all if there are fewer)."""
     noise: Literal["zero", "normal"] | None = None
-    """Of a flow: start from zeros, the one deterministic answer, or from N(0, I) (normal if not given)."""
+    """Of a flow or a diffusion policy: all draws are zeros, the one deterministic answer, or N(0, I) (normal if
+    not given)."""
     demos: str | None = None
     """Observations for the gate and the golden rows; if not given, those that a run was trained on, or those
     that an sb3 model meets when it plays its task."""
@@ -95,7 +99,7 @@ def export_policy(source: Source, config: Config) -> Manifest:
         version=MANIFEST_VERSION,
         name=config.name or source.name,
         method=source.method,
-        kind="flow" if isinstance(policy, FlowPolicy) else "mlp",
+        kind=_kind(policy),
         task=task.name,
         rate_hz=task.rate_hz,
         horizon=1,
@@ -128,12 +132,24 @@ def _source(config: Config) -> Source:
     return from_run(config.trained, config.demos)
 
 
-def _graph(policy: FlowPolicy | Deterministic, sampler: Sampler | None) -> torch.nn.Module:
+def _kind(policy: Exportable) -> Literal["flow", "diffusion", "mlp"]:
+    match policy:
+        case FlowPolicy():
+            return "flow"
+        case DiffusionPolicy():
+            return "diffusion"
+    return "mlp"
+
+
+def _graph(policy: Exportable, sampler: Sampler | None) -> torch.nn.Module:
     """The module to trace, by the kind of policy."""
     match policy:
         case FlowPolicy():
             assert sampler is not None
             return SplitFlow(policy, solver(sampler.solver), sampler.t_grid)
+        case DiffusionPolicy():
+            assert sampler is not None
+            return UnrolledDiffusion(policy, sampler.t_grid)
         case StudentPolicy():
             return StudentGraph(policy)
         case MlpPolicy():
@@ -141,16 +157,20 @@ def _graph(policy: FlowPolicy | Deterministic, sampler: Sampler | None) -> torch
     raise TypeError(f"no graph for {type(policy).__name__}")
 
 
-def _edge_stds(policy: FlowPolicy | Deterministic) -> tuple[float, ...]:
+def _edge_stds(policy: Exportable) -> tuple[float, ...]:
     """Where a policy clips its normalised observations, edges lie on both sides of the clip."""
-    if isinstance(policy, MlpPolicy) and math.isfinite(policy.clip):
+    if isinstance(policy, FlowPolicy | MlpPolicy) and math.isfinite(policy.clip):
         return (*EDGE_STDS, -2 * policy.clip, 2 * policy.clip)
     return EDGE_STDS
 
 
-def _sampling(
-    policy: FlowPolicy | Deterministic, config: Config, action_size: int
-) -> tuple[Sampler | None, Noise]:
+def _sampling(policy: Exportable, config: Config, action_size: int) -> tuple[Sampler | None, Noise]:
+    if isinstance(policy, DiffusionPolicy):
+        _refuse_given(config, ("solver",), "a flow policy", "a diffusion policy, which has no ODE to solve")
+        levels = policy.levels
+        steps = min(DEPLOYED_STEPS, levels.steps) if config.steps is None else config.steps
+        sampler = Sampler(ANCESTRAL, steps, levels.t_grid(steps))
+        return sampler, Noise(config.noise or "normal", (1, steps, action_size))
     if not isinstance(policy, FlowPolicy):
         _refuse_given(config, ("solver", "steps", "noise"), "a flow policy", "an mlp, which has no ODE to solve")
         return None, Noise("none")
@@ -165,7 +185,7 @@ def _refuse_given(config: Config, options: tuple[str, ...], expected: str, got: 
         raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")
 
 
-def _golden_rows(policy: FlowPolicy | Deterministic, sampler: Sampler | None, rows: Rows) -> tuple[GoldenRow, ...]:
+def _golden_rows(policy: Exportable, sampler: Sampler | None, rows: Rows) -> tuple[GoldenRow, ...]:
     """A few recorded rows, spread out, with torch's own float32 answers."""
     picks = np.linspace(0, _RECORDED_ROWS - 1, _GOLDEN_ROWS).astype(int)
     observation, noise = rows.observation[picks], rows.noise[picks]

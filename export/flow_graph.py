@@ -13,8 +13,12 @@ layer's bias, the graph integrates y = a + (1 - t) s b_l, which ends as the acti
 Any explicit tableau keeps these identities, since its stage times are the row sums of its matrix. The state
 is [y, 1]: the weight that multiplies the 1 is the evaluation's constant, which saves an addition each time;
 the update adds 0 to it.
+
+Where the normalised observation is clipped, the normaliser stays in front of W_o instead of within it. Where
+tanh maps the flow's end onto the limits, a is what tanh takes.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -42,8 +46,14 @@ class SplitFlow(nn.Module):
         mean, std = policy.observation_mean.double(), policy.observation_std.double()
         m, s = policy.action_mean.double(), policy.action_std.double()
 
-        W_o, W_x = W_o / std, W_x / s
-        b_o = net.first.bias.detach().double() - W_o @ mean
+        W_x = W_x / s
+        b_o = net.first.bias.detach().double()
+        self._clip, self._clips = policy.clip, math.isfinite(policy.clip)
+        if self._clips:
+            self.mean, self.scale = _constant(mean), _constant(1 / std)
+        else:
+            W_o = W_o / std
+            b_o = b_o - W_o @ mean
         drift = s * b_l
         self.observation_weight, self.observation_bias = _constant(W_o.T), _constant(b_o)
         start = m + (1 - t_grid[0]) * drift
@@ -61,10 +71,13 @@ class SplitFlow(nn.Module):
         self.hidden_bias = nn.ParameterList(_constant(h.bias.detach()) for h in _linears(net.hidden))
         W_l = s[:, None] * net.last.weight.detach().double()
         self.last_weight = _constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
-        self.bounds = Bounds(policy.low, policy.high)
+        bound = Squash if policy.config.squash else Bounds
+        self.bounds = bound(policy.low, policy.high)
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
+        if self._clips:
+            observation = torch.clamp((observation - self.mean) * self.scale, -self._clip, self._clip)
         o = torch.addmm(self.observation_bias, observation, self.observation_weight)
         state_weight = iter(self.state_weight)
 
@@ -82,6 +95,25 @@ class SplitFlow(nn.Module):
         state = integrate(field, state, self._tableau, self._t_grid, advance)
         action: Tensor = self.bounds(state[:, :D])
         return action.unsqueeze(1)
+
+
+class Squash(nn.Module):
+    """tanh maps (B, A) onto the limits."""
+
+    def __init__(self, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        half_range, middle = (high.double() - low.double()) / 2, (high.double() + low.double()) / 2
+        self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
+        self.half_range, self.middle = _constant(half_range), _constant(middle)
+        self.bounds = Bounds(low, high)
+
+    def forward(self, action: Tensor) -> Tensor:
+        """Shape (B, A)."""
+        unit = torch.tanh(action)
+        if self._unit_scale:  # tanh alone keeps the bounds
+            return unit
+        bounded: Tensor = self.bounds(unit * self.half_range + self.middle)
+        return bounded
 
 
 def evaluation_times(tableau: Tableau, t_grid: Sequence[float]) -> list[float]:

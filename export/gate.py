@@ -18,6 +18,7 @@ from torch import Tensor
 from runtime.errors import ParityError
 from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
+from train.diffusion_policy import DiffusionPolicy
 from train.ode import solver
 from train.policies import FlowPolicy
 
@@ -50,6 +51,9 @@ class Deterministic(Protocol):
         """As it is in use, not in training."""
 
 
+Exportable = FlowPolicy | DiffusionPolicy | Deterministic
+
+
 @dataclass(frozen=True)
 class Rows:
     """Inputs that the gate compares on.
@@ -67,7 +71,7 @@ class Rows:
 
 
 def gate_rows(
-    policy: FlowPolicy | Deterministic,
+    policy: Exportable,
     recorded: Array,
     noise: Noise,
     seed: int = 0,
@@ -87,25 +91,27 @@ def gate_rows(
     return Rows(observation, draws)
 
 
-def reference(policy: FlowPolicy | Deterministic, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
+def reference(policy: Exportable, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
     """The trained policy as a function of (observation, noise) to actions (M, A), computed in `dtype`."""
     policy = copy.deepcopy(policy).to(dtype).eval()
 
     @torch.no_grad()
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
         o = torch.from_numpy(observation).to(dtype)
-        if not isinstance(policy, FlowPolicy):
+        if not isinstance(policy, FlowPolicy | DiffusionPolicy):
             return policy(o).double().numpy()
         assert sampler is not None
-        x0 = torch.from_numpy(noise).to(dtype).flatten(1)
-        return policy.sample(o, x0, solver(sampler.solver), sampler.t_grid).double().numpy()
+        draws = torch.from_numpy(noise).to(dtype)[:, 0]
+        if isinstance(policy, DiffusionPolicy):
+            return policy.sample(o, draws, sampler.t_grid).double().numpy()
+        return policy.sample(o, draws[:, 0], solver(sampler.solver), sampler.t_grid).double().numpy()
 
     return act
 
 
 def measure(
     session: ort.InferenceSession,
-    policy: FlowPolicy | Deterministic,
+    policy: Exportable,
     sampler: Sampler | None,
     rows: Rows,
     actions: tuple[Signal, ...],

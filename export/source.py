@@ -10,14 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.gate import Array, Deterministic, reference
+from export.gate import Array, Deterministic, Exportable, reference
 from export.normaliser import BESIDE, read_normaliser
 from export.sb3 import algorithm, library, mlp_policy, trained_normalised
 from export.sb3_zip import read_zip
 from runtime.errors import MissingError
+from runtime.policy_file import Sampler
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
+from train.diffusion_policy import DiffusionPolicy
+from train.ode import uniform_grid
 from train.policies import FlowPolicy
 from train.rollouts import Rollouts
 from train.run import load_policy
@@ -40,7 +43,7 @@ class Source:
         notes: lines for the user.
     """
 
-    policy: FlowPolicy | Deterministic
+    policy: Exportable
     method: str
     name: str
     task: Task
@@ -57,7 +60,7 @@ def from_run(folder: Path, demos: str | None) -> Source:
     policy, card = load_policy(folder)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
-    if demos is None and not isinstance(policy, FlowPolicy):
+    if demos is None and not isinstance(policy, DiffusionPolicy):
         recorded, note = _play(policy, task)
         return Source(policy, card.method, name, task, recorded, card.provenance, (note,))
     assert demos is not None
@@ -107,13 +110,14 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
     return Source(policy, f"{name} ({lib})", f"{task.name}-{name}", task, recorded, provenance, tuple(notes))
 
 
-def _play(policy: Deterministic, task: Task) -> tuple[Array, str]:
-    """A few episodes by the policy itself: what it sees, and what it is worth."""
-    act = reference(policy, None, torch.float32)
-    no_noise = np.zeros(0, np.float32)
+def _play(policy: FlowPolicy | Deterministic, task: Task) -> tuple[Array, str]:
+    """A few episodes by the policy itself, a flow from zero noise: what it sees, and what it is worth."""
+    sampler = Sampler("euler", 10, uniform_grid(10)) if isinstance(policy, FlowPolicy) else None
+    act = reference(policy, sampler, torch.float32)
 
     def answer(observation: Tensor) -> Tensor:
-        return torch.from_numpy(act(observation.numpy(), no_noise)).float()
+        zeros = np.zeros((len(observation), 1, 1, len(task.action)), np.float32)
+        return torch.from_numpy(act(observation.numpy(), zeros)).float()
 
     with closing(Rollouts(task, _EPISODES)) as rollouts:
         episodes = rollouts.play(answer, _SEED, _EPISODES)

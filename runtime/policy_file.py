@@ -20,6 +20,7 @@ MANIFEST_KEY = "odeploy.manifest"
 FINGERPRINT_KEY = "odeploy.fingerprint"
 MANIFEST_VERSION = 1
 NO_FINGERPRINT = "0" * 64
+ANCESTRAL = "ddpm"
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,12 @@ class Noise:
 
 @dataclass(frozen=True)
 class Sampler:
-    """How the graph integrates the flow: t = 0 is noise, t = 1 is the action.
+    """How the graph gets from noise to action: t = 0 is noise, t = 1 is the action.
 
     Attributes:
-        solver: name of the Runge-Kutta method.
-        steps: K.
-        t_grid: the K + 1 times.
+        solver: of a flow the name of the Runge-Kutta method, of a diffusion `ddpm`: ancestral sampling.
+        steps: K of a flow, S of a diffusion.
+        t_grid: the K + 1 times; of a diffusion 1 - k/T for each visited step k of its T, then 1.
         candidates: actions drawn for each observation (1 unless best-of-N).
     """
 
@@ -92,7 +93,7 @@ class Manifest:
         version: of this structure; a reader refuses newer ones.
         name: of the policy.
         method: how it was trained, such as `fm-bc` or `distill`.
-        kind: `flow` (integrates an ODE, wants noise) or `mlp`.
+        kind: `flow` (integrates an ODE, wants noise), `diffusion` (denoises, wants a draw a step) or `mlp`.
         task: name of the task that it was trained on.
         rate_hz: control rate that it was trained for.
         horizon: H, actions per inference.
@@ -100,7 +101,7 @@ class Manifest:
         action: A signals, in order, robot units.
         action_semantics: what the numbers command.
         noise: the noise contract.
-        sampler: of a flow; None for an mlp.
+        sampler: of a flow or a diffusion; None for an mlp.
         parity: one entry per execution provider that passed the gate.
         golden: rows that are replayed whenever the file is loaded.
         provenance: free JSON: config, data hash, versions, git revision.
@@ -109,7 +110,7 @@ class Manifest:
     version: int
     name: str
     method: str
-    kind: Literal["flow", "mlp"]
+    kind: Literal["flow", "diffusion", "mlp"]
     task: str
     rate_hz: float
     horizon: int
@@ -127,8 +128,13 @@ class Manifest:
             raise ValueError(f"rate_hz {self.rate_hz} is not positive")
         if self.horizon < 1 or not self.observation or not self.action:
             raise ValueError("horizon, observation and action must not be empty")
-        if (self.kind == "flow") != (self.sampler is not None):
-            raise ValueError("a flow has a sampler and an mlp has none")
+        if (self.kind == "mlp") != (self.sampler is None):
+            raise ValueError("a flow has a sampler, a diffusion too, and an mlp has none")
+        if self.sampler is not None:
+            ancestral = self.sampler.solver == ANCESTRAL
+            wanted = self.sampler.steps if ancestral else self.noise.shape[1]
+            if ancestral != (self.kind == "diffusion") or self.noise.shape[1] != wanted:
+                raise ValueError(f"a {self.kind} with {self.sampler_label} and noise of shape {self.noise.shape}")
         draws = self.noise.shape[0] * self.noise.shape[1] * self.noise.shape[2]
         if (self.noise.mode == "none") != (draws == 0) or min(self.noise.shape) < 0:
             raise ValueError(f"noise {self.noise.mode} with shape {self.noise.shape}")

@@ -8,12 +8,13 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import FormatError, UsageError
@@ -48,12 +49,14 @@ class Learner:
         deploy: the deterministic policy of this moment.
         more: other modules whose weights belong to the training, such as a reward's.
         before_update: what a method learns from a rollout before the policy does; gives figures for the curves.
+        optimizers: of those other modules, by any name.
     """
 
     ppo: Ppo
     deploy: Callable[[], Policy]
     more: nn.ModuleDict
     before_update: Callable[[Rollout], dict[str, float]] | None = None
+    optimizers: dict[str, Optimizer] = field(default_factory=dict)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -63,6 +66,7 @@ class Learner:
             "policy": self.deploy().state_dict(),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizer": p.optimizer.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "generator": p.generator.get_state(),
         }
 
@@ -79,6 +83,8 @@ class Learner:
             for name, module in self._modules().items():
                 module.load_state_dict(saved["modules"][name])
             self.ppo.optimizer.load_state_dict(saved["optimizer"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(saved["optimizers"][name])
             self.ppo.generator.set_state(saved["generator"])
             self.ppo.steps = saved["step"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

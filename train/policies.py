@@ -4,6 +4,7 @@ Observations come in raw units and actions leave in robot units. All numbers tha
 or took from its task are buffers, so a checkpoint needs only the config to be built again.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,10 @@ class FlowConfig:
     """Hidden layers."""
     time_features: int = 16
     """E, of the time embedding."""
+    clip: float | None = None
+    """Of the normalised observation; None for none."""
+    squash: bool = False
+    """Whether tanh maps the flow's end, scaled, onto the limits; otherwise it is clipped to them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ class StudentConfig:
 
 
 class FlowPolicy(nn.Module):
-    """Noise becomes an action along a learnt velocity field that is conditioned on the observation."""
+    """Noise becomes an action along a learnt velocity field that is conditioned on the observation.
+
+    `action_mean` and `action_std` scale what the flow ends at: to robot units, or to what tanh takes.
+    """
 
     observation_mean: Tensor
     observation_std: Tensor
@@ -62,6 +70,7 @@ class FlowPolicy(nn.Module):
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
+        self.config = config
         O, A = config.observation_size, config.action_size  # noqa: E741
         self.velocity = VelocityNet(O, A, config.width, config.depth, config.time_features)
         self.register_buffer("observation_mean", torch.zeros(O))
@@ -83,9 +92,15 @@ class FlowPolicy(nn.Module):
         self.action_mean, self.action_std = moments(actions)
         self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
 
+    @property
+    def clip(self) -> float:
+        """Of the normalised observation; infinite where there is none."""
+        return math.inf if self.config.clip is None else self.config.clip
+
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale. Shape (B, O)."""
-        return (observation - self.observation_mean) / self.observation_std
+        """Raw units to unit scale, clipped. Shape (B, O)."""
+        unit = (observation - self.observation_mean) / self.observation_std
+        return unit if self.config.clip is None else unit.clamp(-self.clip, self.clip)
 
     def normalise_action(self, action: Tensor) -> Tensor:
         """Robot units to unit scale. Shape (B, A)."""
@@ -108,7 +123,14 @@ class FlowPolicy(nn.Module):
             Shape (B, A).
         """
         x = integrate(self.field(self.normalise(observation)), noise, tableau, t_grid)
-        return torch.clamp(x * self.action_std + self.action_mean, self.low, self.high)
+        return self.to_robot(x)
+
+    def to_robot(self, x: Tensor) -> Tensor:
+        """What the flow ends at, in robot units within the bounds. Shape (B, A)."""
+        action = x * self.action_std + self.action_mean
+        if self.config.squash:
+            action = self.low + (torch.tanh(action) + 1) / 2 * (self.high - self.low)
+        return torch.clamp(action, self.low, self.high)
 
 
 class StudentPolicy(nn.Module):

@@ -13,6 +13,7 @@ from runtime.errors import ContractError, FormatError, MissingError, UsageError
 from runtime.typed_json import decode, encode, from_json, to_json
 from runtime.whole_file import write_whole
 from train import checkpoint
+from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
 from train.provenance import git_revision, versions
@@ -22,11 +23,15 @@ CARD = "config.json"
 ASIDE = ("out", "demos", "teacher", "threads", "workers", "score_every", "score_episodes")
 
 
-Method = Literal["fm-bc", "distill", "ppo"]
-PolicyConfig = FlowConfig | StudentConfig | MlpConfig
-Policy = FlowPolicy | StudentPolicy | MlpPolicy
-_KINDS: dict[type[PolicyConfig], Literal["flow", "student", "mlp"]] = {
+Method = Literal[
+    "fm-bc", "bc", "dp", "distill", "ppo", "fpo", "fpo++", "gail", "airl", "wail", "vail", "drail", "fm-irl"
+]
+PolicyConfig = FlowConfig | DiffusionConfig | StudentConfig | MlpConfig
+Policy = FlowPolicy | DiffusionPolicy | StudentPolicy | MlpPolicy
+Kind = Literal["flow", "diffusion", "student", "mlp"]
+_KINDS: dict[type[PolicyConfig], Kind] = {
     FlowConfig: "flow",
+    DiffusionConfig: "diffusion",
     StudentConfig: "student",
     MlpConfig: "mlp",
 }
@@ -60,21 +65,22 @@ class RunCard:
 
     Attributes:
         method: the verb.
-        kind: of policy: `flow` integrates an ODE and wants noise, `student` and `mlp` are one pass.
+        kind: of policy: `flow` integrates an ODE and `diffusion` denoises, both want noise; `student` and `mlp`
+            are one pass.
         task: catalogued name.
         data_hash: of the demonstrations; None where reward alone teaches.
         demos: where they lay: an absolute path of this machine, or a Minari id.
         seed: the one that all random numbers come from.
         steps: of the whole training: of the gradient, or of the environment.
         config: every option of the verb that decides the result.
-        policy: `FlowConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
+        policy: `FlowConfig`, `DiffusionConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
         versions: of Python and the packages at the start.
         git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
         teacher: provenance of what was distilled, and the hash of its weights.
     """
 
     method: Method
-    kind: Literal["flow", "student", "mlp"]
+    kind: Kind
     task: str
     data_hash: str | None
     demos: str | None
@@ -217,6 +223,8 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     match card.kind:
         case "flow":
             policy = FlowPolicy(decode(FlowConfig, card.policy, where))
+        case "diffusion":
+            policy = DiffusionPolicy(decode(DiffusionConfig, card.policy, where))
         case "student":
             policy = StudentPolicy(decode(StudentConfig, card.policy, where))
         case "mlp":

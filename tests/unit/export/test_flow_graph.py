@@ -1,6 +1,7 @@
 """The split form computes what the policy computes, for every solver, grid and batch."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from export.flow_graph import SplitFlow, evaluation_times
 from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.policies import flow_policy
 from train.ode import SOLVERS, integrate, solver, uniform_grid
+from train.policies import FlowPolicy
 
 GRIDS = {"one step": (0.0, 1.0), "uniform": uniform_grid(5), "uneven": (0.0, 0.1, 0.35, 0.8, 1.0)}
 
@@ -23,6 +25,25 @@ def test_the_split_form_equals_the_sampler_that_trained(name: str, grid: str) ->
     wanted = policy.sample(observation, noise.flatten(1), solver(name), GRIDS[grid])
     # The constants were folded in float64 and stored in float32.
     assert torch.allclose(graph(observation, noise)[:, 0], wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("limit", [1.0, 0.4])
+def test_clipped_observations_and_squashed_actions_are_in_the_graph(limit: float) -> None:
+    """As FPO deploys them: what tanh takes is scaled, its limits may be any."""
+    plain = flow_policy(HOPPER)
+    policy = FlowPolicy(replace(plain.config, clip=2.0, squash=True))
+    policy.load_state_dict(plain.state_dict())
+    policy.low.fill_(-limit)
+    policy.high.fill_(limit)
+    policy = policy.double()
+    generator = torch.Generator().manual_seed(3)
+    observation = 5 * torch.randn(20, 11, generator=generator, dtype=torch.float64)
+    noise = torch.randn(20, 1, 1, 3, generator=generator, dtype=torch.float64)
+    assert (policy.normalise(observation).abs() == 2).any()
+    wanted = policy.sample(observation, noise.flatten(1), solver("heun"), uniform_grid(4))
+    got = SplitFlow(policy, solver("heun"), uniform_grid(4)).double()(observation, noise)[:, 0]
+    assert torch.allclose(got, wanted, atol=2e-6)
+    assert not torch.allclose(wanted, wanted.clamp(-0.3, 0.3))
 
 
 def test_a_grid_that_starts_after_zero_keeps_the_bias_bookkeeping_right() -> None:

@@ -15,6 +15,7 @@ from runtime.errors import FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from train import checkpoint, gaussian_ppo
+from train.gaussian import GaussianActor
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
 from train.ppo import Rollout
@@ -152,7 +153,7 @@ def test_what_is_deployed_is_the_mean_in_robot_units(tmp_path: Path) -> None:
     )
     made.ppo.moments.see(torch.randn(50, 348) * 3 + 1)
     raw = torch.randn(6, 348, dtype=torch.float64) * 100  # far beyond the clip
-    assert isinstance(made.ppo.actor, gaussian_ppo.GaussianActor)
+    assert isinstance(made.ppo.actor, GaussianActor)
     with torch.no_grad():
         mean = made.ppo.actor.mean(made.ppo.normalise(raw))
         found = made.deploy()(raw)

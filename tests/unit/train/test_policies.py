@@ -57,6 +57,22 @@ def test_actions_never_leave_the_bounds() -> None:
     assert (actions == high).any(dim=0).all()
 
 
+def test_a_squashed_flow_answers_tanh_of_its_scaled_end_on_the_limits() -> None:
+    policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, squash=True))
+    policy.low, policy.high = torch.tensor([-0.1, -20.0]), torch.tensor([0.3, 20.0])
+    policy.action_mean, policy.action_std = torch.tensor([0.5, 0.0]), torch.tensor([1.0, 2.0])
+    robot = policy.to_robot(torch.tensor([[0.0, 0.3], [50.0, -50.0]]))
+    expected = torch.tensor([[0.1 + 0.2 * math.tanh(0.5), 20 * math.tanh(0.6)], [0.3, -20.0]])
+    torch.testing.assert_close(robot, expected)
+
+
+def test_a_flow_with_a_clip_sees_no_observation_beyond_it() -> None:
+    policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, clip=5.0))
+    policy.fit(OBSERVATIONS, ACTIONS, ACTION)
+    normalised = policy.normalise(torch.tensor([[1e6, 5.0, -1e6], [1.0, 5.0, 300.0]]))
+    torch.testing.assert_close(normalised, torch.tensor([[5.0, 0.0, -5.0], [-1.0, 0.0, 1.0]]))
+
+
 def test_a_missing_limit_leaves_a_flow_unbounded() -> None:
     policy = flow()
     policy.fit(OBSERVATIONS, ACTIONS, (Signal("a", "m"), Signal("b", "N", low=-1.0)))

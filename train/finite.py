@@ -1,0 +1,35 @@
+"""Whether a rollout is made of numbers; the first tensor that is not stops the training by its name.
+
+What is not finite in a simulation reaches a policy's weights within one update, and a normaliser for good. So it
+is looked for before either learns from the rollout, while the last checkpoint is whole.
+"""
+
+from runtime.errors import ContractError
+from train.ppo import Rollout
+
+_TENSORS = ("raw", "observation", "action", "reward", "last")
+
+
+def require_finite(rollout: Rollout, step: int) -> None:
+    """Refuses a rollout with anything in it that is not finite.
+
+    Args:
+        rollout: as collected.
+        step: of the environments, for the message.
+
+    Raises:
+        ContractError: names the first such tensor, tick and environment.
+    """
+    for name in _TENSORS:
+        bad = ~getattr(rollout, name).isfinite()
+        if bad.any():
+            index = bad.nonzero()[0].tolist()
+            value = getattr(rollout, name)[tuple(index)].item()
+            places = ("environment", "signal") if name == "last" else ("tick", "environment", "signal")
+            at = ", ".join(f"{place} {i}" for place, i in zip(places, index, strict=False))
+            raise ContractError(
+                where=f"rollout that ends at step {step}: {name}, {at}",
+                expected="a finite number",
+                got=f"{value}",
+                remedy="look into the task or lower --lr; the same command continues from the last checkpoint",
+            )
