@@ -23,6 +23,8 @@ VERBS = {
     "train dp": ("train.dp", "train,sim", "train a diffusion policy with state input"),
     "train distill": ("train.distill", "train,sim", "distil a teacher into a small MLP student"),
     "train ppo": ("train.gaussian_ppo", "train,sim", "train a Gaussian MLP policy by PPO on the task's reward"),
+    "train fpo": ("train.fpo_run", "train,sim", "train a flow policy by FPO on the task's reward"),
+    "train fpo++": ("train.fpo_plus_plus_run", "train,sim", "train a flow policy by FPO++ on the task's reward"),
     "train gail": ("train.imitation:gail", "train,sim", "train by adversarial imitation: GAIL"),
     "train airl": ("train.imitation:airl", "train,sim", "train by adversarial imitation: AIRL"),
     "train wail": ("train.imitation:wail", "train,sim", "train by adversarial imitation: WAIL"),
