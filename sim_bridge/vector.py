@@ -32,13 +32,12 @@ def make_vector(
         noise_level: see `Task.noise`.
         workers: processes that share the environments; 0 steps them in this one. None takes as many as there are
             cores, or environments if those are fewer, and none where there is one core or one environment. On
-            two cores of an AMD EPYC that others kept busy, 8 environments, the fastest of seven rounds took for
-            an environment's step of hopper 619 µs in one process and 480 with two workers, of maze-medium 229
-            and 168, of halfcheetah 182 and 184; in processor time workers cost 20 to 40 µs a step more. Of
+            two idle cores of an AMD EPYC, 8 environments, two workers stepped fetch-pick 1.76 times as fast as
+            none did, hopper 1.06 times, halfcheetah 0.96 times: what they cost shows where a step is cheap. Of
             EnvPool's threads it is the number, one at the least.
         backend: what steps them: gymnasium, which has every task, or EnvPool, an extra, which has four of them
-            (see `vector_envpool`). On the same cores, beside two busy processes, its median of nine rounds was
-            1.3 to 1.7 times the best of gymnasium's with any number of workers.
+            (see `vector_envpool`). On the same cores it stepped hopper 1.8, walker2d 1.3 and halfcheetah 1.15
+            times as fast as the best of gymnasium's with any number of workers.
         arguments: keyword arguments of the environment that differ from the task's.
 
     Raises:
