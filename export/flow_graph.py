@@ -20,7 +20,6 @@ tanh maps the flow's end onto the limits, a is what tanh takes.
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ from torch.nn.functional import silu
 
 from export.bounds import Bounds
 from train.networks import time_embedding
-from train.ode import Tableau, integrate
+from train.ode import Tableau, evaluation_times, integrate
 from train.policies import FlowPolicy
 
 
@@ -114,11 +113,6 @@ class Squash(nn.Module):
             return unit
         bounded: Tensor = self.bounds(unit * self.half_range + self.middle)
         return bounded
-
-
-def evaluation_times(tableau: Tableau, t_grid: Sequence[float]) -> list[float]:
-    """The times at which `integrate` evaluates the field, in order."""
-    return [t + c * (t_next - t) for t, t_next in pairwise(t_grid) for c in tableau.c]
 
 
 def _constant(values: Tensor) -> nn.Parameter:

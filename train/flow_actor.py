@@ -17,7 +17,6 @@ and need not be those of deployment.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from time import perf_counter
 from typing import Literal
 
@@ -27,7 +26,7 @@ from torch.nn.functional import linear, silu
 
 from train.flow import straight_path
 from train.networks import VelocityNet, time_embedding
-from train.ode import Tableau, integrate
+from train.ode import Tableau, evaluation_times, integrate
 from train.ppo import Info, Rows
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]
@@ -105,7 +104,7 @@ class FlowActor(nn.Module):
         self.squash, self.output_scale, self.perturbation = squash, output_scale, perturbation
         self.register_buffer("scale", torch.ones(velocity.action_size))
         self.register_buffer("shift", torch.zeros(velocity.action_size))
-        times = [t + c * (after - t) for t, after in pairwise(t_grid) for c in tableau.c]
+        times = evaluation_times(tableau, t_grid)
         self.register_buffer("embedded", time_embedding(torch.tensor(times), velocity.time_features), False)
         self.sampling_s = 0.0
 

@@ -119,3 +119,8 @@ def _combine(x: Tensor, slopes: Sequence[Tensor], weights: Sequence[float], dt: 
         if weight != 0:  # a zero would cost the exported graph a Gemm
             x = advance(x, slope, dt * weight)
     return x
+
+
+def evaluation_times(tableau: Tableau, t_grid: Sequence[float]) -> list[float]:
+    """The times at which `integrate` evaluates the field, in order."""
+    return [t + c * (t_next - t) for t, t_next in pairwise(t_grid) for c in tableau.c]

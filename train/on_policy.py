@@ -20,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from runtime.errors import FormatError, UsageError
 from sim_bridge.task import Task
 from train import checkpoint
+from train.finite import require_finite
 from train.loop import Interrupts
 from train.ppo import Ppo, Rollout
 from train.rollouts import Episodes, Rollouts
@@ -154,6 +155,7 @@ def _iterate(learner: Learner, options: Options) -> dict[str, float]:
     progress = ppo.steps / options.steps  # from before the rollout: the last one would learn nothing otherwise
     rollout = ppo.collect()
     collected = time.monotonic()
+    require_finite(rollout, ppo.steps)
     figures = learner.before_update(rollout) if learner.before_update is not None else {}
     rows = ppo.rows(rollout)
     figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}

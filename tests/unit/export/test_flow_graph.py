@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from export.flow_graph import SplitFlow, evaluation_times
+from export.flow_graph import SplitFlow
 from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.policies import flow_policy
-from train.ode import SOLVERS, integrate, solver, uniform_grid
+from train.ode import SOLVERS, evaluation_times, integrate, solver, uniform_grid
 from train.policies import FlowPolicy
 
 GRIDS = {"one step": (0.0, 1.0), "uniform": uniform_grid(5), "uneven": (0.0, 0.1, 0.35, 0.8, 1.0)}

@@ -15,17 +15,18 @@ from torch import Tensor
 from runtime.errors import MissingError, UsageError
 from sim_bridge.catalogue import get
 from train import checkpoint, experts
-from train.experts import BEST, NORMALISER, SCORES, Recipe
+from train.experts import BEST, NORMALISER, SCORES
+from train.recipes import RECIPES, Recipe
 from train.rollouts import Episodes, Rollouts
 
-REAL_RECIPES = experts.RECIPES
 PPO = Recipe("PPO", 256, 1e9, 2, 128, {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "gamma": 0.99})
 SAC = Recipe("SAC", 96, 1e9, 1, 48, {"gamma": 0.99, "learning_starts": 16, "policy_kwargs": {"net_arch": [16]}})
+SMALL = {"hopper": PPO, "fetch-reach": SAC}
 
 
 @pytest.fixture(autouse=True)
-def recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experts, "RECIPES", {"hopper": PPO, "fetch-reach": SAC})
+def small_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experts, "RECIPES", SMALL)
     monkeypatch.setattr(experts, "_SCORE_EPISODES", 2)
 
 
@@ -36,7 +37,7 @@ def scores(folder: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("task", ["hopper", "fetch-reach"])
 def test_an_expert_is_scored_at_its_intervals_and_the_best_is_kept(tmp_path: Path, task: str) -> None:
     experts.main(["--task", task, "--out", str(tmp_path / "run")])
-    recipe, found = experts.RECIPES[task], scores(tmp_path / "run")
+    recipe, found = SMALL[task], scores(tmp_path / "run")
     assert [line["steps"] for line in found] == list(
         range(recipe.score_every, recipe.steps + 1, recipe.score_every)
     )
@@ -112,7 +113,7 @@ def test_another_run_is_not_written_over(tmp_path: Path) -> None:
 
 
 def test_every_recipe_is_for_a_catalogued_task_and_options_that_its_algorithm_takes() -> None:
-    for name, recipe in REAL_RECIPES.items():
+    for name, recipe in RECIPES.items():
         assert get(name).name == name
         taken = signature(getattr(sb3, recipe.algorithm)).parameters
         assert set(recipe.options) <= set(taken)

@@ -1,0 +1,89 @@
+"""Recipes of the trained experts: data. docs/decisions.md says what else was tried."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What has been found to solve a task.
+
+    Attributes:
+        algorithm: of stable-baselines3.
+        steps: of the environment, at most.
+        enough: score at which training stops.
+        envs: simulations that share a forward pass.
+        score_every: environment steps between two scores.
+        options: of the algorithm.
+        arguments: of the environment, where its expert learns from another reward than its users see.
+        horizon_ends: whether the horizon counts as an end while learning, so that being late is being too late;
+            otherwise it is bootstrapped across, as it should be where the horizon is none of the task's.
+    """
+
+    algorithm: Literal["PPO", "SAC"]
+    steps: int
+    enough: float
+    envs: int
+    score_every: int
+    options: dict[str, Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    horizon_ends: bool = False
+
+
+def _tanh_mlp(log_std: float, *widths: int) -> dict[str, Any]:
+    return {"log_std_init": log_std, "net_arch": list(widths)}
+
+
+_PPO = {
+    "n_steps": 512,
+    "batch_size": 256,
+    "n_epochs": 10,
+    "gamma": 0.99,
+    "learning_rate": lambda remaining: 3e-4 * remaining,
+    "policy_kwargs": _tanh_mlp(-1.0, 64, 64),
+}
+RECIPES = {
+    "hopper": Recipe("PPO", 3_000_000, 3_200, 8, 100_000, _PPO),
+    "walker2d": Recipe("PPO", 4_000_000, 4_500, 8, 100_000, _PPO),
+    # After rl-baselines3-zoo's tuned settings for this environment.
+    "halfcheetah": Recipe(
+        "PPO",
+        3_000_000,
+        6_500,
+        1,
+        100_000,
+        {
+            "n_steps": 512,
+            "batch_size": 64,
+            "n_epochs": 20,
+            "gamma": 0.98,
+            "gae_lambda": 0.92,
+            "learning_rate": 2e-5,
+            "clip_range": 0.1,
+            "ent_coef": 4e-4,
+            "vf_coef": 0.58,
+            "max_grad_norm": 0.8,
+            "policy_kwargs": _tanh_mlp(-2.0, 256, 256) | {"ortho_init": False, "activation_fn": torch.nn.ReLU},
+        },
+    ),
+    "ant-goal": Recipe(
+        "PPO",
+        4_000_000,
+        0.95,
+        16,
+        200_000,
+        _PPO | {"n_steps": 256, "batch_size": 512, "policy_kwargs": _tanh_mlp(-0.5, 128, 128)},
+        horizon_ends=True,
+    ),
+    "hand-rotate": Recipe(
+        "SAC",
+        500_000,
+        0.95,
+        1,
+        20_000,
+        {"gamma": 0.95, "learning_starts": 5_000, "policy_kwargs": {"net_arch": [256, 256]}},
+        {"reward_type": "dense"},
+    ),
+}
