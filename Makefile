@@ -11,7 +11,7 @@ ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,sim,train,export,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,sim,train,sweep,export,dev]'
 	touch $@
 
 demo: $(VENV)/.installed

@@ -32,6 +32,8 @@ VERBS = {
     "train drail": ("train.imitation:drail", "train,sim", "train by adversarial imitation: DRAIL"),
     "train fm-irl": ("train.fm_irl", "train,sim", "train a student that a flow teacher rewards and regularises"),
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
+    "sweep": ("train.sweep", "train,sim,sweep,export,cpu", "run methods × tasks × seeds, resumably"),
+    "table": ("train.sweep_table", "train,sim,sweep,report", "print sweeps' results and draw their curves"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or a library's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: fingerprint, golden rows, full gate"),

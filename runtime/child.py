@@ -1,6 +1,7 @@
 """Child processes of a verb: started as `odeploy VERB`, waited for, and ended with their parent."""
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -80,5 +81,5 @@ def wait_bound(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> N
 
 def child_error(log: Path) -> RelayedError:
     """What a child that failed said last, as an error of this process."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip("│ ") for line in log.read_text(errors="replace").splitlines() if re.search(r"\w", line)]
     return RelayedError(lines[-1].removeprefix("odeploy ") if lines else "a child process ended without a message")

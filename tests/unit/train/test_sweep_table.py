@@ -1,0 +1,81 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.errors import MissingError
+from train.sweep_plots import draw
+from train.sweep_table import main, markdown, read, rows, table
+
+
+def line(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
+    return {
+        "key": f"{method}{seed}", "method": method, "task": "maze-medium", "seed": seed, "episodes": 50,
+        "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": {"value": score}},
+        "curve": {"steps": [1000, 2000], "scores": [score / 2, score], "wall_s": [30.0, 60.0]},
+    } | more  # fmt: skip
+
+
+NO_CURVE: dict[str, Any] = {"curve": {"steps": [], "scores": [], "wall_s": []}}
+MEASURED = [
+    *(line("FM-IRL", seed, score) for seed, score in enumerate((0.6, 0.7, 1.0))),
+    *(line("FP", seed, 0.5, **NO_CURVE) for seed in range(3)),
+]
+
+
+def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_published() -> None:
+    irl, fp = rows("maze-medium", MEASURED)
+    assert irl.method == "FM-IRL"
+    assert irl.scores["1"].value == pytest.approx((0.6 + 0.7 + 1.0) / 3)
+    assert irl.scores["1"].seeds == 3
+    assert irl.reached == ((2000, 1.0), None)  # 0.5 by every seed, 0.8 by one alone
+    assert irl.trained_min == 2
+    assert (irl.published, fp.published) == (0.873, 0.542)
+    assert fp.reached == (None, None)
+
+
+def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -> None:
+    noisy = [line("FM-IRL", 0, 0.9, scores={"1": {"value": 0.9}, "2": {"value": 0.4}}), *MEASURED[3:]]
+    header, cells = table("maze-medium", noisy)
+    assert header[1:3] == ["success [95 %], level 1", "success [95 %], level 2"]
+    assert cells[0][1:3] == ["0.90 [0.90, 0.90]", "0.40 [0.40, 0.40]"]
+    assert cells[1][2] == "not run"
+
+
+def test_markdown_has_as_many_cells_in_every_row() -> None:
+    text = markdown("maze-medium", *table("maze-medium", MEASURED))
+    body = [row for row in text.splitlines() if row.startswith("|")]
+    assert len(body) == 2 + 2
+    assert len({row.count("|") for row in body}) == 1
+
+
+def test_of_a_run_that_was_repeated_the_last_line_counts_and_a_cut_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    kept = [line("FP", 0, 0.1), line("FP", 0, 0.9), line("FP", 1, 0.2)]
+    path.write_text("\n".join(json.dumps(k) for k in kept) + '\n{"key": "cut o')
+    assert [k["scores"]["1"]["value"] for k in read([path])] == [0.9, 0.2]
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "results.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(MissingError, match="odeploy sweep"):
+        read([path])
+
+
+def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Path) -> None:
+    draw(MEASURED, tmp_path / "two.png")
+    draw([line("FP", 0, 0.5, scores={"1": {"value": 0.5}, "2": {"value": 0.4}})], tmp_path / "three.png")
+    widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("two.png", "three.png")]
+    assert widths[1] * 2 == widths[0] * 3
+
+
+def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("\n".join(json.dumps(k) for k in MEASURED))
+    main([str(path), "--markdown"])
+    out = capsys.readouterr().out
+    assert "| FM-IRL | 0.77 [0.60, 1.00] | 3 | 2 k / 1.0 | – | 2.0 | 0.873 |" in out

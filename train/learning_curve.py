@@ -1,0 +1,65 @@
+"""What a training left in TensorBoard's files, read back: scores against steps and against the time they took."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+_PARTS_S = ("wall/collect_s", "wall/update_s")
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """Scores of the deterministic policy while it learnt.
+
+    Attributes:
+        steps: of the environment.
+        scores: success or return, by what judges the task.
+        wall_s: time of collecting and updating until then, without that of scoring, and over all sittings of a
+            run that was interrupted.
+    """
+
+    steps: tuple[int, ...]
+    scores: tuple[float, ...]
+    wall_s: tuple[float, ...]
+
+
+def read(folder: Path, scored_by: str) -> LearningCurve:
+    """Of a run folder; empty where the method keeps no scores.
+
+    Args:
+        folder: of the run.
+        scored_by: `success` or `return`.
+    """
+    events = _events(folder)
+    tags = events.Tags()["scalars"]
+    if f"score/{scored_by}" not in tags:
+        return LearningCurve((), (), ())
+    points = events.Scalars(f"score/{scored_by}")
+    spent_at = np.array([event.step for event in events.Scalars(_PARTS_S[0])])
+    spent_s = np.cumsum(np.sum([[event.value for event in events.Scalars(part)] for part in _PARTS_S], axis=0))
+    reached = np.searchsorted(spent_at, [point.step for point in points], side="right") - 1
+    return LearningCurve(
+        tuple(point.step for point in points),
+        tuple(round(float(point.value), 4) for point in points),
+        tuple(round(float(spent_s[i]), 1) for i in reached),
+    )
+
+
+def train_s(folder: Path) -> float:
+    """What the learning itself took, over all sittings: without scoring, and without starting."""
+    events = _events(folder)
+    if _PARTS_S[0] in events.Tags()["scalars"]:
+        return float(sum(event.value for part in _PARTS_S for event in events.Scalars(part)))
+    rates = events.Scalars("steps_per_s")
+    steps = np.diff([0, *(event.step for event in rates)])
+    return float(sum(steps / [event.value for event in rates]))
+
+
+def _events(folder: Path) -> EventAccumulator:
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it remarks on every file of an interrupted run
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    return events

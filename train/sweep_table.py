@@ -1,0 +1,175 @@
+"""`odeploy table RESULTS...`: what sweeps measured, a table for each task, with the papers' figures in a column.
+
+A row is a method: the interquartile mean over its training seeds (`train/evaluation.py`), how many environment
+steps and minutes of learning it took to fixed thresholds, and what was published. `--plot` draws learning curves
+and, where files were scored at several noise levels, what noise does to each method.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from runtime.errors import MissingError
+from runtime.table import wide
+from sim_bridge.catalogue import get
+from train.evaluation import Aggregate, aggregate, steps_to
+from train.published import PUBLISHED
+from train.sweep import Line, lines
+
+SUCCESS_THRESHOLDS = (0.5, 0.8)
+RETURN_THRESHOLDS = (1000.0, 2500.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Prints the tables of sweeps' results."""
+
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """JSON lines that `odeploy sweep` wrote; several are read as one."""
+    markdown: bool = False
+    """Print Markdown, for a document."""
+    plot: Path | None = None
+    """Draw curves into this PNG."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method on a task.
+
+    Attributes:
+        method: its name.
+        scores: by noise level, over seeds.
+        reached: environment steps and minutes of learning to each threshold, medians over the seeds; None where
+            any seed never got there, or where the method keeps no curve.
+        trained_min: minutes of learning in all, median over the seeds.
+        published: score; None where there is none.
+    """
+
+    method: str
+    scores: dict[str, Aggregate]
+    reached: tuple[tuple[float, float] | None, ...]
+    trained_min: float
+    published: float | None
+
+
+def main(arguments: list[str]) -> None:
+    """Prints, and draws."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy table"), Console()
+    measured = read(config.results)
+    for task in dict.fromkeys(line["task"] for line in measured):
+        of_task = [line for line in measured if line["task"] == task]
+        header, cells = table(task, of_task)
+        if config.markdown:
+            console.print(markdown(task, header, cells), soft_wrap=True, highlight=False, markup=False)
+        else:
+            shown = Table(*header, title=f"{task}, {of_task[0]['episodes']} episodes a seed", title_justify="left")
+            for row in cells:
+                shown.add_row(*row)
+            wide(console).print(shown)
+    if config.plot is not None:
+        from train.sweep_plots import draw  # the tables need no matplotlib
+
+        draw(measured, config.plot)
+        console.print(f"plot: {config.plot}", soft_wrap=True)
+
+
+def read(paths: Iterable[Path]) -> list[Line]:
+    """The lines of results files; of runs that were repeated with another spec, the last.
+
+    Raises:
+        MissingError: a file that is not there, or none with a line.
+    """
+    measured: dict[tuple[Any, ...], Line] = {}
+    for path in paths:
+        try:
+            measured |= {(line["task"], line["method"], line["seed"]): line for line in lines(path)}
+        except OSError as error:
+            raise MissingError(
+                where=str(path),
+                expected="results of a sweep",
+                got=error.strerror or type(error).__name__,
+                remedy="give a file that `odeploy sweep` wrote",
+            ) from None
+    if not measured:
+        raise MissingError(
+            where=", ".join(map(str, paths)) or "RESULTS",
+            expected="results of a sweep",
+            got="none",
+            remedy="run `odeploy sweep` first",
+        )
+    return list(measured.values())
+
+
+def rows(task: str, measured: Sequence[Line]) -> list[Row]:
+    """The rows of one task, in the order in which methods first appear."""
+    return [
+        _row(method, [line for line in measured if line["method"] == method], task)
+        for method in dict.fromkeys(line["method"] for line in measured)
+    ]
+
+
+def thresholds(task: str) -> tuple[float, ...]:
+    """Of learning efficiency on a task."""
+    return SUCCESS_THRESHOLDS if get(task).scored_by == "success" else RETURN_THRESHOLDS
+
+
+def table(task: str, measured: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells."""
+    made, scored_by = rows(task, measured), get(task).scored_by
+    levels = list(dict.fromkeys(level for row in made for level in row.scores))
+    scores = [f"{scored_by} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
+    reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task)]
+    header = ["method", *scores, "seeds", *reached, "learning, min", "published"]
+    cells = [
+        [
+            row.method,
+            *(_score(row.scores.get(level), scored_by) for level in levels),
+            str(max(score.seeds for score in row.scores.values())),
+            *("–" if at is None else f"{at[0] / 1e3:,.0f} k / {at[1]:.1f}" for at in row.reached),
+            f"{row.trained_min:.1f}",
+            "–" if row.published is None else f"{row.published:g}",
+        ]
+        for row in made
+    ]
+    return header, cells
+
+
+def markdown(task: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """A table for a document."""
+    body = [header, ["---"] * len(header), *cells]
+    return "\n".join([f"### {task}", "", *(f"| {' | '.join(row)} |" for row in body), ""])
+
+
+def _row(method: str, measured: Sequence[Line], task: str) -> Row:
+    levels = dict.fromkeys(level for line in measured for level in line["scores"])
+    scores = {
+        level: aggregate([[line["scores"][level]["value"] for line in measured if level in line["scores"]]])
+        for level in levels
+    }
+    reached = tuple(_reached(measured, threshold) for threshold in thresholds(task))
+    trained_min = statistics.median(line["train_s"] for line in measured) / 60
+    return Row(method, scores, reached, trained_min, PUBLISHED.get(task, {}).get(method))
+
+
+def _reached(measured: Sequence[Line], threshold: float) -> tuple[float, float] | None:
+    at: list[tuple[int, float]] = []
+    for line in measured:
+        curve: dict[str, Any] = line["curve"]
+        steps = steps_to(threshold, curve["steps"], curve["scores"])
+        if steps is None:
+            return None
+        at.append((steps, curve["wall_s"][curve["steps"].index(steps)] / 60))
+    return statistics.median(steps for steps, _ in at), statistics.median(minutes for _, minutes in at)
+
+
+def _score(score: Aggregate | None, scored_by: str) -> str:
+    if score is None:
+        return "not run"
+    digits = 2 if scored_by == "success" else 0
+    return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
