@@ -109,9 +109,9 @@ def _each(
     """Runs and their lines, or their errors, as they finish; what several share is done once."""
     _connect(jobs, address)
     try:
-        collect, train, measure = (
-            ray.remote(_told(step)) for step in (sweep_run.collect, sweep_run.train, sweep_run.measure)
-        )
+        collect, train = (ray.remote(_told(step)) for step in (sweep_run.collect, sweep_run.train))
+        # Takes no core of Ray's count: it is short, and would otherwise wait behind all trainings.
+        measure = ray.remote(num_cpus=0)(_told(sweep_run.measure))
         demos: dict[str, Any] = {}
         trained: dict[str, Any] = {}
         pending: dict[Any, RunSpec] = {}
