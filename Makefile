@@ -7,11 +7,11 @@ TASK   := maze-medium
 # onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check faults guard bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,sim,train,sweep,export,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,metrics,sign,sim,train,sweep,export,dev]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -32,7 +32,17 @@ check: $(VENV)/.installed
 	deploy/lint
 
 test: check
-	$(BIN)/pytest -m 'not timing'
+	$(BIN)/pytest -m 'not timing and not faults'
+
+faults: $(VENV)/.installed
+	$(BIN)/pytest tests/faults
+
+# The guard's tests reach every branch, and notice every change of it that matters.
+guard: $(VENV)/.installed
+	$(BIN)/coverage run --branch --include='runtime/guard.py,runtime/safety.py' -m pytest \
+		tests/unit/runtime/test_guard.py tests/unit/runtime/test_safety.py
+	$(BIN)/coverage report --fail-under=100
+	$(BIN)/mutmut run
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest -m timing -s tests/timing

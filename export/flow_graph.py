@@ -32,29 +32,26 @@ from train.policies import FlowPolicy
 
 
 class SplitFlow(nn.Module):
-    """`observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, 1, A), for one solver and one t-grid."""
+    """`observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, H, A), for one solver and one t-grid.
+
+    Attributes:
+        observation: W_o o with the first layer's bias, of shape (B, W).
+    """
 
     def __init__(self, policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float]) -> None:
         super().__init__()
         self._tableau, self._t_grid = tableau, tuple(t_grid)
+        self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
         net = policy.velocity
         O, D = net.observation_size, net.action_size  # noqa: E741
         W = net.first.weight.detach().double()
         W_o, W_x, W_t = W[:, :O], W[:, O : O + D], W[:, O + D :]
         b_l = net.last.bias.detach().double()
-        mean, std = policy.observation_mean.double(), policy.observation_std.double()
         m, s = policy.action_mean.double(), policy.action_std.double()
 
         W_x = W_x / s
-        b_o = net.first.bias.detach().double()
-        self._clip, self._clips = policy.clip, math.isfinite(policy.clip)
-        if self._clips:
-            self.mean, self.scale = _constant(mean), _constant(1 / std)
-        else:
-            W_o = W_o / std
-            b_o = b_o - W_o @ mean
         drift = s * b_l
-        self.observation_weight, self.observation_bias = _constant(W_o.T), _constant(b_o)
+        self.observation = ObservationPart(policy, W_o, net.first.bias.detach().double())
         start = m + (1 - t_grid[0]) * drift
         self.noise_weight = _constant(torch.cat([torch.diag(s), torch.zeros(D, 1)], dim=1))
         self.noise_bias = _constant(torch.cat([start, torch.ones(1)]))
@@ -74,10 +71,12 @@ class SplitFlow(nn.Module):
         self.bounds = bound(policy.low, policy.high)
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
-        if self._clips:
-            observation = torch.clamp((observation - self.mean) * self.scale, -self._clip, self._clip)
-        o = torch.addmm(self.observation_bias, observation, self.observation_weight)
+        """Shapes (B, O), (B, 1, 1, D) -> (B, H, A)."""
+        action = self.solve(self.observation(observation), noise)
+        return action.reshape(-1, self._horizon, self._action_size)
+
+    def solve(self, o: Tensor, noise: Tensor) -> Tensor:
+        """Integrates a draw for each row of `o`. Shapes (R, W), any of R · D numbers -> (R, D)."""
         state_weight = iter(self.state_weight)
 
         def field(_: float, state: Tensor) -> Tensor:
@@ -93,7 +92,31 @@ class SplitFlow(nn.Module):
         state = torch.addmm(self.noise_bias, noise.reshape(-1, D), self.noise_weight)
         state = integrate(field, state, self._tableau, self._t_grid, advance)
         action: Tensor = self.bounds(state[:, :D])
-        return action.unsqueeze(1)
+        return action
+
+
+class ObservationPart(nn.Module):
+    """The observation's part of a layer over [normalised observation, ...]: raw (B, O) to W_o o + b, (B, W).
+
+    The normaliser is folded into the weight, or stands in front where it clips.
+    """
+
+    def __init__(self, policy: FlowPolicy, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        mean, std = policy.observation_mean.double(), policy.observation_std.double()
+        self._clip, self._clips = policy.clip, math.isfinite(policy.clip)
+        if self._clips:
+            self.mean, self.scale = _constant(mean), _constant(1 / std)
+        else:
+            weight = weight / std
+            bias = bias - weight @ mean
+        self.weight, self.bias = _constant(weight.T), _constant(bias)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Shapes (B, O) -> (B, W)."""
+        if self._clips:
+            observation = torch.clamp((observation - self.mean) * self.scale, -self._clip, self._clip)
+        return torch.addmm(self.bias, observation, self.weight)
 
 
 class Squash(nn.Module):

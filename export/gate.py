@@ -7,7 +7,7 @@ batch sizes. Errors are on unit scale: half of each action's range counts as 1.
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import onnxruntime as ort
@@ -15,9 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from runtime.errors import ParityError
+from export.best_of_n_graph import OUTPUTS
+from export.choice_gate import Chosen, Proposals, measure_choice
+from export.deviation import column_names, worst_deviation
 from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
+from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import solver
 from train.policies import FlowPolicy
@@ -42,7 +45,7 @@ class Deterministic(Protocol):
     observation_std: Tensor
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """Shapes (B, O) -> (B, A)."""
+        """Shapes (B, O) -> (B, D): H actions of A numbers, one after the other."""
 
     def to(self, dtype: torch.dtype) -> Self:
         """Changes the numbers that it computes with."""
@@ -51,7 +54,7 @@ class Deterministic(Protocol):
         """As it is in use, not in training."""
 
 
-Exportable = FlowPolicy | DiffusionPolicy | Deterministic
+Exportable = FlowPolicy | BestOfN | DiffusionPolicy | Deterministic
 
 
 @dataclass(frozen=True)
@@ -92,21 +95,33 @@ def gate_rows(
 
 
 def reference(policy: Exportable, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
-    """The trained policy as a function of (observation, noise) to actions (M, A), computed in `dtype`."""
+    """The trained policy as a function of (observation, noise) to actions (M, D), computed in `dtype`."""
     policy = copy.deepcopy(policy).to(dtype).eval()
 
     @torch.no_grad()
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
         o = torch.from_numpy(observation).to(dtype)
-        if not isinstance(policy, FlowPolicy | DiffusionPolicy):
+        if not isinstance(policy, FlowPolicy | BestOfN | DiffusionPolicy):
             return policy(o).double().numpy()
         assert sampler is not None
-        draws = torch.from_numpy(noise).to(dtype)[:, 0]
+        draws = torch.from_numpy(noise).to(dtype)
         if isinstance(policy, DiffusionPolicy):
-            return policy.sample(o, draws, sampler.t_grid).double().numpy()
-        return policy.sample(o, draws[:, 0], solver(sampler.solver), sampler.t_grid).double().numpy()
+            return policy.sample(o, draws[:, 0], sampler.t_grid).double().numpy()
+        tableau, t_grid = solver(sampler.solver), sampler.t_grid
+        if isinstance(policy, BestOfN):
+            return policy.sample(o, draws[:, :, 0], tableau, t_grid).action.double().numpy()
+        return policy.sample(o, draws[:, 0, 0], tableau, t_grid).double().numpy()
 
     return act
+
+
+@torch.no_grad()
+def proposals(policy: BestOfN, sampler: Sampler, rows: Rows, dtype: torch.dtype) -> Proposals:
+    """All candidates of a policy that chooses, computed in `dtype`."""
+    policy = copy.deepcopy(policy).to(dtype).eval()
+    o, draws = (torch.from_numpy(values).to(dtype) for values in (rows.observation, rows.noise))
+    actions, values = policy.propose(o, draws[:, :, 0], solver(sampler.solver), sampler.t_grid)
+    return Proposals(actions.double().numpy(), values.double().numpy())
 
 
 def measure(
@@ -123,31 +138,41 @@ def measure(
     Raises:
         ParityError: an error beyond the tolerance; the message names the worst row and signal.
     """
-    exact = reference(policy, sampler, torch.float64)(rows.observation, rows.noise)
-    single = reference(policy, sampler, torch.float32)(rows.observation, rows.noise)
-    worst = 0.0
-    for batch in BATCHES:
-        got = run_in_batches(session, rows, batch)
-        error = np.maximum(np.abs(got - exact), np.abs(got - single)) / half_ranges(actions)
-        row, column = np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape)
-        if not error[row, column] <= tolerance:
-            raise ParityError(
-                where=f"{where}, row {row} at batch {batch}, signal {actions[column].name}",
-                expected=f"torch and ONNX within {tolerance:g} on unit scale",
-                got=f"{exact[row, column]:.7g} from torch and {got[row, column]:.7g} from ONNX",
-                remedy="nothing was written; check the graph's sampler, normaliser and bounds against the policy",
-            )
-        worst = max(worst, float(error[row, column]))
-    return Parity(session.get_providers()[0], worst, tolerance, len(rows), BATCHES)
+    horizon = session.get_outputs()[0].shape[1]
+    scale, names = np.tile(half_ranges(actions), horizon), column_names(actions, horizon)
+    dtypes, provider = (torch.float64, torch.float32), session.get_providers()[0]
+    if isinstance(policy, BestOfN):
+        assert sampler is not None
+        candidates = [proposals(policy, sampler, rows, dtype) for dtype in dtypes]
+
+        def run(noise: Array, batch: int) -> Chosen:
+            action, value, index = _run(session, Rows(rows.observation, noise), batch, OUTPUTS)
+            return Chosen(action.reshape(len(rows), -1).astype(np.float64), value.astype(np.float64), index)
+
+        worst, ties = measure_choice(run, candidates, rows.noise, BATCHES, scale, names, tolerance, where)
+        return Parity(provider, worst, tolerance, len(rows), BATCHES, ties)
+    wanted = [reference(policy, sampler, dtype)(rows.observation, rows.noise) for dtype in dtypes]
+    worst = max(
+        worst_deviation(
+            run_in_batches(session, rows, batch), wanted, scale, names, tolerance, where, f"at batch {batch}"
+        )
+        for batch in BATCHES
+    )
+    return Parity(provider, worst, tolerance, len(rows), BATCHES)
 
 
 def run_in_batches(session: ort.InferenceSession, rows: Rows, batch: int) -> NDArray[np.float64]:
-    """The graph's first actions for all rows. Shape (M, A)."""
+    """The graph's actions for all rows. Shape (M, D)."""
+    (action,) = _run(session, rows, batch, ("action",))
+    joined: NDArray[np.float64] = action.reshape(len(rows), -1).astype(np.float64)
+    return joined
+
+
+def _run(session: ort.InferenceSession, rows: Rows, batch: int, outputs: Sequence[str]) -> list[NDArray[Any]]:
     wanted = {i.name for i in session.get_inputs()}
-    outputs = []
+    parts = []
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         feed = {"observation": rows.observation[part], "noise": rows.noise[part]}
-        outputs.append(session.run(["action"], {k: v for k, v in feed.items() if k in wanted})[0][:, 0])
-    joined: NDArray[np.float64] = np.concatenate(outputs).astype(np.float64)
-    return joined
+        parts.append(session.run(outputs, {k: v for k, v in feed.items() if k in wanted}))
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]

@@ -12,12 +12,13 @@ from train.policies import StudentPolicy
 
 
 class MlpGraph(nn.Module):
-    """`observation` (B, O) to `action` (B, 1, A)."""
+    """`observation` (B, O) to `action` (B, H, A)."""
 
     def __init__(self, policy: MlpPolicy) -> None:
         super().__init__()
         layers = [layer for layer in policy.layers if isinstance(layer, nn.Linear)]
         weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
+        self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
         self._clip = policy.clip
         self._clips = policy.config.normalised and math.isfinite(policy.clip)
         if self._clips:  # a clip between normaliser and first layer keeps them apart
@@ -35,7 +36,7 @@ class MlpGraph(nn.Module):
         self.bounds = Bounds(policy.low.float(), policy.high.float())
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Shapes (B, O) -> (B, 1, A)."""
+        """Shapes (B, O) -> (B, H, A)."""
         h = observation
         if self._clips:
             h = torch.clamp((h - self.mean) * self.scale, -self._clip, self._clip)
@@ -50,7 +51,7 @@ class MlpGraph(nn.Module):
                 h = h * self.half_range + self.middle
         if not (self._squash and self._unit_scale):  # else tanh alone keeps the bounds
             h = self.bounds(h)
-        return h.unsqueeze(1)
+        return h.reshape(-1, self._horizon, self._action_size)
 
 
 class StudentGraph(MlpGraph):

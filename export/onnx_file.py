@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from export.narrow_gemms import narrow_gemms
+from export.unsupported import unsupported
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, seal
 from runtime.typed_json import to_json
 
@@ -19,6 +20,9 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
 
     The exporter writes the absolute paths of our sources into every node; they are stripped, as is all that
     is not needed to run the graph.
+
+    Raises:
+        ContractError: an operator that ONNX has not; the message names it and its layer.
     """
     batch = torch.export.Dim("batch")
     inputs = {"observation": torch.zeros(2, observation_size)}
@@ -27,17 +31,20 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecations inside torch's own exporter
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # that torchvision is not installed
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=["action"],
-            dynamic_shapes={name: {0: batch} for name in inputs},
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(inputs.values()),
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=["action"],
+                dynamic_shapes={name: {0: batch} for name in inputs},
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise unsupported(module, list(inputs.values()), error, OPSET) from None
     assert program is not None
     model = program.model_proto
     narrow_gemms(model)

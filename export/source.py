@@ -19,6 +19,7 @@ from runtime.policy_file import Sampler
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
+from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import uniform_grid
 from train.policies import FlowPolicy
@@ -110,14 +111,19 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
     return Source(policy, f"{name} ({lib})", f"{task.name}-{name}", task, recorded, provenance, tuple(notes))
 
 
-def _play(policy: FlowPolicy | Deterministic, task: Task) -> tuple[Array, str]:
-    """A few episodes by the policy itself, a flow from zero noise: what it sees, and what it is worth."""
-    sampler = Sampler("euler", 10, uniform_grid(10)) if isinstance(policy, FlowPolicy) else None
-    act = reference(policy, sampler, torch.float32)
+def _play(policy: FlowPolicy | BestOfN | Deterministic, task: Task) -> tuple[Array, str]:
+    """A few episodes by the policy itself, a flow from zero noise: what it sees, and what it is worth.
+
+    Of a chunk of actions it plays the first, and asks again.
+    """
+    sampler = Sampler("euler", 10, uniform_grid(10)) if isinstance(policy, FlowPolicy | BestOfN) else None
+    act, A = reference(policy, sampler, torch.float32), len(task.action)
+    flow = policy.flow if isinstance(policy, BestOfN) else policy
+    D = flow.config.chunk_size if isinstance(flow, FlowPolicy) else A
 
     def answer(observation: Tensor) -> Tensor:
-        zeros = np.zeros((len(observation), 1, 1, len(task.action)), np.float32)
-        return torch.from_numpy(act(observation.numpy(), zeros)).float()
+        zeros = np.zeros((len(observation), 1, 1, D), np.float32)
+        return torch.from_numpy(act(observation.numpy(), zeros)[:, :A]).float()
 
     with closing(Rollouts(task, _EPISODES)) as rollouts:
         episodes = rollouts.play(answer, _SEED, _EPISODES)

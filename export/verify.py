@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import onnx
 import tyro
 from rich.console import Console
 
+from export.diagnosis import explained, not_finite_weights
 from export.gate import gate_rows, measure
-from runtime.errors import ContractError, OdeployError
+from runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import read
 from train.run import load_policy
@@ -32,7 +34,7 @@ class Config:
 
 
 def main() -> None:
-    """Prints one line with the largest error, or fails with the worst row."""
+    """Prints one line with the largest error, or fails with the worst row, and the fault if it is a known one."""
     config = tyro.cli(Config, prog="python -m export.verify")
     file = read(config.file)
     manifest = file.manifest
@@ -44,10 +46,21 @@ def main() -> None:
             got=card.method,
             remedy="give the run that the file was exported from",
         )
-    session = open_session(file.data, "cpu", str(config.file))
+    broken = not_finite_weights(onnx.load_from_string(file.data))
+    if broken:
+        raise PolicyFileError(
+            where=f"{config.file}, weight {broken[0]}",
+            expected="finite numbers",
+            got="NaN or infinity" + (f", as in {len(broken) - 1} more" if broken[1:] else ""),
+            remedy="export a checkpoint from before the training broke",
+        )
+    session = open_session(file.data, "cpu", str(config.file), rows=max(1, manifest.noise.shape[0]))
     recorded = np.array([row.observation for row in manifest.golden], np.float32)
     rows = gate_rows(policy, recorded, manifest.noise)
-    parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file))
+    try:
+        parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file))
+    except ParityError as error:
+        raise explained(error, session, policy, manifest.sampler, rows, manifest.action) from None
     Console().print(
         f"full gate: {parity.rows} rows at batches {parity.batches}: "
         f"max error {parity.max_error:.2e} (tolerance {parity.tolerance:g})",

@@ -1,20 +1,21 @@
 """The robot's end of the wire: sends observations, receives actions, never waits past a deadline.
 
-Replies are recognised by session, episode and number; a late, repeated or foreign one is counted and
-dropped. A server that was restarted does not know the session: the client asks for a new one on the way,
-without blocking, and the guard covers the ticks in between.
+Frames go over a link: a ZeroMQ socket in this process, or a courier in another. Replies are recognised by
+session, episode and number; a late, repeated or foreign one is counted and dropped. A server that was
+restarted does not know the session: the client asks for a new one on the way, without blocking, and the guard
+covers the ticks in between.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from runtime import wire
 from runtime.clock import Clock
+from runtime.courier import UNSENT
 from runtime.errors import RefusedError, UnreachableError, WireError
-from runtime.sockets import connect_dealer, wait_readable
+from runtime.link import Link
 
 _RETRY_NS = 10_000_000
 _ASK_AGAIN_AFTER_NS = 100_000_000
@@ -61,21 +62,14 @@ class RobotClient:
         last_error: the newest error that the server reported.
     """
 
-    def __init__(
-        self,
-        context: "zmq.Context[zmq.Socket[bytes]]",
-        endpoint: str,
-        hello: wire.Hello,
-        clock: Clock,
-        timeout_s: float,
-    ) -> None:
-        """Connects and shakes hands.
+    def __init__(self, link: Link, hello: wire.Hello, clock: Clock, timeout_s: float) -> None:
+        """Shakes hands over a link, which is closed where that fails.
 
         Raises:
             UnreachableError: no answer within `timeout_s`.
             RefusedError: the server said no.
         """
-        self._endpoint, self._hello, self._clock = endpoint, wire.pack(hello), clock
+        self._link, self._hello, self._clock = link, wire.pack(hello), clock
         self.drops = Drops()
         self.last_error: wire.Error | None = None
         self._action_size = len(hello.action)
@@ -87,11 +81,10 @@ class RobotClient:
         self._since_ns = 0  # when the present session began
         self._replaced = False  # whether the server came back with another policy
         self.ready = _NOBODY
-        self._socket = connect_dealer(context, endpoint)
         try:
             self.ready = self._shake_hands(timeout_s)
         except BaseException:
-            self._socket.close()
+            self._link.close()
             raise
 
     def send(self, episode: int, seq: int, values: bytes) -> int:
@@ -103,7 +96,7 @@ class RobotClient:
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
         """The answer to observation `seq`; None at the deadline, or at once where the server reports an error."""
-        while wait_readable(self._socket, deadline_ns, self._clock):
+        while self._link.wait(deadline_ns):
             message = self._take()
             if isinstance(message, Arrival):
                 if (message.message.episode, message.message.seq) == (episode, seq):
@@ -117,7 +110,7 @@ class RobotClient:
     def newest(self, episode: int) -> Arrival | None:
         """In stream mode: the newest action of this episode that arrived since the last call."""
         best = None
-        while wait_readable(self._socket, 0, self._clock):
+        while self._link.wait(0):
             message = self._take()
             if isinstance(message, Arrival):
                 number = (message.message.episode, message.message.seq)
@@ -133,37 +126,43 @@ class RobotClient:
         """Goes through the motions of a tick without sending: warms what the next one will run."""
         wire.pack(wire.Observation(self.ready.session, 0, 0, self._clock.now_ns(), values))
         wire.unpack(self._frame)
-        self._socket.getsockopt(zmq.EVENTS)
+        self._link.touch()
 
     def close(self) -> None:
         """Says goodbye and closes."""
         self._put(wire.pack(wire.Bye(self.ready.session)))
-        self._socket.close(linger=100)  # a goodbye may take 100 ms; nothing else may
+        self._link.close(linger_ms=100)  # a goodbye may take 100 ms; nothing else may
 
     def _shake_hands(self, timeout_s: float) -> wire.Ready:
         deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
-        while not self._put(self._hello):
-            if self._clock.now_ns() > deadline_ns:
+        while True:
+            self.drops.unsent = 0
+            self._put(self._hello)
+            while not self.drops.unsent and self._link.wait(deadline_ns):
+                message = self._take()
+                if isinstance(message, wire.Ready):
+                    return message
+                if isinstance(message, wire.Refused):
+                    raise RefusedError(
+                        where=f"server at {self._link.endpoint}",
+                        expected="a session",
+                        got=f"a refusal: {message.reason}",
+                        remedy="serve a policy that fits this robot, or mend what the reason names",
+                    )
+            if self._clock.now_ns() >= deadline_ns:
+                self._link.require_alive()
                 raise self._unreachable(timeout_s)
             self._clock.sleep_until_ns(self._clock.now_ns() + _RETRY_NS)
-        self.drops.unsent = 0
-        while wait_readable(self._socket, deadline_ns, self._clock):
-            message = self._take()
-            if isinstance(message, wire.Ready):
-                return message
-            if isinstance(message, wire.Refused):
-                raise RefusedError(
-                    where=f"server at {self._endpoint}",
-                    expected="a session",
-                    got=f"a refusal: {message.reason}",
-                    remedy="serve a policy that fits this robot, or mend what the reason names",
-                )
-        raise self._unreachable(timeout_s)
 
     def _take(self) -> Arrival | wire.Message | None:
         """Receives one message and does what it asks for; None if there is nothing for the caller in it."""
-        frame = self._socket.recv()
+        frame = self._link.take()
         arrived_ns = self._clock.now_ns()
+        if frame is None:
+            return None
+        if frame == UNSENT:
+            self.drops.unsent += 1
+            return None
         try:
             message = wire.unpack(frame)
         except WireError:
@@ -207,17 +206,14 @@ class RobotClient:
         return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
 
     def _put(self, frame: bytes) -> bool:
-        try:
-            self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            self.drops.unsent += 1
-            return False
-        return True
+        sent = self._link.put(frame)
+        self.drops.unsent += not sent
+        return sent
 
     def _unreachable(self, timeout_s: float) -> UnreachableError:
         return UnreachableError(
-            where=f"server at {self._endpoint}",
+            where=f"server at {self._link.endpoint}",
             expected=f"an answer within {timeout_s:g} s",
             got="none",
-            remedy=f"start it: odeploy serve FILE --endpoint {self._endpoint}",
+            remedy=f"start it: odeploy serve FILE --endpoint {self._link.endpoint}",
         )

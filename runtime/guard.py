@@ -1,44 +1,47 @@
 """The guard: the last word before an actuator, on the robot's side of the wire.
 
-    RUN ──nothing fresh──▶ HOLD ──too long──▶ SAFE ──1 s──▶ STOP
-     ▲                      │                  (latched until re-armed)
-     └────fresh action──────┘
-
-A pure state machine: no clock, no I/O; it is told once a tick what arrived. HOLD repeats the last applied
-command. The numbers follow libfranka (20 lost packets), openpilot (10 periods) and PX4 (1 s).
+Each tick it is offered at most one action and says what is commanded: the action if it is newer than any
+before, younger than 2 T and finite, clamped to the limits and to the rate of change; the last applied command
+in HOLD; the task's safe action in SAFE and STOP. `runtime/safety.py` has the states. No clock and no I/O.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.errors import ContractError
+from runtime.safety import Cause, Operator, Safety, State
 from runtime.signals import Signal, highs, lows, max_steps
 
-_NOT_FINITE_LIMIT = 3
-_CLAMPED_LIMIT = 10
-_STOP_AFTER_S = 1.0
+_MAX_AGE_PERIODS = 2
+_HANDS_OFF = Operator()
 
 
-class State(IntEnum):
-    """What the guard lets through."""
+class Offer(NamedTuple):
+    """An action that might be applied.
 
-    RUN = 0
-    HOLD = 1
-    SAFE = 2
-    STOP = 3
+    Attributes:
+        number: episode and tick that it is for; each is applied at most once, and none after a later one.
+        observed_ns: when what it was decided on was sent; of the i-th action of a chunk, i · T later.
+        values: Shape (A,).
+    """
+
+    number: tuple[int, int]
+    observed_ns: int
+    values: NDArray[np.float32]
 
 
 @dataclass
 class Counts:
-    """What the guard had to do since it was made."""
+    """What the guard had to do since it was made. Offers are judged, and so counted, in RUN and HOLD alone."""
 
     held: int = 0
     safe: int = 0
     clamped: int = 0
+    stale: int = 0
     not_finite: int = 0
 
 
@@ -49,77 +52,113 @@ class Guard:
     Attributes:
         signals: of the action, with limits in robot units.
         safe_action: what SAFE and STOP command. Shape (A,).
-        rate_hz: ticks per second, which turns the time limits into ticks.
-        state: the present one.
+        safety: the state, which also says what the limits in time are.
         counts: what has been done so far.
+        found: what the last tick found.
     """
 
     signals: Sequence[Signal]
     safe_action: NDArray[np.float32]
-    rate_hz: float
-    state: State = State.RUN
+    safety: Safety
     counts: Counts = field(default_factory=Counts)
+    found: Cause = Cause.MISSING
 
     def __post_init__(self) -> None:
-        self._low, self._high, self._max_step = (
-            lows(self.signals),
-            highs(self.signals),
-            max_steps(self.signals),
-        )
-        # SAFE after max(3 T, min(20 T, 100 ms)) without a fresh action.
-        self.hold_ticks = max(3, min(20, math.ceil(0.1 * self.rate_hz)))
-        self.stop_ticks = math.ceil(_STOP_AFTER_S * self.rate_hz)
-        self.rearm()
-
-    def rearm(self) -> None:
-        """Back to RUN, by someone's explicit decision; the safe action counts as the last applied one."""
-        self.state = State.RUN
-        self._applied: NDArray[np.float32] = self.safe_action
-        self._without_fresh = self._not_finite_in_row = self._clamped_in_row = self._safe_ticks = 0
-
-    def fresh(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The command for a tick at which a fresh action of shape (A,) arrived."""
-        if self.state >= State.SAFE:
-            return self._stay_safe()
-        if not np.isfinite(action).all():  # before any clamp: clip(nan) is nan
-            self.counts.not_finite += 1
-            self._not_finite_in_row += 1
-            return self._enter_safe() if self._not_finite_in_row >= _NOT_FINITE_LIMIT else self.nothing()
-        self._not_finite_in_row = self._without_fresh = 0
-        # Bare ufuncs: np.clip costs several times as much on vectors of this size.
-        command: NDArray[np.float32] = np.maximum(action, self._applied - self._max_step)
-        command = np.minimum(command, self._applied + self._max_step)
-        command = np.minimum(np.maximum(command, self._low), self._high)
-        if (command != action).any():
-            self.counts.clamped += 1
-            self._clamped_in_row += 1
-            if self._clamped_in_row >= _CLAMPED_LIMIT:
-                return self._enter_safe()
-        else:
-            self._clamped_in_row = 0
-        self.state = State.RUN
-        self._applied = command
-        return command
-
-    def nothing(self) -> NDArray[np.float32]:
-        """The command for a tick at which nothing usable arrived."""
-        if self.state >= State.SAFE:
-            return self._stay_safe()
-        self._without_fresh += 1
-        if self._without_fresh >= self.hold_ticks:
-            return self._enter_safe()
-        self.state = State.HOLD
-        self.counts.held += 1
-        return self._applied
-
-    def _enter_safe(self) -> NDArray[np.float32]:
-        self.state = State.SAFE
-        return self._stay_safe()
-
-    def _stay_safe(self) -> NDArray[np.float32]:
-        self.counts.safe += 1
-        self._safe_ticks += 1
-        if self._safe_ticks > self.stop_ticks:
-            self.state = State.STOP
+        self._low, self._high = lows(self.signals), highs(self.signals)
+        self._max_step = max_steps(self.signals)
+        self._max_age_ns = _MAX_AGE_PERIODS * self.safety.period_ns
+        inside = (self.safe_action >= self._low) & (self.safe_action <= self._high)
+        if not (inside & np.isfinite(self.safe_action)).all():
+            wrong = int((~inside | ~np.isfinite(self.safe_action)).argmax())
+            raise ContractError(
+                where=f"safe action, signal {self.signals[wrong].name}",
+                expected=f"a number from {self._low[wrong]:g} to {self._high[wrong]:g}",
+                got=f"{self.safe_action[wrong]:g}",
+                remedy="mend the task's safe_action, or the limits that exclude it",
+            )
         self._applied = self.safe_action
+        self._newest = (-1, -1)
+        self._rearmed_ns: int | None = None
+
+    @property
+    def state(self) -> State:
+        """What the guard lets through."""
+        return self.safety.state
+
+    def rearm(self, due_ns: int) -> None:
+        """Back to RUN, by somebody's explicit decision.
+
+        The safe action counts as the last applied one, and what was decided on before `due_ns` is stale.
+        """
+        self.safety.rearm(due_ns)
+        self._applied, self._rearmed_ns = self.safe_action, due_ns
+
+    def tick(
+        self, due_ns: int, now_ns: int, offer: Offer | None, operator: Operator = _HANDS_OFF
+    ) -> NDArray[np.float32]:
+        """The command of a tick. Shape (A,).
+
+        Args:
+            due_ns: when the tick was due, which the limits in time count by.
+            now_ns: the time at which an offer's age counts; in lockstep both are virtual.
+            offer: what arrived, if anything did.
+            operator: what the person beside the robot wants.
+        """
+        # Not in RUN and HOLD: the safe action is not what was applied last, and the rate would be taken from it.
+        if operator.rearm and operator.held and not operator.stop and self.state >= State.SAFE:
+            self.rearm(due_ns)
+        armed = self.state < State.SAFE
+        self.found, command = self._judge(now_ns, offer)
+        if armed:
+            self.counts.clamped += self.found is Cause.LIMITS
+            self.counts.stale += self.found is Cause.STALE
+            self.counts.not_finite += self.found is Cause.NOT_FINITE
+        state = self.safety.tick(due_ns, self.found, operator)
+        if state is State.RUN:
+            self._applied = command
+        elif state is State.HOLD:
+            self.counts.held += 1
+        else:
+            self.counts.safe += 1
+            self._applied = self.safe_action
         return self._applied
+
+    def _judge(self, now_ns: int, offer: Offer | None) -> tuple[Cause, NDArray[np.float32]]:
+        """What was found, and what of it may be commanded."""
+        if offer is None:
+            return Cause.MISSING, self._applied
+        number, observed_ns, action = offer
+        before_rearming = self._rearmed_ns is not None and observed_ns < self._rearmed_ns
+        if number <= self._newest or before_rearming or not 0 <= now_ns - observed_ns < self._max_age_ns:
+            return Cause.STALE, self._applied
+        self._newest = number
+        if not np.isfinite(action).all():  # before any clamp: clip(nan) is nan
+            return Cause.NOT_FINITE, self._applied
+        # Bare ufuncs: np.clip costs several times as much on vectors of this size.
+        command: NDArray[np.float32] = np.minimum(np.maximum(action, self._low), self._high)
+        command = np.maximum(command, self._applied - self._max_step)
+        command = np.minimum(command, self._applied + self._max_step)
+        return (Cause.LIMITS if (command != action).any() else Cause.FRESH), command
+
+
+def tightest(task: Sequence[Signal], policy: Sequence[Signal]) -> tuple[Signal, ...]:
+    """The same signals with the narrower of each pair of limits.
+
+    Raises:
+        ContractError: a pair of limits that leaves nothing between.
+    """
+    return tuple(_tighter(one, other) for one, other in zip(task, policy, strict=True))
+
+
+def _tighter(one: Signal, other: Signal) -> Signal:
+    low = max((s.low for s in (one, other) if s.low is not None), default=None)
+    high = min((s.high for s in (one, other) if s.high is not None), default=None)
+    step = min((s.max_step for s in (one, other) if s.max_step is not None), default=None)
+    if low is not None and high is not None and not low < high:
+        raise ContractError(
+            where=f"signal {one.name}",
+            expected="limits of the task and the policy file that overlap",
+            got=f"{one.low} to {one.high} and {other.low} to {other.high}",
+            remedy="use a policy that was exported for this task",
+        )
+    return Signal(one.name, one.unit, low, high, step)

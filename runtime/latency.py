@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runtime.safety import Cause, State
 from runtime.statistics import block_interval, mean_interval, percentiles_us, wilson_interval
 from runtime.trace import APPLIED, ENDED, HELD, INVALID, SKIPPED, STAMPS, Trace
 
@@ -83,9 +84,11 @@ def summary(trace: Trace) -> dict[str, Any]:
         "speed": header.rate_hz / header.task_rate_hz if header.mode != "lockstep" else None,
         "score": score.__dict__,
         "invalid_episodes": int((rows["end"] == INVALID).sum()),
+        "safe_episodes": len(np.unique(rows["episode"][rows["state"] >= State.SAFE])),
         "ticks_due": len(rows),
         "applied": int((rows["kind"] == APPLIED).sum()),
         "held": int((rows["kind"] == HELD).sum()),
+        "held_by_cause": _causes(rows["cause"][rows["kind"] == HELD]),
         "skipped": int((rows["kind"] == SKIPPED).sum()),
         "misses": int(missed.sum()),
         "longest_miss_run": longest_run(missed),
@@ -117,6 +120,12 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
     """Length of the longest stretch of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _causes(held: NDArray[np.uint8]) -> dict[str, int]:
+    """How many held ticks each cause has; traces from before there were causes say 0, which is none of a hold."""
+    causes, counts = np.unique(held[held > 0], return_counts=True)
+    return {Cause(int(cause)).name.lower(): int(n) for cause, n in zip(causes, counts, strict=True)}
 
 
 def _p50_interval_us(values_ns: NDArray[np.int64]) -> tuple[float, float] | None:

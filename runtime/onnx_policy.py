@@ -7,7 +7,7 @@ on nets of this size.
 
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -42,6 +42,8 @@ class OnnxPolicy:
         fingerprint: of the file, 64 hex characters.
         provider: ONNX Runtime's name of the execution provider in use.
         golden_error: largest error of the golden rows at load, unit scale.
+        value, index: of a best-of-N, what the latest answer is worth and its place among the candidates.
+            Each of shape (1,).
     """
 
     def __init__(self, file: PolicyFile, provider: str = "cpu") -> None:
@@ -53,18 +55,21 @@ class OnnxPolicy:
         """
         self.manifest, self.fingerprint = file.manifest, file.fingerprint
         self._where = str(file.path)
-        self._session = open_session(file.data, provider, self._where)
-        self.provider = self._session.get_providers()[0]
         m = file.manifest
+        self._candidates = 1 if m.sampler is None else m.sampler.candidates
+        self._session = open_session(file.data, provider, self._where, rows=self._candidates)
+        self.provider = self._session.get_providers()[0]
         self._observation = np.zeros((1, len(m.observation)), np.float32)
         self._noise = np.zeros((1, *m.noise.shape), np.float32)
         self._action = np.zeros((1, m.horizon, len(m.action)), np.float32)
+        self.value, self.index = np.zeros(1, np.float32), np.zeros(1, np.int64)
         self._require_shapes()
         self._binding = self._session.io_binding()
         inputs = {"observation": self._observation} | ({} if m.noise.mode == "none" else {"noise": self._noise})
         for name, buffer in inputs.items():
             self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
-        self._binding.bind_output("action", "cpu", 0, np.float32, self._action.shape, self._action.ctypes.data)
+        for name, output in self._outputs().items():
+            self._binding.bind_output(name, "cpu", 0, output.dtype.type, output.shape, output.ctypes.data)
         self.golden_error = self._replay_golden_rows()
         self.hot_call_ns = self._warm_up()
 
@@ -85,16 +90,24 @@ class OnnxPolicy:
         """One dummy call on whatever the buffers hold."""
         self._session.run_with_iobinding(self._binding)
 
+    def _outputs(self) -> dict[str, NDArray[Any]]:
+        """The buffer of each output that the manifest promises."""
+        outputs: dict[str, NDArray[Any]] = {"action": self._action}
+        if self._candidates > 1:
+            outputs |= {"value": self.value, "index": self.index}
+        return outputs
+
     def _require_shapes(self) -> None:
         stated: dict[str, tuple[int, ...]] = {"observation": self._observation.shape[1:]}
         if self.manifest.noise.mode != "none":
             stated["noise"] = self._noise.shape[1:]
         inputs = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
         outputs = {o.name: tuple(o.shape[1:]) for o in self._session.get_outputs()}
-        if inputs != stated or outputs.get("action") != self._action.shape[1:]:
+        promised = {name: output.shape[1:] for name, output in self._outputs().items()}
+        if inputs != stated or any(outputs.get(name) != shape for name, shape in promised.items()):
             raise PolicyFileError(
                 where=self._where,
-                expected=f"inputs {stated} and action {self._action.shape[1:]} as the manifest says",
+                expected=f"inputs {stated} and outputs {promised} as the manifest says",
                 got=f"{inputs} and {outputs}",
                 remedy="export the policy anew",
             )
@@ -107,7 +120,7 @@ class OnnxPolicy:
             action = self.infer(np.array(row.observation, np.float32), noise)
             wanted = np.array(row.action, np.float32).reshape(action.shape)
             error = np.abs(action - wanted) / scale
-            worst = max(worst, float(error.max()))
+            worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not
             tolerance = max((p.tolerance for p in self.manifest.parity), default=0.0)
             if not worst <= tolerance:
                 name = self.manifest.action_names[int(error.max(axis=0).argmax())]
@@ -129,8 +142,15 @@ class OnnxPolicy:
         return min(took)
 
 
-def open_session(data: bytes, provider: str, where: str, threads: int = 1) -> ort.InferenceSession:
+def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows: int = 1) -> ort.InferenceSession:
     """An ONNX Runtime session on checked bytes, with a provider that is really in use.
+
+    Args:
+        data: of the model.
+        provider: by our name, a key of `PROVIDERS`.
+        where: the file, for messages.
+        threads: that one operator may use.
+        rows: that a weight meets in one call: the candidates of a best-of-N.
 
     Raises:
         ProviderError: unknown or unavailable provider, or a silent fallback.
@@ -149,8 +169,9 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1) -> or
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Prepacking copies a weight for every node that uses it: ten solver steps then no longer fit the caches.
-    options.add_session_config_entry("session.disable_prepacking", "1")
+    # Prepacking copies a weight for every node that uses it: ten solver steps then no longer fit the caches. For
+    # one row that costs more than it gains; for several the weight would be packed anew in every call.
+    options.add_session_config_entry("session.disable_prepacking", "1" if rows == 1 else "0")
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(data, options, providers=[PROVIDERS[provider]])

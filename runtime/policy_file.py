@@ -55,6 +55,8 @@ class Sampler:
     def __post_init__(self) -> None:
         if len(self.t_grid) != self.steps + 1:
             raise ValueError(f"{self.steps} steps need {self.steps + 1} times, not {len(self.t_grid)}")
+        if self.candidates < 1:
+            raise ValueError(f"{self.candidates} candidates")
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Parity:
         tolerance: what was allowed; golden rows are held to it too.
         rows: compared observations.
         batches: batch sizes that were run.
+        ties: of a best-of-N, rows in which torch chose another candidate, as good within the tolerance.
     """
 
     provider: str
@@ -74,6 +77,7 @@ class Parity:
     tolerance: float
     rows: int
     batches: tuple[int, ...]
+    ties: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ class Manifest:
         draws = self.noise.shape[0] * self.noise.shape[1] * self.noise.shape[2]
         if (self.noise.mode == "none") != (draws == 0) or min(self.noise.shape) < 0:
             raise ValueError(f"noise {self.noise.mode} with shape {self.noise.shape}")
+        if self.sampler is not None and self.noise.shape[0] != self.sampler.candidates:
+            raise ValueError(f"{self.sampler.candidates} candidates from noise of shape {self.noise.shape}")
         sizes = len(self.observation), draws, self.horizon * len(self.action)
         for row in self.golden:
             if (len(row.observation), len(row.noise), len(row.action)) != sizes:
@@ -155,8 +161,11 @@ class Manifest:
 
     @property
     def sampler_label(self) -> str:
-        """Solver × steps, as tables print it; `-` for an mlp."""
-        return "-" if self.sampler is None else f"{self.sampler.solver} × {self.sampler.steps}"
+        """Solver × steps, as tables print it, and how many candidates if more than one; `-` for an mlp."""
+        if self.sampler is None:
+            return "-"
+        label = f"{self.sampler.solver} × {self.sampler.steps}"
+        return label if self.sampler.candidates == 1 else f"{label}, best of {self.sampler.candidates}"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """`odeploy serve FILE`: the inference server as a program."""
 
+import contextlib
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +11,16 @@ import zmq
 from rich.console import Console
 
 from runtime.clock import MonotonicClock, real_time
+from runtime.counters import Counters, server_counters
+from runtime.errors import UsageError
+from runtime.journal import Journal
+from runtime.keys import KeyPair, read_allowed, read_pair
 from runtime.onnx_policy import OnnxPolicy
+from runtime.policy_file import PolicyFile, read
 from runtime.pretouch import PreTouch
-from runtime.server import Server
+from runtime.server import MOST_HZ, Server
 from runtime.sockets import DEFAULT_ENDPOINT, bind_router
+from runtime.zap import Doorkeeper
 
 
 @dataclass(frozen=True)
@@ -22,35 +30,117 @@ class Config:
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""
     endpoint: str = DEFAULT_ENDPOINT
-    """Where to listen: `ipc:///path` or `tcp://127.0.0.1:port`."""
+    """Where to listen: `ipc:///path` or `tcp://127.0.0.1:port`; with keys also `tcp://address:port`."""
     provider: str = "cpu"
     """Execution provider: `cpu` or `cuda`; a silent fallback is an error."""
     pre_touch: bool = True
     """Run two dummy inferences shortly before each expected observation."""
+    key: Path | None = None
+    """This server's secret key, which `odeploy keys` made: all is encrypted, and `--allow` says for whom."""
+    allow: Path | None = None
+    """Folder with the public keys of the robots that may connect, NAME.key; it is read at the start."""
+    insecure: bool = False
+    """Listen beyond this machine without keys: whoever reaches the port can read, alter and use everything."""
+    max_rate: float = MOST_HZ
+    """Messages a second of one connection that are looked at; the rest is dropped and counted."""
+    require_signed: Path | None = None
+    """Folder with public keys, NAME.sign: serve only a file that one of them has signed."""
+    http: str | None = None
+    """Report health and counters over HTTP: `PORT` on loopback, or `HOST:PORT`; /live, /ready, /metrics."""
 
 
 def main(arguments: list[str]) -> None:
     """Loads, proves and serves a policy file."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy serve"), Console(stderr=True)
-    policy = OnnxPolicy.load(config.file, config.provider)
-    with zmq.Context[zmq.Socket[bytes]]() as context, real_time() as obtained:
-        socket = bind_router(context, config.endpoint)
-        m = policy.manifest
-        console.print(
-            f"serving {m.name} ({m.method}, {m.sampler_label}) for {m.task} at {config.endpoint}; "
-            f"fingerprint {policy.fingerprint[:12]}, golden rows within {policy.golden_error:.1e}, "
-            f"{policy.provider}, " + ", ".join(f"{k} {v}" for k, v in obtained.items()),
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
+    keys = _keys(config)
+    if not 1 <= config.max_rate <= 1e6:
+        raise UsageError(
+            where="--max-rate",
+            expected="1 to 1,000,000 messages a second",
+            got=f"{config.max_rate:g}",
+            remedy=f"leave it out for {MOST_HZ:g}",
         )
-        clock = MonotonicClock()
+    clock = MonotonicClock()
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)  # names come from outside
+
+    file = read(config.file)
+    signer = _signer(file, config)
+    policy = OnnxPolicy(file, config.provider)
+    journal = Journal(say, clock)
+    with contextlib.ExitStack() as stack:
+        counters = _counters(config, stack)
+        context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
+        obtained = stack.enter_context(real_time())
+        door = None
+        if keys is not None:
+            door = stack.enter_context(contextlib.closing(Doorkeeper(context, keys[1], counters, journal)))
+        _allow_many_connections()
+        socket = bind_router(context, config.endpoint, None if keys is None else keys[0], config.insecure)
+        stack.callback(socket.close, linger=100)
+        if door is not None:
+            door.watch(socket)
+        m = policy.manifest
+        say(
+            f"serving {m.name} ({m.method}, {m.sampler_label}) for {m.task} at {config.endpoint}; "
+            f"fingerprint {policy.fingerprint[:12]}, {signer}golden rows within {policy.golden_error:.1e}, "
+            f"{policy.provider}, " + ", ".join(f"{k} {v}" for k, v in obtained.items())
+        )
+        say(_privacy(config, keys))
         touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
+        Server(socket, policy, clock, touch, journal, counters, door, config.max_rate).run()
 
-        def say(line: str) -> None:
-            console.print(line, soft_wrap=True, highlight=False, markup=False)  # names come from outside
 
-        try:
-            Server(socket, policy, clock, touch, say).run()
-        finally:
-            socket.close(linger=100)
+def _keys(config: Config) -> tuple[KeyPair, dict[bytes, str]] | None:
+    """This server's pair, and who may connect."""
+    if (config.key is None) != (config.allow is None):
+        raise UsageError(
+            where="--key, --allow",
+            expected="both: the server's own key, and those of the robots that may connect",
+            got="--key alone" if config.allow is None else "--allow alone",
+            remedy="give for example --key keys/server.key_secret --allow keys/robots",
+        )
+    if config.key is None or config.allow is None:
+        return None
+    if config.insecure:
+        raise UsageError(
+            where="--insecure",
+            expected="no keys, or no --insecure",
+            got="both",
+            remedy="leave --insecure out",
+        )
+    return read_pair(config.key), read_allowed(config.allow)
+
+
+def _privacy(config: Config, keys: tuple[KeyPair, dict[bytes, str]] | None) -> str:
+    """What protects this server, in one line."""
+    if keys is not None:
+        return f"encrypted, for {len(keys[1])} keys: {', '.join(sorted(keys[1].values()))}"
+    if config.insecure:
+        return (
+            f"INSECURE: whoever reaches {config.endpoint} can read, alter and use everything; nothing is encrypted"
+        )
+    return "not encrypted: for this machine alone"
+
+
+def _signer(file: PolicyFile, config: Config) -> str:
+    if config.require_signed is None:
+        return ""
+    from runtime.signature import require_signed
+
+    return f"signed by {require_signed(file, config.require_signed)}, "
+
+
+def _counters(config: Config, stack: contextlib.ExitStack) -> Counters:
+    if config.http is None:
+        return server_counters()
+    from runtime.metrics import reported
+
+    return stack.enter_context(reported(config.http))
+
+
+def _allow_many_connections() -> None:
+    """Each connection takes a descriptor, and the usual 1024 are soon taken by whoever opens many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -3,60 +3,40 @@
 One thread, one socket. Between messages it wakes shortly before the next observation is expected and
 rehearses the last one twice, from decoding to the encoded reply (pre-touch): caches and clocks are then warm
 when it arrives (docs/latency.md). A session that is silent for 1 s is freed; its robot may come back.
+
+Connections have their turn one after the other, and each has only so many messages a second: one that floods
+the server costs the others one answer's time. Nothing that is said on the wire ends the server.
 """
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import zmq
 
 from runtime import wire
 from runtime.clock import Clock
-from runtime.errors import ContractError, WireError
+from runtime.counters import Counters, server_counters
+from runtime.errors import WireError
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import Policy
-from runtime.pretouch import Arrivals, PreTouch
-from runtime.signals import require_same_names
-from runtime.sockets import wait_readable
+from runtime.pretouch import PreTouch
+from runtime.session import Objection, Session, objection
+from runtime.sockets import Aside, wait_readable
+from runtime.token_bucket import TokenBucket
 
 FREED_AFTER_NS = 1_000_000_000
+MOST_HZ = 10_000.0
+_BURST = 64
 _IDLE_NS = 250_000_000
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1, 10_000  # below, a session would be freed between two ticks
-
-
-@dataclass
-class Session:
-    """One robot's session.
-
-    Attributes:
-        identity: of its connection.
-        number: of the session.
-        hello: as the robot introduced itself.
-        noise: its noise by tick.
-        heard_ns: when its last message came.
-        frame: its last observation as it came, to rehearse with.
-        arrivals: predicts its next observation.
-        touch_ns: when to pre-touch for its next observation; None for not again before it.
-        due_ns: in stream mode, when the next action is due; None before the first observation.
-        latest: in stream mode, the newest observation and when it came.
-    """
-
-    identity: bytes
-    number: int
-    hello: wire.Hello
-    noise: NoiseSource
-    heard_ns: int
-    frame: bytes = b""
-    arrivals: Arrivals = field(default_factory=Arrivals)
-    touch_ns: int | None = None
-    due_ns: int | None = None
-    latest: tuple[wire.Observation, int] | None = None
-
-    @property
-    def period_ns(self) -> int:
-        """T as the robot asked for."""
-        return round(1e9 / self.hello.rate_hz)
+_MAX_SESSIONS = 2048
+_MAX_REASON = 1000
+_ERRORS = {
+    wire.UNKNOWN_SESSION: "errors:unknown_session",
+    wire.WRONG_LENGTH: "errors:wrong_length",
+    wire.NOT_FINITE: "errors:not_finite",
+    wire.MALFORMED: "errors:malformed",
+    wire.INFERENCE_FAILED: "errors:inference_failed",
+}
 
 
 class Server:
@@ -73,7 +53,22 @@ class Server:
         clock: Clock,
         pre_touch: PreTouch | None,
         say: Callable[[str], None],
+        counters: Counters | None = None,
+        door: Aside | None = None,
+        most_hz: float = MOST_HZ,
     ) -> None:
+        """Takes up its work.
+
+        Args:
+            socket: on which robots come.
+            policy: loaded and proven.
+            clock: of all stamps.
+            pre_touch: when to rehearse; None for never.
+            say: the log.
+            counters: of `server_counters`; its own if not given.
+            door: decides who may connect, where that is asked.
+            most_hz: messages of one connection that are looked at in a second.
+        """
         self._socket, self._policy, self._clock, self._pre_touch, self._say = (
             socket,
             policy,
@@ -81,9 +76,15 @@ class Server:
             pre_touch,
             say,
         )
+        self._counters = server_counters() if counters is None else counters
+        self._door, self._most_hz = door, most_hz
         self._sessions: dict[bytes, Session] = {}
-        self._look_ns = clock.now_ns() + _IDLE_NS
+        self._buckets: dict[bytes, TokenBucket] = {}
+        self._began_ns = clock.now_ns()
+        self._look_ns = self._began_ns + _IDLE_NS
         self.policy_epoch = 1
+        self._counters.set("policy_epoch", self.policy_epoch)
+        self._show_state(self._began_ns)
 
     def run(self) -> None:
         """Serves until an exception (Ctrl-C among them) ends it; then says goodbye to every robot."""
@@ -91,21 +92,43 @@ class Server:
             while True:
                 self.turn()
         finally:
+            self._counters.set("ready", 0)
             for session in self._sessions.values():
                 self._send(session.identity, wire.Bye(session.number))
 
     def turn(self) -> None:
         """Waits for one message or one moment, and handles it."""
         wake_ns, act = self._next_moment()
-        if wait_readable(self._socket, wake_ns, self._clock):
-            identity, *frames = self._socket.recv_multipart()
-            received_ns = self._clock.now_ns()
-            if len(frames) == 1:
-                self._handle(identity, frames[0], received_ns)
-            else:
-                self._send(identity, wire.Error(0, wire.MALFORMED, "more than one frame"))
-        else:
+        if not wait_readable(self._socket, wake_ns, self._clock, self._door):
             act()
+            return
+        identity, *frames = self._socket.recv_multipart()
+        received_ns = self._clock.now_ns()
+        if not self._may_speak(identity, received_ns):
+            self._counters.add("dropped:rate_cap")
+        elif len(frames) == 1:
+            self._handle(identity, frames[0], received_ns)
+        else:
+            self._send(identity, wire.Error(0, wire.MALFORMED, "more than one frame"))
+        self._catch_up()
+
+    def _may_speak(self, identity: bytes, now_ns: int) -> bool:
+        self._counters.add("messages")
+        bucket = self._buckets.get(identity)
+        if bucket is None:
+            bucket = self._buckets[identity] = TokenBucket(self._most_hz, _BURST)
+        return bucket.take(now_ns)
+
+    def _catch_up(self) -> None:
+        """Where messages never cease, streams still have their ticks, and who knocks is answered."""
+        now_ns = self._clock.now_ns()
+        for session in self._sessions.values():
+            if session.due_ns is not None and session.due_ns <= now_ns:
+                self._stream(session)
+        if self._look_ns <= now_ns:
+            self._free_silent()
+        if self._door is not None:
+            self._door.attend()
 
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
         """The earliest of: a touch, a stream's tick, a look at silent sessions."""
@@ -139,11 +162,13 @@ class Server:
                 expected_ns = session.arrivals.next_ns(message.sent_ns, received_ns, session.period_ns)
                 self._touch_before(session, expected_ns)
             session.frame = frame
+        elif isinstance(message, wire.Ping):
+            self._send(identity, self._health(received_ns))
         elif isinstance(message, wire.Hello):
             self._welcome(identity, message, received_ns)
         elif isinstance(message, wire.Bye):
             if session is not None:
-                self._free(session, "said goodbye")
+                self._free(session, "goodbye", "said goodbye")
         else:
             self._send(identity, wire.Error(0, wire.MALFORMED, f"{type(message).__name__} is a server's message"))
 
@@ -183,6 +208,7 @@ class Server:
         session.touch_ns = None
         assert self._pre_touch is not None
         self._pre_touch.run(lambda: self._rehearse(session))
+        self._counters.add("rehearsals")
 
     def _rehearse(self, session: Session) -> None:
         message = wire.unpack(session.frame)
@@ -196,19 +222,23 @@ class Server:
         assert session.latest is not None
         self._send(session.identity, self._reply(session, *session.latest))
         behind = max(0, self._clock.now_ns() - session.due_ns) // session.period_ns
+        self._counters.add("stream_ticks_skipped", behind)
         session.due_ns += (behind + 1) * session.period_ns
         self._touch_before(session, session.due_ns)
 
     def _welcome(self, identity: bytes, hello: wire.Hello, now_ns: int) -> None:
-        reason = self._objection(identity, hello, now_ns)
-        if reason is not None:
-            self._send(identity, wire.Refused(reason))
-            self._say(f"refused {hello.robot!r}: {reason}")
-            return
         manifest = self._policy.manifest
+        against = objection(hello, manifest) or self._taken(identity, hello, now_ns)
+        if against is not None:
+            self._counters.add(f"refusals:{against.kind}")
+            self._send(identity, wire.Refused(against.reason[:_MAX_REASON]))
+            self._say(f"refused {hello.robot!r}: {against.reason}")
+            return
         noise = NoiseSource(manifest.noise, hello.seed)
         session = Session(identity, secrets.randbits(48), hello, noise, now_ns)
         self._sessions[identity] = session
+        self._counters.add("sessions_opened")
+        self._show_state(now_ns)
         ready = wire.Ready(
             protocol=wire.PROTOCOL,
             session=session.number,
@@ -220,39 +250,60 @@ class Server:
         self._send(identity, ready)
         self._say(f"{hello.robot!r} connected: {hello.task}, {hello.rate_hz:g} Hz, {hello.mode}")
 
-    def _objection(self, identity: bytes, hello: wire.Hello, now_ns: int) -> str | None:
-        """Why this robot gets no session; None if it does."""
-        manifest = self._policy.manifest
-        if hello.protocol != wire.PROTOCOL:
-            return f"expected protocol {wire.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
-        if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
-            bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
-            return f"expected a rate of {bounds}, got {hello.rate_hz:g}; ask for another rate"
-        if hello.mode not in ("request", "stream"):
-            return f"expected mode request or stream, got {hello.mode!r}; ask for one of these"
+    def _taken(self, identity: bytes, hello: wire.Hello, now_ns: int) -> Objection | None:
+        """Whether another robot has the name, or others all the room."""
         for other in list(self._sessions.values()):
             if other.identity != identity and other.hello.robot == hello.robot:
                 if now_ns - other.heard_ns < FREED_AFTER_NS:
-                    return f"the robot name {hello.robot!r} is in use; choose another or end that session"
-                self._free(other, "silent, replaced")
-        try:
-            require_same_names(manifest.observation_names, hello.observation, "observation")
-            require_same_names(manifest.action_names, hello.action, "action")
-        except ContractError as error:
-            return str(error)
+                    reason = f"the robot name {hello.robot!r} is in use; choose another or end that session"
+                    return Objection("name_in_use", reason)
+                self._free(other, "replaced", "silent, replaced")
+        if len(self._sessions) >= _MAX_SESSIONS and identity not in self._sessions:
+            return Objection("full", f"expected at most {_MAX_SESSIONS} robots; use another server")
         return None
 
     def _free_silent(self) -> None:
         now_ns = self._clock.now_ns()
+        away = now_ns - self._look_ns > FREED_AFTER_NS  # stopped itself: then silence is nobody's fault
         self._look_ns = now_ns + _IDLE_NS
+        self._buckets = {i: b for i, b in self._buckets.items() if not b.is_full(now_ns)}
         for session in list(self._sessions.values()):
-            if now_ns - session.heard_ns > FREED_AFTER_NS:
-                self._free(session, "silent")
+            if now_ns - session.heard_ns > FREED_AFTER_NS and not away:
+                self._free(session, "silent", "silent")
+        self._show_state(now_ns)
 
-    def _free(self, session: Session, why: str) -> None:
+    def _free(self, session: Session, kind: str, why: str) -> None:
         del self._sessions[session.identity]
+        self._counters.add(f"sessions_ended:{kind}")
         self._say(f"{session.hello.robot!r} freed: {why}")
 
+    def _show_state(self, now_ns: int) -> None:
+        """That the loop turns, and what a robot that came now would meet."""
+        self._counters.set("turned_ns", now_ns)
+        self._counters.set("sessions", len(self._sessions))
+        self._counters.set("ready", int(len(self._sessions) < _MAX_SESSIONS))
+
+    def _health(self, now_ns: int) -> wire.Health:
+        self._show_state(now_ns)
+        counters = self._counters
+        return wire.Health(
+            protocol=wire.PROTOCOL,
+            ready=counters["ready"],
+            policy=self._policy.manifest.name,
+            fingerprint=self._policy.fingerprint,
+            policy_epoch=self.policy_epoch,
+            up_ns=now_ns - self._began_ns,
+            sessions=len(self._sessions),
+            actions=counters["actions"],
+            errors=sum(counters[name] for name in _ERRORS.values()),
+            dropped=counters["dropped:rate_cap"],
+        )
+
     def _send(self, identity: bytes, message: wire.Message) -> None:
+        if isinstance(message, wire.Action):
+            self._counters.add("actions")
+            self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
+        elif isinstance(message, wire.Error):
+            self._counters.add(_ERRORS[message.code])
         # A ROUTER drops what its peer cannot take; it never blocks.
         self._socket.send_multipart((identity, wire.pack(message)))

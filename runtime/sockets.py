@@ -1,30 +1,63 @@
-"""ZeroMQ sockets as this project uses them: bounded in every way, loopback only, polled to the microsecond."""
+"""ZeroMQ sockets as this project uses them: bounded in every way, private, polled to the microsecond.
+
+Beyond this machine a server listens with CURVE keys alone, unless it is told to be insecure.
+"""
 
 import ipaddress
 import select
 import socket
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 import zmq
 
 from runtime.clock import Clock
 from runtime.errors import AddressError
+from runtime.keys import KeyPair, RobotKeys, read_pair, read_public
 from runtime.wire import MAX_FRAME_BYTES
 
 DEFAULT_ENDPOINT = "ipc:///tmp/odeploy.ipc"
 _HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute stale requests
 _RECONNECT_MS = 10
+_HANDSHAKE_MS = 2000  # then a connection that says nothing is closed; ZeroMQ's 30 s let them pile up
+_BACKLOG = 1024  # robots that connect at the same moment
 _IPC_PATH_LIMIT = 107
+ZAP_DOMAIN = b"odeploy"
 
 
-def bind_router(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":
+class Aside(Protocol):
+    """What is attended to while no message waits.
+
+    Attributes:
+        descriptors: that become readable when there is something to do.
+    """
+
+    descriptors: tuple[int, ...]
+
+    def attend(self) -> bool:
+        """Does one thing, if there is one; whether there was."""
+
+
+def bind_router(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    endpoint: str,
+    keys: KeyPair | None = None,
+    insecure: bool = False,
+) -> "zmq.Socket[bytes]":
     """A server's socket.
 
+    Args:
+        context: of the process; with keys, `runtime.zap` must answer in it, or nobody is let in.
+        endpoint: where to listen.
+        keys: the server's own; robots then need keys too.
+        insecure: listen beyond this machine without keys.
+
     Raises:
-        AddressError: not an address, already in use, or reachable from other machines (no encryption yet).
+        AddressError: not an address, already in use, or open to other machines or users without keys.
     """
-    _require_local(endpoint)
+    _require_scheme(endpoint)
+    if keys is None and not insecure:
+        _require_local(endpoint)
     path = _ipc_path(endpoint)
     if path is not None and _answers(path):
         # ZeroMQ would unlink the other server's socket file and take its place without a word.
@@ -32,6 +65,15 @@ def bind_router(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zm
     router = context.socket(zmq.ROUTER)
     router.setsockopt(zmq.LINGER, 0)
     router.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    router.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
+    router.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)  # whoever sends more waits; others have their turn
+    router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    router.setsockopt(zmq.BACKLOG, _BACKLOG)
+    if keys is not None:
+        router.setsockopt(zmq.CURVE_SERVER, 1)
+        router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, nobody asked means everybody let in
     try:
         router.bind(endpoint)
     except zmq.ZMQError as error:
@@ -47,8 +89,16 @@ def bind_router(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zm
     return router
 
 
-def connect_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Socket[bytes]":
-    """A robot's socket. It queues nothing while the server is away and is back 10 ms after it returns."""
+def connect_dealer(
+    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, keys: RobotKeys | None = None
+) -> "zmq.Socket[bytes]":
+    """A robot's socket. It queues nothing while the server is away and is back 10 ms after it returns.
+
+    Raises:
+        AddressError: not an address.
+        MissingError, FormatError: a key that cannot be used.
+    """
+    curve = None if keys is None else (read_pair(keys.own), read_public(keys.server))
     dealer = context.socket(zmq.DEALER)
     dealer.setsockopt(zmq.LINGER, 0)
     dealer.setsockopt(zmq.IMMEDIATE, 1)
@@ -56,6 +106,11 @@ def connect_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> 
     dealer.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
     dealer.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
     dealer.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+    if curve is not None:
+        own, server = curve
+        dealer.setsockopt(zmq.CURVE_PUBLICKEY, own.public)
+        dealer.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+        dealer.setsockopt(zmq.CURVE_SERVERKEY, server)
     try:
         dealer.connect(endpoint)
     except zmq.ZMQError as error:
@@ -69,21 +124,40 @@ def connect_dealer(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> 
     return dealer
 
 
-def wait_readable(sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock) -> bool:
+def wait_readable(sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock, aside: Aside | None = None) -> bool:
     """Waits for a message until the deadline, which `zmq_poll` would only hold to the millisecond.
 
-    ZeroMQ's descriptor signals edges, so its event flags are read before every wait on it.
+    ZeroMQ's descriptor signals edges, so its event flags are read before every wait on it. What is aside gets
+    its turn one thing at a time, so that a message waits for no more than one of them.
     """
-    descriptor = cast(int, sock.getsockopt(zmq.FD))
+    descriptors = [cast(int, sock.getsockopt(zmq.FD)), *(() if aside is None else aside.descriptors)]
     while not cast(int, sock.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         remaining_ns = deadline_ns - clock.now_ns()
         if remaining_ns <= 0:
             return False
-        select.select([descriptor], [], [], remaining_ns * 1e-9)
+        if aside is None or not aside.attend():
+            select.select(descriptors, [], [], remaining_ns * 1e-9)
     return True
 
 
+def _require_scheme(endpoint: str) -> None:
+    if endpoint.partition("://")[0] not in ("ipc", "tcp", "inproc"):
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="ipc:///path or tcp://host:port",
+            got="another kind of address",
+            remedy="give another --endpoint",
+        )
+
+
 def _require_local(endpoint: str) -> None:
+    if endpoint.startswith("ipc://@"):
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="a path, whose folder says who may connect",
+            got="an abstract name, which every user of this machine reaches",
+            remedy="give ipc:///path, or --key and --allow",
+        )
     if not endpoint.startswith("tcp://"):
         return
     host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
@@ -94,9 +168,9 @@ def _require_local(endpoint: str) -> None:
     if not local:
         raise AddressError(
             where=f"endpoint {endpoint}",
-            expected="a loopback address: the wire is not encrypted",
-            got=host,
-            remedy="bind 127.0.0.1 and reach it through an ssh tunnel",
+            expected="a loopback address, since without keys the wire is not encrypted",
+            got=host or "none",
+            remedy="give --key and --allow (odeploy keys makes them), or bind 127.0.0.1 and use an ssh tunnel",
         )
 
 
@@ -104,6 +178,8 @@ def _ipc_path(endpoint: str) -> str | None:
     if not endpoint.startswith("ipc://"):
         return None
     path = endpoint.removeprefix("ipc://")
+    if path.startswith("@"):
+        return None
     if len(path.encode()) > _IPC_PATH_LIMIT or not Path(path).parent.is_dir():
         raise AddressError(
             where=f"endpoint {endpoint}",

@@ -22,11 +22,13 @@ STAMPS = (
     "inferred", "replied", "arrived", "applied", "stepped",
 )  # fmt: skip
 APPLIED, HELD, SKIPPED = 0, 1, 2
-GOES_ON, ENDED, INVALID = 0, 1, 2  # what a tick was to its episode; INVALID: the simulation broke
+# What a tick was to its episode. INVALID: the simulation broke; STOPPED: a person, or a signal, ended it.
+GOES_ON, ENDED, INVALID, STOPPED = 0, 1, 2, 3
 _MAGIC = b"ODTRACE1"
 _HEADER_VERSION = 2
-# episode, tick, kind, guard state, clamped, success, policy epoch, end, pad, reward, observation's age, stamps
-_FIXED = struct.Struct("<IIBBBBHBxfq11q")
+# episode, tick, kind, guard state, clamped, success, policy epoch, end, the state's cause, reward, observation's
+# age, stamps. The cause took the place of a byte that was 0 in older traces, which say nothing of causes.
+_FIXED = struct.Struct("<IIBBBBHBBfq11q")
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
             ("success", "u1"),
             ("epoch", "<u2"),
             ("end", "u1"),
-            ("pad", "u1"),
+            ("cause", "u1"),
             ("reward", "<f4"),
             ("age_ns", "<i8"),
             ("stamps", "<i8", (len(STAMPS),)),
@@ -121,6 +123,7 @@ class TraceWriter:
         success: bool = False,
         epoch: int = 0,
         end: int = GOES_ON,
+        cause: int = 0,
         reward: float = 0.0,
         age_ns: int = 0,
         values: bytes = b"",
@@ -132,7 +135,7 @@ class TraceWriter:
             self.flush()
         _FIXED.pack_into(
             self._buffer, self._used,
-            episode, tick, kind, state, clamped, success, epoch, end, reward, age_ns, *stamps,
+            episode, tick, kind, state, clamped, success, epoch, end, cause, reward, age_ns, *stamps,
         )  # fmt: skip
         start = self._used + _FIXED.size
         self._used += self._size

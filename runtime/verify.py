@@ -1,7 +1,8 @@
 """`odeploy verify FILE`: proves a policy file on this machine.
 
 Always: the fingerprint, that all weights are inside, and the golden rows through ONNX Runtime. With `--run`
-and torch installed also the full parity gate, in a process of its own, since the runtime knows no torch.
+and torch installed also the full parity gate, with `--task` what the doctor finds when the task is played;
+each in a process of its own, since the runtime knows no torch and no simulation.
 """
 
 import importlib.util
@@ -14,24 +15,28 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from runtime.errors import RelayedError
+from runtime.errors import MissingError, RelayedError
 from runtime.onnx_policy import OnnxPolicy
 
 
 @dataclass(frozen=True)
 class Config:
-    """Proves a policy file: fingerprint, golden rows and, against its run, the full gate."""
+    """Proves a policy file: fingerprint, golden rows, against its run the full gate, on its task the doctor."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""
     run: Path | None = None
     """The training run that it came from, for the full gate."""
+    task: str | None = None
+    """A catalogued task, for the doctor: signals, dead inputs, permuted joints, limits, speed, score."""
+    episodes: int = 10
+    """That the doctor plays, of the file, the expert and the safe action."""
     provider: str = "cpu"
     """Execution provider of the golden rows."""
 
 
 def main(arguments: list[str]) -> None:
-    """Prints one line for each proof; the first that fails ends the program."""
+    """Prints one line for each proof, then the doctor's findings; the first that fails ends the program."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy verify"), Console()
     policy = OnnxPolicy.load(config.file, config.provider)
     console.print(f"fingerprint: {policy.fingerprint}", soft_wrap=True, highlight=False)
@@ -40,9 +45,26 @@ def main(arguments: list[str]) -> None:
     if config.run is None or importlib.util.find_spec("torch") is None:
         reason = "give --run RUN" if config.run is None else "torch is not installed here"
         console.print(f"full gate: not run ({reason})", highlight=False)
+    else:
+        _child("export.verify", str(config.file), "--run", str(config.run))
+    if config.task is None:
+        console.print("doctor: not asked (give --task TASK)", highlight=False)
         return
-    command = [sys.executable, "-m", "export.verify", str(config.file), "--run", str(config.run)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if any(importlib.util.find_spec(name) is None for name in ("sim_bridge", "mujoco")):
+        raise MissingError(
+            where="--task",
+            expected="the simulation, in which the doctor plays the task",
+            got="none installed here",
+            remedy="run: pip install 'odeploy[sim]', or leave --task out",
+        )
+    _child("sim_bridge.doctor", str(config.file), "--task", config.task, "--episodes", str(config.episodes))
+
+
+def _child(module: str, *arguments: str) -> None:
+    """Runs a program of the floors above; what it prints goes where ours goes, its error becomes ours."""
+    sys.stdout.flush()
+    result = subprocess.run(
+        [sys.executable, "-m", module, *arguments], stderr=subprocess.PIPE, text=True, check=False
+    )
     if result.returncode != 0:
-        raise RelayedError((result.stderr.strip().splitlines() or ["the full gate ended without a message"])[-1])
-    console.print(result.stdout.strip(), highlight=False)
+        raise RelayedError((result.stderr.strip().splitlines() or [f"{module} ended without a message"])[-1])

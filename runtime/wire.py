@@ -98,8 +98,35 @@ class Bye(NamedTuple):
     session: int
 
 
-Message = Hello | Ready | Refused | Observation | Action | Error | Bye
-_TYPES: tuple[type[Any], ...] = (Hello, Ready, Refused, Observation, Action, Error, Bye)
+class Ping(NamedTuple):
+    """Anybody → server: are you there, and could a robot have a session? Needs none."""
+
+    protocol: int
+
+
+class Health(NamedTuple):
+    """Server → whoever asked: that it comes shows that the server lives; `ready` is 1 if a robot could connect.
+
+    Attributes:
+        up_ns: since the server began to serve.
+        sessions: robots that are connected.
+        actions, errors, dropped: since the start: answered, answered with an error, over the rate cap.
+    """
+
+    protocol: int
+    ready: int
+    policy: str
+    fingerprint: str
+    policy_epoch: int
+    up_ns: int
+    sessions: int
+    actions: int
+    errors: int
+    dropped: int
+
+
+Message = Hello | Ready | Refused | Observation | Action | Error | Bye | Ping | Health
+_TYPES: tuple[type[Any], ...] = (Hello, Ready, Refused, Observation, Action, Error, Bye, Ping, Health)
 _CODE = {kind: code for code, kind in enumerate(_TYPES, start=1)}
 
 

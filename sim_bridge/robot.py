@@ -8,9 +8,11 @@ One function a mode, each reading as its contract:
 - `stream`: sends each observation and applies the newest action that the server's own clock has produced.
 
 The physics waits for its tick in all three, so latency changes what a robot achieves only through misses.
+This is the plant's process: clock, guard and simulation. The network may live in another, see `runtime/link.py`.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +22,10 @@ from runtime import wire
 from runtime.client import Arrival, RobotClient
 from runtime.clock import Clock, Rate, Tick
 from runtime.errors import UnreachableError, UsageError
-from runtime.guard import Guard, State
+from runtime.guard import Guard, Offer
 from runtime.pretouch import PreTouch
-from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, TraceWriter
+from runtime.safety import BY_HAND, Operator, State
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, TraceWriter
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
@@ -43,6 +46,7 @@ class Robot:
         rate_hz: ticks per wall-clock second.
         deadline_ns: after due, by when a command must be handed over.
         pre_touch: when to rehearse before a tick.
+        operator: what the person beside the robot wants, asked once a tick.
     """
 
     env: TaskEnv
@@ -53,21 +57,34 @@ class Robot:
     rate_hz: float
     deadline_ns: int
     pre_touch: PreTouch
+    operator: Callable[[], Operator] = Operator
 
     def __post_init__(self) -> None:
-        self._understudy = copy.copy(self.guard)  # rehearsals must not move the real one
+        self._understudy = copy.deepcopy(self.guard)  # rehearsals must not move the real one
+        self._understudy.rearm(0)
+        self._rehearsals = self._clamped = self._next_tick = 0
 
     def run_episode(self, mode: str, episode: int, seed: int) -> None:
-        """Runs one episode; the guard is re-armed at its start, and the trace flushed at its end."""
-        observation = self.env.reset(episode_seed(seed, episode))
-        self.guard.rearm()
-        if mode == "lockstep":
-            self._lockstep(episode, observation)
-        else:
-            self._paced(mode, episode, observation)
+        """Runs one episode; the guard is re-armed at its start, and the trace flushed at its end.
+
+        An interrupt is an operator's stop: the safe action is the last command, and has its row.
+        """
+        self._observation = observation = self.env.reset(episode_seed(seed, episode))
+        self._next_tick = 0
+        try:
+            if mode == "lockstep":
+                self._lockstep(episode, observation)
+            else:
+                self._paced(mode, episode, observation)
+        except KeyboardInterrupt:
+            self._stop(episode)
+            raise
         self.trace.flush()
 
     def _lockstep(self, episode: int, observation: NDArray[np.float32]) -> None:
+        # The guard's time is virtual too: it stands still while the simulation waits.
+        period_ns = self.guard.safety.period_ns
+        self.guard.rearm(0)
         for seq in range(self.env.task.horizon):
             due_ns = self.clock.now_ns()
             tick = Tick(seq, due_ns, due_ns)
@@ -82,18 +99,22 @@ class Robot:
                     got=f"{self.client.last_error or 'none within 5 s'}",
                     remedy="see what the server printed",
                 )
-            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            virtual_ns = (seq + 1) * period_ns
+            offer = Offer((episode, seq), virtual_ns, arrival.values[0])
+            command = self.guard.tick(virtual_ns, virtual_ns, offer, self.operator())
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival, command)
             observation = step.observation
             if end != GOES_ON:
                 return
 
     def _paced(self, mode: str, episode: int, observation: NDArray[np.float32]) -> None:
-        rate, expected = Rate(self.rate_hz, self.clock), 0
+        self.guard.rearm(self.clock.now_ns())
+        rate = Rate(self.rate_hz, self.clock)
         while True:
             tick = rate.wait(lambda due_ns: self._rehearse(due_ns, rate.period_ns))
-            for skipped in range(expected, tick.number):
+            for skipped in range(self._next_tick, tick.number):
                 self.trace.append(episode, skipped, SKIPPED, (rate.due_ns(skipped), *_NO_STAMPS))
-            expected = tick.number + 1
+            self._next_tick = tick.number
             sensed = wire.to_bytes(observation)
             observed_ns = self.clock.now_ns()
             sent_ns = self.client.send(episode, tick.number, sensed)
@@ -101,7 +122,12 @@ class Robot:
                 arrival = self.client.newest(episode)
             else:
                 arrival = self.client.receive(episode, tick.number, tick.due_ns + self.deadline_ns)
-            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival)
+            # Of a chunk of actions the first is applied.
+            offer = None
+            if arrival is not None:
+                offer = Offer((episode, arrival.message.seq), arrival.observed_ns, arrival.values[0])
+            command = self.guard.tick(tick.due_ns, self.clock.now_ns(), offer, self.operator())
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival, command)
             observation = step.observation
             if end != GOES_ON:
                 return
@@ -113,25 +139,28 @@ class Robot:
             self.pre_touch.run(self._go_through_the_motions)
 
     def _go_through_the_motions(self) -> None:
-        safe = self._understudy.safe_action
         self.client.rehearse(wire.to_bytes(np.zeros(len(self.env.task.observation), np.float32)))
-        self._understudy.fresh(safe)
+        self._rehearsals += 1
+        self._understudy.tick(0, 0, Offer((0, self._rehearsals), 0, self._understudy.safe_action))
 
     def _apply(
-        self, episode: int, tick: Tick, sensed: bytes, observed_ns: int, sent_ns: int, arrival: Arrival | None
+        self,
+        episode: int,
+        tick: Tick,
+        sensed: bytes,
+        observed_ns: int,
+        sent_ns: int,
+        arrival: Arrival | None,
+        command: NDArray[np.float32],
     ) -> tuple[Step, int]:
-        """Guards, hands over, steps and records one tick; says how the episode goes on.
-
-        Of a chunk of actions the first is applied.
-        """
-        guard, clamped = self.guard, self.guard.counts.clamped
-        command = guard.nothing() if arrival is None else guard.fresh(arrival.values[0])
-        used = arrival is not None and guard.state is State.RUN
+        """Hands over, steps and records one tick; says how the episode goes on."""
+        safety, clamped = self.guard.safety, self.guard.counts.clamped
         applied_ns = self.clock.now_ns()
         step = self.env.step(command)
         stepped_ns = self.clock.now_ns()
-        over = step.done or guard.state is State.STOP
-        end = INVALID if step.invalid else ENDED if over else GOES_ON
+        stopped = safety.state is State.STOP
+        by_hand = stopped and safety.cause in BY_HAND
+        end = INVALID if step.invalid else STOPPED if by_hand else ENDED if step.done or stopped else GOES_ON
         # The four server stamps belong to this tick only if its own observation was answered.
         if arrival is not None and arrival.message.seq == tick.number:
             m = arrival.message
@@ -141,10 +170,11 @@ class Robot:
         self.trace.append(
             episode,
             tick.number,
-            APPLIED if used else HELD,
+            APPLIED if safety.state is State.RUN else HELD,
             (tick.due_ns, tick.woke_ns, observed_ns, sent_ns, *server, applied_ns, stepped_ns),
-            state=guard.state,
-            clamped=guard.counts.clamped > clamped,
+            state=safety.state,
+            cause=safety.cause,
+            clamped=clamped > self._clamped,
             success=step.success,
             end=end,
             epoch=arrival.message.policy_epoch if arrival is not None else 0,
@@ -152,7 +182,14 @@ class Robot:
             age_ns=applied_ns - arrival.observed_ns if arrival is not None else 0,
             values=sensed + wire.to_bytes(command),
         )
+        self._next_tick, self._clamped, self._observation = tick.number + 1, clamped, step.observation
         return step, end
+
+    def _stop(self, episode: int) -> None:
+        """Commands the safe action for the last time, at once and not on the grid."""
+        sensed, now_ns = wire.to_bytes(self._observation), self.clock.now_ns()
+        command = self.guard.tick(now_ns, now_ns, None, Operator(stop=True))
+        self._apply(episode, Tick(self._next_tick, now_ns, now_ns), sensed, now_ns, now_ns, None, command)
 
 
 def measured_step_ns(env: TaskEnv, clock: Clock) -> int:

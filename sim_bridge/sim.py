@@ -18,9 +18,15 @@ from runtime.child import serving
 from runtime.client import RobotClient
 from runtime.clock import MonotonicClock, real_time
 from runtime.errors import UsageError
-from runtime.guard import Guard
+from runtime.guard import Guard, tightest
+from runtime.keys import RobotKeys
 from runtime.latency import summary
+from runtime.link import CourierLink, DealerLink, Link
+from runtime.panel import Panel
+from runtime.policy_file import read
 from runtime.pretouch import PreTouch
+from runtime.safety import BY_HAND, Cause, Operator, Safety, State
+from runtime.signals import Signal, require_same_names
 from runtime.sockets import DEFAULT_ENDPOINT
 from runtime.table import LEGEND, one_run
 from runtime.trace import TraceWriter, new_header, read_trace
@@ -45,6 +51,10 @@ class Config:
     """Where the server listens."""
     policy: Path | None = None
     """A policy file: start a server for it here, and end it afterwards."""
+    key: Path | None = None
+    """This robot's secret key, which `odeploy keys` made, for a server that asks for one."""
+    server_key: Path | None = None
+    """That server's public key: the robot talks to nobody else."""
     mode: Mode = "realtime"
     """Who waits for whom."""
     rate: float | None = None
@@ -64,7 +74,15 @@ class Config:
     robot: str = field(default_factory=lambda: f"sim-{os.getpid()}")
     """Name of this robot; a server refuses a second one of the same name."""
     timeout: float = 10.0
-    """Seconds to wait for a server."""
+    """Seconds to wait for a server, or for the dead-man switch."""
+    courier: bool = True
+    """Keep the network in a process of its own, where it cannot stop the robot's ticks; lockstep does without."""
+    panel: Path | None = None
+    """Where `odeploy operate` reaches this robot: a socket for this user of this machine."""
+    dead_man: bool = False
+    """Move only while somebody runs `odeploy operate hold` on the panel."""
+    rearm_after: int | None = None
+    """Good actions in a row that end SAFE without anybody; what a person stopped is not ended so."""
 
 
 def main(arguments: list[str]) -> None:
@@ -74,6 +92,13 @@ def main(arguments: list[str]) -> None:
     require_rate(config.rate)
     if config.video is not None:
         check_out(config.video)
+    if config.dead_man and config.panel is None:
+        raise UsageError(
+            where="--dead-man",
+            expected="--panel PATH, through which the switch is held",
+            got="none",
+            remedy="add for example --panel /tmp/robot.panel",
+        )
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
         if config.policy is not None:
@@ -104,36 +129,86 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         action=list(task.action_names),
         mode="stream" if config.mode == "stream" else "request",
     )
-    with zmq.Context[zmq.Socket[bytes]]() as context:
-        client = RobotClient(context, endpoint, hello, clock, config.timeout)
-        with contextlib.closing(client), real_time() as obtained:
-            header = new_header(
-                task=task.name,
-                scored_by=task.scored_by,
-                mode=config.mode,
-                rate_hz=rate_hz,
-                task_rate_hz=task.rate_hz,
-                deadline_ns=deadline_ns,
-                seed=config.seed,
-                policy=client.ready.policy,
-                fingerprint=client.ready.fingerprint,
-                observation=task.observation,
-                action=task.action,
-                obtained=obtained,
-                noise_level=config.noise,
-            )
-            # Room for an episode and as many skipped ticks again: the loop itself then never writes.
-            with contextlib.closing(TraceWriter(config.trace, header, 2 * task.horizon)) as trace:
-                guard = Guard(task.action, np.array(task.safe_action, np.float32), rate_hz)
-                robot = Robot(
-                    env, client, guard, trace, clock, rate_hz, deadline_ns, PreTouch(_REHEARSAL_NS, clock)
-                )
-                for episode in _progress(config, task, console):
-                    robot.run_episode(config.mode, episode, config.seed)
-    env.close()
+    safety = Safety(rate_hz, config.rearm_after)
+    guard = Guard(_limits(config, task), np.array(task.safe_action, np.float32), safety)
+    with contextlib.ExitStack() as stack:
+        stack.callback(env.close)
+        panel = None if config.panel is None else Panel(config.panel, config.dead_man, clock)
+        if panel is not None:
+            stack.enter_context(contextlib.closing(panel))
+            panel.wait_held(config.timeout)
+        link = _link(config, endpoint, clock, stack)
+        client = stack.enter_context(contextlib.closing(RobotClient(link, hello, clock, config.timeout)))
+        stack.callback(_tell, client, safety, console)
+        obtained = stack.enter_context(real_time())
+        header = new_header(
+            task=task.name,
+            scored_by=task.scored_by,
+            mode=config.mode,
+            rate_hz=rate_hz,
+            task_rate_hz=task.rate_hz,
+            deadline_ns=deadline_ns,
+            seed=config.seed,
+            policy=client.ready.policy,
+            fingerprint=client.ready.fingerprint,
+            observation=task.observation,
+            action=task.action,
+            obtained=obtained,
+            noise_level=config.noise,
+        )
+        # Room for an episode and as many skipped ticks again: the loop itself then never writes.
+        trace = stack.enter_context(contextlib.closing(TraceWriter(config.trace, header, 2 * task.horizon)))
+        operator = Operator if panel is None else panel.read
+        touch = PreTouch(_REHEARSAL_NS, clock)
+        robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns, touch, operator)
+        for episode in _progress(config, task, console):
+            robot.run_episode(config.mode, episode, config.seed)
+            link.require_alive()
+            if safety.state is State.STOP and safety.cause in BY_HAND:
+                console.print(f"stopped by the {safety.cause.name.lower().replace('_', ' ')} in episode {episode}")
+                break
+
+
+def _link(config: Config, endpoint: str, clock: MonotonicClock, stack: contextlib.ExitStack) -> Link:
+    """In lockstep there is no watchdog to be outside of: the simulation waits."""
+    keys = _robot_keys(config)
+    if config.courier and config.mode != "lockstep":
+        return CourierLink(endpoint, clock, keys)
+    return DealerLink(stack.enter_context(zmq.Context[zmq.Socket[bytes]]()), endpoint, clock, keys)
+
+
+def _robot_keys(config: Config) -> RobotKeys | None:
+    if (config.key is None) != (config.server_key is None) or (config.key and config.policy):
+        raise UsageError(
+            where="--key, --server-key",
+            expected="both, for a server that was started with --key; or none",
+            got="both with --policy, whose server needs none" if config.policy else "one of them",
+            remedy="give for example --key keys/arm.key_secret --server-key keys/server.key",
+        )
+    if config.key is None or config.server_key is None:
+        return None
+    return RobotKeys(config.key, config.server_key)
+
+
+def _limits(config: Config, task: Task) -> tuple[Signal, ...]:
+    """The task's limits, and those of the policy file where this robot has one."""
+    if config.policy is None:
+        return task.action
+    manifest = read(config.policy).manifest
+    require_same_names(manifest.action_names, task.action_names, f"{config.policy} on {task.name}, action")
+    return tightest(task.action, manifest.action)
+
+
+def _tell(client: RobotClient, safety: Safety, console: Console) -> None:
+    """What was dropped, and each way from state to state that was gone without its being an episode's start."""
     drops = {k: v for k, v in vars(client.drops).items() if v}
     if drops:
         console.print(f"dropped: {drops}; last error: {client.last_error}")
+    for (before, after, cause), times in safety.transitions.items():
+        if cause is not Cause.REARMED:
+            console.print(
+                f"{before.name} → {after.name} {times} × because of {cause.name.lower()}", highlight=False
+            )
 
 
 def require_rate(rate_hz: float | None) -> None:

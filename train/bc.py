@@ -3,7 +3,8 @@
     L = E_{(s, a)} ‖ π(s) - a ‖² / A,    on unit scale: half of each action's range is 1
 
 An MLP learns the mean of the demonstrated actions, so where experts go two ways it goes between them. tanh
-maps its output onto the limits, and it is deployed as every MLP is. Sizes and learning rate are ours.
+maps its output onto the limits, and it is deployed as every MLP is. Sizes and learning rate are ours. With
+`--horizon H` it answers a chunk, H demonstrated actions in sequence (train/chunks.py).
 
 Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.84 over 50 lockstep
 episodes; 49 s of one core, those episodes included.
@@ -25,6 +26,7 @@ from runtime.signals import highs, lows
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import Demonstrations, load
 from sim_bridge.task import Task
+from train.chunks import chunks
 from train.loop import State, require_positive, train
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.networks import initialise
@@ -53,12 +55,15 @@ class Config:
     """Of the hidden layers."""
     activation: Literal["Tanh", "ReLU"] = "Tanh"
     """Between each two layers."""
+    horizon: int = 1
+    """H, actions in sequence that answer one observation. Where an episode ends within them, its last action is
+    repeated."""
     seed: int = 0
     """Of every random number."""
     threads: int = 1
     """Of torch."""
     score_episodes: int = 20
-    """Played at the end for a first score; 0 for none."""
+    """Played at the end for a first score; of several actions the first is played. 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -69,13 +74,15 @@ def main(arguments: list[str]) -> None:
         batch=config.batch,
         lr=config.lr,
         widths=min(config.widths, default=0),
+        horizon=config.horizon,
         threads=config.threads,
     )
     torch.set_num_threads(config.threads)
     task = get(config.task)
     require_limits(task)
     demonstrations = load(config.demos, task)
-    sizes = MlpConfig(len(task.observation), len(task.action), config.widths, config.activation, squash=True)
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    sizes = MlpConfig(O, A, config.widths, config.activation, squash=True, horizon=config.horizon)
     begin(config.out, new_card("bc", task.name, demonstrations.data_hash, config, sizes))
     policy, state = start(config, sizes, task, demonstrations)
     state.resume(config.out)
@@ -85,7 +92,11 @@ def main(arguments: list[str]) -> None:
         train(config, state, objective(config, policy, state, demonstrations), console)
         if config.score_episodes > 0:
             with closing(Rollouts(task)) as rollouts:
-                episodes = rollouts.play(policy, fresh_seed(state.generator), config.score_episodes)
+                episodes = rollouts.play(
+                    lambda observation: policy(observation)[:, :A],
+                    fresh_seed(state.generator),
+                    config.score_episodes,
+                )
             console.print(episodes.score(task))
     console.print(f"run: {config.out}", soft_wrap=True)
 
@@ -112,7 +123,8 @@ def start(config: Config, sizes: MlpConfig, task: Task, demonstrations: Demonstr
     policy = MlpPolicy(sizes).float()
     initialise(policy, generator)
     policy.observation_mean, policy.observation_std = moments(torch.from_numpy(demonstrations.observations))
-    policy.low, policy.high = torch.from_numpy(lows(task.action)), torch.from_numpy(highs(task.action))
+    chunk = task.action * sizes.horizon
+    policy.low, policy.high = torch.from_numpy(lows(chunk)), torch.from_numpy(highs(chunk))
     optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)
     return policy, State(policy, optimizer, generator)
 
@@ -122,7 +134,7 @@ def objective(
 ) -> Callable[[], Tensor]:
     """The squared error of a fresh minibatch at each call."""
     observations = torch.from_numpy(demonstrations.observations)
-    actions = torch.from_numpy(demonstrations.actions)
+    actions = chunks(demonstrations, policy.config.horizon)
     half_range = (policy.high - policy.low) / 2
 
     def loss() -> Tensor:

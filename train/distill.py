@@ -168,11 +168,12 @@ class Imitation:
 
 def _load_teacher(folder: Path) -> tuple[FlowPolicy, RunCard]:
     policy, card = load_policy(folder)
-    if not isinstance(policy, FlowPolicy):
+    if not isinstance(policy, FlowPolicy) or policy.config.horizon > 1:
         raise ContractError(
             where=f"--teacher {folder}",
-            expected="a flow",
-            got=f"a policy of kind {card.kind}, by {card.method}",
+            expected="a flow that answers one action",
+            got=f"a policy of kind {card.kind}, by {card.method}"
+            + (f", of {policy.config.horizon} actions" if isinstance(policy, FlowPolicy) else ""),
             remedy="give the folder of an `odeploy train fm-bc` run",
         )
     return policy, card

@@ -213,8 +213,15 @@ class HorizonEnds(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _begin_with(algorithm: BaseAlgorithm, normal: VecNormalize, run: Path) -> None:
-    """The best policy of an earlier run; its moments weigh as much as the steps that they were made of."""
+    """The best policy of an earlier run; its moments weigh as much as the steps that they were made of.
+
+    The policy explores as one that begins: it would else have the little noise that the earlier run ended with.
+    """
+    noise = getattr(algorithm.policy, "log_std", None)  # a Gaussian's that no state decides
+    fresh = None if noise is None else noise.detach().clone()
     algorithm.set_parameters(str(run / BEST))
+    if noise is not None and fresh is not None:
+        noise.data.copy_(fresh)
     assert not isinstance(normal.obs_rms, dict)
     with np.load(run / NORMALISER, allow_pickle=False) as kept:
         normal.obs_rms.mean, normal.obs_rms.var = kept["mean"], kept["var"]

@@ -1,4 +1,4 @@
-"""PPO of a flow: what it deploys, the moving average of its weights, and how it begins from a trained flow.
+"""PPO of a flow: what it deploys, its weights' moving average, how it begins, from a trained flow or slowly.
 
 What a rollout's actor and a deployed `FlowPolicy` say differently is said once here: the actor speaks unit actions
 and has a scale on its network's output; the policy speaks robot units and has that scale in its last layer.
@@ -21,17 +21,20 @@ from train.ppo import STD_FLOOR, Ppo, Rollout, Rows
 
 @dataclass
 class FlowPpo(Ppo):
-    """PPO with a moving average of the actor's weights, and a normaliser that may stand still.
+    """PPO with a moving average of the actor's weights, a critic that may learn first, and a normaliser that may
+    stand still.
 
     Attributes:
         average: of the velocity's weights, one step after each update; None where there is none.
         decay: of it.
         learns_scale: whether the observations' normaliser learns.
+        critic_warmup: iterations in which the velocity stands still.
     """
 
     average: VelocityNet | None = None
     decay: float = 0.0
     learns_scale: bool = True
+    critic_warmup: int = 0
 
     @property
     def flow(self) -> FlowActor:
@@ -40,7 +43,14 @@ class FlowPpo(Ppo):
         return self.actor
 
     def update(self, rows: Rows, progress: float) -> dict[str, float]:
-        """All epochs on one rollout, then one step of the average."""
+        """All epochs on one rollout, then one step of the average; before them, all for the critics where the
+        actor follows one."""
+        iteration = self.steps // (self.config.ticks * self.envs.num_envs)  # this one's number, from 1
+        warm = iteration > self.critic_warmup
+        if warm and self.flow.follows_critic:
+            self.flow.velocity.requires_grad_(False)
+            super().update(rows, progress)
+        self.flow.velocity.requires_grad_(warm)
         figures = super().update(rows, progress)
         if self.average is not None:
             with torch.no_grad():
@@ -79,8 +89,8 @@ def deployed(
     actor, policy = ppo.flow, ZeroSampled(sizes, tableau, t_grid)
     policy.velocity.load_state_dict((ppo.average or actor.velocity).state_dict())
     with torch.no_grad():
-        policy.velocity.last.weight.mul_(actor.output_scale)
-        policy.velocity.last.bias.mul_(actor.output_scale)
+        policy.velocity.last.weight.mul_(actor.sampling.output_scale)
+        policy.velocity.last.bias.mul_(actor.sampling.output_scale)
     policy.observation_mean = ppo.moments.mean.float()
     policy.observation_std = ppo.moments.std(STD_FLOOR).float()
     policy.low, policy.high, middle, half = _limits(task)

@@ -3,7 +3,8 @@
 FP of FM-IRL (arXiv 2510.09222): a velocity field over the action, conditioned on the observation, regressed
 on the straight path from noise to the demonstrated action. Ours runs t = 0 noise to t = 1 action; FP holds
 the observation inside the flow's state instead, which comes to the same. The width, the steps and the
-learning rate are ours.
+learning rate are ours. With `--horizon H` the action is a chunk: H demonstrated actions in sequence
+(train/chunks.py).
 
     L = E_{t, x_0, (s, a)} ‖ v(s, (1 - t) x_0 + t a, t) - (a - x_0) ‖² / A
 
@@ -24,6 +25,7 @@ from torch import Tensor
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import Demonstrations, load
 from sim_bridge.task import Task
+from train.chunks import chunks
 from train.flow import flow_matching_loss
 from train.loop import State, require_positive, train
 from train.networks import initialise
@@ -53,13 +55,17 @@ class Config:
     """Neurons of each hidden layer."""
     depth: int = 3
     """Hidden layers."""
+    horizon: int = 1
+    """H, actions in sequence that answer one observation. Where an episode ends within them, its last action is
+    repeated."""
     seed: int = 0
     """Of every random number."""
     threads: int = 1
     """Of torch. A default step took 4.2 ms with 1, and 4.5 beside a busy process; with 2 it took 2.8 ms on two
     idle cores, but 27 beside a busy process, since the threads spin at every barrier."""
     score_episodes: int = 20
-    """Played at the end for a first score, with Euler, 10 steps and normal noise; 0 for none."""
+    """Played at the end for a first score, with Euler, 10 steps and normal noise; of several actions the first is
+    played. 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -71,12 +77,14 @@ def main(arguments: list[str]) -> None:
         lr=config.lr,
         width=config.width,
         depth=config.depth,
+        horizon=config.horizon,
         threads=config.threads,
     )
     torch.set_num_threads(config.threads)
     task = get(config.task)
     demonstrations = load(config.demos, task)
-    policy_config = FlowConfig(len(task.observation), len(task.action), config.width, config.depth)
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    policy_config = FlowConfig(O, A, config.width, config.depth, horizon=config.horizon)
     begin(config.out, new_card("fm-bc", task.name, demonstrations.data_hash, config, policy_config))
     policy, state = start(config, policy_config, task, demonstrations)
     state.resume(config.out)
@@ -97,7 +105,7 @@ def start(
     policy = FlowPolicy(policy_config)
     initialise(policy.velocity, generator)
     observations = torch.from_numpy(demonstrations.observations)
-    policy.fit(observations, torch.from_numpy(demonstrations.actions), task.action)
+    policy.fit(observations, chunks(demonstrations, policy_config.horizon), task.action)
     optimizer = torch.optim.Adam(policy.velocity.parameters(), lr=config.lr, fused=True)
     return policy, State(policy, optimizer, generator)
 
@@ -107,7 +115,7 @@ def objective(
 ) -> Callable[[], Tensor]:
     """The flow-matching loss of a fresh minibatch at each call."""
     observations = policy.normalise(torch.from_numpy(demonstrations.observations))
-    actions = policy.normalise_action(torch.from_numpy(demonstrations.actions))
+    actions = policy.normalise_action(chunks(demonstrations, policy.config.horizon))
 
     def loss() -> Tensor:
         rows = torch.randint(len(actions), (config.batch,), generator=state.generator)
@@ -117,12 +125,15 @@ def objective(
 
 
 def score(policy: FlowPolicy, generator: torch.Generator, task: Task, episodes: int) -> str:
-    """One line on what the policy achieves as it is usually deployed: Euler, 10 steps, normal noise."""
-    t_grid, size = uniform_grid(10), len(task.action)
+    """One line on what the policy achieves as it is usually deployed: Euler, 10 steps, normal noise.
+
+    Of a chunk it plays the first action, and asks again.
+    """
+    t_grid, size = uniform_grid(10), policy.config.chunk_size
 
     def act(observation: Tensor) -> Tensor:
         noise = torch.randn(len(observation), size, generator=generator)
-        return policy.sample(observation, noise, EULER, t_grid)
+        return policy.sample(observation, noise, EULER, t_grid)[:, : len(task.action)]
 
     with closing(Rollouts(task)) as rollouts:
         return rollouts.play(act, fresh_seed(generator), episodes).score(task)

@@ -2,7 +2,7 @@
 
 A flow-matching loss is, up to a weight and a constant, an upper bound of -log π(a|s), so the fall of the loss
 stands for the rise of the log-likelihood. Both objectives take the losses ℓ(t_i, ε_i) of an action, of the old
-policy and of this one, over the same N draws (see `train.flow_actor`), and are minimised.
+policy and of this one, over the same N draws (see `train.fpo_actor`), and are minimised.
 
     FPO    arXiv 2507.21053   one ratio for an action
     FPO++  arXiv 2602.02481   one ratio for a draw, and a softer bound where the advantage is negative

@@ -13,8 +13,9 @@ from typing import Literal
 import tyro
 
 from train import fpo_run
+from train.flow_run import run
 from train.fpo import fpo_plus_plus
-from train.fpo_run import run
+from train.fpo_run import actor, check
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,5 @@ class Config(fpo_run.Config):
 def main(arguments: list[str]) -> None:
     """Trains, or continues, and says where the run is."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fpo++")
-    run("fpo++", partial(fpo_plus_plus, trust_region=config.trust_region), config)
+    check(config)
+    run("fpo++", config, partial(actor, partial(fpo_plus_plus, trust_region=config.trust_region)))

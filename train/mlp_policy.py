@@ -31,6 +31,13 @@ class MlpConfig:
     """Of the normalised observation; None for none."""
     squash: bool = False
     """Whether tanh maps the output onto the limits; otherwise it is clipped to them."""
+    horizon: int = 1
+    """H, actions in sequence that answer one observation: a chunk."""
+
+    @property
+    def chunk_size(self) -> int:
+        """D = H · A, the numbers that the network answers."""
+        return self.horizon * self.action_size
 
 
 class MlpPolicy(nn.Module):
@@ -43,7 +50,7 @@ class MlpPolicy(nn.Module):
         layers: linear ones; the activation stands between each two.
         observation_mean, observation_std: of the normaliser; without one, what `see` found, for the
             exporter's gate alone. Shape (O,).
-        low, high: Shape (A,).
+        low, high: Shape (D,).
     """
 
     observation_mean: Tensor
@@ -54,13 +61,13 @@ class MlpPolicy(nn.Module):
     def __init__(self, config: MlpConfig) -> None:
         super().__init__()
         self.config = config
-        O, A = config.observation_size, config.action_size  # noqa: E741
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((O, *config.widths, A)))
+        O, D = config.observation_size, config.chunk_size  # noqa: E741
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((O, *config.widths, D)))
         self.activation: nn.Module = getattr(nn, config.activation)()
         self.register_buffer("observation_mean", torch.zeros(O))
         self.register_buffer("observation_std", torch.ones(O))
-        self.register_buffer("low", torch.full((A,), -torch.inf))
-        self.register_buffer("high", torch.full((A,), torch.inf))
+        self.register_buffer("low", torch.full((D,), -torch.inf))
+        self.register_buffer("high", torch.full((D,), torch.inf))
         self.double().eval()
 
     @property
@@ -74,7 +81,7 @@ class MlpPolicy(nn.Module):
             self.observation_mean, self.observation_std = moments(observations.double())
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Shapes (B, O) -> (B, A)."""
+        """Shapes (B, O) -> (B, D)."""
         h = observation
         if self.config.normalised:
             h = ((h - self.observation_mean) / self.observation_std).clamp(-self.clip, self.clip)

@@ -28,7 +28,7 @@ class FlowConfig:
     observation_size: int
     """O."""
     action_size: int
-    """A; the flow moves in D = A dimensions."""
+    """A, of one action."""
     width: int = 256
     """Neurons of each hidden layer."""
     depth: int = 3
@@ -39,6 +39,13 @@ class FlowConfig:
     """Of the normalised observation; None for none."""
     squash: bool = False
     """Whether tanh maps the flow's end, scaled, onto the limits; otherwise it is clipped to them."""
+    horizon: int = 1
+    """H, actions in sequence that answer one observation: a chunk."""
+
+    @property
+    def chunk_size(self) -> int:
+        """D = H · A, the dimensions in which the flow moves."""
+        return self.horizon * self.action_size
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,9 @@ class StudentConfig:
 class FlowPolicy(nn.Module):
     """Noise becomes an action along a learnt velocity field that is conditioned on the observation.
 
+    With a horizon of H, what is called an action here is a chunk: H actions in sequence, one after the other
+    in D = H · A numbers.
+
     `action_mean` and `action_std` scale what the flow ends at: to robot units, or to what tanh takes.
     """
 
@@ -71,26 +81,27 @@ class FlowPolicy(nn.Module):
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
         self.config = config
-        O, A = config.observation_size, config.action_size  # noqa: E741
-        self.velocity = VelocityNet(O, A, config.width, config.depth, config.time_features)
+        O, D = config.observation_size, config.chunk_size  # noqa: E741
+        self.velocity = VelocityNet(O, D, config.width, config.depth, config.time_features)
         self.register_buffer("observation_mean", torch.zeros(O))
         self.register_buffer("observation_std", torch.ones(O))
-        self.register_buffer("action_mean", torch.zeros(A))
-        self.register_buffer("action_std", torch.ones(A))
-        self.register_buffer("low", torch.full((A,), -torch.inf))
-        self.register_buffer("high", torch.full((A,), torch.inf))
+        self.register_buffer("action_mean", torch.zeros(D))
+        self.register_buffer("action_std", torch.ones(D))
+        self.register_buffer("low", torch.full((D,), -torch.inf))
+        self.register_buffer("high", torch.full((D,), torch.inf))
 
     def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
         """Sets normalisers and bounds.
 
         Args:
             observations: raw. Shape (M, O).
-            actions: robot units. Shape (M, A).
-            signals: of the action.
+            actions: robot units. Shape (M, D).
+            signals: of one action.
         """
+        chunk = tuple(signals) * self.config.horizon
         self.observation_mean, self.observation_std = moments(observations)
         self.action_mean, self.action_std = moments(actions)
-        self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
+        self.low, self.high = torch.from_numpy(lows(chunk)), torch.from_numpy(highs(chunk))
 
     @property
     def clip(self) -> float:
@@ -103,7 +114,7 @@ class FlowPolicy(nn.Module):
         return unit if self.config.clip is None else unit.clamp(-self.clip, self.clip)
 
     def normalise_action(self, action: Tensor) -> Tensor:
-        """Robot units to unit scale. Shape (B, A)."""
+        """Robot units to unit scale. Shape (B, D)."""
         return (action - self.action_mean) / self.action_std
 
     def field(self, normalised: Tensor) -> Field:
@@ -120,13 +131,13 @@ class FlowPolicy(nn.Module):
             t_grid: its K + 1 times from 0 to 1.
 
         Returns:
-            Shape (B, A).
+            Shape (B, D).
         """
         x = integrate(self.field(self.normalise(observation)), noise, tableau, t_grid)
         return self.to_robot(x)
 
     def to_robot(self, x: Tensor) -> Tensor:
-        """What the flow ends at, in robot units within the bounds. Shape (B, A)."""
+        """What the flow ends at, in robot units within the bounds. Shape (B, D)."""
         action = x * self.action_std + self.action_mean
         if self.config.squash:
             action = self.low + (torch.tanh(action) + 1) / 2 * (self.high - self.low)

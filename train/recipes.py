@@ -69,18 +69,14 @@ RECIPES = {
         },
     ),
     "ant-goal": Recipe(
-        "SAC",
-        2_000_000,
+        "PPO",
+        4_000_000,
         0.95,
-        4,
-        80_000,
-        {
-            "gamma": 0.98,
-            "learning_starts": 10_000,
-            "gradient_steps": 2,  # for every four steps of the environment
-            "ent_coef": "auto_0.05",  # its reward is a tenth of a metre a tick
-            "policy_kwargs": {"optimizer_kwargs": {"fused": True}, "net_arch": [128, 128]},
-        },
+        16,
+        200_000,
+        _PPO | {"batch_size": 1024, "policy_kwargs": _tanh_mlp(-1.5, 128, 128)},
+        {"arrival_bonus": 2.0},
+        horizon_ends=True,
     ),
     "hand-rotate": Recipe(
         "SAC",

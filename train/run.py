@@ -13,6 +13,7 @@ from runtime.errors import ContractError, FormatError, MissingError, UsageError
 from runtime.typed_json import decode, encode, from_json, to_json
 from runtime.whole_file import write_whole
 from train import checkpoint
+from train.best_of_n import BestOfN, BestOfNConfig
 from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
@@ -24,17 +25,35 @@ ASIDE = ("out", "demos", "teacher", "threads", "workers", "score_every", "score_
 
 
 Method = Literal[
-    "fm-bc", "bc", "dp", "distill", "ppo", "fpo", "fpo++", "gail", "airl", "wail", "vail", "drail", "fm-irl"
+    "fm-bc",
+    "bc",
+    "dp",
+    "distill",
+    "ppo",
+    "fpo",
+    "fpo++",
+    "fm-ppo",
+    "fm-a2c",
+    "gail",
+    "airl",
+    "wail",
+    "vail",
+    "drail",
+    "fm-irl",
+    "fmer",
+    "sac",
 ]
-PolicyConfig = FlowConfig | DiffusionConfig | StudentConfig | MlpConfig
-Policy = FlowPolicy | DiffusionPolicy | StudentPolicy | MlpPolicy
-Kind = Literal["flow", "diffusion", "student", "mlp"]
+PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | MlpConfig
+Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | MlpPolicy
+Kind = Literal["flow", "best-of-n", "diffusion", "student", "mlp"]
 _KINDS: dict[type[PolicyConfig], Kind] = {
     FlowConfig: "flow",
+    BestOfNConfig: "best-of-n",
     DiffusionConfig: "diffusion",
     StudentConfig: "student",
     MlpConfig: "mlp",
 }
+_CONFIGS = {kind: config for config, kind in _KINDS.items()}
 
 
 class Options(Protocol):
@@ -65,15 +84,15 @@ class RunCard:
 
     Attributes:
         method: the verb.
-        kind: of policy: `flow` integrates an ODE and `diffusion` denoises, both want noise; `student` and `mlp`
-            are one pass.
+        kind: of policy: `flow` integrates an ODE, `best-of-n` several times, `diffusion` denoises, all want noise;
+            `student` and `mlp` are one pass.
         task: catalogued name.
         data_hash: of the demonstrations; None where reward alone teaches.
         demos: where they lay: an absolute path of this machine, or a Minari id.
         seed: the one that all random numbers come from.
         steps: of the whole training: of the gradient, or of the environment.
         config: every option of the verb that decides the result.
-        policy: `FlowConfig`, `DiffusionConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
+        policy: `FlowConfig`, `BestOfNConfig`, `DiffusionConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
         versions: of Python and the packages at the start.
         git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
         teacher: provenance of what was distilled, and the hash of its weights.
@@ -103,7 +122,9 @@ class RunCard:
         shared = {"method": self.method, "task": self.task, "data_hash": self.data_hash}
         options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
         teacher = None if self.teacher is None else self.teacher["weights_hash"]
-        return {**shared, **options, "policy": self.policy, "teacher": teacher}
+        # A size that this kind of policy did not have yet when the run began has its default.
+        policy = encode(decode(_CONFIGS[self.kind], self.policy, CARD))
+        return {**shared, **options, "policy": policy, "teacher": teacher}
 
 
 def new_card(
@@ -223,6 +244,8 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     match card.kind:
         case "flow":
             policy = FlowPolicy(decode(FlowConfig, card.policy, where))
+        case "best-of-n":
+            policy = BestOfN(decode(BestOfNConfig, card.policy, where))
         case "diffusion":
             policy = DiffusionPolicy(decode(DiffusionConfig, card.policy, where))
         case "student":

@@ -19,19 +19,23 @@ REACHED_M = 0.5
 class AntGoalEnv(AntEnv):
     """Observation: position 15, velocity 14, goal x and y. Reward: metres by which the goal came nearer.
 
+    An expert that is to learn haste can be given an `arrival_bonus` on top, m.
+
     The episode ends as soon as the torso is within half a metre of the goal. An ant on its back is not
     ended: it has until the horizon to get up.
     """
 
     goal: NDArray[np.float64] = np.zeros(2)
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, arrival_bonus: float = 0.0, **arguments: Any) -> None:
+        self.arrival_bonus = arrival_bonus
         super().__init__(
             exclude_current_positions_from_observation=False,
             include_cfrc_ext_in_observation=False,
             **arguments,
         )
-        EzPickle.__init__(self, **arguments)  # the base keeps arguments that this class does not take
+        # Again: the base keeps arguments that this class does not take.
+        EzPickle.__init__(self, arrival_bonus, **arguments)
         size = self.model.nq + self.model.nv + 2
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
 
@@ -47,7 +51,7 @@ class AntGoalEnv(AntEnv):
             self.render()  # type: ignore[no-untyped-call]
         return (
             self._get_obs(),
-            np.float64(before - after),
+            np.float64(before - after + self.arrival_bonus * success),
             success,
             False,
             {"success": success, "distance_m": after},

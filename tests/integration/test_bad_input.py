@@ -2,7 +2,10 @@
 
 import json
 import re
+import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -12,6 +15,7 @@ from runtime.child import serving
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
 from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy
+from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path
 
 ONE_LINE = re.compile(r"^odeploy [a-z -]+: .+: expected .+, got .+; .+\n$")
@@ -180,6 +184,32 @@ def test_demonstrations_of_another_task_are_refused(tmp_path: Path) -> None:
     shutil.rmtree(demos / "data")
     result = odeploy("train", "fm-bc", "--task", "fetch-reach", "--demos", str(demos), "--out", str(run))
     assert_one_line(result, "odeploy collect")
+
+
+def test_a_run_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
+    saved_run(tmp_path / "run", HOPPER)
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    result = odeploy("export", str(tmp_path / "run"), "--out", str(tmp_path / "p.onnx"))
+    assert_one_line(result, "checkpoint.pt", "expected a checkpoint", "repeat the command that began this run")
+    assert not (tmp_path / "p.onnx").exists()
+
+
+def test_a_disk_that_fills_while_a_policy_file_is_written_leaves_the_old_one(tmp_path: Path) -> None:
+    saved_run(tmp_path / "run", HOPPER)
+    out = tmp_path / "files" / "p.onnx"
+    out.parent.mkdir()
+    out.write_bytes(b"the old one")
+    command = [sys.executable, "-m", "odeploy", "export", str(tmp_path / "run"), "--out", str(out), "--steps", "1"]
+    # A limit on the size of files cuts a write in the middle, as a full disk does, and needs no privilege.
+    full = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    assert_one_line(full, "p.onnx", "File too large", "free some space")
+    assert [(p.name, p.read_bytes()) for p in out.parent.iterdir()] == [("p.onnx", b"the old one")]
 
 
 @pytest.mark.parametrize("verb", ["inspect", "report", "export"])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from runtime.child import serving
-from runtime.guard import State
 from runtime.latency import stages_ns, totals_ns
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
+from runtime.safety import State
 from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
 from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task

@@ -18,6 +18,7 @@ from runtime import wire
 from runtime.child import child, serving, wait_bound
 from runtime.client import RobotClient
 from runtime.clock import MonotonicClock, Rate, real_time
+from runtime.link import DealerLink
 from runtime.machine import machine_line
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
@@ -62,7 +63,8 @@ def measure(file: Path, folder: Path) -> dict[str, list[int]]:
     echo = ["-m", "sim_bridge.floors", str(file), "--rate", str(RATE_HZ), "--echo", f"ipc://{path}"]
     with serving(file) as endpoint, child(echo, log) as process, zmq.Context[zmq.Socket[bytes]]() as context:
         wait_bound(path, process, log)
-        client, dealer = RobotClient(context, endpoint, hello, clock, 5), connect_dealer(context, f"ipc://{path}")
+        client = RobotClient(DealerLink(context, endpoint, clock), hello, clock, 5)
+        dealer = connect_dealer(context, f"ipc://{path}")
         dealer.setsockopt(zmq.SNDTIMEO, 1000)
         own, session = PreTouch(10_000, clock), PreTouch(policy.hot_call_ns, clock)
         safe = np.array(task.safe_action, np.float32)

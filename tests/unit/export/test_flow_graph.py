@@ -8,11 +8,17 @@ import torch
 
 from export.flow_graph import SplitFlow
 from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from tests.chunk_flow import chunk_flow
 from tests.policies import flow_policy
 from train.ode import SOLVERS, evaluation_times, integrate, solver, uniform_grid
 from train.policies import FlowPolicy
 
-GRIDS = {"one step": (0.0, 1.0), "uniform": uniform_grid(5), "uneven": (0.0, 0.1, 0.35, 0.8, 1.0)}
+GRIDS = {
+    "one step": (0.0, 1.0),
+    "uniform": uniform_grid(5),
+    "uneven": (0.0, 0.1, 0.35, 0.8, 1.0),
+    "a hundred steps": uniform_grid(100),
+}
 
 
 @pytest.mark.parametrize(("name", "grid"), list(itertools.product(SOLVERS, GRIDS)))
@@ -25,6 +31,17 @@ def test_the_split_form_equals_the_sampler_that_trained(name: str, grid: str) ->
     wanted = policy.sample(observation, noise.flatten(1), solver(name), GRIDS[grid])
     # The constants were folded in float64 and stored in float32.
     assert torch.allclose(graph(observation, noise)[:, 0], wanted, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_a_chunk_is_integrated_whole_and_answered_as_actions_in_sequence(name: str) -> None:
+    policy = chunk_flow(HOPPER, 4).double()
+    generator = torch.Generator().manual_seed(3)
+    observation = torch.randn(7, 11, generator=generator, dtype=torch.float64)
+    noise = torch.randn(7, 1, 1, 12, generator=generator, dtype=torch.float64)
+    wanted = policy.sample(observation, noise.flatten(1), solver(name), GRIDS["uneven"])
+    got = SplitFlow(policy, solver(name), GRIDS["uneven"]).double()(observation, noise)
+    assert torch.allclose(got, wanted.view(7, 4, 3), atol=2e-6)
 
 
 @pytest.mark.parametrize("limit", [1.0, 0.4])

@@ -12,6 +12,7 @@ import zmq
 from runtime import wire
 from runtime.client import Drops, RobotClient
 from runtime.errors import AddressError, RefusedError, UnreachableError
+from runtime.link import DealerLink
 from runtime.server import Server
 from runtime.sockets import bind_router
 from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, floats, hello
@@ -66,7 +67,7 @@ def server(context: "zmq.Context[zmq.Socket[bytes]]", waiting: FakeSelect) -> It
 
 @pytest.fixture
 def client(context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock) -> Iterator[RobotClient]:
-    made = RobotClient(context, ENDPOINT, hello(), clock, 1.0)
+    made = RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)
     yield made
     made.close()
 
@@ -85,7 +86,7 @@ def test_nobody_there_is_unreachable_after_the_bounded_wait(
 ) -> None:
     start_ns = clock.ns
     with pytest.raises(UnreachableError, match="expected an answer within 2 s, got none") as raised:
-        RobotClient(context, f"ipc://{tmp_path}/nobody", hello(), clock, 2.0)
+        RobotClient(DealerLink(context, f"ipc://{tmp_path}/nobody", clock), hello(), clock, 2.0)
     assert raised.value.remedy == f"start it: odeploy serve FILE --endpoint ipc://{tmp_path}/nobody"
     assert 2000 * MS <= clock.ns - start_ns <= 2020 * MS
 
@@ -96,7 +97,7 @@ def test_a_silent_server_is_unreachable_after_the_bounded_wait(
     server.answer = lambda _: []
     start_ns = clock.ns
     with pytest.raises(UnreachableError):
-        RobotClient(context, ENDPOINT, hello(), clock, 0.5)
+        RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 0.5)
     assert clock.ns - start_ns == 500 * MS
 
 
@@ -105,7 +106,7 @@ def test_a_refusal_is_passed_on_with_its_reason(
 ) -> None:
     server.answer = lambda _: [wire.Refused("missing speed")]
     with pytest.raises(RefusedError, match="got a refusal: missing speed"):
-        RobotClient(context, ENDPOINT, hello(), clock, 1.0)
+        RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)
 
 
 @pytest.mark.parametrize("first", [b"\xc1", action(0), action(0, values=b""), wire.Error(0, 4, ""), wire.Bye(3)])
@@ -113,7 +114,7 @@ def test_whatever_comes_before_the_answer_to_the_handshake_is_passed_over(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock, first: wire.Message | bytes
 ) -> None:
     server.answer = lambda message: [first, READY] if isinstance(message, wire.Hello) else []
-    with contextlib.closing(RobotClient(context, ENDPOINT, hello(), clock, 1.0)) as made:
+    with contextlib.closing(RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)) as made:
         assert made.ready == READY
 
 
@@ -122,7 +123,7 @@ def test_an_endpoint_that_is_none_is_refused(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, endpoint: str
 ) -> None:
     with pytest.raises(AddressError, match="endpoint"):
-        RobotClient(context, endpoint, hello(), clock, 1.0)
+        RobotClient(DealerLink(context, endpoint, clock), hello(), clock, 1.0)
 
 
 # ---- one tick
@@ -155,7 +156,7 @@ def test_a_chunk_of_actions_arrives_in_the_shape_that_was_agreed(
     server.answer = lambda message: (
         [READY._replace(horizon=2)] if isinstance(message, wire.Hello) else [action(0, values=floats(1, 2, 3, 4))]
     )
-    with contextlib.closing(RobotClient(context, ENDPOINT, hello(), clock, 1.0)) as made:
+    with contextlib.closing(RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)) as made:
         made.send(0, 0, VALUES)
         arrival = made.receive(0, 0, clock.ns + MS)
         assert arrival is not None
@@ -266,7 +267,7 @@ def test_a_reply_of_a_thousand_ticks_ago_is_late_still(
         server.drain()
     server.send(action(5))
     assert client.receive(0, 1029, clock.ns + MS) is None
-    assert client.drops == Drops(late=1)
+    assert client.drops.late == 1  # and perhaps unsent ones: a thousand at once fill a queue
 
 
 # ---- stream mode
@@ -436,7 +437,9 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
             return robot.receive(0, seq, clock.ns + MS // 2) is not None
 
         waiting.peers.append(turn)
-        with contextlib.closing(RobotClient(context, ENDPOINT, hello(rate_hz=rate_hz), clock, 1.0)) as robot:
+        with contextlib.closing(
+            RobotClient(DealerLink(context, ENDPOINT, clock), hello(rate_hz=rate_hz), clock, 1.0)
+        ) as robot:
             assert tick(0)
             running = Server(socket, FakePolicy(), clock, None, lambda _: None)
             assert [tick(seq) for seq in range(1, 8)] == [False, False, True, True, True, True, True]
@@ -463,7 +466,7 @@ def test_a_rehearsal_sends_nothing_and_survives_whatever_came_last(
 def test_a_client_says_goodbye_when_it_closes(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
-    RobotClient(context, ENDPOINT, hello(), clock, 1.0).close()
+    RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0).close()
     server.drain()
     assert server.heard[-1] == wire.Bye(11)
 

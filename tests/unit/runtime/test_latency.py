@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from runtime.latency import apply_jitter_ns, longest_run, quality, stages_ns, summary, totals_ns
+from runtime.safety import Cause, State
 from runtime.statistics import wilson_interval
-from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, Trace
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, Trace
 from tests.unit.runtime import traces
 
 MS = 1_000_000
@@ -252,3 +253,22 @@ def test_the_return_is_the_mean_over_episodes_of_summed_rewards() -> None:
 def test_no_episodes_have_a_score_that_says_nothing() -> None:
     assert (quality(trace()).low, quality(trace()).high) == (0, 1)
     assert quality(trace(scored_by="return")).episodes == 0
+
+
+def test_held_ticks_are_told_by_their_cause_where_the_trace_knows_it() -> None:
+    ticks: list[dict[str, Any]] = [
+        {"kind": HELD, "cause": cause} for cause in (Cause.MISSING, Cause.STALE, Cause.MISSING, 0)
+    ]
+    figures = summary(trace(*ticks, {"kind": APPLIED, "cause": Cause.LIMITS}))
+    assert figures["held_by_cause"] == {"missing": 2, "stale": 1}
+
+
+def test_an_episode_that_went_to_safe_is_counted_once() -> None:
+    states = [(0, State.SAFE), (0, State.STOP), (1, State.HOLD), (2, State.RUN), (3, State.SAFE)]
+    figures = summary(trace(*[{"episode": episode, "state": state} for episode, state in states]))
+    assert figures["safe_episodes"] == 2
+
+
+def test_an_episode_that_a_person_stopped_is_scored_neither_way() -> None:
+    ticks: list[dict[str, Any]] = [{"episode": 0, "end": STOPPED}, {"episode": 1, "end": ENDED, "success": 1}]
+    assert summary(trace(*ticks))["score"]["episodes"] == 1

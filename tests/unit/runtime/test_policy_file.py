@@ -69,8 +69,12 @@ def manifests(draw: st.DrawFn) -> Manifest:
         action=tuple(action),
         action_semantics=draw(names),
         noise=Noise(draw(st.sampled_from(["zero", "normal"])) if flow else "none", noise),
-        sampler=Sampler(draw(names), steps, tuple(draw(floats) for _ in range(steps + 1)), 1) if flow else None,
-        parity=tuple(draw(st.lists(st.builds(Parity, names, floats, floats, st.integers(), st.just((1, 8)))))),
+        sampler=Sampler(draw(names), steps, tuple(draw(floats) for _ in range(steps + 1)), noise[0])
+        if flow
+        else None,
+        parity=tuple(
+            draw(st.lists(st.builds(Parity, names, floats, floats, st.integers(), st.just((1, 8)), st.integers())))
+        ),
         golden=tuple(draw(st.lists(row, max_size=2))),
         provenance=draw(st.dictionaries(names, st.none() | floats | st.integers() | names, max_size=3)),
     )
@@ -239,6 +243,8 @@ def test_a_missing_field_is_named(field: str) -> None:
         ({"noise": {"mode": "none", "shape": [1, 1, 2]}}, "noise none"),
         ({"noise": {"mode": "normal", "shape": [0, 0, 0]}}, "noise normal"),
         ({"noise": {"mode": "normal", "shape": [-1, -1, 2]}}, "noise normal"),
+        ({"noise": {"mode": "normal", "shape": [3, 1, 2]}}, "1 candidates from noise of shape (3, 1, 2)"),
+        ({"sampler": {"solver": "euler", "steps": 1, "t_grid": [0, 1], "candidates": 0}}, "0 candidates"),
         ({"golden": [{"observation": [1, 2], "noise": [0, 0], "action": [0, 0]}]}, "sizes"),
         ({"golden": [{"observation": [1, 2, 3], "noise": [0], "action": [0, 0]}]}, "sizes"),
         ({"golden": [{"observation": [1, 2, 3], "noise": [0, 0], "action": [0]}]}, "sizes"),
@@ -246,6 +252,12 @@ def test_a_missing_field_is_named(field: str) -> None:
 )
 def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
     assert said in refusal(changes).got
+
+
+def test_a_file_from_before_ties_were_counted_has_none() -> None:
+    fields = encode(manifest())
+    del fields["parity"][0]["ties"], fields["sampler"]["candidates"]
+    assert parse_manifest(json.dumps(fields).encode(), "file") == manifest()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"version": 1'])
@@ -256,5 +268,7 @@ def test_a_manifest_that_is_not_an_object_is_refused(text: bytes) -> None:
 
 def test_the_sampler_is_labelled_as_tables_print_it() -> None:
     assert manifest().sampler_label == "euler × 2"
+    many = manifest(sampler=Sampler("heun", 1, (0.0, 1.0), 8), noise=Noise("normal", (8, 1, 2)), golden=())
+    assert many.sampler_label == "heun × 1, best of 8"
     student = manifest(kind="mlp", sampler=None, noise=Noise("none"), golden=())
     assert student.sampler_label == "-"

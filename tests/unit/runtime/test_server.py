@@ -9,9 +9,10 @@ import pytest
 import zmq
 
 from runtime import wire
+from runtime.counters import SERVER_COUNTERS, server_counters
 from runtime.noise import NoiseSource
 from runtime.pretouch import PreTouch
-from runtime.server import Server
+from runtime.server import MOST_HZ, Server
 from runtime.sockets import bind_router
 from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Peer, floats, hello
 
@@ -30,13 +31,17 @@ class World:
         clock: FakeClock,
         policy: FakePolicy | None = None,
         pre_touch: PreTouch | None = None,
+        most_hz: float = MOST_HZ,
     ) -> None:
         self.context, self.clock = context, clock
         self.policy = FakePolicy() if policy is None else policy
         self.said: list[str] = []
         self.peers: list[Peer] = []
         self.socket = bind_router(context, ENDPOINT)
-        self.server = Server(self.socket, self.policy, clock, pre_touch, self.said.append)
+        self.counters = server_counters()
+        self.server = Server(
+            self.socket, self.policy, clock, pre_touch, self.said.append, self.counters, most_hz=most_hz
+        )
 
     def peer(self) -> Peer:
         self.peers.append(Peer(self.context, ENDPOINT))
@@ -110,6 +115,7 @@ def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World) -> N
         ({"rate_hz": 5e-324}, "ask for another rate"),
         ({"rate_hz": 2**64 - 1}, "ask for another rate"),
         ({"mode": "push"}, "expected mode request or stream, got 'push'"),
+        ({"observation": ["x"] * 1025}, "expected at most 1024 signals, got 1025"),
     ],
 )
 def test_a_robot_that_does_not_fit_is_refused_with_the_reason(
@@ -508,6 +514,136 @@ def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehea
         answer = touching.ask(liar, wire.Observation(ready.session, 0, seq, sent_ns, VALUES))
         assert isinstance(answer, wire.Action)
         touching.server.turn()
+
+
+# ---- who asks too often, and what is counted
+
+
+@pytest.fixture
+def capped(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
+    made = World(context, clock, most_hz=100.0)
+    yield made
+    made.close()
+
+
+def test_of_a_flood_so_much_is_answered_as_the_cap_allows_and_the_rest_is_dropped(capped: World) -> None:
+    peer = capped.peer()
+    ready = capped.welcome(peer)
+    answers = [capped.observe(peer, ready, seq) for seq in range(200)]
+    assert [answer is not None for answer in answers] == [True] * 63 + [False] * 137
+    capped.clock.ns += 100 * MS
+    assert sum(capped.observe(peer, ready, seq) is not None for seq in range(50)) == 10
+    assert capped.counters["dropped:rate_cap"] == 137 + 40
+
+
+def test_one_robots_flood_takes_nothing_from_anothers_allowance(capped: World) -> None:
+    flooder, robot = capped.peer(), capped.peer()
+    ready = capped.welcome(robot)
+    for _ in range(300):
+        capped.ask(flooder, b"garbage")
+    assert isinstance(capped.observe(robot, ready), wire.Action)
+
+
+def test_waiting_messages_of_two_robots_are_answered_in_turn(world: World) -> None:
+    flooder, robot = world.peer(), world.peer()
+    theirs, ready = world.welcome(flooder, robot="flooder"), world.welcome(robot)
+    for seq in range(8):
+        flooder.say(wire.Observation(theirs.session, 0, seq, 0, VALUES))
+    robot.say(wire.Observation(ready.session, 0, 0, 0, VALUES))
+    for _ in range(3):
+        world.server.turn()
+    assert isinstance(robot.hear(), wire.Action)
+
+
+def test_a_stream_has_its_ticks_although_messages_never_cease(world: World) -> None:
+    peer, _, at_ns = streaming(world)
+    flooder = world.peer()
+    for _ in range(40):
+        world.clock.ns += T // 2
+        world.ask(flooder, b"garbage")
+    assert stamps(peer) == [(0, at_ns + T // 2 + k * T) for k in range(20)]
+
+
+def test_the_silent_are_freed_although_messages_never_cease(world: World) -> None:
+    world.welcome(world.peer())
+    flooder = world.peer()
+    for _ in range(150):
+        world.clock.ns += 10 * MS
+        world.ask(flooder, b"garbage")
+    assert world.said[-1] == "'robot' freed: silent"
+
+
+def test_a_server_that_was_stopped_itself_frees_nobody_for_their_silence(world: World) -> None:
+    first, second = world.peer(), world.peer()
+    one, two = world.welcome(first), world.welcome(second, robot="other")
+    world.clock.ns += 5000 * MS
+    assert isinstance(world.observe(first, one), wire.Action)
+    assert isinstance(world.observe(second, two), wire.Action)
+
+
+def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    world.observe(peer, ready)
+    world.observe(peer, ready, values=floats(float("nan"), 0, 0))
+    world.observe(peer, ready, values=b"")
+    world.observe(peer, ready._replace(session=0))
+    world.ask(peer, b"garbage")
+    misfits: list[dict[str, Any]] = [{}, {"protocol": 2}, {"rate_hz": 0.0}, {"mode": "push"}, {"action": []}]
+    for changes in misfits:
+        refusal(world.ask(world.peer(), hello(**changes)))
+    world.ask(peer, wire.Bye(ready.session))
+    counted = {name: world.counters[name] for name in SERVER_COUNTERS if world.counters[name]}
+    assert counted.pop("inference_ns", 0) == 0  # on a clock that stands still
+    assert counted == {
+        "messages": 12,
+        "actions": 1,
+        "errors:unknown_session": 1,
+        "errors:wrong_length": 1,
+        "errors:not_finite": 1,
+        "errors:malformed": 1,
+        "refusals:protocol": 1,
+        "refusals:rate": 1,
+        "refusals:mode": 1,
+        "refusals:signals": 1,
+        "refusals:name_in_use": 1,
+        "sessions_opened": 1,
+        "sessions_ended:goodbye": 1,
+    }
+
+
+def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
+    robot = world.peer()
+    world.observe(robot, world.welcome(robot))
+    world.ask(robot, b"garbage")
+    world.clock.ns += 7 * MS
+    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
+    assert health == wire.Health(wire.PROTOCOL, 1, "teacher", "f" * 64, 1, 7 * MS, 1, 1, 1, 0)
+
+
+def test_a_server_that_is_full_refuses_another_robot_and_says_that_it_is_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.server._MAX_SESSIONS", 1)
+    robot, other = world.peer(), world.peer()
+    world.welcome(robot)
+    assert "expected at most 1 robots" in refusal(world.ask(other, hello(robot="other")))
+    health = world.ask(other, wire.Ping(wire.PROTOCOL))
+    assert isinstance(health, wire.Health)
+    assert (health.ready, world.counters["ready"]) == (0, 0)
+    world.welcome(robot)  # its own place is no other
+
+
+def test_the_loop_shows_at_least_every_quarter_of_a_second_that_it_turns(world: World) -> None:
+    for _ in range(20):
+        world.server.turn()
+        assert world.clock.ns - world.counters["turned_ns"] <= 250 * MS
+
+
+def test_a_reason_of_any_length_fits_a_frame(world: World) -> None:
+    peer = world.peer()
+    long = refusal(world.ask(peer, hello(observation=["n" * 60_000])))
+    assert len(long) == 1000
 
 
 # ---- the end

@@ -8,6 +8,8 @@ import zmq
 
 from runtime.clock import MonotonicClock
 from runtime.errors import AddressError
+from runtime.keys import KeyPair, RobotKeys, read_pair
+from runtime.new_keys import main
 from runtime.sockets import bind_router, connect_dealer, wait_readable
 from runtime.wire import MAX_FRAME_BYTES
 from tests.unit.runtime.fakes import FakeClock, FakeSelect
@@ -68,8 +70,46 @@ def test_an_ipc_path_that_a_killed_server_left_is_taken(context: Context, tmp_pa
     ],
 )
 def test_an_address_that_other_machines_reach_is_refused(context: Context, endpoint: str) -> None:
-    with pytest.raises(AddressError, match="expected a loopback address: the wire is not encrypted"):
+    with pytest.raises(
+        AddressError, match="expected a loopback address, since without keys the wire is not encrypted"
+    ):
         bind_router(context, endpoint)
+
+
+def test_told_to_be_insecure_it_listens_everywhere(context: Context) -> None:
+    bind_router(context, "tcp://0.0.0.0:*", insecure=True).close()
+
+
+def test_with_keys_it_listens_everywhere(context: Context) -> None:
+    bind_router(context, "tcp://0.0.0.0:*", KeyPair(*zmq.curve_keypair())).close()
+
+
+def test_an_abstract_name_which_every_user_reaches_is_refused_without_keys(
+    context: Context, tmp_path: Path
+) -> None:
+    name = f"ipc://@odeploy-{tmp_path.name}"
+    with pytest.raises(AddressError, match="every user of this machine reaches"):
+        bind_router(context, name)
+    bind_router(context, name, KeyPair(*zmq.curve_keypair())).close()
+
+
+@pytest.mark.parametrize("endpoint", ["ws://0.0.0.0:5555", "pgm://eth0;239.192.1.1:5555", "TCP://0.0.0.0:5555"])
+def test_ways_of_zeromq_that_are_not_ours_are_refused_even_if_insecure(context: Context, endpoint: str) -> None:
+    with pytest.raises(AddressError, match="another kind of address"):
+        bind_router(context, endpoint, insecure=True)
+
+
+def test_a_server_with_keys_and_nobody_at_its_door_lets_nobody_in(context: Context, tmp_path: Path) -> None:
+    main([str(tmp_path / "server")])
+    main([str(tmp_path / "arm")])
+    pair = read_pair(tmp_path / "server.key_secret")
+    robot = RobotKeys(tmp_path / "arm.key_secret", tmp_path / "server.key")
+    endpoint = f"ipc://{tmp_path}/s"
+    with bind_router(context, endpoint, pair) as router, connect_dealer(context, endpoint, robot) as dealer:
+        dealer.setsockopt(zmq.SNDTIMEO, 300)
+        with pytest.raises(zmq.Again):
+            dealer.send(b"let me in")
+        assert not router.poll(100)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
@@ -119,8 +159,9 @@ def test_both_ends_are_bounded(context: Context, tmp_path: Path) -> None:
         for sock in (router, dealer):
             assert sock.getsockopt(zmq.LINGER) == 0
             assert sock.getsockopt(zmq.MAXMSGSIZE) == MAX_FRAME_BYTES
+            assert sock.getsockopt(zmq.SNDHWM) == sock.getsockopt(zmq.RCVHWM) == 8
+        assert router.getsockopt(zmq.HANDSHAKE_IVL) == 2000
         assert dealer.getsockopt(zmq.IMMEDIATE) == 1
-        assert dealer.getsockopt(zmq.SNDHWM) == dealer.getsockopt(zmq.RCVHWM) == 8
         assert dealer.getsockopt(zmq.ROUTING_ID) == b""
 
 
@@ -166,6 +207,40 @@ def test_a_wake_up_without_a_message_does_not_end_the_wait(
         assert not wait_readable(router, deadline_ns, clock)
     assert len(woken) == 6
     assert clock.ns == deadline_ns
+
+
+class Knocks:
+    """Something aside that has so many things to do."""
+
+    descriptors: tuple[int, ...] = ()
+
+    def __init__(self, count: int) -> None:
+        self.left, self.done = count, 0
+
+    def attend(self) -> bool:
+        self.done += self.left > 0
+        self.left -= 1
+        return self.left >= 0
+
+
+def test_what_is_aside_gets_its_turn_while_no_message_waits(
+    context: Context, clock: FakeClock, waiting: FakeSelect
+) -> None:
+    with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
+        aside = Knocks(3)
+        assert not wait_readable(router, clock.ns + 1000, clock, aside)
+        assert aside.done == 3
+        dealer.send(b"1")
+        aside = Knocks(3)
+        assert wait_readable(router, clock.ns + 1000, clock, aside)
+        assert aside.done == 0
+
+
+def test_what_is_aside_never_outlasts_the_deadline(
+    context: Context, clock: FakeClock, waiting: FakeSelect
+) -> None:
+    with bind_router(context, "inproc://s") as router:
+        assert not wait_readable(router, clock.ns, clock, Knocks(10**9))
 
 
 def test_a_message_from_another_thread_of_zeromq_wakes_the_real_wait(context: Context, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ ticks = st.fixed_dictionaries(
         "kind": st.sampled_from([APPLIED, HELD, SKIPPED]),
         "stamps": st.tuples(*[st.integers(0, 2**63 - 1)] * len(STAMPS)),
         "state": st.integers(0, 3),
+        "cause": st.integers(0, 8),
         "clamped": st.booleans(),
         "success": st.booleans(),
         "epoch": st.integers(0, 2**16 - 1),
@@ -56,7 +57,18 @@ def test_every_row_is_read_as_it_was_written_however_small_the_buffer(
     rows = read_trace(path).rows
     assert len(rows) == len(written)
     for row, tick in zip(rows, written, strict=True):
-        for name in ("episode", "tick", "kind", "state", "clamped", "success", "epoch", "age_ns", "reward"):
+        for name in (
+            "episode",
+            "tick",
+            "kind",
+            "state",
+            "cause",
+            "clamped",
+            "success",
+            "epoch",
+            "age_ns",
+            "reward",
+        ):
             assert row[name] == tick[name]
         assert tuple(row["stamps"]) == tick["stamps"]
         assert row["observation"].tobytes() + row["action"].tobytes() == tick["values"]

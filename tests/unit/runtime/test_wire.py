@@ -21,6 +21,8 @@ TYPES: tuple[type[Any], ...] = (
     wire.Action,
     wire.Error,
     wire.Bye,
+    wire.Ping,
+    wire.Health,
 )
 FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**63 - 1),
@@ -131,7 +133,7 @@ def test_a_promise_of_more_bytes_than_come_is_refused(bomb: bytes) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [b"", b"\x90", b"\xc0", b"\x01", b"\x91\x00", b"\x91\x08", b"\x91\xff", b"\x91\xc3", b"\x91\xcb" + bytes(8)],
+    [b"", b"\x90", b"\xc0", b"\x01", b"\x91\x00", b"\x91\x0a", b"\x91\xff", b"\x91\xc3", b"\x91\xcb" + bytes(8)],
 )
 def test_an_array_that_begins_with_no_type_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):
@@ -225,6 +227,8 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
         (wire.Action(1, 2, 3, 4, 0, 5, 6, 7, 8, b""), "9b05 01 02 03 04 00 05 06 07 08 c400"),
         (wire.Error(3, 2, "x"), "9406 03 02 a178"),
         (wire.Bye(9), "9207 09"),
+        (wire.Ping(1), "9208 01"),
+        (wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6), "9b09 01 01 a170 a166 02 cd012c 03 04 05 06"),
     ],
 )
 def test_frames_are_byte_for_byte_those_that_other_releases_speak(message: wire.Message, frame: str) -> None:

@@ -14,11 +14,23 @@ from numpy.typing import NDArray
 from runtime import wire
 from runtime.client import Arrival, RobotClient
 from runtime.errors import UnreachableError, UsageError
-from runtime.guard import Guard, State
+from runtime.guard import Guard
 from runtime.latency import stages_ns, summary, totals_ns
 from runtime.pretouch import PreTouch
+from runtime.safety import Cause, Operator, Safety, State
 from runtime.signals import Signal
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, TraceWriter, new_header, read_trace
+from runtime.trace import (
+    APPLIED,
+    GOES_ON,
+    HELD,
+    SKIPPED,
+    STAMPS,
+    STOPPED,
+    Trace,
+    TraceWriter,
+    new_header,
+    read_trace,
+)
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 from tests.unit.runtime.fakes import FakeClock
@@ -117,7 +129,7 @@ class Bench:
     def __init__(self, path: Path, hot_call_ns: int = 10_000) -> None:
         self.path, self.clock = path, FakeClock()
         self.env, self.client = FakeEnv(self.clock), FakeClient(self.clock)
-        self.guard = Guard(TASK.action, np.array(TASK.safe_action, np.float32), 100.0)
+        self.guard = Guard(TASK.action, np.array(TASK.safe_action, np.float32), Safety(100.0))
         header = new_header(
             task="toy",
             scored_by="success",
@@ -188,7 +200,7 @@ def test_every_tick_of_an_episode_is_sensed_answered_applied_and_recorded(bench:
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime", "stream"])
 def test_an_episode_is_reset_with_its_own_seed_and_the_guard_is_rearmed(bench: Bench, mode: str) -> None:
-    bench.guard.state = State.STOP
+    bench.guard.safety.state = State.STOP
     bench.run(mode, episodes=3, seed=7)
     assert bench.env.seeds == [episode_seed(7, episode) for episode in range(3)]
     assert bench.guard.state is not State.STOP
@@ -231,12 +243,79 @@ def test_an_action_that_is_not_finite_never_reaches_the_simulation(bench: Bench,
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_a_stopped_guard_ends_the_episode(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [float("nan"), 0.0]
-    bench.env.ends_at, bench.guard.stop_ticks = 99, 5
+    bench.env.ends_at, bench.guard.safety.stop_ns = 99, 5 * T
     bench.env.task = dataclasses.replace(TASK, horizon=99)
     trace = bench.run(mode)
     states = trace.rows["state"].tolist()
     assert states == [State.HOLD] * 2 + [State.SAFE] * 5 + [State.STOP]
     assert bench.env.commands[2:] == [[0.0, -1.0]] * 6
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime", "stream"])
+def test_an_interrupt_commands_the_safe_action_and_records_it_before_it_goes_on(bench: Bench, mode: str) -> None:
+    def read() -> Operator:
+        if len(bench.env.commands) == 4:
+            raise KeyboardInterrupt
+        return Operator()
+
+    bench.client.act = lambda seq: [0.5, 0.0]
+    bench.robot.operator = read
+    with pytest.raises(KeyboardInterrupt):
+        bench.run(mode)
+    rows = read_trace(bench.path).rows
+    assert bench.env.commands[4:] == [[0.0, -1.0]]
+    assert rows["tick"].tolist() == list(range(5))
+    assert rows["observation"][:, 0].tolist() == list(range(5))
+    last = rows[-1]
+    assert (last["kind"], last["state"], last["cause"], last["end"]) == (HELD, State.STOP, Cause.OPERATOR, STOPPED)
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_the_operator_is_asked_at_every_tick_and_their_stop_ends_the_episode(bench: Bench, mode: str) -> None:
+    asked = []
+
+    def read() -> Operator:
+        asked.append(len(bench.env.commands))
+        return Operator(stop=len(asked) == 4)
+
+    bench.robot.operator = read
+    rows = bench.run(mode).rows
+    assert asked == [0, 1, 2, 3]
+    assert bench.env.commands[3:] == [[0.0, -1.0]]
+    assert rows["end"].tolist() == [GOES_ON] * 3 + [STOPPED]
+    assert rows["cause"].tolist() == [Cause.FRESH] * 3 + [Cause.OPERATOR]
+
+
+def test_what_a_person_stopped_is_scored_neither_way(bench: Bench) -> None:
+    bench.robot.operator = lambda: Operator(stop=len(bench.env.commands) == 14)
+    figures = summary(bench.run("realtime", episodes=2))
+    assert (figures["score"]["episodes"], figures["score"]["value"]) == (1, 1.0)
+    assert figures["safe_episodes"] == 1
+
+
+def test_a_dead_man_switch_that_stays_open_ends_the_episode_as_stopped(bench: Bench) -> None:
+    bench.guard.safety.stop_ns, bench.env.ends_at = 3 * T, 50
+    bench.robot.operator = lambda: Operator(held=len(bench.env.commands) < 2)
+    rows = bench.run("realtime").rows
+    assert rows["state"].tolist() == [State.RUN] * 2 + [State.SAFE] * 3 + [State.STOP]
+    assert set(rows["cause"][2:]) == {Cause.DEAD_MAN}
+    assert rows["end"][-1] == STOPPED
+
+
+def test_in_lockstep_the_guards_time_stands_still_while_the_server_thinks(bench: Bench) -> None:
+    bench.client.delays_ns = dict.fromkeys(range(10), 900 * MS)
+    rows = bench.run("lockstep").rows
+    assert set(rows["state"]) == {State.RUN}
+    assert bench.guard.counts.stale == 0
+
+
+def test_ticks_that_the_simulation_overran_count_as_silence(bench: Bench) -> None:
+    bench.env.takes_ns = {2: 105 * MS}
+    bench.client.delays_ns = dict.fromkeys(range(3, 40), None)
+    rows = bench.run("realtime").rows
+    ran = rows[rows["kind"] != SKIPPED]
+    assert ran["state"].tolist() == [State.RUN] * 3 + [State.SAFE] * 7
+    assert set(ran["cause"][3:]) == {Cause.SILENCE}
 
 
 @given(
@@ -385,6 +464,19 @@ def test_in_a_stream_each_observation_is_sent_and_the_newest_action_is_applied(b
     assert trace.rows["age_ns"].tolist() == [0] + [T] * 9
     assert stamp(trace, "received") == [0] * 10  # of another tick's observation
     assert set(trace.rows["epoch"][1:]) == {3}
+
+
+def test_in_a_stream_an_action_of_two_periods_ago_is_not_applied(bench: Bench) -> None:
+    def send(episode: int, seq: int, values: bytes) -> int:
+        sent_ns = FakeClient.send(bench.client, episode, seq, values)
+        if seq == 5:
+            bench.client.waiting = [bench.client.arrival(episode, 3, sent_ns - 2 * T, sent_ns - MS)]
+        return sent_ns
+
+    bench.client.send = send  # type: ignore[method-assign]
+    rows = bench.run("stream").rows
+    assert rows["cause"][:9].tolist() == [Cause.MISSING] * 5 + [Cause.STALE] + [Cause.MISSING] * 3
+    assert bench.guard.counts.stale == 1
 
 
 def test_in_a_stream_without_actions_the_guard_decides(bench: Bench) -> None:

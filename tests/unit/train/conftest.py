@@ -1,10 +1,17 @@
-"""One tiny set of demonstrations for all training tests."""
+"""One tiny set of demonstrations for all training tests, and one torch thread: two spin on a busy machine."""
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from sim_bridge import collect
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As every verb has by default."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -113,3 +113,16 @@ def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tm
     with pytest.raises(UsageError, match=f"{option}: expected a number above 0, got 0"):
         bc.main([*arguments(demos, tmp_path / "run"), option, "0"])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_policy_of_chunks_answers_several_actions_within_their_limits(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    bc.main([*arguments(demos, out, "--horizon", "4"), "--score-episodes", "2"])
+    assert "over 2 lockstep episodes" in capsys.readouterr().out
+    policy, _ = load_policy(out)
+    assert isinstance(policy, MlpPolicy)
+    answer = policy(1e3 * torch.ones(2, 6, dtype=torch.float64))
+    assert answer.shape == (2, 8)
+    assert (answer.abs() <= 1).all()

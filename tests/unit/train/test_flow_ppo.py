@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from sim_bridge.catalogue import get
 from sim_bridge.catalogue.fm_irl import HAND_ROTATE, MAZE_MEDIUM
@@ -15,8 +17,9 @@ from sim_bridge.vector import make_vector
 from tests.policies import flow_policy
 from train import checkpoint
 from train.flow_ppo import FlowPpo, ZeroSampled, begin_from, deployed
+from train.flow_run import start
 from train.fpo import fpo
-from train.fpo_run import Config, start
+from train.fpo_run import Config, actor
 from train.ode import EULER, uniform_grid
 from train.on_policy import Learner
 from train.policies import FlowConfig, FlowPolicy
@@ -27,7 +30,7 @@ HOPPER = get("hopper")
 def learner(task: Task = HOPPER, **options: Any) -> Learner:
     config = Config(task.name, Path("unused"), envs=2, ticks=32, batch=32, epochs=2, **options)
     sizes = FlowConfig(len(task.observation), len(task.action), 32, 3, clip=10.0, squash=config.squash)
-    return start(config, fpo, task, make_vector(task, 2, workers=0), sizes)
+    return start(config, partial(actor, fpo), task, make_vector(task, 2, workers=0), sizes)
 
 
 def flow_ppo(made: Learner) -> FlowPpo:
@@ -89,6 +92,39 @@ def test_a_checkpoint_holds_the_weights_and_their_average(tmp_path: Path) -> Non
     assert again.ppo.steps == 64
     for one in (made, again):
         one.ppo.envs.close()
+
+
+def test_while_the_critic_warms_up_it_alone_learns_and_then_both_do() -> None:
+    made = learner(critic_warmup=2)
+    ppo = flow_ppo(made)
+    for warm in (False, False, True):
+        flow = vector(ppo.flow.velocity)
+        critic, mean = vector(ppo.critic), ppo.moments.mean.clone()
+        rollout = ppo.collect()
+        ppo.update(ppo.rows(rollout), 0.0)
+        ppo.learn_scale(rollout)
+        assert torch.equal(vector(ppo.flow.velocity), flow) != warm
+        assert not torch.equal(vector(ppo.critic), critic)
+        assert not torch.equal(ppo.moments.mean, mean)
+    ppo.envs.close()
+
+
+def test_a_warm_up_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+    made, again = learner(critic_warmup=2), learner(critic_warmup=2)
+    made.ppo.update(made.ppo.rows(made.ppo.collect()), 0.0)
+    checkpoint.save(tmp_path, made.state())
+    again.resume(Config("hopper", tmp_path))
+    ppo = flow_ppo(again)
+    for warm in (False, True):
+        flow = vector(ppo.flow.velocity)
+        ppo.update(ppo.rows(ppo.collect()), 0.0)
+        assert torch.equal(vector(ppo.flow.velocity), flow) != warm
+    for one in (made, again):
+        one.ppo.envs.close()
+
+
+def vector(module: nn.Module) -> Tensor:
+    return nn.utils.parameters_to_vector(module.parameters()).detach().clone()
 
 
 @pytest.mark.parametrize("squash", [False, True])

@@ -12,6 +12,7 @@ from runtime.errors import FormatError, MissingError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from train import checkpoint, fm_bc
+from train.chunks import chunks
 from train.flow import flow_matching_loss
 from train.ode import EULER, uniform_grid
 from train.policies import FlowPolicy
@@ -136,3 +137,24 @@ def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tm
 def test_an_unknown_task_is_refused(demos: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="got 'maze-larg'"):
         fm_bc.main([*arguments(demos, tmp_path), "--task", "maze-larg"])
+
+
+def test_a_policy_of_chunks_learns_what_follows_and_keeps_the_limits_of_every_action(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    fm_bc.main([*arguments(demos, out, "--horizon", "3"), "--score-episodes", "2"])
+    assert "over 2 lockstep episodes" in capsys.readouterr().out
+    policy, _ = load_policy(out)
+    assert isinstance(policy, FlowPolicy)
+    assert (policy.config.horizon, policy.config.chunk_size, policy.velocity.action_size) == (3, 6, 6)
+    data = load(str(demos), get("maze-medium"))
+    torch.testing.assert_close(policy.action_mean, chunks(data, 3).mean(dim=0))
+    far = policy.sample(torch.zeros(1, 6), torch.full((1, 6), 50.0), EULER, uniform_grid(2))
+    assert torch.equal(far, policy.high[None])
+    assert policy.high.tolist() == [1.0] * 6
+
+
+def test_a_horizon_of_zero_is_refused(demos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--horizon: expected a number above 0, got 0"):
+        fm_bc.main(arguments(demos, tmp_path / "run", "--horizon", "0"))

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from train.flow import straight_path
-from train.flow_actor import Draws
 from train.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, fpo, fpo_plus_plus, spo, straight_through_limit
+from train.fpo_actor import Draws
 from train.ppo import Info, clipped_surrogate
 
 Objective = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]

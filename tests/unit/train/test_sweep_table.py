@@ -8,6 +8,8 @@ from runtime.errors import MissingError
 from train.sweep_plots import draw
 from train.sweep_table import main, markdown, read, rows, table
 
+ROOT = Path(__file__).parents[3]
+
 
 def line(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
     return {
@@ -79,3 +81,11 @@ def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
     main([str(path), "--markdown"])
     out = capsys.readouterr().out
     assert "| FM-IRL | 0.77 [0.60, 1.00] | 3 | 2 k / 1.0 | – | 2.0 | 0.873 |" in out
+
+
+@pytest.mark.parametrize("results", sorted(ROOT.glob("results/*.jsonl")), ids=lambda path: path.stem)
+def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
+    page, measured = (ROOT / "docs/results.md").read_text(), read([results])
+    for task in dict.fromkeys(k["task"] for k in measured):
+        _, *rows = markdown(task, *table(task, [k for k in measured if k["task"] == task])).strip().split("\n\n")
+        assert rows[0] in page, f"odeploy table results/{results.name} --markdown"

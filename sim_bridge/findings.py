@@ -1,0 +1,51 @@
+"""What the doctor found in a policy file: how bad it is, what was seen, and what to do about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.markup import escape
+from rich.table import Table
+
+Severity = Literal["error", "warning", "note"]
+_COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "dim"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Attributes:
+        severity: an error keeps the file off a robot; a warning may have a reason; a note is no fault.
+        check: what was looked at, such as `dead input`.
+        where: the signals that are concerned, or `file`.
+        seen: with numbers.
+        remedy: what to do now, as an imperative.
+    """
+
+    severity: Severity
+    check: str
+    where: str
+    seen: str
+    remedy: str
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """One row a finding, the worst first."""
+    table = Table("", "check", "where", "seen", "do", title="findings", title_justify="left", show_lines=True)
+    for f in worst_first(findings):
+        colour = _COLOURS[f.severity]
+        table.add_row(f"[{colour}]{f.severity}[/]", f.check, escape(f.where), escape(f.seen), escape(f.remedy))
+    return table
+
+
+def worst_first(findings: Sequence[Finding]) -> list[Finding]:
+    """Errors, warnings, notes; within each as they were found."""
+    order = list(_COLOURS)
+    return sorted(findings, key=lambda f: order.index(f.severity))
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,53 @@
+"""Run folders of a best-of-N policy with random weights of trained size: what FMER's training will leave."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sim_bridge.task import Task
+from tests.policies import TRAINED_SCALE, recorded
+from train import checkpoint
+from train.best_of_n import BestOfN, BestOfNConfig
+from train.policies import FlowConfig
+from train.run import begin, new_card
+
+
+@dataclass(frozen=True)
+class Options:
+    """As a verb's config."""
+
+    out: Path
+    steps: int = 10
+    lr: float = 1e-3
+    seed: int = 0
+
+
+def best_of_n(
+    task: Task,
+    width: int = 32,
+    seed: int = 0,
+    *,
+    horizon: int = 1,
+    clip: float | None = None,
+    squash: bool = False,
+) -> BestOfN:
+    """Weights of trained size, uneven normalisers, actions well within their limits for the most part."""
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    generator = torch.Generator().manual_seed(seed)
+    flow = FlowConfig(O, A, width, depth=3, clip=clip, squash=squash, horizon=horizon)
+    policy = BestOfN(BestOfNConfig(flow, (width, width)))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            fan_in = parameter.shape[-1] if parameter.dim() > 1 else 4
+            parameter.normal_(0, TRAINED_SCALE / fan_in**0.5, generator=generator)
+    actions = torch.randn(256, horizon * A, generator=generator) * torch.linspace(0.05, 0.2, horizon * A) + 0.1
+    policy.fit(torch.from_numpy(recorded(task, rows=256)), actions, task.action)
+    return policy.eval().requires_grad_(False)
+
+
+def run_folder(folder: Path, task: Task, policy: BestOfN) -> Path:
+    """A finished run; it has no demonstrations, so an export plays for its observations."""
+    begin(folder, new_card("fpo", task.name, None, Options(folder), policy.config))
+    checkpoint.save(folder, {"step": Options(folder).steps, "policy": policy.state_dict()})
+    return folder

@@ -1,0 +1,21 @@
+"""A flow of action chunks with random weights at trained scale."""
+
+import torch
+
+from sim_bridge.task import Task
+from tests.policies import TRAINED_SCALE, recorded
+from train.policies import FlowConfig, FlowPolicy
+
+
+def chunk_flow(task: Task, horizon: int) -> FlowPolicy:
+    """Each action of the chunk is scaled otherwise."""
+    generator = torch.Generator().manual_seed(0)
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    policy = FlowPolicy(FlowConfig(O, A, width=32, depth=2, horizon=horizon))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            fan_in = parameter.shape[-1] if parameter.dim() > 1 else 4
+            parameter.normal_(0, TRAINED_SCALE / fan_in**0.5, generator=generator)
+    chunks = torch.randn(256, horizon * A, generator=generator) * torch.linspace(0.1, 0.3, horizon * A)
+    policy.fit(torch.from_numpy(recorded(task, rows=256)), chunks, task.action)
+    return policy.eval().requires_grad_(False)

@@ -1,0 +1,54 @@
+"""What the safety states promise, checked on a trace: whatever befell the run, every row keeps it."""
+
+import math
+
+import numpy as np
+
+from runtime.safety import State
+from runtime.signals import highs, lows
+from runtime.trace import APPLIED, SKIPPED, STAMPS, Trace
+from sim_bridge.catalogue import get
+
+DUE, WOKE, APPLIED_AT = (STAMPS.index(name) for name in ("due", "woke", "applied"))
+
+
+def assert_kept(trace: Trace) -> None:
+    """Checks each tick against the one before it, and each command against its limits."""
+    rows, header = trace.rows, trace.header
+    period_ns = round(1e9 / header.rate_hz)
+    hold_ns = max(3, min(20, math.ceil(0.1 * header.rate_hz))) * period_ns
+    safe = np.array(get(header.task).safe_action, np.float32)
+    ran = rows[rows["kind"] != SKIPPED]
+    assert np.isfinite(ran["action"]).all()
+    assert (ran["action"] >= lows(header.action)).all()
+    assert (ran["action"] <= highs(header.action)).all()
+    assert (ran["stamps"][:, WOKE] >= ran["stamps"][:, DUE]).all()  # nothing is replayed ahead of the grid
+    assert (ran["age_ns"][ran["kind"] == APPLIED] < 2 * period_ns).all()
+    assert ((ran["state"] == State.RUN) == (ran["kind"] == APPLIED)).all()
+    for episode in np.unique(ran["episode"]):
+        every, last, fresh_ns, was = rows[rows["episode"] == episode], safe, None, State.RUN
+        assert (every["tick"] == np.arange(len(every))).all()  # every due tick has its row
+        for row in every[every["kind"] != SKIPPED]:
+            state, due_ns = State(row["state"]), int(row["stamps"][DUE])
+            fresh_ns = due_ns - period_ns if fresh_ns is None else fresh_ns
+            if state is State.RUN:
+                assert was < State.SAFE  # latched
+                fresh_ns = due_ns
+            elif state is State.HOLD:
+                assert was < State.SAFE
+                assert due_ns - fresh_ns < hold_ns
+                assert (row["action"] == last).all()
+            else:
+                assert (row["action"] == safe).all()
+            last, was = row["action"], state
+
+
+def states(trace: Trace) -> set[State]:
+    """Those that were seen."""
+    return {State(state) for state in np.unique(trace.rows["state"][trace.rows["kind"] != SKIPPED])}
+
+
+def applied_between(trace: Trace, begin_ns: int, end_ns: int) -> int:
+    """How many of the ticks that were due within were applied."""
+    due = trace.rows["stamps"][:, DUE]
+    return int((trace.rows["kind"][(due > begin_ns) & (due < end_ns)] == APPLIED).sum())

@@ -1,0 +1,354 @@
+"""Peers who mean harm, or might as well: the server lives on, and who behaves is served as before.
+
+Times are printed, not asserted: the machine may be busy. What was answered, refused and kept in memory is exact.
+"""
+
+import random
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import zmq
+
+from runtime import wire
+from runtime.child import child, wait_bound
+from runtime.client import Drops, RobotClient
+from runtime.clock import MonotonicClock, Rate
+from runtime.errors import RefusedError
+from runtime.keys import RobotKeys
+from runtime.link import DealerLink
+from runtime.new_keys import main as make_keys
+from runtime.policy_file import FINGERPRINT_KEY, NO_FINGERPRINT
+from runtime.sockets import connect_dealer, wait_readable
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from tests.faults.fuzz_wire import MESSAGES, fuzz, mutated
+from tests.faults.mutated_files import fates
+from tests.integration.programs import odeploy
+from tests.policies import policy_bytes, policy_path
+
+Context = zmq.Context[zmq.Socket[bytes]]
+CLOCK = MonotonicClock()
+S = 1_000_000_000
+VALUES = wire.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
+
+
+class Served:
+    """A server in a process of its own."""
+
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]") -> None:
+        self.socket, self.log = folder / "s.ipc", folder / "s.log"
+        self.endpoint, self.process = f"ipc://{self.socket}", process
+
+    def resident_kib(self) -> int:
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+    def health(self, context: Context, keys: RobotKeys | None = None) -> wire.Health:
+        with connect_dealer(context, self.endpoint, keys) as asker:
+            asker.setsockopt(zmq.SNDTIMEO, 20_000)
+            asker.send(wire.pack(wire.Ping(wire.PROTOCOL)))
+            assert wait_readable(asker, CLOCK.now_ns() + 20 * S, CLOCK)
+            answer = wire.unpack(asker.recv())
+        assert isinstance(answer, wire.Health)
+        return answer
+
+
+@contextmanager
+def served(folder: Path, *options: str) -> Iterator[Served]:
+    policy, made = policy_path(folder, MAZE_MEDIUM), folder / "s.ipc"
+    command = ["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{made}", *options]
+    with child(command, folder / "s.log") as process:
+        wait_bound(made, process, folder / "s.log")
+        yield Served(folder, process)
+        assert process.poll() is None
+    assert "Traceback" not in (folder / "s.log").read_text()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    with Context() as made:
+        yield made
+        made.destroy(linger=0)
+
+
+def hello(name: str) -> wire.Hello:
+    names = list(MAZE_MEDIUM.observation_names), list(MAZE_MEDIUM.action_names)
+    return wire.Hello(wire.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
+
+
+def robot(context: Context, endpoint: str, name: str = "robot", keys: RobotKeys | None = None) -> RobotClient:
+    return RobotClient(DealerLink(context, endpoint, CLOCK, keys), hello(name), CLOCK, 20.0)
+
+
+def drive(client: RobotClient, ticks: int) -> list[float]:
+    """Round trips in µs of a robot at 100 Hz, each of which must be answered."""
+    rate, took = Rate(100.0, CLOCK), []
+    for seq in range(ticks):
+        rate.wait()
+        sent_ns = client.send(0, seq, VALUES)
+        arrival = client.receive(0, seq, sent_ns + 10 * S)
+        assert arrival is not None
+        took.append((arrival.arrived_ns - sent_ns) / 1e3)
+    return took
+
+
+def percentiles(took: list[float]) -> str:
+    return f"p50 {np.percentile(took, 50):.0f}, p99 {np.percentile(took, 99):.0f} µs"
+
+
+# ---- what is said
+
+
+def test_ten_thousand_mutated_messages_are_messages_or_wire_errors() -> None:
+    became = fuzz(10_000, seed=7)
+    assert became.total() == 10_000
+    assert set(became) <= {"refused"} | {type(message).__name__ for message in MESSAGES}
+    assert 0.1 < became["refused"] / 10_000 < 0.99  # both ways are tried
+
+
+def test_a_server_that_hears_nonsense_answers_robots_and_keeps_its_memory(
+    server: Served, context: Context
+) -> None:
+    rng, bombs = random.Random(3), [b"\xdd\xff\xff\xff\xff", b"\x91" * 60_000, b"\x81\xa1k" * 20_000, b""]
+    with closing(robot(context, server.endpoint)) as client, connect_dealer(context, server.endpoint) as hostile:
+        hostile.setsockopt(zmq.SNDTIMEO, 20_000)
+        drive(client, 20)
+        before = server.resident_kib()
+        for number in range(3000):
+            hostile.send(bombs[number // 100 % 4] if number % 100 == 0 else mutated(rng))
+            if number % 100 == 0:
+                drive(client, 1)  # beside it, and often enough not to be freed for its silence
+            while hostile.poll(0):
+                assert isinstance(
+                    wire.unpack(hostile.recv()), wire.Error | wire.Refused | wire.Ready | wire.Health
+                )
+        hostile.send_multipart([b"x"] * 1000)
+        drive(client, 50)
+        assert server.resident_kib() - before < 10_240
+
+
+def test_a_message_beyond_the_limit_ends_its_connection_and_no_other(server: Served, context: Context) -> None:
+    with closing(robot(context, server.endpoint)) as client, connect_dealer(context, server.endpoint) as hostile:
+        hostile.setsockopt(zmq.SNDTIMEO, 20_000)
+        before = server.resident_kib()
+        for _ in range(20):
+            hostile.send(bytes(10_000_000))
+            drive(client, 3)
+        assert server.resident_kib() - before < 10_240
+        assert server.health(context).errors == 0  # none of them was even looked at
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16) + b"\x00" + bytes(31)
+BROKEN = {
+    "nothing at all": b"",
+    "another protocol": b"GET / HTTP/1.1\r\nHost: robot\r\n\r\n",
+    "half a greeting": GREETING[:20],
+    "a greeting and silence": GREETING,
+    "a command that is none": GREETING + b"\x04\x0bgarbage....",
+    "a frame before the handshake": GREETING + b"\x00\x05hello",
+    "a length without end": GREETING + b"\x06" + struct.pack(">Q", 2**63 - 1),
+    "a command name longer than its frame": GREETING + b"\x04\x02\xffR",
+    "random bytes": random.Random(1).randbytes(5000),
+    "a greeting and random bytes": GREETING + random.Random(2).randbytes(5000),
+}
+
+
+def test_broken_zmtp_reaches_no_robot(server: Served, context: Context) -> None:
+    with closing(robot(context, server.endpoint)) as client, ExitStack() as stack:
+        before = server.resident_kib()
+        for _ in range(20):
+            for said in BROKEN.values():
+                raw = stack.enter_context(socket.socket(socket.AF_UNIX))
+                raw.settimeout(20)
+                raw.connect(str(server.socket))
+                try:
+                    raw.sendall(said)
+                except (BrokenPipeError, ConnectionResetError):
+                    continue  # it did not listen to the end
+        drive(client, 50)
+        assert server.resident_kib() - before < 10_240
+
+
+HALF_OPEN = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+opened = []
+for _ in range(1500):
+    opened.append(socket.socket(socket.AF_UNIX))
+    opened[-1].settimeout(20)
+    opened[-1].connect(sys.argv[1])
+print("opened", flush=True)
+for each in opened:
+    while each.recv(4096):  # its greeting, and then the end
+        pass
+print("closed", flush=True)
+"""
+
+
+@pytest.mark.faults
+def test_fifteen_hundred_half_open_connections_stop_nobody_and_are_closed(
+    server: Served, context: Context
+) -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4000:
+        pytest.skip("this test needs 4000 descriptors")
+    with closing(robot(context, server.endpoint)) as client:
+        quiet, before = drive(client, 100), server.resident_kib()
+        command = [sys.executable, "-c", HALF_OPEN, str(server.socket)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as opener:
+            assert opener.stdout is not None
+            beside = drive(client, 50)
+            assert opener.stdout.readline() == "opened\n"
+            with closing(robot(context, server.endpoint, "second")) as second:
+                drive(second, 10)
+            grown = server.resident_kib() - before
+            assert opener.stdout.readline() == "closed\n"
+        print(f"quiet {percentiles(quiet)}; while 1500 open {percentiles(beside)}; memory +{grown} KiB")
+
+
+# ---- who says it
+
+
+def test_a_second_robot_of_the_same_name_is_refused_and_the_first_goes_on(
+    server: Served, context: Context
+) -> None:
+    with closing(robot(context, server.endpoint, "arm")) as client:
+        drive(client, 20)
+        with pytest.raises(RefusedError, match="the robot name 'arm' is in use"):
+            robot(context, server.endpoint, "arm")
+        drive(client, 20)
+        assert client.drops == Drops()
+
+
+def test_a_key_that_is_not_listed_meets_silence_and_the_log_names_it(tmp_path: Path, context: Context) -> None:
+    for name in ("server", "stranger", "robots/arm"):
+        make_keys([str(tmp_path / name)])
+    options = "--key", str(tmp_path / "server.key_secret"), "--allow", str(tmp_path / "robots")
+    arm = RobotKeys(tmp_path / "robots/arm.key_secret", tmp_path / "server.key")
+    with served(tmp_path, *options) as server:
+        with closing(robot(context, server.endpoint, keys=arm)) as client:
+            drive(client, 20)
+            for keys in ([], ["--key", str(tmp_path / "stranger.key_secret"), "--server-key", str(arm.server)]):
+                place = ["--endpoint", server.endpoint, "--timeout", "1", "--trace", str(tmp_path / "t.trace")]
+                result = odeploy("sim", MAZE_MEDIUM.name, *place, *keys)
+                assert (result.returncode, "expected an answer within 1 s, got none" in result.stderr) == (2, True)
+        assert server.health(context, arm).actions >= 20
+        log = server.log.read_text()
+    key = (tmp_path / "stranger.key").read_text().split('"')[1]
+    assert f"its key {key} is not listed" in log
+    assert "no key, or not for this server" in log
+
+
+# ---- how much is said
+
+FLOOD = """
+import sys, time, zmq
+from runtime import wire
+from runtime.sockets import connect_dealer
+print("here", flush=True)
+sys.stdin.readline()
+with zmq.Context() as context, connect_dealer(context, sys.argv[1]) as dealer:
+    dealer.setsockopt(zmq.SNDTIMEO, 20_000)
+    dealer.send(bytes.fromhex(sys.argv[2]))
+    ready = wire.unpack(dealer.recv())
+    values, seq, end = bytes.fromhex(sys.argv[3]), 0, time.monotonic() + 4
+    while time.monotonic() < end:
+        seq += 1
+        try:
+            dealer.send(wire.pack(wire.Observation(ready.session, 0, seq, 0, values)), zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        while dealer.getsockopt(zmq.EVENTS) & zmq.POLLIN:
+            dealer.recv()
+"""
+
+
+@pytest.mark.faults
+def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(tmp_path: Path, context: Context) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        FLOOD,
+        f"ipc://{tmp_path}/s.ipc",
+        wire.pack(hello("flooder")).hex(),
+        VALUES.hex(),
+    ]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as flooder,
+        served(tmp_path, "--max-rate", "150") as server,
+    ):
+        assert flooder.stdin is not None
+        assert flooder.stdout is not None
+        flooder.stdout.readline()
+        with closing(robot(context, server.endpoint)) as client:
+            drive(client, 50)
+            quiet, before = drive(client, 200), server.resident_kib()
+            flooder.stdin.write("\n")
+            flooder.stdin.flush()
+            beside = drive(client, 200)
+        health = server.health(context)
+        print(f"quiet {percentiles(quiet)}; beside a flood {percentiles(beside)}; dropped {health.dropped:,}")
+        assert health.dropped > 50
+        assert server.resident_kib() - before < 10_240
+
+
+def test_two_hundred_robots_shake_hands_and_each_gets_its_actions(server: Served, context: Context) -> None:
+    began = time.monotonic()
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(closing(robot(context, server.endpoint, f"robot {number}")))
+            for number in range(200)
+        ]
+        connected_s = time.monotonic() - began
+        for client in clients:
+            client.send(0, 0, VALUES)
+        answers = [client.receive(0, 0, CLOCK.now_ns() + 20 * S) for client in clients]
+        print(f"200 connected in {connected_s:.1f} s; {server.resident_kib() / 1024:.0f} MiB")
+        # Who was silent for a second while the others connected has lost its session, and asks for another.
+        assert all(
+            answer is not None or client.drops.errors for answer, client in zip(answers, clients, strict=True)
+        )
+        assert server.resident_kib() < 200 * 1024
+
+
+# ---- what is served
+
+
+def test_mutated_policy_files_are_refused_one_and_all(tmp_path: Path) -> None:
+    became = fates(40, policy_path(tmp_path, MAZE_MEDIUM))
+    assert set(became) == {"refused by its bytes", "refused by its signature"}
+
+
+@pytest.mark.parametrize("location", ["/etc/passwd", "../../weights.bin", "weights.bin"])
+def test_a_file_that_points_outside_of_itself_is_refused_before_anything_is_opened(
+    tmp_path: Path, location: str
+) -> None:
+    model = onnx.load_from_string(policy_bytes("maze-medium"))
+    tensor = model.graph.initializer[0]
+    raw, tensor.raw_data = tensor.raw_data, b""
+    (tmp_path / "weights.bin").write_bytes(raw)
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", location
+    next(e for e in model.metadata_props if e.key == FINGERPRINT_KEY).value = NO_FINGERPRINT
+    path = tmp_path / "outside.onnx"
+    path.write_bytes(model.SerializeToString())
+    result = odeploy("serve", str(path), "--endpoint", f"ipc://{tmp_path}/s")
+    assert result.returncode == 2
+    assert "expected all weights inside the file, got a tensor stored in another file" in result.stderr
+    assert not (tmp_path / "s").exists()

@@ -1,0 +1,332 @@
+"""Real processes that are killed, stopped, cut off or fed nonsense: the robot ticks on and keeps its promises.
+
+The machine may be busy, so times are asserted only where a bound is generous; what each tick did is exact.
+"""
+
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime import wire
+from runtime.child import child, serving, wait_bound
+from runtime.safety import Cause, State
+from runtime.trace import APPLIED, ENDED, INVALID, SKIPPED, STOPPED, Trace, read_trace
+from sim_bridge.catalogue.fm_irl import HOPPER
+from sim_bridge.catalogue.fmer import MULTIGOAL
+from tests.faults.frame_proxy import proxied
+from tests.faults.promises import applied_between, assert_kept, states
+from tests.faults.scripted_server import scripted
+from tests.integration.programs import started
+from tests.policies import policy_path
+
+T = 40_000_000  # 25 Hz: a busy machine keeps up too
+S = 1_000_000_000
+ZERO = [0.0, 0.0]
+
+
+def still(_: wire.Observation) -> list[float]:
+    return ZERO
+
+
+def endpoint_in(folder: Path) -> str:
+    return f"ipc://{folder}/s.ipc"
+
+
+class Driven:
+    """A simulated robot in a process of its own."""
+
+    def __init__(self, folder: Path, endpoint: str, *options: str) -> None:
+        self.path = folder / "t.trace"
+        options = ("--endpoint", endpoint, "--trace", str(self.path), "--rate", "25", *options)
+        self.process = started("sim", "multigoal-2d", *options)
+
+    def after_ticks(self, seconds: float) -> None:
+        """Returns when the loop has run for so long."""
+        deadline = time.monotonic() + 30
+        while not self.path.exists():
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.01)
+        time.sleep(seconds)
+
+    def courier(self) -> int:
+        """Process id of its courier."""
+        own = self.process.pid
+        (pid,) = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        return int(pid)
+
+    def end(self, status: int = 0) -> Trace:
+        """Waits for the end; the trace has been checked."""
+        self.output, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == status, self.output
+        assert "Traceback" not in self.output
+        trace = read_trace(self.path)
+        assert_kept(trace)
+        return trace
+
+
+@contextmanager
+def served(policy: Path, socket: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server at a place that another one may have had before."""
+    socket.unlink(missing_ok=True)
+    log = socket.with_suffix(".log")
+    with child(["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}"], log) as process:
+        wait_bound(socket, process, log)
+        yield process
+
+
+def stopped_for(pid: int, seconds: float) -> tuple[int, int]:
+    """Stops a process; returns when, and when it went on."""
+    os.kill(pid, signal.SIGSTOP)
+    stopped_ns = time.monotonic_ns()
+    time.sleep(seconds)
+    went_on_ns = time.monotonic_ns()
+    os.kill(pid, signal.SIGCONT)
+    return stopped_ns, went_on_ns
+
+
+def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_successor(tmp_path: Path) -> None:
+    policy, socket = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc"
+    with served(policy, socket) as server:
+        robot = Driven(tmp_path, f"ipc://{socket}", "--episodes", "1000")
+        robot.after_ticks(0.7)
+        server.kill()
+        killed_ns = time.monotonic_ns()
+        server.wait()
+    with served(policy, socket):
+        bound_ns = time.monotonic_ns()
+        time.sleep(3)
+        robot.process.send_signal(signal.SIGINT)
+        trace = robot.end(130)
+    assert states(trace) >= {State.RUN, State.HOLD, State.SAFE}
+    assert not applied_between(trace, killed_ns + T, bound_ns - 10 * T)
+    assert applied_between(trace, bound_ns, bound_ns + 3 * S) > 10
+    assert "'reconnects': " in robot.output
+    assert "HOLD → SAFE" in robot.output
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3, pytest.param(5.0, marks=pytest.mark.faults)])
+def test_a_server_that_stands_still_is_held_for_and_its_late_replies_are_dropped(
+    tmp_path: Path, seconds: float
+) -> None:
+    policy, socket = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc"
+    with served(policy, socket) as server:
+        robot = Driven(tmp_path, f"ipc://{socket}", "--episodes", "1000")
+        robot.after_ticks(0.7)
+        stopped_ns, went_on_ns = stopped_for(server.pid, seconds)
+        time.sleep(3)
+        robot.process.send_signal(signal.SIGINT)
+        trace = robot.end(130)
+    assert not applied_between(trace, stopped_ns + T, went_on_ns)
+    assert applied_between(trace, went_on_ns, went_on_ns + 3 * S) > 10
+    assert State.SAFE in states(trace) or seconds < 0.2
+    assert "'late': " in robot.output or seconds < 0.2
+
+
+def test_a_robot_that_was_stopped_skips_its_ticks_and_replays_none(tmp_path: Path) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
+        robot.after_ticks(0.5)
+        stopped_ns, went_on_ns = stopped_for(robot.process.pid, 0.6)
+        trace = robot.end()
+    rows, due = trace.rows, trace.rows["stamps"][:, 0]
+    within = rows["kind"][(due > stopped_ns) & (due < went_on_ns - T)]
+    assert (within == SKIPPED).sum() >= 12
+    assert (np.diff(due) == T).all()
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: str) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "2")
+        robot.after_ticks(0.5)
+        courier = robot.courier()
+        if how == "killed":
+            os.kill(courier, signal.SIGKILL)
+            began_ns, ended_ns = time.monotonic_ns(), time.monotonic_ns() + S
+        else:
+            began_ns, ended_ns = stopped_for(courier, 0.3)
+        trace = robot.end(2 if how == "killed" else 0)
+    assert not applied_between(trace, began_ns + T, ended_ns)
+    due, ran = trace.rows["stamps"][:, 0], trace.rows["kind"] != SKIPPED
+    assert ran[(due > began_ns) & (due < ended_ns)].mean() > 0.5
+    assert State.SAFE in states(trace)
+    assert ("its death by SIGKILL" in robot.output) == (how == "killed")
+
+
+def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_once(tmp_path: Path) -> None:
+    def fate(number: int, frame: bytes) -> list[tuple[float, bytes]]:
+        if number < 10:
+            return [(0, frame)]
+        return {
+            0: [],  # lost
+            1: [(0, frame), (0, frame), (0.016, frame)],  # doubled
+            2: [(0.055, frame)],  # delayed behind the next tick's own: reordered
+            3: [(0.1, frame)],  # older than 2 T
+        }.get(number % 7, [(0, frame)])
+
+    front, back = f"ipc://{tmp_path}/p.ipc", endpoint_in(tmp_path)
+    with scripted(back, still), proxied(front, back) as proxy:
+        proxy.replies = fate
+        robot = Driven(tmp_path, front, "--episodes", "3")
+        trace = robot.end()
+        assert proxy.seen > 60
+    assert {State.RUN, State.HOLD} <= states(trace)
+    assert (trace.rows["kind"] == APPLIED).mean() < 0.75
+    assert "'late': " in robot.output
+
+
+def test_requests_of_an_outage_are_never_executed(tmp_path: Path) -> None:
+    endpoint = endpoint_in(tmp_path)
+    with scripted(endpoint, still) as first:
+        robot = Driven(tmp_path, endpoint, "--episodes", "3")
+        robot.after_ticks(0.5)
+    assert len(first.heard) > 5
+    time.sleep(0.5)
+    bound_ns = time.monotonic_ns()
+    with scripted(endpoint, still) as second:
+        trace = robot.end()
+    assert len(second.heard) > 50
+    assert all(observation.sent_ns > bound_ns - T for _, observation in second.heard)
+    assert applied_between(trace, bound_ns, bound_ns + 60 * S) > 10
+
+
+@pytest.mark.parametrize(
+    ("from_tick", "to_tick", "wanted"),
+    [(20, 22, {State.RUN, State.HOLD}), (20, 99, {State.RUN, State.HOLD, State.SAFE, State.STOP})],
+)
+def test_actions_that_are_not_finite_reach_no_actuator(
+    tmp_path: Path, from_tick: int, to_tick: int, wanted: set[State]
+) -> None:
+    endpoint = endpoint_in(tmp_path)
+
+    def say(observation: wire.Observation) -> list[float]:
+        return [math.nan, 0.5] if from_tick <= observation.seq < to_tick else [0.5, 0.5]
+
+    with scripted(endpoint, say):
+        trace = Driven(tmp_path, endpoint, "--episodes", "1", "--mode", "lockstep").end()
+    assert states(trace) == wanted
+    rows = trace.rows
+    assert set(rows["cause"][rows["kind"] != APPLIED]) == {Cause.NOT_FINITE}
+    assert rows["state"][from_tick : from_tick + 3].tolist()[:2] == [State.HOLD] * 2
+
+
+def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(tmp_path: Path) -> None:
+    endpoint = endpoint_in(tmp_path)
+    with scripted(endpoint, lambda observation: [5.0, 0.5] if observation.seq >= 10 else ZERO):
+        trace = Driven(tmp_path, endpoint, "--episodes", "1", "--mode", "lockstep").end()
+    rows = trace.rows
+    np.testing.assert_array_equal(rows["action"][10:19], [[1.0, 0.5]] * 9)
+    assert rows["clamped"].tolist()[10:20] == [1] * 10
+    assert rows["state"][18:21].tolist() == [State.RUN, State.SAFE, State.SAFE]
+    assert rows["cause"][19] == Cause.LIMITS
+    assert (rows["state"][-1], rows["end"][-1]) == (State.STOP, ENDED)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_soon(
+    tmp_path: Path, sent: int, times: int
+) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "100")
+        robot.after_ticks(0.5)
+        for _ in range(times):
+            robot.process.send_signal(sent)
+        began = time.monotonic()
+        trace = robot.end(130)
+        assert time.monotonic() - began < 5
+    last = trace.rows[-1]
+    assert (last["state"], last["cause"], last["end"]) == (State.STOP, Cause.OPERATOR, STOPPED)
+
+
+def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_path: Path) -> None:
+    panel = tmp_path / "arm.panel"
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "100", "--panel", str(panel))
+        robot.after_ticks(0.5)
+        code = f"from runtime.panel import main; main(['stop', {str(panel)!r}])"
+        subprocess.run([sys.executable, "-c", code], check=True)
+        trace = robot.end()
+    assert trace.rows["end"][-1] == STOPPED
+    assert "stopped by the operator in episode" in robot.output
+    assert not panel.exists()
+
+
+def test_a_simulation_that_breaks_is_noticed_and_its_episode_is_marked(tmp_path: Path) -> None:
+    """A number in the physics becomes NaN, upon which MuJoCo resets the state and the time without a word."""
+    path = tmp_path / "t.trace"
+    code = """
+import sys
+from sim_bridge import sim, task
+step, steps = task.TaskEnv.step, [0]
+def broken(env, action):
+    steps[0] += 1
+    if steps[0] == 503:  # the first 500 are those that time a step
+        env._data.qvel[0] = float("nan")
+    return step(env, action)
+task.TaskEnv.step = broken
+sim.main(sys.argv[1:])
+"""
+    with serving(policy_path(tmp_path, HOPPER)) as endpoint:
+        options = ["--endpoint", endpoint, "--trace", str(path), "--episodes", "2", "--mode", "lockstep"]
+        done = subprocess.run(
+            [sys.executable, "-c", code, "hopper", *options], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    rows = read_trace(path).rows
+    assert (rows["end"] == INVALID).sum() == 1
+    assert rows["end"][rows["episode"] == 0][-1] == INVALID
+    assert rows["end"][-1] == ENDED
+
+
+CLOCK_SHIM = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <sys/time.h>
+#include <time.h>
+static int (*real)(clockid_t, struct timespec *);
+static long shift(void) { static int n; return (n++ % 2) ? 3600 : -3600; }
+int clock_gettime(clockid_t id, struct timespec *t) {
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int r = real(id, t);
+    if (id == CLOCK_REALTIME) t->tv_sec += shift();
+    return r;
+}
+time_t time(time_t *out) {
+    struct timespec t; clock_gettime(CLOCK_REALTIME, &t);
+    if (out) *out = t.tv_sec;
+    return t.tv_sec;
+}
+int gettimeofday(struct timeval *v, void *z) {
+    struct timespec t; clock_gettime(CLOCK_REALTIME, &t);
+    v->tv_sec = t.tv_sec; v->tv_usec = t.tv_nsec / 1000; return 0;
+}
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_wall_clock_that_jumps_by_an_hour_at_each_look_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shim.c").write_text(CLOCK_SHIM)
+    shim = tmp_path / "shim.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c", "-ldl"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(shim))
+    looks = "import time; print(abs(time.time() - time.time()) > 3000)"
+    assert subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True).stdout == "True\n"
+    with serving(policy_path(tmp_path, MULTIGOAL)) as endpoint:
+        trace = Driven(tmp_path, endpoint, "--episodes", "1").end()
+    assert (trace.rows["kind"] == APPLIED).mean() > 0.5
+    assert (np.diff(trace.rows["stamps"][:, 0]) == T).all()

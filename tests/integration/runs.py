@@ -1,0 +1,32 @@
+"""A finished training run without a training: random weights at trained scale, as FPO would have left them."""
+
+from pathlib import Path
+
+from runtime.typed_json import encode, to_json
+from sim_bridge.task import Task
+from tests.policies import flow_policy
+from train import checkpoint
+from train.policies import FlowPolicy
+from train.run import CARD, RunCard
+
+
+def saved_run(folder: Path, task: Task) -> FlowPolicy:
+    """Writes card and checkpoint of `flow_policy(task)`; returns the policy."""
+    policy = flow_policy(task)
+    card = RunCard(
+        method="fpo",
+        kind="flow",
+        task=task.name,
+        data_hash=None,
+        demos=None,
+        seed=0,
+        steps=0,
+        config={},
+        policy=encode(policy.config),
+        versions={},
+        git=None,
+    )
+    folder.mkdir(parents=True)
+    (folder / CARD).write_text(to_json(card))
+    checkpoint.save(folder, {"step": 0, "policy": policy.state_dict()})
+    return policy

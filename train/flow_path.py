@@ -1,0 +1,101 @@
+"""The paths along which a flow carries noise to actions, as constants, and the divergence of its velocity on them.
+
+A path is taken by K Euler steps without a gradient: what learns from its points learns nothing through the solver.
+Differentiable are the velocity and its divergence at such points,
+
+    div v = Σ_p e_p · (∂v/∂x) e_p
+
+exact over the D unit vectors, unbiased over random signs (`train.flow_density` makes both). ∂v/∂x e is carried
+through the network beside the values, so that a gradient of the divergence needs no graph within the graph.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import silu
+
+from train.networks import VelocityNet, time_embedding
+from train.ode import EULER, axpy, integrate, uniform_grid
+
+
+@dataclass(frozen=True)
+class Path:
+    """M paths for each of B states.
+
+    Attributes:
+        times: t_k = k / K at which the velocity was evaluated. Shape (K,).
+        states: x at those times; the first is the noise. Shape (K, B, M, D).
+        end: u, where they arrive at t = 1. Shape (B, M, D).
+    """
+
+    times: Tensor
+    states: Tensor
+    end: Tensor
+
+
+@torch.no_grad()
+def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int) -> Path:
+    """Carries noise along the flow.
+
+    The first layer's part of a state is computed once, for all its paths and all times.
+
+    Args:
+        velocity: v(s, x, t).
+        observation: normalised. Shape (B, O).
+        noise: Shape (B, M, D).
+        steps: K.
+    """
+    B, M, D = noise.shape
+    grid = uniform_grid(steps)
+    times = noise.new_tensor(grid[:-1])
+    W, O = velocity.first.weight, velocity.observation_size  # noqa: E741
+    o = torch.addmm(velocity.first.bias, observation, W[:, :O].T)
+    embedded = time_embedding(times, velocity.time_features) @ W[:, O + D :].T
+    W_x = W[:, O : O + D].T
+    states: list[Tensor] = []
+
+    def field(_: float, x: Tensor) -> Tensor:
+        constant = o + embedded[len(states)]
+        states.append(x)
+        h = silu((x @ W_x).view(B, M, -1).add_(constant[:, None]), inplace=True).flatten(0, 1)
+        for layer in velocity.hidden:
+            h = silu(layer(h), inplace=True)
+        answer: Tensor = velocity.last(h)
+        return answer
+
+    end = integrate(field, noise.flatten(0, 1), EULER, grid, axpy)
+    return Path(times, torch.stack(states).view(steps, B, M, D), end.view(B, M, D))
+
+
+def velocity_and_divergence(
+    velocity: VelocityNet, observation: Tensor, x: Tensor, t: Tensor, probes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """v(s, x, t) and its divergence, both differentiable with respect to the weights.
+
+    Args:
+        velocity: v.
+        observation: normalised. Shape (R, O).
+        x: Shape (R, D).
+        t: Shape (R,).
+        probes: see `train.flow_density`. Shape (R, P, D).
+
+    Returns:
+        Shapes (R, D), (R,).
+    """
+    O, D = velocity.observation_size, velocity.action_size  # noqa: E741
+    z = velocity.first(torch.cat([observation, x, time_embedding(t, velocity.time_features)], dim=-1))
+    dz = probes @ velocity.first.weight[:, O : O + D].T
+    for layer in velocity.hidden:
+        h, slope = _silu(z)
+        z, dz = layer(h), (slope[:, None] * dz) @ layer.weight.T  # type: ignore[operator]
+    h, slope = _silu(z)
+    divergence = (slope * (dz * (probes @ velocity.last.weight)).sum(1)).sum(-1)
+    return velocity.last(h), divergence
+
+
+def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(z) = z σ(z), and its derivative σ (1 + z - z σ)."""
+    sigmoid = z.sigmoid()
+    h = z * sigmoid
+    return h, sigmoid * (1 + z - h)
