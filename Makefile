@@ -32,7 +32,8 @@ check: $(VENV)/.installed
 	deploy/lint
 
 test: check
-	$(BIN)/pytest -m 'not timing and not faults'
+	$(BIN)/pytest -m 'not timing and not faults' -n auto tests/unit
+	$(BIN)/pytest -m 'not timing and not faults' tests/integration tests/faults
 
 faults: $(VENV)/.installed
 	$(BIN)/pytest tests/faults

@@ -9,6 +9,7 @@ import functools
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from train.sweep_spec import RunSpec, read, runs
 
 RESULTS = Path("results")
 Line = dict[str, Any]
+_KNOCK_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -153,16 +155,24 @@ def _connect(jobs: int, address: str | None) -> None:
     warnings.filterwarnings("ignore", module="ray")
     cores = jobs if address is None else None
     try:
+        if address is not None and address != "auto":
+            _knock(address)
         ray.init(
             address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UnreachableError(
             where=f"--address {address}",
             expected="a Ray cluster that answers",
             got=str(error).splitlines()[0],
             remedy="start one with `ray start --head`, or leave the option out to run here",
         ) from None
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), _KNOCK_TIMEOUT_S).close()
 
 
 def _summary(line: Line) -> str:

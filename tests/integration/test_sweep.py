@@ -51,7 +51,7 @@ def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(
         assert time.monotonic() < deadline, "no training began"
         time.sleep(0.05)
     process.kill()
-    process.wait()
+    process.communicate()
     deadline = time.monotonic() + 20
     while processes_of(out):
         assert time.monotonic() < deadline, processes_of(out)
