@@ -33,7 +33,7 @@ check: $(VENV)/.installed
 
 test: check
 	$(BIN)/pytest -m 'not timing and not faults' -n auto tests/unit
-	$(BIN)/pytest -m 'not timing and not faults' tests/integration tests/faults
+	$(BIN)/pytest -m 'not timing and not faults' -n auto --dist loadfile tests/integration tests/faults
 
 faults: $(VENV)/.installed
 	$(BIN)/pytest tests/faults
