@@ -16,7 +16,7 @@ from train.flow_actor import FlowActor
 from train.networks import VelocityNet
 from train.ode import Tableau
 from train.policies import FlowConfig, FlowPolicy
-from train.ppo import STD_FLOOR, Ppo, Rollout, Rows
+from train.ppo import STD_FLOOR, Ppo, Rows
 
 
 @dataclass
@@ -58,10 +58,10 @@ class FlowPpo(Ppo):
                     mean.lerp_(weight, 1 - self.decay)
         return figures
 
-    def learn_scale(self, rollout: Rollout) -> None:
-        """Takes a rollout's observations into the normaliser, unless it stands still."""
+    def learn_scale(self, raw: Tensor) -> None:
+        """Takes observations into the normaliser, unless it stands still. Shape (M, O)."""
         if self.learns_scale:
-            super().learn_scale(rollout)
+            super().learn_scale(raw)
 
 
 class ZeroSampled(FlowPolicy):

@@ -1,13 +1,14 @@
 """The run of a flow policy on the PPO core: what `odeploy train fpo | fpo++ | fm-ppo | fm-a2c` have in common.
 
 Rollouts, rewards' scale, advantages and learning rate are those of `train ppo`; what a method adds is its actor.
-Each is scored from zero noise ("zero-sampling" in FPO++), with a solver and steps of its own.
+Each is rewarded by the task, or with `--demos` by FM-IRL's teacher, and scored from zero noise ("zero-sampling" in
+FPO++), with a solver and steps of its own.
 """
 
 import math
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,11 +19,15 @@ from torch import nn
 
 from runtime.errors import ContractError, UsageError
 from sim_bridge.catalogue import get
+from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
+from train import flow_reward
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
+from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
+from train.learned_reward import warn_of_one_episode
 from train.loop import require_positive
 from train.networks import initialise, initialise_orthogonal, mlp
 from train.ode import solver, uniform_grid
@@ -90,6 +95,11 @@ class Config:
     teacher: Annotated[Path | None, tyro.conf.arg(name="init")] = None
     """Run of a flow policy, by `train fm-bc`, to begin from: weights and normalisers. It decides width, depth,
     squash and the scales, and its normaliser stands still."""
+    demos: str | None = None
+    """Folder of a dataset, or a Minari id, by which FM-IRL's teacher rewards; the task's own reward if not
+    given."""
+    reward: TeacherOptions = field(default_factory=TeacherOptions)
+    """Of that teacher."""
     seed: int = 0
     """Of every random number."""
     workers: int | None = None
@@ -117,17 +127,26 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
         depth=config.depth, threads=config.threads, score_every=config.score_every,
     )  # fmt: skip
     require_from_zero(average=(config.average, 1.0), critic_warmup=(config.critic_warmup, math.inf))
+    flow_reward.check(config.reward)
     torch.set_num_threads(config.threads)
     task = get(config.task)
+    demonstrations = None if config.demos is None else load(config.demos, task)
+    data_hash = None if demonstrations is None else demonstrations.data_hash
     teacher, source = (None, None) if config.teacher is None else _load_teacher(config.teacher, task)
     config, sizes = _settled(config, task, teacher)
-    begin(config.out, new_card(method, task.name, None, config, sizes, source))
+    begin(config.out, new_card(method, task.name, data_hash, config, sizes, source))
     with closing(make_vector(task, config.envs, config.seed, workers=config.workers)) as envs:
         learner = start(config, make_actor, task, envs, sizes, teacher)
+        reward = None
+        if demonstrations is not None:
+            warn_of_one_episode(demonstrations, console)
+            reward = reward_by_teacher(learner, config.reward, demonstrations, task)[1]
         learner.resume(config)
         if learner.ppo.steps >= config.steps:
             console.print(f"finished already, at step {learner.ppo.steps}")
         else:
+            if reward is not None and learner.ppo.steps == 0:
+                pretrain(config.reward, reward, console)
             train(config, learner, task, console)
     console.print(f"run: {config.out}", soft_wrap=True)
 

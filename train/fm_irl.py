@@ -22,7 +22,6 @@ from typing import Literal
 import torch
 import tyro
 from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from sim_bridge.catalogue import get
@@ -30,11 +29,10 @@ from sim_bridge.demonstrations import Demonstrations, load
 from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
-from train import gaussian_ppo, imitation
+from train import flow_reward, gaussian_ppo
+from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
 from train.gaussian import GaussianActor
-from train.imitation import attach
-from train.joint_flow import JointFlow
-from train.learned_reward import LearnedReward
+from train.learned_reward import LearnedReward, warn_of_one_episode
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
@@ -43,25 +41,13 @@ from train.run import begin, new_card
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(imitation.Config):
+class Config(TeacherOptions, gaussian_ppo.Config):
     """Trains a student by FM-IRL. The same command continues an interrupted run."""
 
+    demos: str
+    """Folder of a dataset, or a Minari id."""
     entropy: float = 0.001
     """Coefficient of the entropy bonus."""
-    discriminator_lr: float = 1e-3
-    """The teacher's learning rate, constant; the paper has 1e-4 on hopper and walker2d."""
-    teacher_width: int = 256
-    """Neurons of each of the teacher's hidden layers; the paper has 1024."""
-    teacher_depth: int = 3
-    """Hidden layers of the teacher; the paper has 4."""
-    draws: int = 8
-    """Of flow time and noise for each rewarded tick; the paper has 1."""
-    shared_draws: bool = True
-    """Whether both labels see the same draws; in the authors' code each has its own."""
-    flow_weight: float = 1.0
-    """Of the expert's flow loss beside the classification."""
-    bonus: float = 0.0
-    """Added to every reward: the paper's `airl-positive` has 20, on tasks that end by a fall."""
     rewarded: bool = True
     """Whether the teacher rewards; without it every tick earns the bonus alone (an ablation)."""
     regulariser: float = 1.0
@@ -72,22 +58,21 @@ class Config(imitation.Config):
     """K, Euler steps of each pair."""
     redraw: Literal["update", "minibatch"] = "update"
     """When pairs are made anew: once a rollout, or for every minibatch as in the paper."""
-    pretrain: int = 2_000
-    """Gradient steps of the teacher on the expert's flow loss alone, before the first rollout; 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
     """Trains, or continues, and says where the run is."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy train fm-irl"), Console()
-    imitation.check(config)
+    flow_reward.check(config)
     require_positive(
-        teacher_width=config.teacher_width, teacher_depth=config.teacher_depth, draws=config.draws,
-        pairs=config.pairs, flow_steps=config.flow_steps,
+        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
+        lr=config.lr, threads=config.threads, score_every=config.score_every, pairs=config.pairs,
+        flow_steps=config.flow_steps,
     )  # fmt: skip
     torch.set_num_threads(config.threads)
     task = get(config.task)
     demonstrations = load(config.demos, task)
-    imitation.warn_of_one_episode(demonstrations, console)
+    warn_of_one_episode(demonstrations, console)
     sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)
     begin(config.out, new_card("fm-irl", task.name, demonstrations.data_hash, config, sizes))
     with closing(make_vector(task, config.envs, config.seed, workers=config.workers)) as envs:
@@ -97,7 +82,7 @@ def main(arguments: list[str]) -> None:
             console.print(f"finished already, at step {learner.ppo.steps}")
         else:
             if learner.ppo.steps == 0:
-                pretrain(config, learner, reward, console)
+                pretrain(config, reward, console)
             train(config, learner, task, console)
     console.print(f"run: {config.out}", soft_wrap=True)
 
@@ -137,11 +122,7 @@ def start(
     learner = gaussian_ppo.start(config, task, envs, sizes)
     ppo = learner.ppo
     assert isinstance(ppo.actor, GaussianActor)
-    teacher = JointFlow(
-        sizes.observation_size, sizes.action_size, config.teacher_width, config.teacher_depth, config.draws,
-        config.shared_draws, config.flow_weight, config.bonus, ppo.generator,
-    )  # fmt: skip
-    reward = attach(learner, config, teacher, demonstrations, task)
+    teacher, reward = reward_by_teacher(learner, config, demonstrations, task)
     if not config.rewarded:
         ppo.reward = lambda rollout: torch.full_like(rollout.reward, config.bonus)
     if config.regulariser > 0:
@@ -152,24 +133,12 @@ def start(
             config.redraw == "minibatch",
         )
 
-        def learn(rollout: Rollout) -> dict[str, float]:
-            figures = reward.learn(rollout)
+        learn = learner.before_update
+        assert learn is not None
+
+        def learn_and_redraw(rollout: Rollout) -> dict[str, float]:
             held.pairs = None
-            return figures
+            return learn(rollout)
 
-        ppo.added_loss, learner.before_update = held.loss, learn
+        ppo.added_loss, learner.before_update = held.loss, learn_and_redraw
     return learner, reward
-
-
-def pretrain(config: Config, learner: Learner, reward: LearnedReward, console: Console) -> None:
-    """The expert's flow loss alone, under the normaliser that begins with the demonstrations' moments."""
-    teacher, generator = learner.more["discriminator"], learner.ppo.generator
-    assert isinstance(teacher, JointFlow)
-    optimizer, expert = reward.optimizer, reward.expert_transitions().pair
-    steps = range(config.pretrain)
-    for _ in track(steps, "teacher", console=console, transient=True, disable=not console.is_terminal):
-        rows = torch.randint(len(expert), (config.discriminator_batch,), generator=generator)
-        loss = teacher.losses(expert[rows], 1, generator)[0].mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()

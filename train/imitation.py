@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 import tyro
 from rich.console import Console
-from torch import nn
 
 from runtime.errors import UsageError
 from sim_bridge.catalogue import get
@@ -21,10 +20,10 @@ from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import gaussian_ppo
-from train.adversarial import Airl, Discriminator, Gail, RewardForm, Vail, Wail
+from train.adversarial import Airl, Gail, RewardForm, Vail, Wail
 from train.drail import Drail
 from train.gaussian import GaussianActor
-from train.learned_reward import LearnedReward
+from train.learned_reward import RewardOptions, attach, warn_of_one_episode
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
@@ -33,19 +32,13 @@ from train.run import begin, new_card
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(gaussian_ppo.Config):
+class Config(RewardOptions, gaussian_ppo.Config):
     """What all five can be told, beside what `odeploy train ppo` can."""
 
     demos: str
     """Folder of a dataset, or a Minari id."""
     discriminator_widths: tuple[int, ...] = (100, 100)
     """Hidden layers of the discriminator, as in GAIL's paper."""
-    discriminator_lr: float = 3e-4
-    """Its learning rate, constant."""
-    discriminator_batch: int = 128
-    """Ticks of the student in a batch, and as many of the expert."""
-    discriminator_epochs: int = 1
-    """Passes over the ticks of a rollout; the expert's are drawn at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,22 +133,6 @@ def start(
     return learner
 
 
-def attach(
-    learner: Learner, config: Config, module: Discriminator, demonstrations: Demonstrations, task: Task
-) -> LearnedReward:
-    """Has a learner's reward come from a discriminator, and its normaliser begin with the demonstrations."""
-    assert isinstance(module, nn.Module)
-    low, high = gaussian_ppo.limits(task)
-    learner.ppo.moments.see(torch.from_numpy(demonstrations.observations))
-    reward = LearnedReward(
-        learner.ppo, module, demonstrations, low, high,
-        config.discriminator_lr, config.discriminator_batch, config.discriminator_epochs,
-    )  # fmt: skip
-    learner.ppo.reward, learner.before_update = reward.reward, reward.learn
-    learner.more["discriminator"], learner.optimizers["discriminator"] = module, reward.optimizer
-    return reward
-
-
 def discriminator(
     config: AnyConfig, observation_size: int, action_size: int, actor: GaussianActor, generator: torch.Generator
 ) -> Gail | Airl | Wail | Vail | Drail:
@@ -205,12 +182,6 @@ def check(config: Config) -> None:
                     got=str(config.discriminator_widths),
                     remedy="give equal numbers",
                 )
-
-
-def warn_of_one_episode(demonstrations: Demonstrations, console: Console) -> None:
-    """Says so if there is but one."""
-    if len(demonstrations.starts) == 1:
-        console.print("one episode only: the discriminator may learn it by heart", highlight=False)
 
 
 def _run(method: Method, config: AnyConfig) -> None:

@@ -5,13 +5,30 @@ rollout is computed once, so that all epochs on it agree; the environment's own 
 """
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
+from runtime.signals import highs, lows
 from sim_bridge.demonstrations import Demonstrations
+from sim_bridge.task import Task
 from train.adversarial import Discriminator, Transitions
+from train.on_policy import Learner
 from train.ppo import Ppo, Rollout
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions:
+    """How a discriminator learns."""
+
+    discriminator_lr: float = 3e-4
+    """Its learning rate, constant."""
+    discriminator_batch: int = 128
+    """Ticks of the student in a batch, and as many of the expert."""
+    discriminator_epochs: int = 1
+    """Passes over the ticks of a rollout; the expert's are drawn at random."""
 
 
 class LearnedReward:
@@ -21,10 +38,8 @@ class LearnedReward:
         ppo: the student's, for its normaliser and its random numbers.
         module: the discriminator.
         demonstrations: in raw units.
-        low, high: of the action. Shape (A,).
-        lr: of the discriminator.
-        batch: ticks of each side.
-        epochs: passes over the ticks of a rollout.
+        task: for the limits of the action.
+        options: of the discriminator's training.
 
     Attributes:
         optimizer: of the discriminator.
@@ -35,15 +50,13 @@ class LearnedReward:
         ppo: Ppo,
         module: Discriminator,
         demonstrations: Demonstrations,
-        low: Tensor,
-        high: Tensor,
-        lr: float,
-        batch: int,
-        epochs: int,
+        task: Task,
+        options: RewardOptions,
     ) -> None:
         assert isinstance(module, nn.Module)
-        self.ppo, self.module, self.batch, self.epochs = ppo, module, batch, epochs
-        self.optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
+        self.ppo, self.module, self.options = ppo, module, options
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=options.discriminator_lr, fused=True)
+        low, high = torch.from_numpy(lows(task.action)).double(), torch.from_numpy(highs(task.action)).double()
         self._raw = torch.from_numpy(demonstrations.observations)
         self._action = ((torch.from_numpy(demonstrations.actions) - (high + low) / 2) / ((high - low) / 2)).float()
         self._ended = torch.zeros(len(self._action))
@@ -56,9 +69,9 @@ class LearnedReward:
         agent, expert = self.agent_transitions(rollout), self.expert_transitions()
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         generator, count = self.ppo.generator, 0
-        for _ in range(self.epochs):
+        for _ in range(self.options.discriminator_epochs):
             order = torch.randperm(len(agent), generator=generator)
-            for index in torch.split(order, self.batch):
+            for index in torch.split(order, self.options.discriminator_batch):
                 drawn = torch.randint(len(expert), (len(index),), generator=generator)
                 loss, info = self.module.loss(expert.take(drawn), agent.take(index), generator)
                 self.optimizer.zero_grad()
@@ -93,3 +106,29 @@ class LearnedReward:
             self.ppo.normalise(following).flatten(0, 1),
             rollout.terminated.flatten(),
         )
+
+
+def attach(
+    learner: Learner, options: RewardOptions, module: Discriminator, demonstrations: Demonstrations, task: Task
+) -> LearnedReward:
+    """Has a learner's reward come from a discriminator, and its normaliser begin with the demonstrations.
+
+    What the learner did before an update it goes on doing.
+    """
+    assert isinstance(module, nn.Module)
+    learner.ppo.learn_scale(torch.from_numpy(demonstrations.observations))
+    reward = LearnedReward(learner.ppo, module, demonstrations, task, options)
+    before = learner.before_update
+
+    def before_update(rollout: Rollout) -> dict[str, float]:
+        return (before(rollout) if before else {}) | reward.learn(rollout)
+
+    learner.ppo.reward, learner.before_update = reward.reward, before_update
+    learner.more["discriminator"], learner.optimizers["discriminator"] = module, reward.optimizer
+    return reward
+
+
+def warn_of_one_episode(demonstrations: Demonstrations, console: Console) -> None:
+    """Says so if there is but one."""
+    if len(demonstrations.starts) == 1:
+        console.print("one episode only: the discriminator may learn it by heart", highlight=False)

@@ -159,7 +159,7 @@ def _iterate(learner: Learner, options: Options) -> dict[str, float]:
     figures = learner.before_update(rollout) if learner.before_update is not None else {}
     rows = ppo.rows(rollout)
     figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
-    ppo.learn_scale(rollout)
+    ppo.learn_scale(rollout.raw.flatten(0, 1))
     done = time.monotonic()
     if len(rollout.returns):
         figures["rollout/return"] = float(rollout.returns.mean())

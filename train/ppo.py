@@ -278,9 +278,9 @@ class Ppo:
                 count += 1
         return {name: float(total) / count for name, total in totals.items()}
 
-    def learn_scale(self, rollout: Rollout) -> None:
-        """Takes a rollout's observations into the normaliser; between rollouts, never within one."""
-        self.moments.see(rollout.raw.flatten(0, 1))
+    def learn_scale(self, raw: Tensor) -> None:
+        """Takes observations into the normaliser; between rollouts, never within one. Shape (M, O)."""
+        self.moments.see(raw)
 
     def _descend(self, rows: Rows) -> Info:
         a = rows.advantage

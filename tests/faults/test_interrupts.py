@@ -29,9 +29,9 @@ def interrupted(process: "subprocess.Popen[str]", when: float, sent: int = signa
     return output
 
 
-def wait_for(path: Path, process: "subprocess.Popen[str]", size: int = 1) -> None:
-    deadline = time.monotonic() + 30
-    while not path.exists() or path.stat().st_size < size:
+def wait_for(path: Path, process: "subprocess.Popen[str]", size: int = 1, since_ns: int = 0) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.stat().st_size < size or path.stat().st_mtime_ns <= since_ns:
         assert time.monotonic() < deadline, f"{path} never came"
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
@@ -93,9 +93,10 @@ def test_training_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None
     assert odeploy("collect", "maze-medium", "--episodes", "3", "--out", str(demos)).returncode == 0
     command = ["train", "fm-bc", "--task", "maze-medium", "--demos", str(demos), "--out", str(run)]
     process = started(*command, "--steps", "1000000", "--width", "16")
-    wait_for(run / "config.json", process)
-    interrupted(process, 3)
+    wait_for(run / "checkpoint.pt", process)
+    interrupted(process, 0)
     kept = (run / "checkpoint.pt").stat().st_mtime_ns
     process = started(*command, "--steps", "1000000", "--width", "16")
-    interrupted(process, 8)
+    wait_for(run / "checkpoint.pt", process, since_ns=kept)
+    interrupted(process, 0)
     assert (run / "checkpoint.pt").stat().st_mtime_ns > kept

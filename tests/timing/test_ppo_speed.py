@@ -62,7 +62,7 @@ def ours(workers: int, folder: Path) -> Callable[[], object]:
     def iterate() -> None:
         rollout = ppo.collect()
         ppo.update(ppo.rows(rollout), 0.0)
-        ppo.learn_scale(rollout)
+        ppo.learn_scale(rollout.raw.flatten(0, 1))
 
     return iterate
 

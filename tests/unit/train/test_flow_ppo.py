@@ -50,7 +50,7 @@ def trained(request: pytest.FixtureRequest) -> Iterator[Learner]:
     for _ in range(2):
         rollout = made.ppo.collect()
         made.ppo.update(made.ppo.rows(rollout), 0.0)
-        made.ppo.learn_scale(rollout)
+        made.ppo.learn_scale(rollout.raw.flatten(0, 1))
     yield made
     made.ppo.envs.close()
 
@@ -102,7 +102,7 @@ def test_while_the_critic_warms_up_it_alone_learns_and_then_both_do() -> None:
         critic, mean = vector(ppo.critic), ppo.moments.mean.clone()
         rollout = ppo.collect()
         ppo.update(ppo.rows(rollout), 0.0)
-        ppo.learn_scale(rollout)
+        ppo.learn_scale(rollout.raw.flatten(0, 1))
         assert torch.equal(vector(ppo.flow.velocity), flow) != warm
         assert not torch.equal(vector(ppo.critic), critic)
         assert not torch.equal(ppo.moments.mean, mean)
@@ -150,6 +150,6 @@ def test_an_actor_that_begins_from_a_flow_samples_as_it_does(task: Task, squash:
         found = deployed(ppo, task, replace(teacher.config, clip=10.0), EULER, grid)(raw)
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
     before = ppo.moments.mean.clone()
-    ppo.learn_scale(ppo.collect())
+    ppo.learn_scale(ppo.collect().raw.flatten(0, 1))
     assert torch.equal(ppo.moments.mean, before)
     ppo.envs.close()

@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runtime.errors import ContractError, UsageError
+from sim_bridge.catalogue import get
+from sim_bridge.demonstrations import load
 from sim_bridge.vector_env import SerialVectorEnv
 from train import checkpoint, fm_a2c, fm_bc, fm_ppo, fpo_plus_plus_run, fpo_run
 from train.policies import FlowPolicy
@@ -82,6 +85,26 @@ def teacher_run(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("teacher") / "run"
     clone(demos, run)
     return run
+
+
+@every_verb
+def test_with_demonstrations_the_teachers_reward_takes_the_place_of_the_tasks(
+    verb: str, demos: Path, tmp_path: Path
+) -> None:
+    """On a reward that is the bonus alone but for a teacher of one neuron, no tick earns what the maze pays: 0."""
+    tiny = ["--reward.teacher-width", "1", "--reward.teacher-depth", "1", "--reward.pretrain", "2"]
+    VERBS[verb]([
+        *arguments(tmp_path, 64, "--solver-steps", "3"), "--task", "maze-medium", "--demos", str(demos), *tiny,
+        "--reward.bonus", "20",
+    ])  # fmt: skip
+    figures = EventAccumulator(str(tmp_path)).Reload()
+    assert figures.Scalars("discriminator/reward")[0].value == pytest.approx(20, abs=5)
+    assert figures.Scalars("wall/sampler_s")
+    saved = checkpoint.load(tmp_path)
+    assert saved is not None
+    assert "discriminator" in saved["modules"]
+    _, card = load_policy(tmp_path)
+    assert card.data_hash == load(str(demos), get("maze-medium")).data_hash
 
 
 def clone(demos: Path, run: Path, *more: str) -> None:

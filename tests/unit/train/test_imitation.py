@@ -117,8 +117,7 @@ def test_the_environments_reward_is_never_learnt_from() -> None:
 
 
 def reward_of(made: Learner) -> LearnedReward:
-    assert made.before_update is not None
-    reward: object = getattr(made.before_update, "__self__", None)
+    reward: object = getattr(made.ppo.reward, "__self__", None)
     assert isinstance(reward, LearnedReward)
     return reward
 

@@ -76,7 +76,7 @@ def test_a_cut_is_bootstrapped_from_the_last_state_of_its_own_episode(ppo: Ppo) 
 def test_the_normaliser_stands_still_within_a_rollout_and_learns_between_them(ppo: Ppo) -> None:
     first = ppo.collect()
     torch.testing.assert_close(first.observation, first.raw.clamp(-10, 10))
-    ppo.learn_scale(first)
+    ppo.learn_scale(first.raw.flatten(0, 1))
     second = ppo.collect()
     rows = first.raw.flatten(0, 1).double()
     unit = (second.raw - rows.mean(0)) / rows.std(0, correction=0).clamp(min=1e-4)
@@ -178,7 +178,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
         for i in range(2):
             rollout = ppo.collect()
             ppo.update(ppo.rows(rollout), i / 2)
-            ppo.learn_scale(rollout)
+            ppo.learn_scale(rollout.raw.flatten(0, 1))
         ppo.envs.close()
         return [p.detach().numpy().tobytes() for p in ppo.actor.parameters()]
 
