@@ -75,7 +75,9 @@ def main(arguments: list[str]) -> None:
     warn_of_one_episode(demonstrations, console)
     sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)
     begin(config.out, new_card("fm-irl", task.name, demonstrations.data_hash, config, sizes))
-    with closing(make_vector(task, config.envs, config.seed, workers=config.workers)) as envs:
+    with closing(
+        make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+    ) as envs:
         learner, reward = start(config, task, envs, sizes, demonstrations)
         learner.resume(config)
         if learner.ppo.steps >= config.steps:
