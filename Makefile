@@ -7,7 +7,7 @@ TASK   := maze-medium
 # onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: demo test check faults guard bench clean
+.PHONY: demo test check faults reliability guard bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +37,10 @@ test: check
 
 faults: $(VENV)/.installed
 	$(BIN)/pytest tests/faults
+
+# Breaks everything on purpose and writes down what became of it.
+reliability: $(VENV)/.installed
+	$(BIN)/pytest --reliability docs/reliability.md tests
 
 # The guard's tests reach every branch, and notice every change of it that matters.
 guard: $(VENV)/.installed

@@ -52,6 +52,11 @@ class Arrival:
     arrived_ns: int
     observed_ns: int
 
+    @property
+    def tick(self) -> int:
+        """Whose observation it answers."""
+        return self.message.seq
+
 
 class RobotClient:
     """One session with a server.
@@ -74,6 +79,7 @@ class RobotClient:
         self.last_error: wire.Error | None = None
         self._action_size = len(hello.action)
         self._sent_ns = [0] * _REMEMBERED
+        self._last_seq = -1
         self._newest = (-1, -1)
         self._frame = b""
         self._asked_ns: int | None = None  # when a new session was last asked for
@@ -90,20 +96,21 @@ class RobotClient:
     def send(self, episode: int, seq: int, values: bytes) -> int:
         """Sends one observation, or drops it where it cannot leave at once; returns the time of sending."""
         sent_ns = self._clock.now_ns()
-        self._sent_ns[seq % _REMEMBERED] = sent_ns
+        self._sent_ns[seq % _REMEMBERED], self._last_seq = sent_ns, seq
         self._put(wire.pack(wire.Observation(self.ready.session, episode, seq, sent_ns, values)))
         return sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
-        """The answer to observation `seq`; None at the deadline, or at once where the server reports an error."""
+        """The answer to observation `seq` or a later one; None at the deadline, or at once for an error."""
         while self._link.wait(deadline_ns):
             message = self._take()
             if isinstance(message, Arrival):
-                if (message.message.episode, message.message.seq) == (episode, seq):
-                    self._newest = (episode, seq)
+                number = (message.message.episode, message.message.seq)
+                if number[0] == episode and seq <= number[1] <= max(seq, self._last_seq):
+                    self._newest = number
                     return message
                 self.drops.late += 1
-            elif isinstance(message, wire.Error) and message.seq == seq:
+            elif isinstance(message, wire.Error) and message.seq >= seq:
                 return None
         return None
 

@@ -33,6 +33,11 @@ SERVER_COUNTERS = (
     "dropped:rate_cap",
     "stream_ticks_skipped",
     "rehearsals",
+    "swaps:swapped",
+    "swaps:rolled_back",
+    "swaps:refused",
+    "shadow:fed",
+    "shadow:dropped",
 )
 """They only rise."""
 SERVER_GAUGES = ("turned_ns", "sessions", "ready", "policy_epoch")

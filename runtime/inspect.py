@@ -71,6 +71,17 @@ def _contract_table(m: Manifest) -> Table:
     table.add_row("solver × steps", m.sampler_label)
     table.add_row("noise", m.noise.mode if m.noise.mode == "none" else f"{m.noise.mode} {m.noise.shape}")
     table.add_row("actions per inference", str(m.horizon))
+    if m.state_size:
+        table.add_row("state", f"{m.state_size} numbers, zeros at the beginning of an episode")
+    if m.frozen is not None:
+        table.add_row("real-time chunking", f"the first {m.frozen} actions are those of the chunk before")
+    if m.recipe is not None:
+        table.add_row("the robot sends", ", ".join(m.raw_names))
+        if m.recipe.command:
+            table.add_row("the operator sets", ", ".join(m.recipe.command))
+    if m.actuation is not None:
+        law = "setpoints" if m.actuation.pd is None else "torques by a PD law"
+        table.add_row("beside the motors", f"{law} at {m.actuation.rate_hz:g} Hz, {m.actuation.interpolation}")
     table.add_row("action", m.action_semantics)
     table.add_row("golden rows", str(len(m.golden)))
     return table

@@ -80,6 +80,7 @@ def summary(trace: Trace) -> dict[str, Any]:
     score = quality(trace)
     return {
         "mode": header.mode,
+        "lost_rows": trace.lost,
         "rate_hz": header.rate_hz,
         "speed": header.rate_hz / header.task_rate_hz if header.mode != "lockstep" else None,
         "score": score.__dict__,

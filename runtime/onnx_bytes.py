@@ -44,9 +44,9 @@ def metadata_spans(data: bytes, where: str) -> dict[str, tuple[int, int]]:
     view = memoryview(data)
     _refuse_external_data(view, "Model", where, 0)
     spans: dict[str, tuple[int, int]] = {}
-    for field, wire, start, end in _fields(view, 0, len(view), where):
+    for field, wire, start, end in fields(view, 0, len(view), where):
         if field == _MODEL_METADATA and wire == _BYTES:
-            parts = {f: (s, e) for f, w, s, e in _fields(view, start, end, where) if w == _BYTES}
+            parts = {f: (s, e) for f, w, s, e in fields(view, start, end, where) if w == _BYTES}
             if 1 in parts and 2 in parts:
                 key = bytes(view[slice(*parts[1])]).decode("utf-8", "replace")
                 if key in spans:
@@ -58,32 +58,32 @@ def metadata_spans(data: bytes, where: str) -> dict[str, tuple[int, int]]:
 def _refuse_external_data(view: memoryview, message: str, where: str, depth: int) -> None:
     if depth > _MAX_DEPTH:
         raise _broken(where, f"messages nested deeper than {_MAX_DEPTH}")
-    for field, wire, start, end in _fields(view, 0, len(view), where):
+    for field, wire, start, end in fields(view, 0, len(view), where):
         if message == "Tensor" and field == _TENSOR_EXTERNAL_DATA:
             raise _external(where)
-        if message == "Tensor" and field == _TENSOR_DATA_LOCATION and _varint(view, start, end, where)[0] != 0:
+        if message == "Tensor" and field == _TENSOR_DATA_LOCATION and varint(view, start, end, where)[0] != 0:
             raise _external(where)
         child = _CHILDREN[message].get(field)
         if child is not None and wire == _BYTES:
             _refuse_external_data(view[start:end], child, where, depth + 1)
 
 
-def _fields(view: memoryview, position: int, limit: int, where: str) -> Iterator[tuple[int, int, int, int]]:
+def fields(view: memoryview, position: int, limit: int, where: str) -> Iterator[tuple[int, int, int, int]]:
     """Yields (field number, wire type, start, end) of each field; start and end bound its payload."""
     while position < limit:
-        tag, position = _varint(view, position, limit, where)
+        tag, position = varint(view, position, limit, where)
         if tag >= 1 << 32:  # protobuf drops the upper bits: another field than the one seen here
             raise _broken(where, f"a field number beyond 29 bits at byte {position}")
         field, wire = tag >> 3, tag & 7
         start = position
         if wire == _VARINT:
-            _, position = _varint(view, position, limit, where)
+            _, position = varint(view, position, limit, where)
         elif wire == _FIXED64:
             position += 8
         elif wire == _FIXED32:
             position += 4
         elif wire == _BYTES:
-            length, start = _varint(view, position, limit, where)
+            length, start = varint(view, position, limit, where)
             position = start + length
         else:
             raise _broken(where, f"protobuf wire type {wire} at byte {start}")
@@ -92,7 +92,8 @@ def _fields(view: memoryview, position: int, limit: int, where: str) -> Iterator
         yield field, wire, start, position
 
 
-def _varint(view: memoryview, position: int, limit: int, where: str) -> tuple[int, int]:
+def varint(view: memoryview, position: int, limit: int, where: str) -> tuple[int, int]:
+    """A number of seven bits a byte, and the place after it."""
     value = shift = 0
     while position < limit and shift < 64:
         byte = view[position]

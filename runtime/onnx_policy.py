@@ -13,25 +13,48 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from runtime.errors import PolicyFileError, ProviderError
+from runtime.continuation import Continuation
+from runtime.errors import PolicyFileError
 from runtime.policy_file import Manifest, PolicyFile, read
+from runtime.providers import (
+    PROVIDERS,
+    fallback,
+    forbid_fallback,
+    provider_options,
+    require_available,
+    require_in_use,
+)
 from runtime.signals import half_ranges
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _WARM_UP_CALLS = 20
 
 
 class Policy(Protocol):
-    """What a server needs of a policy."""
+    """What a server needs of a policy.
+
+    Attributes:
+        manifest: of the file.
+        fingerprint: of the file.
+        state: what a recurrent policy remembers: `infer` goes on from it. Written to, it goes on from there.
+            Shape (S,), without numbers for any other policy.
+        previous, frozen: what real-time chunking lets `infer` agree with, and how much; written to by who asks.
+            Shapes (H, A), (H,).
+    """
 
     manifest: Manifest
     fingerprint: str
+    state: NDArray[np.float32]
+    previous: NDArray[np.float32]
+    frozen: NDArray[np.float32]
 
     def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
 
     def touch(self) -> None:
-        """One dummy call, which brings code and weights back into the caches."""
+        """One dummy call, which brings code and weights back into the caches; the state stays."""
+
+    def reset(self) -> None:
+        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
 
 
 class OnnxPolicy:
@@ -41,6 +64,8 @@ class OnnxPolicy:
         manifest: of the file.
         fingerprint: of the file, 64 hex characters.
         provider: ONNX Runtime's name of the execution provider in use.
+        state: what a recurrent policy remembers, see `Policy`. Shape (S,).
+        previous, frozen: of real-time chunking, see `Policy`. Shapes (H, A), (H,).
         golden_error: largest error of the golden rows at load, unit scale.
         value, index: of a best-of-N, what the latest answer is worth and its place among the candidates.
             Each of shape (1,).
@@ -62,11 +87,14 @@ class OnnxPolicy:
         self._observation = np.zeros((1, len(m.observation)), np.float32)
         self._noise = np.zeros((1, *m.noise.shape), np.float32)
         self._action = np.zeros((1, m.horizon, len(m.action)), np.float32)
+        self._state, self._next_state = np.zeros((2, 1, m.state_size), np.float32)
+        self.state = self._state[0]
+        self._previous, self._frozen = np.zeros_like(self._action), np.zeros((1, m.horizon), np.float32)
+        self.previous, self.frozen = self._previous[0], self._frozen[0]
         self.value, self.index = np.zeros(1, np.float32), np.zeros(1, np.int64)
         self._require_shapes()
         self._binding = self._session.io_binding()
-        inputs = {"observation": self._observation} | ({} if m.noise.mode == "none" else {"noise": self._noise})
-        for name, buffer in inputs.items():
+        for name, buffer in self._inputs().items():
             self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
         for name, output in self._outputs().items():
             self._binding.bind_output(name, "cpu", 0, output.dtype.type, output.shape, output.ctypes.data)
@@ -83,24 +111,41 @@ class OnnxPolicy:
         self._observation[0] = observation
         self._noise[:] = noise
         self._session.run_with_iobinding(self._binding)
+        self._state[:] = self._next_state
         action: NDArray[np.float32] = self._action[0]
         return action
 
     def touch(self) -> None:
-        """One dummy call on whatever the buffers hold."""
+        """One dummy call on whatever the buffers hold; the state stays."""
         self._session.run_with_iobinding(self._binding)
+
+    def reset(self) -> None:
+        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
+        self.state.fill(0)
+        self.frozen.fill(0)
+
+    def _inputs(self) -> dict[str, NDArray[np.float32]]:
+        """The buffer of each input that the manifest promises."""
+        inputs: dict[str, NDArray[np.float32]] = {"observation": self._observation}
+        if self.manifest.noise.mode != "none":
+            inputs["noise"] = self._noise
+        if self.manifest.state_size:
+            inputs["state_in"] = self._state
+        if self.manifest.frozen is not None:
+            inputs |= {"previous": self._previous, "frozen": self._frozen}
+        return inputs
 
     def _outputs(self) -> dict[str, NDArray[Any]]:
         """The buffer of each output that the manifest promises."""
         outputs: dict[str, NDArray[Any]] = {"action": self._action}
         if self._candidates > 1:
             outputs |= {"value": self.value, "index": self.index}
+        if self.manifest.state_size:
+            outputs["state_out"] = self._next_state
         return outputs
 
     def _require_shapes(self) -> None:
-        stated: dict[str, tuple[int, ...]] = {"observation": self._observation.shape[1:]}
-        if self.manifest.noise.mode != "none":
-            stated["noise"] = self._noise.shape[1:]
+        stated = {name: buffer.shape[1:] for name, buffer in self._inputs().items()}
         inputs = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
         outputs = {o.name: tuple(o.shape[1:]) for o in self._session.get_outputs()}
         promised = {name: output.shape[1:] for name, output in self._outputs().items()}
@@ -114,14 +159,18 @@ class OnnxPolicy:
 
     def _replay_golden_rows(self) -> float:
         scale = half_ranges(self.manifest.action)
-        worst = 0.0
+        gated = {p.provider: p.tolerance for p in self.manifest.parity}
+        tolerance = gated.get(self.provider, max(gated.values(), default=0.0))
+        worst, continuation = 0.0, Continuation()
+        self.reset()
         for i, row in enumerate(self.manifest.golden):
             noise = np.array(row.noise, np.float32).reshape(self._noise.shape)
+            self.previous[:], self.frozen[:] = continuation.before(0, 0, i)
             action = self.infer(np.array(row.observation, np.float32), noise)
+            continuation.keep(0, 0, i, action, self.manifest.frozen or 0)
             wanted = np.array(row.action, np.float32).reshape(action.shape)
             error = np.abs(action - wanted) / scale
             worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not
-            tolerance = max((p.tolerance for p in self.manifest.parity), default=0.0)
             if not worst <= tolerance:
                 name = self.manifest.action_names[int(error.max(axis=0).argmax())]
                 raise PolicyFileError(
@@ -130,6 +179,7 @@ class OnnxPolicy:
                     got=f"an error of {worst:g}",
                     remedy="export anew; if this machine's ONNX Runtime is at fault, install another version",
                 )
+        self.reset()
         return worst
 
     def _warm_up(self) -> int:
@@ -156,14 +206,7 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows:
         ProviderError: unknown or unavailable provider, or a silent fallback.
         PolicyFileError: ONNX Runtime cannot load the graph.
     """
-    if provider not in PROVIDERS or PROVIDERS[provider] not in ort.get_available_providers():
-        available = [name for name, full in PROVIDERS.items() if full in ort.get_available_providers()]
-        raise ProviderError(
-            where="--provider",
-            expected=f"one of {', '.join(available)} on this machine",
-            got=provider,
-            remedy="choose one of these, or install the runtime for it (extra `gpu` for cuda)",
-        )
+    require_available(provider)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -173,20 +216,16 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows:
     # one row that costs more than it gains; for several the weight would be packed anew in every call.
     options.add_session_config_entry("session.disable_prepacking", "1" if rows == 1 else "0")
     options.log_severity_level = 4
+    forbid_fallback(options, provider)
+    asked = (PROVIDERS[provider], provider_options(provider, threads))
     try:
-        session = ort.InferenceSession(data, options, providers=[PROVIDERS[provider]])
+        session = ort.InferenceSession(data, options, providers=[asked], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen bare types
-        raise PolicyFileError(
+        raise fallback(str(error), provider, where) or PolicyFileError(
             where=where,
             expected="a graph that ONNX Runtime loads",
             got=str(error).splitlines()[0][:200],
             remedy="export the policy anew",
         ) from None
-    if session.get_providers()[0] != PROVIDERS[provider]:
-        raise ProviderError(
-            where=where,
-            expected=PROVIDERS[provider],
-            got=f"{session.get_providers()[0]} (silent fallback)",
-            remedy="mend the provider's installation, or ask for --provider cpu",
-        )
+    require_in_use(session, provider, where)
     return session

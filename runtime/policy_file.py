@@ -7,14 +7,16 @@ The format is described for other readers in docs/policy-file.md.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from runtime.actuation import Actuation
 from runtime.errors import FormatError, PolicyFileError
 from runtime.onnx_bytes import metadata_spans
+from runtime.recipe import Recipe
 from runtime.signals import Signal
-from runtime.typed_json import from_json
+from runtime.typed_json import LEFT_OUT, from_json
 
 MANIFEST_KEY = "odeploy.manifest"
 FINGERPRINT_KEY = "odeploy.fingerprint"
@@ -82,7 +84,10 @@ class Parity:
 
 @dataclass(frozen=True)
 class GoldenRow:
-    """One observation with its noise and the action that the trained policy answers; all float32."""
+    """One observation with its noise and the action that the trained policy answers; all float32.
+
+    Of a recurrent policy the rows are one sequence, from a zero state.
+    """
 
     observation: tuple[float, ...]
     noise: tuple[float, ...]
@@ -97,7 +102,8 @@ class Manifest:
         version: of this structure; a reader refuses newer ones.
         name: of the policy.
         method: how it was trained, such as `fm-bc` or `distill`.
-        kind: `flow` (integrates an ODE, wants noise), `diffusion` (denoises, wants a draw a step) or `mlp`.
+        kind: `flow` (integrates an ODE, wants noise), `diffusion` (denoises, wants a draw a step), `mlp` or
+            `recurrent` (keeps a state from tick to tick).
         task: name of the task that it was trained on.
         rate_hz: control rate that it was trained for.
         horizon: H, actions per inference.
@@ -105,16 +111,21 @@ class Manifest:
         action: A signals, in order, robot units.
         action_semantics: what the numbers command.
         noise: the noise contract.
-        sampler: of a flow or a diffusion; None for an mlp.
+        sampler: of a flow or a diffusion; None for the others.
         parity: one entry per execution provider that passed the gate.
         golden: rows that are replayed whenever the file is loaded.
         provenance: free JSON: config, data hash, versions, git revision.
+        state_size: S, numbers that a recurrent policy keeps from tick to tick; 0 for the others.
+        frozen: d, of real-time chunking: first actions of a chunk that are those of the one before; the graph then
+            has inputs `previous` and `frozen` (`runtime/continuation.py`). None where it has not.
+        actuation: what happens between two commands, on the robot's side; None where the robot alone knows.
+        recipe: how the server makes the observation of what the robot sends; None where it sends that itself.
     """
 
     version: int
     name: str
     method: str
-    kind: Literal["flow", "diffusion", "mlp"]
+    kind: Literal["flow", "diffusion", "mlp", "recurrent"]
     task: str
     rate_hz: float
     horizon: int
@@ -126,14 +137,20 @@ class Manifest:
     parity: tuple[Parity, ...]
     golden: tuple[GoldenRow, ...]
     provenance: dict[str, Any]
+    state_size: int = 0
+    actuation: Actuation | None = field(default=None, metadata=LEFT_OUT)
+    recipe: Recipe | None = field(default=None, metadata=LEFT_OUT)
+    frozen: int | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate_hz < float("inf"):
             raise ValueError(f"rate_hz {self.rate_hz} is not positive")
         if self.horizon < 1 or not self.observation or not self.action:
             raise ValueError("horizon, observation and action must not be empty")
-        if (self.kind == "mlp") != (self.sampler is None):
-            raise ValueError("a flow has a sampler, a diffusion too, and an mlp has none")
+        if (self.kind in ("mlp", "recurrent")) != (self.sampler is None):
+            raise ValueError("a flow has a sampler, a diffusion too, and the others have none")
+        if self.state_size < 0 or (self.kind == "recurrent") != (self.state_size > 0):
+            raise ValueError(f"a policy of kind {self.kind} with a state of {self.state_size} numbers")
         if self.sampler is not None:
             ancestral = self.sampler.solver == ANCESTRAL
             wanted = self.sampler.steps if ancestral else self.noise.shape[1]
@@ -148,11 +165,22 @@ class Manifest:
         for row in self.golden:
             if (len(row.observation), len(row.noise), len(row.action)) != sizes:
                 raise ValueError(f"a golden row's sizes are not {sizes}")
+        if self.frozen is not None and not (self.kind == "flow" and 0 <= self.frozen < self.horizon):
+            raise ValueError(f"{self.frozen} frozen actions in a chunk of {self.horizon} of kind {self.kind}")
+        if self.actuation is not None:
+            self.actuation.fit(len(self.action), self.rate_hz)
+        if self.recipe is not None:
+            self.recipe.fit(self.observation_names, self.action, self.horizon)
 
     @property
     def observation_names(self) -> tuple[str, ...]:
         """The O names, in order."""
         return tuple(s.name for s in self.observation)
+
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        """What the robot sends, in order: the recipe's raw signals, or the observation itself."""
+        return self.observation_names if self.recipe is None else tuple(s.name for s in self.recipe.raw)
 
     @property
     def action_names(self) -> tuple[str, ...]:
@@ -161,7 +189,7 @@ class Manifest:
 
     @property
     def sampler_label(self) -> str:
-        """Solver × steps, as tables print it, and how many candidates if more than one; `-` for an mlp."""
+        """Solver × steps, as tables print it, and how many candidates if more than one; `-` without a sampler."""
         if self.sampler is None:
             return "-"
         label = f"{self.sampler.solver} × {self.sampler.steps}"

@@ -10,16 +10,18 @@ import tyro
 import zmq
 from rich.console import Console
 
+from runtime.backend import load_policy
 from runtime.clock import MonotonicClock, real_time
+from runtime.control import Control, control_of
 from runtime.counters import Counters, server_counters
 from runtime.errors import UsageError
 from runtime.journal import Journal
 from runtime.keys import KeyPair, read_allowed, read_pair
-from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import PolicyFile, read
 from runtime.pretouch import PreTouch
 from runtime.server import MOST_HZ, Server
 from runtime.sockets import DEFAULT_ENDPOINT, bind_router
+from runtime.swap import Swapper
 from runtime.zap import Doorkeeper
 
 
@@ -32,7 +34,8 @@ class Config:
     endpoint: str = DEFAULT_ENDPOINT
     """Where to listen: `ipc:///path` or `tcp://127.0.0.1:port`; with keys also `tcp://address:port`."""
     provider: str = "cpu"
-    """Execution provider: `cpu` or `cuda`; a silent fallback is an error."""
+    """ONNX Runtime's `cpu`, `cuda`, `tensorrt` or `openvino`, where a silent fallback is an error; or `native`, a
+    program that this machine's C compiler makes of the file."""
     pre_touch: bool = True
     """Run two dummy inferences shortly before each expected observation."""
     key: Path | None = None
@@ -45,6 +48,9 @@ class Config:
     """Messages a second of one connection that are looked at; the rest is dropped and counted."""
     require_signed: Path | None = None
     """Folder with public keys, NAME.sign: serve only a file that one of them has signed."""
+    control: Path | None = None
+    """Where `odeploy swap`, `rollback` and `shadow` reach this server: a socket for this user of this machine
+    alone. Without it PATH.control of an endpoint ipc://PATH, and no such socket of any other endpoint."""
     http: str | None = None
     """Report health and counters over HTTP: `PORT` on loopback, or `HOST:PORT`; /live, /ready, /metrics."""
 
@@ -67,7 +73,7 @@ def main(arguments: list[str]) -> None:
 
     file = read(config.file)
     signer = _signer(file, config)
-    policy = OnnxPolicy(file, config.provider)
+    policy = load_policy(file, config.provider)
     journal = Journal(say, clock)
     with contextlib.ExitStack() as stack:
         counters = _counters(config, stack)
@@ -89,7 +95,13 @@ def main(arguments: list[str]) -> None:
         )
         say(_privacy(config, keys))
         touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
-        Server(socket, policy, clock, touch, journal, counters, door, config.max_rate).run()
+        server = Server(socket, policy, clock, touch, journal, counters, door, config.max_rate)
+        control = config.control or control_of(config.endpoint)
+        if control is not None:
+            swapper = Swapper(server, config.provider, config.require_signed, counters, clock, say)
+            stack.enter_context(contextlib.closing(swapper))
+            stack.enter_context(contextlib.closing(Control(control, swapper.answer)))
+        server.run()
 
 
 def _keys(config: Config) -> tuple[KeyPair, dict[bytes, str]] | None:

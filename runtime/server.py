@@ -2,48 +2,45 @@
 
 One thread, one socket. Between messages it wakes shortly before the next observation is expected and
 rehearses the last one twice, from decoding to the encoded reply (pre-touch): caches and clocks are then warm
-when it arrives (docs/latency.md). A session that is silent for 1 s is freed; its robot may come back.
+when it arrives (docs/latency.md). A session that is silent for 1 s (5 s at its beginning) is freed; its robot may
+come back.
 
 Connections have their turn one after the other, and each has only so many messages a second: one that floods
 the server costs the others one answer's time. Nothing that is said on the wire ends the server.
 """
 
-import secrets
 from collections.abc import Callable
 
+import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from runtime import wire
 from runtime.clock import Clock
+from runtime.condition import Condition
 from runtime.counters import Counters, server_counters
 from runtime.errors import WireError
-from runtime.noise import NoiseSource
+from runtime.exchange import Exchange
 from runtime.onnx_policy import Policy
 from runtime.pretouch import PreTouch
-from runtime.session import Objection, Session, objection
+from runtime.register import FREED_AFTER_NS, Register
+from runtime.session import Objection, Session
+from runtime.shadow import Shadow
 from runtime.sockets import Aside, wait_readable
 from runtime.token_bucket import TokenBucket
 
-FREED_AFTER_NS = 1_000_000_000
 MOST_HZ = 10_000.0
 _BURST = 64
 _IDLE_NS = 250_000_000
-_MAX_SESSIONS = 2048
 _MAX_REASON = 1000
-_ERRORS = {
-    wire.UNKNOWN_SESSION: "errors:unknown_session",
-    wire.WRONG_LENGTH: "errors:wrong_length",
-    wire.NOT_FINITE: "errors:not_finite",
-    wire.MALFORMED: "errors:malformed",
-    wire.INFERENCE_FAILED: "errors:inference_failed",
-}
 
 
 class Server:
-    """Serves one policy on one socket until it is interrupted.
+    """Serves a policy on one socket until it is interrupted.
 
     Attributes:
-        policy_epoch: counts the policies served since the start.
+        exchange: where the loop is handed another policy.
+        shadow: what sees every observation and action too; set by whoever starts it, in any thread.
     """
 
     def __init__(
@@ -61,7 +58,7 @@ class Server:
 
         Args:
             socket: on which robots come.
-            policy: loaded and proven.
+            policy: to begin with, loaded and proven.
             clock: of all stamps.
             pre_touch: when to rehearse; None for never.
             say: the log.
@@ -69,22 +66,16 @@ class Server:
             door: decides who may connect, where that is asked.
             most_hz: messages of one connection that are looked at in a second.
         """
-        self._socket, self._policy, self._clock, self._pre_touch, self._say = (
-            socket,
-            policy,
-            clock,
-            pre_touch,
-            say,
-        )
+        self._socket, self._policy, self._clock, self._pre_touch = socket, policy, clock, pre_touch
         self._counters = server_counters() if counters is None else counters
         self._door, self._most_hz = door, most_hz
-        self._sessions: dict[bytes, Session] = {}
+        self._robots = Register(self._counters, say)
         self._buckets: dict[bytes, TokenBucket] = {}
-        self._began_ns = clock.now_ns()
-        self._look_ns = self._began_ns + _IDLE_NS
-        self.policy_epoch = 1
-        self._counters.set("policy_epoch", self.policy_epoch)
-        self._show_state(self._began_ns)
+        self.exchange, self._epoch = Exchange(policy), 1
+        self.shadow: Shadow | None = None
+        began_ns = clock.now_ns()
+        self._look_ns = began_ns + _IDLE_NS
+        self._condition = Condition(self._counters, self._robots, self.exchange, began_ns)
 
     def run(self) -> None:
         """Serves until an exception (Ctrl-C among them) ends it; then says goodbye to every robot."""
@@ -93,11 +84,14 @@ class Server:
                 self.turn()
         finally:
             self._counters.set("ready", 0)
-            for session in self._sessions.values():
+            for session in self._robots:
                 self._send(session.identity, wire.Bye(session.number))
 
     def turn(self) -> None:
-        """Waits for one message or one moment, and handles it."""
+        """Waits for one message or one moment, and handles it; before that a new policy may take its place."""
+        if self.exchange.take():
+            self._policy, self._epoch = self.exchange.serving, self.exchange.epoch
+            self._robots.renew(self._policy.manifest)
         wake_ns, act = self._next_moment()
         if not wait_readable(self._socket, wake_ns, self._clock, self._door):
             act()
@@ -122,7 +116,7 @@ class Server:
     def _catch_up(self) -> None:
         """Where messages never cease, streams still have their ticks, and who knocks is answered."""
         now_ns = self._clock.now_ns()
-        for session in self._sessions.values():
+        for session in self._robots:
             if session.due_ns is not None and session.due_ns <= now_ns:
                 self._stream(session)
         if self._look_ns <= now_ns:
@@ -133,7 +127,7 @@ class Server:
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
         """The earliest of: a touch, a stream's tick, a look at silent sessions."""
         moments: list[tuple[int, Callable[[], None]]] = [(self._look_ns, self._free_silent)]
-        for session in self._sessions.values():
+        for session in self._robots:
             if session.touch_ns is not None:
                 moments.append((session.touch_ns, lambda s=session: self._touch(s)))  # type: ignore[misc]
             if session.due_ns is not None:
@@ -146,7 +140,7 @@ class Server:
         except WireError as error:
             self._send(identity, wire.Error(0, wire.MALFORMED, f"expected {error.expected}, got {error.got}"))
             return
-        session = self._sessions.get(identity)
+        session = self._robots.get(identity)
         if isinstance(message, wire.Observation):
             if session is None or session.number != message.session:
                 self._send(identity, wire.Error(message.seq, wire.UNKNOWN_SESSION, ""))
@@ -154,25 +148,39 @@ class Server:
             session.heard_ns = received_ns
             if session.hello.mode == "stream":
                 session.latest = message, received_ns
+                self._prepared(session, message)  # a history has also what no tick of the stream answers
                 if session.due_ns is None:
                     # Half a period beside the robot's own grid, so that jitter never makes the two race.
                     session.due_ns = received_ns + session.period_ns // 2
             else:
-                self._send(identity, self._reply(session, message, received_ns))
+                self._answer(session, message, received_ns)
                 expected_ns = session.arrivals.next_ns(message.sent_ns, received_ns, session.period_ns)
                 self._touch_before(session, expected_ns)
             session.frame = frame
         elif isinstance(message, wire.Ping):
-            self._send(identity, self._health(received_ns))
+            self._send(identity, self._condition.health(received_ns, self.shadow))
         elif isinstance(message, wire.Hello):
             self._welcome(identity, message, received_ns)
         elif isinstance(message, wire.Bye):
             if session is not None:
-                self._free(session, "goodbye", "said goodbye")
+                self._robots.end(session, "goodbye", "said goodbye")
         else:
             self._send(identity, wire.Error(0, wire.MALFORMED, f"{type(message).__name__} is a server's message"))
 
-    def _reply(self, session: Session, message: wire.Observation, received_ns: int) -> wire.Action | wire.Error:
+    def _answer(self, session: Session, message: wire.Observation, received_ns: int) -> None:
+        """Replies; with that, and not with a rehearsal, a recurrent policy's state moves on."""
+        reply = self._reply(session, message, received_ns)
+        self._send(session.identity, reply)
+        if isinstance(reply, wire.Action):
+            actions = np.frombuffer(reply.values, "<f4").reshape(-1, len(session.hello.action))
+            session.memory.keep(self._policy, self._epoch, message.episode, message.seq, actions)
+            shadow = self.shadow
+            if shadow is not None:
+                taken = shadow.feed(session.hello.seed, message, reply)
+                self._counters.add("shadow:fed" if taken else "shadow:dropped")
+
+    def _prepared(self, session: Session, message: wire.Observation) -> NDArray[np.float32] | wire.Error:
+        """What the policy sees: what the robot sensed, if that is sound, by the recipe of the file."""
         names = session.hello.observation
         values = wire.from_bytes(message.values, len(names))
         if values is None:
@@ -180,7 +188,13 @@ class Server:
         culprit = wire.first_not_finite(values, names)
         if culprit is not None:
             return wire.Error(message.seq, wire.NOT_FINITE, culprit)
-        noise = session.noise.draw(message.episode, message.seq)
+        return session.memory.observe(message.episode, message.seq, values)
+
+    def _reply(self, session: Session, message: wire.Observation, received_ns: int) -> wire.Action | wire.Error:
+        values = self._prepared(session, message)
+        if isinstance(values, wire.Error):
+            return values
+        noise = session.memory.set_inputs(self._policy, self._epoch, message.episode, message.seq)
         started_ns = self._clock.now_ns()
         actions = self._policy.infer(values, noise)
         inferred_ns = self._clock.now_ns()
@@ -191,7 +205,7 @@ class Server:
             session=message.session,
             episode=message.episode,
             seq=message.seq,
-            policy_epoch=self.policy_epoch,
+            policy_epoch=self._epoch,
             status=wire.OK,
             received_ns=received_ns,
             started_ns=started_ns,
@@ -214,13 +228,13 @@ class Server:
         message = wire.unpack(session.frame)
         assert isinstance(message, wire.Observation)
         wire.pack(self._reply(session, message, self._clock.now_ns()))
-        session.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
+        session.memory.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
 
     def _stream(self, session: Session) -> None:
         """One tick of a stream: the newest observation is answered; the grid is absolute, overruns are skipped."""
         assert session.due_ns is not None
         assert session.latest is not None
-        self._send(session.identity, self._reply(session, *session.latest))
+        self._answer(session, *session.latest)
         behind = max(0, self._clock.now_ns() - session.due_ns) // session.period_ns
         self._counters.add("stream_ticks_skipped", behind)
         session.due_ns += (behind + 1) * session.period_ns
@@ -228,17 +242,11 @@ class Server:
 
     def _welcome(self, identity: bytes, hello: wire.Hello, now_ns: int) -> None:
         manifest = self._policy.manifest
-        against = objection(hello, manifest) or self._taken(identity, hello, now_ns)
-        if against is not None:
-            self._counters.add(f"refusals:{against.kind}")
-            self._send(identity, wire.Refused(against.reason[:_MAX_REASON]))
-            self._say(f"refused {hello.robot!r}: {against.reason}")
+        session = self._robots.admit(identity, hello, manifest, now_ns)
+        if isinstance(session, Objection):
+            self._send(identity, wire.Refused(session.reason[:_MAX_REASON]))
             return
-        noise = NoiseSource(manifest.noise, hello.seed)
-        session = Session(identity, secrets.randbits(48), hello, noise, now_ns)
-        self._sessions[identity] = session
-        self._counters.add("sessions_opened")
-        self._show_state(now_ns)
+        self._condition.show(now_ns)
         ready = wire.Ready(
             protocol=wire.PROTOCOL,
             session=session.number,
@@ -246,64 +254,20 @@ class Server:
             fingerprint=self._policy.fingerprint,
             rate_hz=manifest.rate_hz,
             horizon=manifest.horizon,
+            command=[] if manifest.recipe is None else [*manifest.recipe.command],
         )
         self._send(identity, ready)
-        self._say(f"{hello.robot!r} connected: {hello.task}, {hello.rate_hz:g} Hz, {hello.mode}")
-
-    def _taken(self, identity: bytes, hello: wire.Hello, now_ns: int) -> Objection | None:
-        """Whether another robot has the name, or others all the room."""
-        for other in list(self._sessions.values()):
-            if other.identity != identity and other.hello.robot == hello.robot:
-                if now_ns - other.heard_ns < FREED_AFTER_NS:
-                    reason = f"the robot name {hello.robot!r} is in use; choose another or end that session"
-                    return Objection("name_in_use", reason)
-                self._free(other, "replaced", "silent, replaced")
-        if len(self._sessions) >= _MAX_SESSIONS and identity not in self._sessions:
-            return Objection("full", f"expected at most {_MAX_SESSIONS} robots; use another server")
-        return None
 
     def _free_silent(self) -> None:
         now_ns = self._clock.now_ns()
         away = now_ns - self._look_ns > FREED_AFTER_NS  # stopped itself: then silence is nobody's fault
         self._look_ns = now_ns + _IDLE_NS
         self._buckets = {i: b for i, b in self._buckets.items() if not b.is_full(now_ns)}
-        for session in list(self._sessions.values()):
-            if now_ns - session.heard_ns > FREED_AFTER_NS and not away:
-                self._free(session, "silent", "silent")
-        self._show_state(now_ns)
-
-    def _free(self, session: Session, kind: str, why: str) -> None:
-        del self._sessions[session.identity]
-        self._counters.add(f"sessions_ended:{kind}")
-        self._say(f"{session.hello.robot!r} freed: {why}")
-
-    def _show_state(self, now_ns: int) -> None:
-        """That the loop turns, and what a robot that came now would meet."""
-        self._counters.set("turned_ns", now_ns)
-        self._counters.set("sessions", len(self._sessions))
-        self._counters.set("ready", int(len(self._sessions) < _MAX_SESSIONS))
-
-    def _health(self, now_ns: int) -> wire.Health:
-        self._show_state(now_ns)
-        counters = self._counters
-        return wire.Health(
-            protocol=wire.PROTOCOL,
-            ready=counters["ready"],
-            policy=self._policy.manifest.name,
-            fingerprint=self._policy.fingerprint,
-            policy_epoch=self.policy_epoch,
-            up_ns=now_ns - self._began_ns,
-            sessions=len(self._sessions),
-            actions=counters["actions"],
-            errors=sum(counters[name] for name in _ERRORS.values()),
-            dropped=counters["dropped:rate_cap"],
-        )
+        if not away:
+            self._robots.end_silent(now_ns)
+        self._condition.show(now_ns)
 
     def _send(self, identity: bytes, message: wire.Message) -> None:
-        if isinstance(message, wire.Action):
-            self._counters.add("actions")
-            self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
-        elif isinstance(message, wire.Error):
-            self._counters.add(_ERRORS[message.code])
+        self._condition.count(message)
         # A ROUTER drops what its peer cannot take; it never blocks.
         self._socket.send_multipart((identity, wire.pack(message)))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from runtime import wire
 from runtime.errors import ContractError
-from runtime.noise import NoiseSource
+from runtime.memory import Memory
 from runtime.policy_file import Manifest
 from runtime.pretouch import Arrivals
 from runtime.signals import require_same_names
@@ -22,7 +22,7 @@ class Session:
         identity: of its connection.
         number: of the session.
         hello: as the robot introduced itself.
-        noise: its noise by tick.
+        memory: what the policy's answers depend on besides its observations.
         heard_ns: when its last message came.
         frame: its last observation as it came, to rehearse with.
         arrivals: predicts its next observation.
@@ -34,7 +34,7 @@ class Session:
     identity: bytes
     number: int
     hello: wire.Hello
-    noise: NoiseSource
+    memory: Memory
     heard_ns: int
     frame: bytes = b""
     arrivals: Arrivals = field(default_factory=Arrivals)
@@ -70,7 +70,7 @@ def objection(hello: wire.Hello, manifest: Manifest) -> Objection | None:
     if most > _MAX_NAMES:
         return Objection("signals", f"expected at most {_MAX_NAMES} signals, got {most}; name the policy's alone")
     try:
-        require_same_names(manifest.observation_names, hello.observation, "observation")
+        require_same_names(manifest.raw_names, hello.observation, "observation")
         require_same_names(manifest.action_names, hello.action, "action")
     except ContractError as error:
         return Objection("signals", str(error))

@@ -1,10 +1,11 @@
 """The trace: one row per tick that was due, also for held and skipped ones; readable up to a kill.
 
-While the loop runs, a row is packed into preallocated memory; the file is appended to between episodes. The
-file is `ODTRACE1`, the length of a JSON header as uint32, the header, then rows of fixed size, all
-little-endian. docs/latency.md says what each stamp means.
+While the loop runs, a row is packed into preallocated memory; the file is appended to between episodes, or by
+another process (`runtime/drain.py`). The file is `ODTRACE1`, the length of a JSON header as uint32, the header,
+then rows of fixed size, all little-endian. docs/latency.md says what each stamp means.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import FormatError
+from runtime.errors import FormatError, UsageError
+from runtime.ring import Ring
 from runtime.signals import Signal
 from runtime.typed_json import from_json, to_json
 
@@ -25,7 +27,9 @@ APPLIED, HELD, SKIPPED = 0, 1, 2
 # What a tick was to its episode. INVALID: the simulation broke; STOPPED: a person, or a signal, ended it.
 GOES_ON, ENDED, INVALID, STOPPED = 0, 1, 2, 3
 _MAGIC = b"ODTRACE1"
-_HEADER_VERSION = 2
+_HEADER_VERSION = 3
+_WITHOUT_OFFERED = 2  # the version before rows had the action as it was offered
+_LOST = 3  # kind of a row that is no tick but the trace's end: `tick` says how many rows never reached the file
 # episode, tick, kind, guard state, clamped, success, policy epoch, end, the state's cause, reward, observation's
 # age, stamps. The cause took the place of a byte that was 0 in older traces, which say nothing of causes.
 _FIXED = struct.Struct("<IIBBBBHBBfq11q")
@@ -50,6 +54,7 @@ class TraceHeader:
         action: signals of each row's command.
         obtained: real-time settings that the robot's process got.
         noise_level: of the task; 1 is the task as it is catalogued.
+        blend: of chunks that overlap, see `runtime/chunk.py`; None where each action is one answer's.
     """
 
     version: int
@@ -66,6 +71,7 @@ class TraceHeader:
     action: tuple[Signal, ...]
     obtained: dict[str, str]
     noise_level: float = 1.0
+    blend: float | None = None
 
 
 def new_header(**fields: Any) -> TraceHeader:
@@ -74,7 +80,10 @@ def new_header(**fields: Any) -> TraceHeader:
 
 
 def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
-    """One row as NumPy reads it."""
+    """One row as NumPy reads it.
+
+    `action` is what was commanded, `offered` what the policy had said before the guard; NaN where nothing arrived.
+    """
     return np.dtype(
         [
             ("episode", "<u4"),
@@ -91,26 +100,22 @@ def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
             ("stamps", "<i8", (len(STAMPS),)),
             ("observation", "<f4", (observation_size,)),
             ("action", "<f4", (action_size,)),
+            ("offered", "<f4", (action_size,)),
         ]
     )
 
 
-class TraceWriter:
-    """Appends rows to a file that nobody else writes.
+class RowWriter:
+    """Packs rows into a ring; who empties it is another's business.
 
-    `append` costs about a microsecond and touches no file unless the buffer is full, which takes an episode
-    longer than `capacity` ticks.
+    Attributes:
+        rows: appended so far, those included that found the ring full.
     """
 
-    def __init__(self, path: Path, header: TraceHeader, capacity: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = to_json(header).encode()
-        self._file = path.open("wb", buffering=0)
-        self._file.write(_MAGIC + struct.pack("<I", len(text)) + text)
-        self._size = row_type(len(header.observation), len(header.action)).itemsize
-        self._buffer = bytearray(self._size * capacity)
-        self._used = 0
-        self.rows = 0
+    def __init__(self, ring: Ring, header: TraceHeader) -> None:
+        self._ring, self.rows = ring, 0
+        self._never = bytes(ring.row_bytes - _FIXED.size)
+        self._nothing = np.full(len(header.action), np.nan, "<f4").tobytes()
 
     def append(
         self,
@@ -127,27 +132,122 @@ class TraceWriter:
         reward: float = 0.0,
         age_ns: int = 0,
         values: bytes = b"",
+        offered: bytes = b"",
     ) -> None:
-        """Packs one row. `stamps` has all eleven, 0 for those that did not happen; `values` is observation
-        and command as float32 bytes, empty for a skipped tick.
+        """Packs one row, or counts it as dropped where there is no place.
+
+        `stamps` has all eleven, 0 for those that did not happen; `values` is observation and command as float32
+        bytes, empty for a skipped tick; `offered` the action as it came, empty where none did.
         """
-        if self._used == len(self._buffer):
+        self.rows += 1
+        place = self._ring.place()
+        if place < 0:
             self.flush()
+            place = self._ring.place()
+            if place < 0:
+                self._ring.drop()
+                return
+        memory = self._ring.memory
         _FIXED.pack_into(
-            self._buffer, self._used,
+            memory, place,
             episode, tick, kind, state, clamped, success, epoch, end, cause, reward, age_ns, *stamps,
         )  # fmt: skip
-        start = self._used + _FIXED.size
-        self._used += self._size
-        self._buffer[start : self._used] = values or bytes(self._size - _FIXED.size)
-        self.rows += 1
+        rest = values + (offered or self._nothing) if values else self._never
+        memory[place + _FIXED.size : place + self._ring.row_bytes] = rest
+        self._ring.put()
+
+    def flush(self) -> None:
+        """Empties the ring, where that is done by this process; call between episodes."""
+
+
+class TraceFile:
+    """The file of a trace, to which whole rows are appended, whatever the disk does."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Takes over a file that `create` began, by its descriptor; a torn last row is cut off."""
+        self.descriptor = descriptor
+        (length,) = struct.unpack("<I", os.pread(descriptor, 4, len(_MAGIC)))
+        self.head = os.pread(descriptor, len(_MAGIC) + 4 + length, 0)
+        self.header = from_json(TraceHeader, self.head[len(_MAGIC) + 4 :], "trace")
+        self.row_type = row_type(len(self.header.observation), len(self.header.action))
+        self._cut()
+
+    @classmethod
+    def create(cls, path: Path, header: TraceHeader) -> "TraceFile":
+        """Begins a trace; one that is there already is replaced.
+
+        Raises:
+            UsageError: no file can be written there.
+        """
+        text = to_json(header).encode()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+            os.write(descriptor, _MAGIC + struct.pack("<I", len(text)) + text)
+        except OSError as error:
+            raise UsageError(
+                where=f"--trace {path}",
+                expected="a place where a file can be written",
+                got=error.strerror or type(error).__name__,
+                remedy="free some space or choose another place",
+            ) from None
+        return cls(descriptor)
+
+    @property
+    def rows(self) -> int:
+        """Whole rows in the file."""
+        return (os.fstat(self.descriptor).st_size - len(self.head)) // self.row_type.itemsize
+
+    def append(self, rows: bytes) -> None:
+        """Appends rows.
+
+        Raises:
+            OSError: the disk is full; what fitted is there, up to the last whole row.
+        """
+        left = memoryview(rows)
+        try:
+            while left:  # on a full disk the first write is short, and only the next one says so
+                left = left[os.write(self.descriptor, left) :]
+        except OSError:
+            self._cut()
+            raise
+
+    def end(self, lost: int) -> None:
+        """Says at the trace's end how many rows never reached it, if any.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if lost:
+            mark = np.zeros(1, self.row_type)
+            mark["kind"], mark["tick"] = _LOST, lost
+            self.append(mark.tobytes())
+
+    def close(self) -> None:
+        """Closes; again does nothing."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def _cut(self) -> None:
+        os.ftruncate(self.descriptor, len(self.head) + self.rows * self.row_type.itemsize)
+
+
+class TraceWriter(RowWriter):
+    """Appends rows to a file that nobody else writes, and does so itself: for a loop that nobody waits for.
+
+    No file is touched unless the buffer is full, which takes an episode longer than `capacity` ticks.
+    """
+
+    def __init__(self, path: Path, header: TraceHeader, capacity: int) -> None:
+        self._file = TraceFile.create(path, header)
+        super().__init__(Ring(self._file.row_type.itemsize, capacity), header)
 
     def flush(self) -> None:
         """Writes what is buffered; call between episodes."""
-        left = memoryview(self._buffer)[: self._used]
-        while left:  # on a full disk the first write is short, and only the next one says so
-            left = left[self._file.write(left) :]
-        self._used = 0
+        last = self._ring.written
+        self._file.append(self._ring.read(self._ring.taken, last))
+        self._ring.take(last)
 
     def close(self) -> None:
         """Flushes and closes."""
@@ -159,36 +259,65 @@ class TraceWriter:
 
 @dataclass(frozen=True)
 class Trace:
-    """A trace that was read back; `rows` has the fields of `row_type`."""
+    """A trace that was read back.
+
+    Attributes:
+        header: what the rows belong to.
+        rows: with the fields of `row_type`.
+        lost: rows that never reached the file, as far as it says so.
+    """
 
     header: TraceHeader
     rows: NDArray[np.void]
+    lost: int = 0
 
 
 def read_trace(path: Path) -> Trace:
-    """Reads a trace; a torn last row, as a kill leaves it, is dropped.
+    """Reads a trace, or one that became Parquet; a torn last row, as a kill leaves it, is dropped.
 
     Raises:
-        FormatError: not a trace, or of a newer version.
+        FormatError: not a trace, or of another version.
     """
+    if path.suffix == ".parquet":
+        from runtime.parquet import read_parquet  # pyarrow is an extra
+
+        return read_parquet(path)
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _not_a_trace(path, error.strerror or type(error).__name__) from None
+        raise not_a_trace(path, error.strerror or type(error).__name__) from None
     if data[:8] != _MAGIC or len(data) < 12:
-        raise _not_a_trace(path, "a file that does not begin as one")
+        raise not_a_trace(path, "a file that does not begin as one")
     (length,) = struct.unpack_from("<I", data, 8)
     if len(data) < 12 + length:
-        raise _not_a_trace(path, "a file cut within its header")
+        raise not_a_trace(path, "a file cut within its header")
     header = from_json(TraceHeader, data[12 : 12 + length], str(path))
-    if header.version != _HEADER_VERSION:
-        raise _not_a_trace(path, f"version {header.version} of the format")
+    if header.version not in (_WITHOUT_OFFERED, _HEADER_VERSION):
+        raise not_a_trace(path, f"version {header.version} of the format")
     kind = row_type(len(header.observation), len(header.action))
-    count = (len(data) - 12 - length) // kind.itemsize
-    return Trace(header, np.frombuffer(data, kind, count, 12 + length))
+    if header.version == _WITHOUT_OFFERED:
+        kind = np.dtype([(name, kind[name]) for name in kind.names or () if name != "offered"])
+    rows = np.frombuffer(data, kind, (len(data) - 12 - length) // kind.itemsize, 12 + length)
+    if header.version == _WITHOUT_OFFERED:
+        rows = _with_offered(header, rows)
+    if len(rows) and rows[-1]["kind"] == _LOST:
+        return Trace(header, rows[:-1], int(rows[-1]["tick"]))
+    return Trace(header, rows)
 
 
-def _not_a_trace(path: Path, got: str) -> FormatError:
+def _with_offered(header: TraceHeader, old: NDArray[np.void]) -> NDArray[np.void]:
+    """Rows of the version before: what was applied unchanged is what was offered; of the rest nothing is known."""
+    rows = np.zeros(len(old), row_type(len(header.observation), len(header.action)))
+    for name in old.dtype.names or ():
+        rows[name] = old[name]
+    unchanged = (old["kind"] == APPLIED) & (old["clamped"] == 0)
+    rows["offered"] = np.where(unchanged[:, None], old["action"], np.float32(np.nan))
+    rows["offered"][old["kind"] == SKIPPED] = 0
+    return rows
+
+
+def not_a_trace(path: Path, got: str) -> FormatError:
+    """What a file is refused with that is no trace."""
     return FormatError(
         where=str(path),
         expected="a trace that `odeploy sim` or `odeploy bench` wrote",

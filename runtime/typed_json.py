@@ -2,7 +2,8 @@
 
 Used for the manifest, the trace header and training configs. Infinite limits are written as null, since
 JSON has no infinity; floats keep full precision. Unknown fields are ignored (a newer minor writer may add
-some); missing ones take the default or are an error.
+some); missing ones take the default or are an error. A field with `metadata=LEFT_OUT` is not written where it
+is None, so that what does without it reads as it did before there was one.
 """
 
 import dataclasses
@@ -16,10 +17,12 @@ from runtime.errors import FormatError
 
 T = TypeVar("T")
 
+LEFT_OUT = {"left out": True}
+
 
 def to_json(value: Any) -> str:
     """Renders a dataclass as JSON: keys in field order, one line per top-level field."""
-    fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    fields: dict[str, Any] = encode(value)
     lines = (f"{json.dumps(name)}: {json.dumps(field, allow_nan=False)}" for name, field in fields.items())
     return "{" + ",\n ".join(lines) + "}\n"
 
@@ -27,7 +30,8 @@ def to_json(value: Any) -> str:
 def encode(value: Any) -> Any:
     """Turns dataclasses and tuples into what `json` writes; ±inf becomes null, NaN is refused by `json`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+        return {f.name: encode(v) for f, v in fields if not (v is None and f.metadata == LEFT_OUT)}
     if isinstance(value, list | tuple):
         return [encode(v) for v in value]
     if isinstance(value, dict):

@@ -32,7 +32,7 @@ class Config:
     episodes: int = 10
     """That the doctor plays, of the file, the expert and the safe action."""
     provider: str = "cpu"
-    """Execution provider of the golden rows."""
+    """Execution provider of the golden rows and the full gate: `cpu`, `cuda`, `tensorrt` or `openvino`."""
 
 
 def main(arguments: list[str]) -> None:
@@ -46,7 +46,10 @@ def main(arguments: list[str]) -> None:
         reason = "give --run RUN" if config.run is None else "torch is not installed here"
         console.print(f"full gate: not run ({reason})", highlight=False)
     else:
-        _child("export.verify", str(config.file), "--run", str(config.run))
+        of_run = str(config.file), "--run", str(config.run), "--provider", config.provider
+        _child("export.verify", *of_run)
+        if config.task is not None:
+            _child("export.closed_loop", *of_run, "--episodes", str(config.episodes))
     if config.task is None:
         console.print("doctor: not asked (give --task TASK)", highlight=False)
         return

@@ -39,7 +39,10 @@ class Hello(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Server → robot: the session, and the policy that will answer."""
+    """Server → robot: the session, and the policy that will answer.
+
+    `command` names those of the robot's signals that the operator sets, in the order in which he says them.
+    """
 
     protocol: int
     session: int
@@ -47,6 +50,7 @@ class Ready(NamedTuple):
     fingerprint: str
     rate_hz: float
     horizon: int
+    command: list[str] = []  # noqa: RUF012 - of a tuple's field; nobody writes to it
 
 
 class Refused(NamedTuple):
@@ -111,6 +115,14 @@ class Health(NamedTuple):
         up_ns: since the server began to serve.
         sessions: robots that are connected.
         actions, errors, dropped: since the start: answered, answered with an error, over the rate cap.
+        refusals, skipped: since the start: robots that got no session, ticks that the server's streams missed.
+        inference_ns: since the start, in the policy.
+        fingerprints: of the policies served since the start, 256 of them at most; the last is `policy_epoch`'s.
+        signals: of the action, in order.
+        shadow: fingerprint of the policy that runs beside; empty if none does, and the rest then says nothing.
+        shadow_compared: ticks, since both the shadow and the served policy are what they are.
+        shadow_dropped: ticks since the server's start that the shadow was too slow for.
+        shadow_mean, shadow_max: of how far its actions lie from the served ones, on unit scale; float32[A].
     """
 
     protocol: int
@@ -123,6 +135,16 @@ class Health(NamedTuple):
     actions: int
     errors: int
     dropped: int
+    refusals: int = 0
+    skipped: int = 0
+    inference_ns: int = 0
+    fingerprints: list[str] = []  # noqa: RUF012 - of a tuple's field; nobody writes to it
+    signals: list[str] = []  # noqa: RUF012
+    shadow: str = ""
+    shadow_compared: int = 0
+    shadow_dropped: int = 0
+    shadow_mean: bytes = b""
+    shadow_max: bytes = b""
 
 
 Message = Hello | Ready | Refused | Observation | Action | Error | Bye | Ping | Health

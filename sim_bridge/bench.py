@@ -19,12 +19,13 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from runtime.backend import backend_name, require_backend
 from runtime.child import child, child_error, serving
+from runtime.chunk import ChunkOptions
 from runtime.clock import steal_ticks
 from runtime.errors import FormatError, UsageError
 from runtime.latency import summary
 from runtime.machine import machine, machine_line
-from runtime.onnx_policy import PROVIDERS
 from runtime.policy_file import PolicyFile, read
 from runtime.signals import require_same_names
 from runtime.statistics import percentiles_us
@@ -41,7 +42,7 @@ _POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ChunkOptions):
     """Measures policy files at control rates: return, latency, misses, and the floors under them."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -55,7 +56,7 @@ class Config:
     lockstep: int = 0
     """Also run this many episodes of each file in lockstep, the same ones, for comparison."""
     provider: str = "cpu"
-    """Execution provider of the servers: `cpu` or `cuda`; the floors are always those of `cpu`."""
+    """Of the servers: `cpu`, `cuda`, `tensorrt`, `openvino` or `native`; the floors are always those of `cpu`."""
     pre_touch: bool = True
     """Whether servers run dummy inferences ahead of each observation."""
     noise: float = 1.0
@@ -80,8 +81,9 @@ def main(arguments: list[str]) -> None:
     """Checks everything first, then measures, prints and writes."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Console()
     task = get(config.task)
+    require_backend(config.provider)
     task.arguments(config.noise)  # refuses a level that the task does not know
-    files = [_fitting(path, task) for path in config.files]
+    files = [_fitting(path, task, config) for path in config.files]
     rates = _numbers(config.rates, "--rates")
     for rate in rates:
         require_rate(rate)
@@ -116,6 +118,9 @@ def main(arguments: list[str]) -> None:
         "machine": machine(),
         "noise_level": config.noise,
         "pre_touch": config.pre_touch,
+        "execute": config.execute,
+        "ahead": config.ahead,
+        "blend": config.blend,
         "rows": rows,
     }
     write_whole(config.out / "bench.json", json.dumps(result, indent=1).encode())
@@ -123,12 +128,13 @@ def main(arguments: list[str]) -> None:
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
 
 
-def _fitting(path: Path, task: Task) -> PolicyFile:
+def _fitting(path: Path, task: Task, config: Config) -> PolicyFile:
     file = read(path)
     require_same_names(
         file.manifest.observation_names, task.observation_names, f"{path} on {task.name}, observation"
     )
     require_same_names(file.manifest.action_names, task.action_names, f"{path} on {task.name}, action")
+    config.chunking(file.manifest.horizon, paced=True)
     return file
 
 
@@ -162,6 +168,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         command = ["-m", "odeploy", "sim", task.name, "--endpoint", endpoint, *mode]
         command += ["--episodes", str(run.episodes), "--seed", str(config.seed), "--trace", str(run.trace)]
         command += ["--noise", str(config.noise), "--no-courier"]  # as the floors are: without that hop
+        command += config.given()
         with child(command, log) as robot:
             _wait(robot, lambda: progress.update(bar, completed=_episodes_done(run.trace)))
         if robot.returncode != 0:
@@ -176,7 +183,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         "noise": manifest.noise.mode,
         "file": run.file.path.name,
         "fingerprint": run.file.fingerprint,
-        "provider": PROVIDERS[config.provider],  # the server refuses to start on another
+        "provider": backend_name(config.provider),  # the server refuses to start on another
         "trace": run.trace.name,
         "obtained": trace.header.obtained,
         "steal_s": (steal_ticks() - steal) / 100,

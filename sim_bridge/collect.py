@@ -1,9 +1,9 @@
-"""`odeploy collect TASK`: an expert's episodes become a Minari dataset with a card.
+"""`odeploy collect TASK`: an expert's episodes become a Minari dataset with a card; so do those of traces.
 
 Failures are kept, and the default sizes are the papers'.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +12,14 @@ import tyro
 from rich.console import Console
 
 from runtime.errors import UsageError
-from sim_bridge.card import Card, processor, versions
+from runtime.trace import Trace
+from sim_bridge.card import Card, ExpertCard, processor, versions
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import check_free, data_hash, flatten, save
-from sim_bridge.demonstrator import Demonstrator, demonstrator
-from sim_bridge.quality import Quality, Region, region
+from sim_bridge.demonstrator import demonstrator
+from sim_bridge.from_trace import gather as gather_traces
+from sim_bridge.from_trace import read_traces
+from sim_bridge.quality import Quality, region
 from sim_bridge.recorder import Kept, Size, Wanted, gather
 from sim_bridge.task import Task, TaskEnv
 
@@ -36,8 +39,8 @@ _OTHERS = Size(300)
 class Config:
     """Records an expert's episodes as a Minari dataset."""
 
-    task: Annotated[str, tyro.conf.Positional]
-    """Name of a catalogued task."""
+    task: Annotated[str | None, tyro.conf.Positional] = None
+    """Name of a catalogued task; traces say it themselves."""
     out: Path | None = None
     """Folder of the dataset; its name ends in a version. `runs/demos/TASK-QUALITY-v0` if not given."""
     episodes: int | None = None
@@ -55,11 +58,29 @@ class Config:
     """Decides resets and all noise."""
     policy: Path | None = None
     """A policy file as the expert, instead of the task's own."""
+    from_trace: tuple[Path, ...] = ()
+    """Instead of playing: the episodes of these traces, with the commands that were applied."""
+    stopped_too: bool = False
+    """Of traces also the episodes that a person, or a signal, ended."""
 
 
 def main(arguments: list[str]) -> None:
     """Collects, saves, and says what it was worth."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
+    if config.from_trace:
+        _collect_traces(config, console)
+    else:
+        _collect(config, console)
+
+
+def _collect(config: Config, console: Console) -> None:
+    if config.task is None or config.stopped_too:
+        raise UsageError(
+            where="odeploy collect" if config.task is None else "--stopped-too",
+            expected="a task to play" if config.task is None else "--from-trace TRACE",
+            got="none",
+            remedy="name one (odeploy tasks lists them), or give traces with --from-trace",
+        )
     task, quality = get(config.task), Quality.parse(config.quality)
     size = _size(config, task)
     level = "" if config.noise == 1 else f"-level-{config.noise:g}".replace(".", "_")
@@ -69,11 +90,56 @@ def main(arguments: list[str]) -> None:
     expert, shown = demonstrator(env, config.policy, config.seed), region(env, quality)
     wanted = Wanted(size, config.seed, quality.action_std, shown, config.successes_only)
     kept = gather(env, expert, wanted, console)
-    card = _card(config, quality, env, expert, shown, kept)
+    goals = "all" if quality.coverage is None else shown.said if shown else "a part, drawn by the environment"
+    card = _card(config, str(quality), goals, env, expert.card, kept)
     with console.status("writing"):
         save(out, env, kept.episodes, expert.card.name, f"{task.name}, {quality}, level {config.noise:g}", card)
     env.close()
     _report(card, out, console)
+
+
+def _collect_traces(config: Config, console: Console) -> None:
+    traces = _traces(config)
+    header = traces[0].header
+    task = get(header.task)
+    out = config.out or Path("runs/demos") / f"{task.name}-trace-v0"
+    check_free(out)
+    _require_success_key(config, task)
+    env = TaskEnv(task, header.noise_level)
+    found = gather_traces(env, traces, config.successes_only, config.stopped_too)
+    names, fingerprints = ({getattr(t.header, name) for t in traces} for name in ("policy", "fingerprint"))
+    expert = ExpertCard("policy", ", ".join(sorted(names)), ", ".join(sorted(fingerprints)))
+    quality = ", ".join(sorted({f"driven {t.header.mode} at {t.header.rate_hz:g} Hz" for t in traces}))
+    config = replace(config, noise=header.noise_level, seed=header.seed)
+    card = _card(config, quality, "all", env, expert, Kept(found.episodes, found.failures, found.invalid))
+    with console.status("writing"):
+        save(out, env, found.episodes, expert.name, f"{task.name}, {quality}", card)
+    env.close()
+    _report(card, out, console)
+    if found.stopped or found.cut:
+        console.print(f"not kept: {found.stopped} that were stopped, {found.cut} that are not whole")
+
+
+def _traces(config: Config) -> list[Trace]:
+    """Reads the traces, and refuses what only playing has."""
+    given = {"task", "out", "from_trace", "successes_only", "stopped_too"}
+    other = [f.name for f in fields(Config) if f.name not in given and getattr(config, f.name) != f.default]
+    if other:
+        raise UsageError(
+            where=f"--{other[0]}",
+            expected="none with --from-trace, as the traces say what was driven",
+            got=f"{getattr(config, other[0])}",
+            remedy="leave it out",
+        )
+    traces = read_traces(config.from_trace)
+    if config.task not in (None, traces[0].header.task):
+        raise UsageError(
+            where=f"--from-trace {config.from_trace[0]}",
+            expected=f"a run of {config.task}",
+            got=f"one of {traces[0].header.task}",
+            remedy="leave the task out",
+        )
+    return traces
 
 
 def _size(config: Config, task: Task) -> Size:
@@ -93,6 +159,11 @@ def _size(config: Config, task: Task) -> Size:
         raise UsageError(where=f"--{size.unit}", expected="at least 1", got=str(size.amount), remedy="change it")
     if config.seed < 0:
         raise UsageError(where="--seed", expected="0 or more", got=str(config.seed), remedy="change it")
+    _require_success_key(config, task)
+    return size
+
+
+def _require_success_key(config: Config, task: Task) -> None:
     if config.successes_only and task.success_key is None:
         raise UsageError(
             where="--successes-only",
@@ -100,19 +171,16 @@ def _size(config: Config, task: Task) -> Size:
             got=f"{task.name}, which is scored by its return",
             remedy="leave it out",
         )
-    return size
 
 
-def _card(
-    config: Config, quality: Quality, env: TaskEnv, expert: Demonstrator, shown: Region | None, kept: Kept
-) -> Card:
+def _card(config: Config, quality: str, goals: str, env: TaskEnv, expert: ExpertCard, kept: Kept) -> Card:
     returns = np.array([e.rewards.sum() for e in kept.episodes])
     successes = [e.success for e in kept.episodes]
     return Card(
         task=env.task.name,
         noise_level=config.noise,
-        quality=str(quality),
-        goals="all" if quality.coverage is None else shown.said if shown else "a part, drawn by the environment",
+        quality=quality,
+        goals=goals,
         successes_only=config.successes_only,
         episodes=len(returns),
         transitions=sum(len(e.rewards) for e in kept.episodes),
@@ -122,7 +190,7 @@ def _card(
         failures_dropped=kept.failures,
         invalid_dropped=kept.invalid,
         seed=config.seed,
-        expert=expert.card,
+        expert=expert,
         data_hash=data_hash(*flatten(env.task, kept.episodes)),
         versions=versions(),
         processor=processor(),

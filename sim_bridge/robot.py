@@ -4,7 +4,8 @@ One function a mode, each reading as its contract:
 
 - `lockstep`: virtual time; the simulation waits for the action.
 - `realtime`: wakes on absolute deadlines, asks, and applies what arrived before the deadline; otherwise the
-  guard decides. Ticks that were overrun are skipped and counted.
+  guard decides. Ticks that were overrun are skipped and counted. A tick for which an earlier answer has an
+  action (`runtime/chunk.py`) waits for nothing.
 - `stream`: sends each observation and applies the newest action that the server's own clock has produced.
 
 The physics waits for its tick in all three, so latency changes what a robot achieves only through misses.
@@ -13,24 +14,30 @@ This is the plant's process: clock, guard and simulation. The network may live i
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime import wire
+from runtime.chunk import Chunking, Chunks, Played
 from runtime.client import Arrival, RobotClient
 from runtime.clock import Clock, Rate, Tick
 from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard, Offer
 from runtime.pretouch import PreTouch
 from runtime.safety import BY_HAND, Operator, State
-from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, TraceWriter
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, RowWriter
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
 _STEPS_TIMED = 500
 _NO_STAMPS = (0,) * (len(STAMPS) - 1)
+
+
+def as_observed(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What a robot sends that nobody commands."""
+    return observation
 
 
 @dataclass
@@ -47,17 +54,21 @@ class Robot:
         deadline_ns: after due, by when a command must be handed over.
         pre_touch: when to rehearse before a tick.
         operator: what the person beside the robot wants, asked once a tick.
+        chunks: which action of which answer is applied; in a stream the first of the newest is.
+        sense: what is sent for what was observed. Shapes (R,) -> (R,).
     """
 
     env: TaskEnv
     client: RobotClient
     guard: Guard
-    trace: TraceWriter
+    trace: RowWriter
     clock: Clock
     rate_hz: float
     deadline_ns: int
     pre_touch: PreTouch
     operator: Callable[[], Operator] = Operator
+    chunks: Chunks[Arrival] = field(default_factory=lambda: Chunks(Chunking()))
+    sense: Callable[[NDArray[np.float32]], NDArray[np.float32]] = as_observed
 
     def __post_init__(self) -> None:
         self._understudy = copy.deepcopy(self.guard)  # rehearsals must not move the real one
@@ -71,6 +82,7 @@ class Robot:
         """
         self._observation = observation = self.env.reset(episode_seed(seed, episode))
         self._next_tick = 0
+        self.chunks.begin()
         try:
             if mode == "lockstep":
                 self._lockstep(episode, observation)
@@ -88,24 +100,33 @@ class Robot:
         for seq in range(self.env.task.horizon):
             due_ns = self.clock.now_ns()
             tick = Tick(seq, due_ns, due_ns)
-            sensed = wire.to_bytes(observation)
+            sensed = wire.to_bytes(self.sense(observation))
             observed_ns = self.clock.now_ns()
-            sent_ns = self.client.send(episode, seq, sensed)
-            arrival = self.client.receive(episode, seq, sent_ns + _LOCKSTEP_WAIT_NS)
-            if arrival is None:
-                raise UnreachableError(
-                    where=f"server, episode {episode}, tick {seq}",
-                    expected="an action",
-                    got=f"{self.client.last_error or 'none within 5 s'}",
-                    remedy="see what the server printed",
-                )
+            sent_ns, answer = 0, None
+            if self.chunks.asks(seq):
+                sent_ns = self.client.send(episode, seq, sensed)
+                answer = self._waited_for(episode, seq, sent_ns)
+                self.chunks.take_in_virtual_time(answer)
+            played = self.chunks.at(seq)
+            assert played is not None  # the simulation waits for each answer
             virtual_ns = (seq + 1) * period_ns
-            offer = Offer((episode, seq), virtual_ns, arrival.values[0])
+            offer = Offer((episode, seq), virtual_ns, played.values)
             command = self.guard.tick(virtual_ns, virtual_ns, offer, self.operator())
-            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival, command)
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, answer, played, command)
             observation = step.observation
             if end != GOES_ON:
                 return
+
+    def _waited_for(self, episode: int, seq: int, sent_ns: int) -> Arrival:
+        arrival = self.client.receive(episode, seq, sent_ns + _LOCKSTEP_WAIT_NS)
+        if arrival is None:
+            raise UnreachableError(
+                where=f"server, episode {episode}, tick {seq}",
+                expected="an action",
+                got=f"{self.client.last_error or 'none within 5 s'}",
+                remedy="see what the server printed",
+            )
+        return arrival
 
     def _paced(self, mode: str, episode: int, observation: NDArray[np.float32]) -> None:
         self.guard.rearm(self.clock.now_ns())
@@ -115,22 +136,41 @@ class Robot:
             for skipped in range(self._next_tick, tick.number):
                 self.trace.append(episode, skipped, SKIPPED, (rate.due_ns(skipped), *_NO_STAMPS))
             self._next_tick = tick.number
-            sensed = wire.to_bytes(observation)
+            sensed = wire.to_bytes(self.sense(observation))
             observed_ns = self.clock.now_ns()
-            sent_ns = self.client.send(episode, tick.number, sensed)
+            asks = mode == "stream" or self.chunks.asks(tick.number)
+            sent_ns = self.client.send(episode, tick.number, sensed) if asks else 0
             if mode == "stream":
-                arrival = self.client.newest(episode)
+                answer = self.client.newest(episode)
+                played = None if answer is None else Played(answer.values[0], answer, 0)
+                number = -1 if answer is None else answer.tick
             else:
-                arrival = self.client.receive(episode, tick.number, tick.due_ns + self.deadline_ns)
-            # Of a chunk of actions the first is applied.
+                answer = self._heard(episode, tick)
+                played, number = self.chunks.at(tick.number), tick.number
+            now_ns = self.clock.now_ns()
             offer = None
-            if arrival is not None:
-                offer = Offer((episode, arrival.message.seq), arrival.observed_ns, arrival.values[0])
-            command = self.guard.tick(tick.due_ns, self.clock.now_ns(), offer, self.operator())
-            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, arrival, command)
+            if played is not None:
+                # The i-th action of a chunk is as fresh as an answer to its own tick, give or take the jitter.
+                fresh_ns = played.chunk.observed_ns + played.place * rate.period_ns
+                offer = Offer((episode, number), min(now_ns, fresh_ns), played.values)
+            command = self.guard.tick(tick.due_ns, now_ns, offer, self.operator())
+            step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, answer, played, command)
             observation = step.observation
+            if self.guard.state >= State.SAFE:
+                self.chunks.begin()  # whoever re-arms begins with what is seen then
             if end != GOES_ON:
                 return
+
+    def _heard(self, episode: int, tick: Tick) -> Arrival | None:
+        """What came for this tick; only a tick that has no action yet waits for one, up to its deadline."""
+        if self.chunks.covers(tick.number):
+            arrival = self.client.newest(episode)
+        else:
+            awaited = self.chunks.awaited(tick.number)
+            arrival = self.client.receive(episode, awaited, tick.due_ns + self.deadline_ns)
+        if arrival is not None:
+            self.chunks.take(arrival)
+        return arrival
 
     def _rehearse(self, due_ns: int, period_ns: int) -> None:
         begin_ns = self.pre_touch.begin_ns(due_ns, period_ns)
@@ -150,10 +190,14 @@ class Robot:
         sensed: bytes,
         observed_ns: int,
         sent_ns: int,
-        arrival: Arrival | None,
+        answer: Arrival | None,
+        played: Played[Arrival] | None,
         command: NDArray[np.float32],
     ) -> tuple[Step, int]:
-        """Hands over, steps and records one tick; says how the episode goes on."""
+        """Hands over, steps and records one tick; says how the episode goes on.
+
+        `sent_ns` is 0 for a tick that asked nothing; `answer` is what came during it.
+        """
         safety, clamped = self.guard.safety, self.guard.counts.clamped
         applied_ns = self.clock.now_ns()
         step = self.env.step(command)
@@ -162,9 +206,9 @@ class Robot:
         by_hand = stopped and safety.cause in BY_HAND
         end = INVALID if step.invalid else STOPPED if by_hand else ENDED if step.done or stopped else GOES_ON
         # The four server stamps belong to this tick only if its own observation was answered.
-        if arrival is not None and arrival.message.seq == tick.number:
-            m = arrival.message
-            server = m.received_ns, m.started_ns, m.inferred_ns, m.replied_ns, arrival.arrived_ns
+        if answer is not None and answer.tick == tick.number:
+            m = answer.message
+            server = m.received_ns, m.started_ns, m.inferred_ns, m.replied_ns, answer.arrived_ns
         else:
             server = 0, 0, 0, 0, 0
         self.trace.append(
@@ -177,19 +221,21 @@ class Robot:
             clamped=clamped > self._clamped,
             success=step.success,
             end=end,
-            epoch=arrival.message.policy_epoch if arrival is not None else 0,
+            epoch=played.chunk.message.policy_epoch if played is not None else 0,
             reward=step.reward,
-            age_ns=applied_ns - arrival.observed_ns if arrival is not None else 0,
+            age_ns=applied_ns - played.chunk.observed_ns if played is not None else 0,
             values=sensed + wire.to_bytes(command),
+            offered=b"" if played is None else wire.to_bytes(played.values),
         )
         self._next_tick, self._clamped, self._observation = tick.number + 1, clamped, step.observation
         return step, end
 
     def _stop(self, episode: int) -> None:
         """Commands the safe action for the last time, at once and not on the grid."""
-        sensed, now_ns = wire.to_bytes(self._observation), self.clock.now_ns()
+        sensed, now_ns = wire.to_bytes(self.sense(self._observation)), self.clock.now_ns()
         command = self.guard.tick(now_ns, now_ns, None, Operator(stop=True))
-        self._apply(episode, Tick(self._next_tick, now_ns, now_ns), sensed, now_ns, now_ns, None, command)
+        tick = Tick(self._next_tick, now_ns, now_ns)
+        self._apply(episode, tick, sensed, now_ns, now_ns, None, None, command)
 
 
 def measured_step_ns(env: TaskEnv, clock: Clock) -> int:

@@ -14,8 +14,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from runtime.chunk import ChunkOptions
 from runtime.errors import UsageError
 from runtime.machine import machine_line
+from runtime.policy_file import read
 from runtime.statistics import mean_interval, wilson_interval
 from runtime.table import wide
 from runtime.whole_file import write_whole
@@ -26,7 +28,7 @@ from sim_bridge.task import Task, TaskEnv
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ChunkOptions):
     """Scores tasks' experts, or a policy file, over whole episodes in lockstep."""
 
     tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
@@ -48,6 +50,13 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Console()
     if config.episodes < 1:
         raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
+    if config.policy is None and config.given():
+        raise UsageError(
+            where=config.given()[0],
+            expected="--policy FILE, since experts answer no chunks",
+            got="none",
+            remedy="give one, or leave the option out",
+        )
     table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
     for task in [get(name) for name in config.tasks]:
         figures = score(task, config, console)
@@ -62,8 +71,10 @@ def main(arguments: list[str]) -> None:
 
 def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
     """Plays the episodes of one task: score with its interval, and who achieved it."""
+    if config.policy is not None:
+        task = task.with_actuation(read(config.policy).manifest.actuation)
     env = TaskEnv(task, config.noise)
-    expert = demonstrator(env, config.policy, config.seed)
+    expert = demonstrator(env, config.policy, config.seed, config)
     kept = gather(env, expert, Wanted(Size(config.episodes), config.seed), console)
     env.close()
     whole = kept.episodes
@@ -74,7 +85,7 @@ def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
         if task.scored_by == "return"
         else wilson_interval(int(values.sum()), len(whole))
     )
-    command = f"odeploy score {task.name} --episodes {config.episodes}"
+    command = " ".join(["odeploy score", task.name, "--episodes", str(config.episodes), *config.given()])
     return {
         "scored_by": task.scored_by,
         "value": float(values.mean()),

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,21 +16,24 @@ from rich.progress import track
 
 from runtime import wire
 from runtime.child import serving
-from runtime.client import RobotClient
+from runtime.chunk import ChunkOptions, Chunks
+from runtime.client import Arrival, RobotClient
 from runtime.clock import MonotonicClock, real_time
+from runtime.drained_trace import DrainedTrace
 from runtime.errors import UsageError
 from runtime.guard import Guard, tightest
 from runtime.keys import RobotKeys
 from runtime.latency import summary
 from runtime.link import CourierLink, DealerLink, Link
 from runtime.panel import Panel
+from runtime.parquet import require_pyarrow, write_parquet
 from runtime.policy_file import read
 from runtime.pretouch import PreTouch
 from runtime.safety import BY_HAND, Cause, Operator, Safety, State
 from runtime.signals import Signal, require_same_names
 from runtime.sockets import DEFAULT_ENDPOINT
 from runtime.table import LEGEND, one_run
-from runtime.trace import TraceWriter, new_header, read_trace
+from runtime.trace import RowWriter, TraceHeader, TraceWriter, new_header, read_trace
 from sim_bridge.catalogue import get
 from sim_bridge.film import check_out, film
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
@@ -42,7 +46,7 @@ Mode = Literal["lockstep", "realtime", "stream"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ChunkOptions):
     """Drives a simulated robot with the actions of a server and records every tick."""
 
     task: Annotated[str, tyro.conf.Positional]
@@ -67,6 +71,10 @@ class Config:
     """Decides resets and the policy's noise."""
     trace: Path = Path("runs/sim.trace")
     """Where the trace goes."""
+    parquet: bool = False
+    """When the run is over, write the trace as Parquet too, beside it."""
+    flight: Path | None = None
+    """Folder for what the flight recorder keeps of a fault; beside the trace if not given."""
     video: Path | None = None
     """Film the first three episodes as an MP4 when the run is over (`odeploy film` films any trace)."""
     view: bool = False
@@ -92,12 +100,21 @@ def main(arguments: list[str]) -> None:
     require_rate(config.rate)
     if config.video is not None:
         check_out(config.video)
+    if config.parquet:
+        require_pyarrow()
     if config.dead_man and config.panel is None:
         raise UsageError(
             where="--dead-man",
             expected="--panel PATH, through which the switch is held",
             got="none",
             remedy="add for example --panel /tmp/robot.panel",
+        )
+    if config.mode == "stream" and (config.execute, config.ahead or 0, config.blend) != (1, 0, None):
+        raise UsageError(
+            where="--mode stream",
+            expected="--execute 1, no --ahead and no --blend, since the server's clock decides what is asked",
+            got="one of them",
+            remedy="leave them out, or use --mode realtime",
         )
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
@@ -107,7 +124,11 @@ def main(arguments: list[str]) -> None:
     trace = read_trace(config.trace)
     console.print(one_run(f"{trace.header.policy} on {task.name}, {config.mode}", summary(trace)))
     console.print(LEGEND)
+    if trace.lost:
+        console.print(f"lost: {trace.lost} of {trace.lost + len(trace.rows)} rows", highlight=False)
     console.print(f"trace: {config.trace}", soft_wrap=True)
+    if config.parquet:
+        console.print(f"parquet: {write_parquet(trace, config.trace)}", soft_wrap=True)
     if config.video is not None:
         film(config.trace, config.video)
         console.print(f"video: {config.video}", soft_wrap=True)
@@ -115,6 +136,8 @@ def main(arguments: list[str]) -> None:
 
 def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
     """Runs the episodes; whatever ends them, the trace of what was run is kept."""
+    if config.policy is not None:
+        task = task.with_actuation(read(config.policy).manifest.actuation)
     clock, env = MonotonicClock(), (ViewedEnv if config.view else TaskEnv)(task, config.noise)
     rate_hz = config.rate or task.rate_hz
     step_ns = measured_step_ns(env, clock)
@@ -123,7 +146,7 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         protocol=wire.PROTOCOL,
         robot=config.robot,
         task=task.name,
-        rate_hz=rate_hz,
+        rate_hz=rate_hz / max(1, config.execute),  # of observations
         seed=config.seed,
         observation=list(task.observation_names),
         action=list(task.action_names),
@@ -140,6 +163,7 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         link = _link(config, endpoint, clock, stack)
         client = stack.enter_context(contextlib.closing(RobotClient(link, hello, clock, config.timeout)))
         stack.callback(_tell, client, safety, console)
+        chunks = Chunks[Arrival](config.chunking(client.ready.horizon, paced=config.mode != "lockstep"))
         obtained = stack.enter_context(real_time())
         header = new_header(
             task=task.name,
@@ -155,12 +179,16 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
             action=task.action,
             obtained=obtained,
             noise_level=config.noise,
+            blend=config.blend,
         )
-        # Room for an episode and as many skipped ticks again: the loop itself then never writes.
-        trace = stack.enter_context(contextlib.closing(TraceWriter(config.trace, header, 2 * task.horizon)))
+        trace = _trace(config, header, task, stack, console)
         operator = Operator if panel is None else panel.read
         touch = PreTouch(_REHEARSAL_NS, clock)
-        robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns, touch, operator)
+        robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns, touch, operator, chunks)
+        if panel is not None and client.ready.command:
+            places = [task.observation_names.index(name) for name in client.ready.command]
+            robot.sense = partial(panel.commanded, places=places)
+            console.print(f"the operator commands {', '.join(client.ready.command)}", highlight=False)
         for episode in _progress(config, task, console):
             robot.run_episode(config.mode, episode, config.seed)
             link.require_alive()
@@ -175,6 +203,16 @@ def _link(config: Config, endpoint: str, clock: MonotonicClock, stack: contextli
     if config.courier and config.mode != "lockstep":
         return CourierLink(endpoint, clock, keys)
     return DealerLink(stack.enter_context(zmq.Context[zmq.Socket[bytes]]()), endpoint, clock, keys)
+
+
+def _trace(
+    config: Config, header: TraceHeader, task: Task, stack: contextlib.ExitStack, console: Console
+) -> RowWriter:
+    """In lockstep the simulation waits, and no row may be lost; elsewhere the loop waits for no disk."""
+    if config.mode == "lockstep":
+        return stack.enter_context(contextlib.closing(TraceWriter(config.trace, header, task.horizon)))
+    beside = config.trace if config.flight is None else config.flight / config.trace.name
+    return stack.enter_context(DrainedTrace(config.trace, header, beside, console.print))
 
 
 def _robot_keys(config: Config) -> RobotKeys | None:

@@ -9,7 +9,7 @@ import importlib
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
+from runtime.actuation import Actuation
 from runtime.errors import ContractError, UsageError
 from runtime.signals import Signal
 
@@ -103,6 +104,12 @@ class Task:
     def scored_by(self) -> str:
         """What an episode is judged by: `success` or `return`."""
         return "return" if self.success_key is None else "success"
+
+    def with_actuation(self, actuation: Actuation | None) -> "Task":
+        """The same with what a policy file says is beside the motors, where the robot has anything there."""
+        if actuation is None or "actuation" not in self.make_arguments:
+            return self
+        return replace(self, make_arguments={**self.make_arguments, "actuation": actuation})
 
     def flatten(self, raw: RawObservation) -> NDArray[np.float32]:
         """A raw observation, or a stack of them, as one flat array. Shape (..., O)."""

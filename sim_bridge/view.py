@@ -5,6 +5,7 @@ The viewer's thread shares the interpreter with the loop: look at the robot with
 
 import os
 import sys
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from sim_bridge.task import Step, Task, TaskEnv
 class ViewedEnv(TaskEnv):
     """A `TaskEnv` in a window, drawn anew after each reset and step."""
 
-    def __init__(self, task: Task, noise_level: float = 1.0) -> None:
-        """Opens the window.
+    def __init__(self, task: Task, noise_level: float = 1.0, **arguments: Any) -> None:
+        """Opens the window; arguments as of a `TaskEnv`.
 
         Raises:
             MissingError: there is no display.
@@ -30,7 +31,7 @@ class ViewedEnv(TaskEnv):
                 got="neither DISPLAY nor WAYLAND_DISPLAY in the environment",
                 remedy="film instead: --video run.mp4",
             )
-        super().__init__(task, noise_level)
+        super().__init__(task, noise_level, **arguments)
         if self._data is None:
             raise UsageError(
                 where="--view",

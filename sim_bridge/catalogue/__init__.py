@@ -6,6 +6,7 @@ Limits of signals are what the environment's own model guarantees; one without a
 import difflib
 
 from runtime.errors import MissingError
+from sim_bridge.catalogue.actuated import ARM_TRACK
 from sim_bridge.catalogue.fm_irl import (
     ANT_GOAL,
     FETCH_PICK,
@@ -22,7 +23,7 @@ from sim_bridge.task import Task
 
 _FM_IRL = MAZE_MEDIUM, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
 _FMER = MULTIGOAL, kitchen(), HALFCHEETAH, HUMANOID
-TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, FETCH_REACH)}
+TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, FETCH_REACH, ARM_TRACK)}
 
 
 def get(name: str) -> Task:

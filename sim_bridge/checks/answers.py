@@ -12,7 +12,8 @@ _SEED = 0
 def answers(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float64]:
     """The first actions, in robot units.
 
-    Row i is always given the same noise, so what differs between two calls comes from the observations.
+    Row i is always given the same noise, so what differs between two calls comes from the observations. A
+    recurrent policy answers each row as the first of an episode.
 
     Args:
         policy: with one horizon or many; only the first action of each answer is taken.
@@ -24,5 +25,6 @@ def answers(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.flo
     source = NoiseSource(policy.manifest.noise, _SEED)
     actions = np.empty((len(observations), len(policy.manifest.action)))
     for i, observation in enumerate(observations):
+        policy.reset()
         actions[i] = policy.infer(observation, source.draw(0, i))[0]
     return actions

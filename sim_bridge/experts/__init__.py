@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim_bridge.catalogue.kitchen import SUBTASKS
+from sim_bridge.experts.arm_track import ArmTrackExpert
 from sim_bridge.experts.cartpole import CartpoleExpert
 from sim_bridge.experts.fetch_pick import FetchPickExpert
 from sim_bridge.experts.kitchen import KitchenExpert
@@ -27,6 +28,7 @@ EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "fetch-pick": FetchPickExpert,
     "fetch-reach": ReachExpert,
     "multigoal-2d": MultigoalExpert,
+    "arm-track": ArmTrackExpert,
     "cartpole-balance": CartpoleExpert,
     "point-mass": PointMassExpert,
     "reacher-easy": ReacherExpert,

@@ -62,7 +62,8 @@ class Driven:
     def courier(self) -> int:
         """Process id of its courier."""
         own = self.process.pid
-        (pid,) = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        (pid,) = [child for child in children if b"runtime.courier" in Path(f"/proc/{child}/cmdline").read_bytes()]
         return int(pid)
 
     def end(self, status: int = 0) -> Trace:
@@ -95,6 +96,7 @@ def stopped_for(pid: int, seconds: float) -> tuple[int, int]:
     return stopped_ns, went_on_ns
 
 
+@pytest.mark.fault(1)
 def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_successor(tmp_path: Path) -> None:
     policy, socket = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc"
     with served(policy, socket) as server:
@@ -115,6 +117,7 @@ def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_succ
     assert "HOLD → SAFE" in robot.output
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("seconds", [0.05, 0.3, pytest.param(5.0, marks=pytest.mark.faults)])
 def test_a_server_that_stands_still_is_held_for_and_its_late_replies_are_dropped(
     tmp_path: Path, seconds: float
@@ -133,6 +136,7 @@ def test_a_server_that_stands_still_is_held_for_and_its_late_replies_are_dropped
     assert "'late': " in robot.output or seconds < 0.2
 
 
+@pytest.mark.fault(4)
 def test_a_robot_that_was_stopped_skips_its_ticks_and_replays_none(tmp_path: Path) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
@@ -145,6 +149,7 @@ def test_a_robot_that_was_stopped_skips_its_ticks_and_replays_none(tmp_path: Pat
     assert (np.diff(due) == T).all()
 
 
+@pytest.mark.fault(1)
 @pytest.mark.parametrize("how", ["stopped", "killed"])
 def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: str) -> None:
     with scripted(endpoint_in(tmp_path), still):
@@ -164,6 +169,7 @@ def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: 
     assert ("its death by SIGKILL" in robot.output) == (how == "killed")
 
 
+@pytest.mark.fault(5)
 def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_once(tmp_path: Path) -> None:
     def fate(number: int, frame: bytes) -> list[tuple[float, bytes]]:
         if number < 10:
@@ -186,6 +192,7 @@ def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_
     assert "'late': " in robot.output
 
 
+@pytest.mark.fault(6)
 def test_requests_of_an_outage_are_never_executed(tmp_path: Path) -> None:
     endpoint = endpoint_in(tmp_path)
     with scripted(endpoint, still) as first:
@@ -201,6 +208,7 @@ def test_requests_of_an_outage_are_never_executed(tmp_path: Path) -> None:
     assert applied_between(trace, bound_ns, bound_ns + 60 * S) > 10
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize(
     ("from_tick", "to_tick", "wanted"),
     [(20, 22, {State.RUN, State.HOLD}), (20, 99, {State.RUN, State.HOLD, State.SAFE, State.STOP})],
@@ -221,6 +229,7 @@ def test_actions_that_are_not_finite_reach_no_actuator(
     assert rows["state"][from_tick : from_tick + 3].tolist()[:2] == [State.HOLD] * 2
 
 
+@pytest.mark.fault(8)
 def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(tmp_path: Path) -> None:
     endpoint = endpoint_in(tmp_path)
     with scripted(endpoint, lambda observation: [5.0, 0.5] if observation.seq >= 10 else ZERO):
@@ -233,6 +242,7 @@ def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(t
     assert (rows["state"][-1], rows["end"][-1]) == (State.STOP, ENDED)
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_soon(
@@ -263,6 +273,7 @@ def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_pat
     assert not panel.exists()
 
 
+@pytest.mark.fault(24)
 def test_a_simulation_that_breaks_is_noticed_and_its_episode_is_marked(tmp_path: Path) -> None:
     """A number in the physics becomes NaN, upon which MuJoCo resets the state and the time without a word."""
     path = tmp_path / "t.trace"
@@ -315,6 +326,7 @@ int gettimeofday(struct timeval *v, void *z) {
 """
 
 
+@pytest.mark.fault(20)
 @pytest.mark.faults
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_a_wall_clock_that_jumps_by_an_hour_at_each_look_changes_nothing(

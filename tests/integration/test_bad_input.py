@@ -65,6 +65,7 @@ def test_a_plain_onnx_file_without_a_manifest(tmp_path: Path) -> None:
     assert_one_line(odeploy("inspect", str(tmp_path / "plain.onnx")), "odeploy export")
 
 
+@pytest.mark.fault(10)
 def test_a_manifest_of_a_newer_version(tmp_path: Path) -> None:
     path = tmp_path / "newer.onnx"
     path.write_bytes(resealed(policy_bytes("maze-medium"), version=2))
@@ -81,6 +82,7 @@ def test_golden_rows_that_the_graph_does_not_reproduce(tmp_path: Path) -> None:
     assert_one_line(odeploy("serve", str(path)), "golden row 0, signal motor_y")
 
 
+@pytest.mark.fault(10)
 def test_a_task_whose_signals_differ_from_the_files(tmp_path: Path) -> None:
     file = policy_path(tmp_path, HOPPER)
     out = tmp_path / "bench"
@@ -94,6 +96,7 @@ def test_a_task_whose_signals_differ_from_the_files(tmp_path: Path) -> None:
     assert not (tmp_path / "t.trace").exists()
 
 
+@pytest.mark.fault(10)
 def test_a_task_with_the_same_names_in_another_order(tmp_path: Path) -> None:
     data = policy_bytes("maze-medium")
     model = onnx.load_from_string(data)
@@ -139,6 +142,7 @@ def test_an_address_in_use(scheme: str, tmp_path: Path) -> None:
         assert_one_line(result, "another server answers", "--endpoint")
 
 
+@pytest.mark.fault(12)
 def test_an_address_that_other_machines_can_reach(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     assert_one_line(odeploy("serve", str(file), "--endpoint", "tcp://0.0.0.0:5555"), "loopback", "ssh tunnel")

@@ -77,6 +77,9 @@ class FakePolicy:
         self.inferred = 0
         self.touched = 0
         self.answer: Floats | None = None
+        self.state = np.zeros(self.manifest.state_size, np.float32)
+        self.previous = np.zeros((self.manifest.horizon, len(self.manifest.action)), np.float32)
+        self.frozen = np.zeros(self.manifest.horizon, np.float32)
 
     def infer(self, observation: Floats, noise: Floats) -> Floats:
         self.inferred += 1
@@ -86,6 +89,9 @@ class FakePolicy:
 
     def touch(self) -> None:
         self.touched += 1
+
+    def reset(self) -> None:
+        self.state[:] = 0
 
 
 def hello(**changes: Any) -> wire.Hello:

@@ -181,6 +181,18 @@ def test_a_late_reply_is_counted_and_dropped(client: RobotClient, server: Script
     assert client.drops == Drops(late=1)
 
 
+def test_a_reply_to_a_later_question_is_as_welcome_but_none_to_what_was_never_asked(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    server.answer = lambda message: [action(9), action(4)] if getattr(message, "seq", 0) == 4 else []
+    for seq in (3, 4):
+        client.send(0, seq, VALUES)
+    arrival = client.receive(0, 3, clock.ns + MS)
+    assert arrival is not None
+    assert arrival.tick == 4
+    assert client.drops == Drops(late=1)
+
+
 def test_a_reply_to_the_same_number_of_an_earlier_episode_is_late(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:

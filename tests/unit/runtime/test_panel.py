@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from runtime.errors import AddressError, UnreachableError
+from runtime.errors import AddressError, UnreachableError, UsageError
 from runtime.panel import Panel, main, say
 from runtime.safety import Operator
 from tests.unit.runtime.fakes import FakeClock
@@ -76,6 +77,56 @@ def test_of_a_stop_and_a_rearming_that_wait_the_later_counts(
             say(operator, word, path)  # type: ignore[arg-type]
         read = panel.read()
         assert (read.stop, read.rearm) == wanted
+
+
+def test_a_command_stands_until_the_next_one(panel: Panel, path: Path, operator: socket.socket) -> None:
+    assert not panel.command
+    say(operator, "command", path, (0.5, -1e-3, 2.0))
+    assert [panel.read() for _ in range(2)] == [Operator(held=False)] * 2
+    assert list(panel.command) == [0.5, -1e-3, 2.0]
+    say(operator, "command", path, (0.25,))
+    panel.read()
+    assert list(panel.command) == [0.25]
+
+
+def test_the_numbers_stand_in_their_places_once_there_are_as_many_as_the_operator_sets(
+    panel: Panel, path: Path, operator: socket.socket
+) -> None:
+    sensed = np.array([1, 2, 3], np.float32)
+    assert panel.commanded(sensed, (2, 0)) is sensed
+    say(operator, "command", path, (0.5, -0.5))
+    panel.read()
+    assert panel.commanded(sensed, (2, 0)).tolist() == [-0.5, 2, 0.5]
+    assert sensed.tolist() == [1, 2, 3]
+    assert panel.commanded(sensed, (2,)) is sensed
+
+
+@pytest.mark.parametrize("said", [b"command", b"command ", b"command fast", b"command 1 nan", b"command inf"])
+def test_a_command_that_is_no_numbers_leaves_the_one_before(
+    panel: Panel, path: Path, operator: socket.socket, said: bytes
+) -> None:
+    say(operator, "command", path, (1.5,))
+    operator.sendto(said, str(path))
+    assert panel.read() == Operator(held=False)
+    assert panel.command == (1.5,)
+
+
+@pytest.mark.parametrize(
+    ("word", "numbers"),
+    [("command", ()), ("command", (float("nan"),)), ("command", (0.1,) * 200), ("stop", (1.0,))],
+)
+def test_only_a_command_is_said_with_numbers(
+    panel: Panel, path: Path, operator: socket.socket, word: str, numbers: tuple[float, ...]
+) -> None:
+    with pytest.raises(UsageError, match="finite numbers after `command`"):
+        say(operator, word, path, numbers)  # type: ignore[arg-type]
+    assert panel.read() == Operator(held=False)
+
+
+def test_the_verb_says_a_command_with_negative_numbers(panel: Panel, path: Path) -> None:
+    main(["command", str(path), "0.5", "-0.25"])
+    panel.read()
+    assert panel.command == (0.5, -0.25)
 
 
 @pytest.mark.parametrize("word", [b"", b"STOP", b"stop\n", b"x" * 500, b"\xff"])

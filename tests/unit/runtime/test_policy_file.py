@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.actuation import PD, Actuation
 from runtime.errors import PolicyFileError
 from runtime.onnx_bytes import metadata_spans
 from runtime.policy_file import (
@@ -28,6 +29,7 @@ from runtime.policy_file import (
     read,
     seal,
 )
+from runtime.recipe import Recipe, Term
 from runtime.signals import Signal
 from runtime.typed_json import encode, to_json
 from tests.unit.runtime import models
@@ -35,6 +37,13 @@ from tests.unit.runtime.fakes import manifest
 
 HERE = Path("file.onnx")
 DATA = models.policy_bytes(note="free text")
+
+STACKED = Recipe(
+    raw=(Signal("speed", "m/s"), Signal("goal", "m", -1.0, 1.0)),
+    terms=(Term("signals", ("speed",), (1, 0)), Term("signals", ("goal",)), Term("phase", period_s=0.1)),
+    command=("goal",),
+)
+SERVO = Actuation(500.0, "linear", PD((80.0, 0.1), (2.0, 1e-3), (0.0, -0.3), (33.5, 1.0)))
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
 names = st.text(max_size=8)
@@ -51,6 +60,7 @@ def signals(draw: st.DrawFn) -> Signal:
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     flow = draw(st.booleans())
+    state_size = 0 if flow else draw(st.integers(0, 9))
     noise = (draw(st.integers(1, 3)), draw(st.integers(1, 2)), draw(st.integers(1, 3))) if flow else (0, 0, 0)
     observation = draw(st.lists(signals(), min_size=1, max_size=4))
     action = draw(st.lists(signals(), min_size=1, max_size=3))
@@ -61,7 +71,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         version=MANIFEST_VERSION,
         name=draw(names),
         method=draw(names),
-        kind="flow" if flow else "mlp",
+        kind="flow" if flow else "recurrent" if state_size else "mlp",
         task=draw(names),
         rate_hz=draw(st.floats(min_value=0, exclude_min=True, allow_infinity=False)),
         horizon=horizon,
@@ -77,6 +87,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         ),
         golden=tuple(draw(st.lists(row, max_size=2))),
         provenance=draw(st.dictionaries(names, st.none() | floats | st.integers() | names, max_size=3)),
+        state_size=state_size,
     )
 
 
@@ -220,7 +231,9 @@ def test_a_wrong_type_is_named_with_its_path(changes: dict[str, Any], path: str)
     assert refusal(changes).where == f"file, manifest at {path}"
 
 
-@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Manifest)])
+@pytest.mark.parametrize(
+    "field", [f.name for f in dataclasses.fields(Manifest) if f.default is dataclasses.MISSING]
+)
 def test_a_missing_field_is_named(field: str) -> None:
     fields = encode(manifest())
     del fields[field]
@@ -238,7 +251,14 @@ def test_a_missing_field_is_named(field: str) -> None:
         ({"horizon": 0}, "must not be empty"),
         ({"observation": []}, "must not be empty"),
         ({"action": []}, "must not be empty"),
-        ({"kind": "mlp"}, "an mlp has none"),
+        ({"kind": "mlp"}, "the others have none"),
+        ({"kind": "recurrent", "state_size": 5}, "the others have none"),
+        ({"state_size": 5}, "kind flow with a state of 5 numbers"),
+        ({"state_size": -1}, "kind flow with a state of -1 numbers"),
+        (
+            {"kind": "recurrent", "sampler": None, "noise": {"mode": "none"}, "golden": []},
+            "kind recurrent with a state of 0 numbers",
+        ),
         ({"sampler": None}, "a flow has a sampler"),
         ({"noise": {"mode": "none", "shape": [1, 1, 2]}}, "noise none"),
         ({"noise": {"mode": "normal", "shape": [0, 0, 0]}}, "noise normal"),
@@ -252,6 +272,60 @@ def test_a_missing_field_is_named(field: str) -> None:
 )
 def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
     assert said in refusal(changes).got
+
+
+def test_a_file_from_before_there_were_states_has_none() -> None:
+    fields = encode(manifest())
+    del fields["state_size"]
+    assert parse_manifest(json.dumps(fields).encode(), "file") == manifest()
+
+
+def stacked(**changes: Any) -> Manifest:
+    """A manifest with both optional parts."""
+    names = STACKED.observation(manifest().action)
+    golden = (GoldenRow((0.1,) * 5, (0.5, -0.5), (0.25, -1.0)),)
+    fields: dict[str, Any] = {"observation": names, "golden": golden, "recipe": STACKED, "actuation": SERVO}
+    return manifest(**(fields | changes))
+
+
+def test_the_optional_parts_come_back_as_they_were() -> None:
+    said = stacked()
+    assert parse_manifest(to_json(said).encode(), "file") == said
+    assert said.raw_names == ("speed", "goal")
+    assert said.observation_names == ("speed_1_ago", "speed", "goal", "phase_0.1_s_sin", "phase_0.1_s_cos")
+
+
+def test_a_manifest_without_the_optional_parts_reads_as_before_there_were_any() -> None:
+    text = to_json(manifest())
+    assert "actuation" not in json.loads(text)
+    assert "recipe" not in json.loads(text)
+    assert to_json(parse_manifest(text.encode(), "file")) == text
+    assert manifest().raw_names == ("x", "y", "speed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"actuation": encode(Actuation(130.0, "hold"))}, "an actuator of 130 Hz under a policy of 100 Hz"),
+        ({"actuation": encode(Actuation(500.0, "hold", PD((1.0,), (1.0,), (0.0,), (1.0,))))}, "gains of 1 joints"),
+        ({"actuation": encode(SERVO) | {"interpolation": "cubic"}}, "'cubic'"),
+        ({"recipe": encode(Recipe(STACKED.raw, (Term("action"),)))}, "makes 2 of 5 signals"),
+        ({"recipe": encode(STACKED) | {"terms": [{"of": "signals", "names": ["pace"]}]}}, "the name pace"),
+        ({"recipe": encode(STACKED) | {"terms": []}}, "and terms"),
+    ],
+)
+def test_optional_parts_that_fit_no_such_policy_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(PolicyFileError) as raised:
+        parse_manifest(json.dumps(encode(stacked()) | changes).encode(), "file")
+    assert said in raised.value.got
+
+
+def test_a_previous_action_is_refused_where_several_are_answered_at_once() -> None:
+    again = Recipe(STACKED.raw, (Term("action"),))
+    seen = again.observation(manifest().action)
+    stacked(recipe=again, observation=seen, golden=())
+    with pytest.raises(ValueError, match="a previous action, where 2 are answered at once"):
+        stacked(recipe=again, observation=seen, golden=(), horizon=2)
 
 
 def test_a_file_from_before_ties_were_counted_has_none() -> None:

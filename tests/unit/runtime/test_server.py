@@ -1,5 +1,6 @@
 """The server, turn by turn, on sockets of one process and a clock that jumps."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,10 +12,12 @@ import zmq
 from runtime import wire
 from runtime.counters import SERVER_COUNTERS, server_counters
 from runtime.noise import NoiseSource
+from runtime.policy_file import Noise
 from runtime.pretouch import PreTouch
 from runtime.server import MOST_HZ, Server
+from runtime.shadow import Divergence
 from runtime.sockets import bind_router
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Peer, floats, hello
+from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Peer, floats, hello, manifest
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000
@@ -169,13 +172,22 @@ def test_an_observation_keeps_a_session_alive(world: World) -> None:
 
 def test_a_silent_session_is_freed_without_anybody_asking(world: World) -> None:
     ready = world.welcome(peer := world.peer())
+    world.observe(peer, ready)
     world.let_pass(1300 * MS)
     assert world.said[-1] == "'robot' freed: silent"
     assert isinstance(world.observe(peer, ready), wire.Error)
 
 
+def test_a_robot_has_longer_to_begin(world: World) -> None:
+    world.welcome(world.peer())
+    world.let_pass(4900 * MS)
+    assert world.said[-1] != "'robot' freed: silent"
+    world.let_pass(500 * MS)
+    assert world.said[-1] == "'robot' freed: silent"
+
+
 def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(world: World) -> None:
-    world.welcome(world.peer(), robot="silent")
+    world.observe(peer := world.peer(), world.welcome(peer, robot="silent"))
     busy = world.peer()
     ready = world.welcome(busy, robot="busy")
     for seq in range(150):
@@ -516,6 +528,83 @@ def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehea
         touching.server.turn()
 
 
+# ---- another policy
+
+
+def exchange(world: World, policy: FakePolicy) -> None:
+    """Offers it, as the thread of the control socket does, and gives the loop its turn."""
+    offering = threading.Thread(target=world.server.exchange.offer, args=(policy,))
+    offering.start()
+    while world.server.exchange._offered is None:
+        pass
+    world.server.turn()
+    offering.join()
+
+
+def test_another_policy_answers_from_the_next_tick_on_under_its_own_epoch(world: World) -> None:
+    peer, other = world.peer(), FakePolicy(fingerprint="b" * 64)
+    other.answer = np.array([[7, 8]], np.float32)
+    ready = world.welcome(peer)
+    before = world.observe(peer, ready, 0)
+    exchange(world, other)
+    after = world.observe(peer, ready, 1)
+    assert isinstance(before, wire.Action)
+    assert isinstance(after, wire.Action)
+    assert (before.policy_epoch, after.policy_epoch, after.values) == (1, 2, floats(7, 8))
+    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
+    assert isinstance(health, wire.Health)
+    assert (health.policy_epoch, health.fingerprint) == (2, "b" * 64)
+    assert health.fingerprints == ["f" * 64, "b" * 64]
+    assert world.counters["policy_epoch"] == 2
+
+
+def test_a_policy_that_wants_other_noise_gets_the_draw_of_the_ticks_own_number(world: World) -> None:
+    peer, wanted = world.peer(), Noise("normal", (1, 1, 5))
+    ready = world.welcome(peer, seed=7)
+    world.observe(peer, ready, 0)
+    exchange(world, FakePolicy(manifest(noise=wanted, golden=())))
+    answer = world.observe(peer, ready, 1)
+    noise = NoiseSource(wanted, 7).draw(0, 1).reshape(-1)
+    assert isinstance(answer, wire.Action)
+    assert answer.values == floats(1.0 + noise[0], 2.0 + noise[1])
+
+
+def test_a_robot_that_comes_after_an_exchange_is_told_the_policy_that_answers_it(world: World) -> None:
+    exchange(world, FakePolicy(fingerprint="b" * 64))
+    assert world.welcome(world.peer()).fingerprint == "b" * 64
+
+
+class FakeShadow:
+    """Takes every second tick."""
+
+    manifest, fingerprint = manifest(), "c" * 64
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[int, wire.Observation, wire.Action]] = []
+
+    def feed(self, seed: int, message: wire.Observation, action: wire.Action) -> bool:
+        self.fed.append((seed, message, action))
+        return len(self.fed) % 2 == 1
+
+    def divergence(self) -> Divergence:
+        return Divergence(9, np.array([0.5, 0.25], np.float32), np.array([1, 2], np.float32))
+
+
+def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_counted(world: World) -> None:
+    peer, shadow = world.peer(), FakeShadow()
+    ready = world.welcome(peer, seed=7)
+    world.server.shadow = shadow  # type: ignore[assignment]
+    answers = [world.observe(peer, ready, seq) for seq in range(3)]
+    world.observe(peer, ready, 3, values=floats(float("nan"), 0, 0))
+    assert [(seed, message.seq) for seed, message, _ in shadow.fed] == [(7, 0), (7, 1), (7, 2)]
+    assert [action for *_, action in shadow.fed] == answers
+    assert (world.counters["shadow:fed"], world.counters["shadow:dropped"]) == (2, 1)
+    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
+    assert isinstance(health, wire.Health)
+    assert (health.shadow, health.shadow_compared, health.shadow_dropped) == ("c" * 64, 9, 1)
+    assert (health.shadow_mean, health.shadow_max) == (floats(0.5, 0.25), floats(1, 2))
+
+
 # ---- who asks too often, and what is counted
 
 
@@ -565,7 +654,7 @@ def test_a_stream_has_its_ticks_although_messages_never_cease(world: World) -> N
 
 
 def test_the_silent_are_freed_although_messages_never_cease(world: World) -> None:
-    world.welcome(world.peer())
+    world.observe(peer := world.peer(), world.welcome(peer))
     flooder = world.peer()
     for _ in range(150):
         world.clock.ns += 10 * MS
@@ -616,15 +705,30 @@ def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
     robot = world.peer()
     world.observe(robot, world.welcome(robot))
     world.ask(robot, b"garbage")
+    refusal(world.ask(world.peer(), hello(protocol=9)))
     world.clock.ns += 7 * MS
     health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
-    assert health == wire.Health(wire.PROTOCOL, 1, "teacher", "f" * 64, 1, 7 * MS, 1, 1, 1, 0)
+    assert health == wire.Health(
+        wire.PROTOCOL,
+        ready=1,
+        policy="teacher",
+        fingerprint="f" * 64,
+        policy_epoch=1,
+        up_ns=7 * MS,
+        sessions=1,
+        actions=1,
+        errors=1,
+        dropped=0,
+        refusals=1,
+        fingerprints=["f" * 64],
+        signals=["motor_x", "motor_y"],
+    )
 
 
 def test_a_server_that_is_full_refuses_another_robot_and_says_that_it_is_not_ready(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.server._MAX_SESSIONS", 1)
+    monkeypatch.setattr("runtime.register._MAX_SESSIONS", 1)
     robot, other = world.peer(), world.peer()
     world.welcome(robot)
     assert "expected at most 1 robots" in refusal(world.ask(other, hello(robot="other")))

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import FormatError
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceWriter, read_trace, row_type
+from runtime.errors import FormatError, UsageError
+from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceFile, TraceWriter, read_trace, row_type
 from runtime.typed_json import to_json
 from tests.unit.runtime import traces
 
-ROW_BYTES = 4 + 4 + 1 + 1 + 1 + 1 + 2 + 2 + 4 + 8 + 11 * 8 + 3 * 4 + 2 * 4
+ROW_BYTES = 4 + 4 + 1 + 1 + 1 + 1 + 2 + 2 + 4 + 8 + 11 * 8 + 3 * 4 + 2 * 4 + 2 * 4
 
 ticks = st.fixed_dictionaries(
     {
@@ -33,6 +33,7 @@ ticks = st.fixed_dictionaries(
         "values": st.lists(st.floats(width=32, allow_nan=False), min_size=5, max_size=5).map(
             lambda values: np.array(values, "<f4").tobytes()
         ),
+        "offered": st.binary(min_size=8, max_size=8),
     }
 )
 
@@ -72,6 +73,7 @@ def test_every_row_is_read_as_it_was_written_however_small_the_buffer(
             assert row[name] == tick[name]
         assert tuple(row["stamps"]) == tick["stamps"]
         assert row["observation"].tobytes() + row["action"].tobytes() == tick["values"]
+        assert row["offered"].tobytes() == tick["offered"]
 
 
 def test_a_row_has_the_size_that_its_fields_have(tmp_path: Path) -> None:
@@ -93,6 +95,13 @@ def test_a_skipped_tick_has_zeros_for_what_was_never_sensed(tmp_path: Path) -> N
     for row in read_trace(tmp_path / "t").rows[1::2]:
         assert not row["observation"].any()
         assert not row["action"].any()
+        assert not row["offered"].any()
+
+
+def test_a_tick_to_which_nothing_was_offered_says_so(tmp_path: Path) -> None:
+    (tick,) = numbered(1)
+    traces.write(tmp_path / "t", tick, tick | {"offered": np.array([1, 2], "<f4").tobytes()})
+    np.testing.assert_array_equal(read_trace(tmp_path / "t").rows["offered"], [[np.nan, np.nan], [1, 2]])
 
 
 def test_a_file_cut_at_any_byte_reads_up_to_the_last_whole_row(tmp_path: Path) -> None:
@@ -167,9 +176,55 @@ def test_a_path_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str
         read_trace(tmp_path / name)
 
 
-@pytest.mark.parametrize("version", [1, 3])
+def test_a_trace_of_the_version_before_is_read_and_what_was_applied_unchanged_was_offered(tmp_path: Path) -> None:
+    text = to_json(traces.header()).replace('"version": 3', '"version": 2').encode()
+    head = b"ODTRACE1" + len(text).to_bytes(4, "little") + text
+    values = struct.pack("<5f", 1, 2, 3, -1, 0.5)
+    rows = [
+        struct.pack("<II4BHHfq11q", 0, tick, kind, 0, clamped, 0, 0, 0, 0.25, 0, *range(11)) + values
+        for tick, (kind, clamped) in enumerate([(APPLIED, 0), (APPLIED, 1), (HELD, 0)])
+    ]
+    (tmp_path / "t").write_bytes(head + b"".join(rows))
+    read = read_trace(tmp_path / "t").rows
+    assert read["tick"].tolist() == [0, 1, 2]
+    assert read["stamps"].tolist() == [list(range(11))] * 3
+    assert read["reward"].tolist() == [0.25] * 3
+    np.testing.assert_array_equal(read["observation"], [[1, 2, 3]] * 3)
+    np.testing.assert_array_equal(read["offered"], [[-1, 0.5], [np.nan, np.nan], [np.nan, np.nan]])
+
+
+def test_a_trace_says_at_its_end_how_many_rows_never_reached_it(tmp_path: Path) -> None:
+    traces.write(tmp_path / "t", *numbered(3))
+    with (tmp_path / "t").open("r+b") as file:
+        TraceFile(file.fileno()).end(0)
+        assert read_trace(tmp_path / "t").lost == 0
+        file.seek(0, 2)
+        TraceFile(file.fileno()).end(70_000)
+    trace = read_trace(tmp_path / "t")
+    assert (trace.rows["tick"].tolist(), trace.lost) == ([0, 1, 2], 70_000)
+
+
+def test_a_file_that_is_taken_over_loses_its_torn_row_before_it_goes_on(tmp_path: Path) -> None:
+    traces.write(tmp_path / "t", *numbered(3))
+    with (tmp_path / "t").open("a+b") as file:
+        last = (tmp_path / "t").read_bytes()[-ROW_BYTES:]
+        file.write(last[:50])
+        file.flush()
+        taken_over = TraceFile(file.fileno())
+        assert taken_over.rows == 3
+        taken_over.append(last)
+    assert read_trace(tmp_path / "t").rows["tick"].tolist() == [0, 1, 2, 2]
+
+
+def test_a_place_where_no_file_can_be_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=f"--trace {tmp_path}/file/t"):
+        TraceFile.create(tmp_path / "file" / "t", traces.header())
+
+
+@pytest.mark.parametrize("version", [1, 4])
 def test_another_version_is_refused_with_its_number(tmp_path: Path, version: int) -> None:
-    text = to_json(traces.header()).replace('"version": 2', f'"version": {version}').encode()
+    text = to_json(traces.header()).replace('"version": 3', f'"version": {version}').encode()
     (tmp_path / "t").write_bytes(b"ODTRACE1" + len(text).to_bytes(4, "little") + text)
     with pytest.raises(FormatError, match=f"version {version} of the format"):
         read_trace(tmp_path / "t")
@@ -205,7 +260,9 @@ def test_a_row_lies_in_the_file_as_the_format_says(tmp_path: Path) -> None:
             "reward": 0.25,
             "age_ns": -3,
             "values": values,
+            "offered": struct.pack("<2f", 5, 6),
         },
     )
     row = struct.pack("<II4BHHfq11q", 7, 8, 1, 2, 1, 1, 9, 0, 0.25, -3, *stamps) + values
+    row += struct.pack("<2f", 5, 6)
     assert (tmp_path / "t").read_bytes().endswith(row)

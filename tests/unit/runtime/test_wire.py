@@ -221,14 +221,17 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
             wire.Hello(1, "r", "t", 100.0, 7, ["x"], ["u"]),
             "9901 01 a172 a174 cb4059000000000000 07 91a178 91a175 a772657175657374",
         ),
-        (wire.Ready(1, 300, "p", "f", 50.0, 2), "9702 01 cd012c a170 a166 cb4049000000000000 02"),
+        (wire.Ready(1, 300, "p", "f", 50.0, 2, ["v"]), "9802 01 cd012c a170 a166 cb4049000000000000 02 91a176"),
         (wire.Refused("no"), "9203 a26e6f"),
         (wire.Observation(1, 2, 3, 4, b"\x00\x00\x80\x3f"), "9604 01 02 03 04 c4040000803f"),
         (wire.Action(1, 2, 3, 4, 0, 5, 6, 7, 8, b""), "9b05 01 02 03 04 00 05 06 07 08 c400"),
         (wire.Error(3, 2, "x"), "9406 03 02 a178"),
         (wire.Bye(9), "9207 09"),
         (wire.Ping(1), "9208 01"),
-        (wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6), "9b09 01 01 a170 a166 02 cd012c 03 04 05 06"),
+        (
+            wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6, 7, 8, 9, ["f"], ["s"], "h", 10, 11, b"m", b"x"),
+            "dc0015 09 01 01 a170 a166 02 cd012c 03 04 05 06 07 08 09 91a166 91a173 a168 0a 0b c4016d c40178",
+        ),
     ],
 )
 def test_frames_are_byte_for_byte_those_that_other_releases_speak(message: wire.Message, frame: str) -> None:
@@ -240,3 +243,8 @@ def test_codes_have_the_numbers_that_other_releases_know() -> None:
     assert wire.OK == 0
     codes = wire.UNKNOWN_SESSION, wire.WRONG_LENGTH, wire.NOT_FINITE, wire.MALFORMED, wire.INFERENCE_FAILED
     assert codes == (1, 2, 3, 4, 5)
+
+
+def test_the_health_of_a_server_of_the_first_release_is_read_without_what_it_did_not_say() -> None:
+    frame = bytes.fromhex("9b09 01 01 a170 a166 02 cd012c 03 04 05 06")
+    assert wire.unpack(frame) == wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from runtime import wire
+from runtime.chunk import Chunking, Chunks
 from runtime.client import Arrival, RobotClient
 from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard
@@ -109,6 +110,8 @@ class FakeClient:
         return self.sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
+        assert seq <= self.sent[-1][1]
+        seq = self.sent[-1][1]  # a later answer is as welcome
         delay_ns = self.delays_ns.get(seq, MS // 2)
         if delay_ns is None or self.clock.ns + delay_ns > deadline_ns:
             self.clock.ns = max(self.clock.ns, deadline_ns)
@@ -444,6 +447,122 @@ def test_safe_stays_although_answers_come_again_until_the_next_episode(bench: Be
     assert trace.rows["state"][:15].tolist() == [State.HOLD] * 9 + [State.SAFE] * 6
     assert bench.kinds(trace)[:15] == [HELD] * 15
     assert trace.rows["state"][15] == State.HOLD
+
+
+# ---- chunks
+
+H = 8
+
+
+def answers_chunks(bench: Bench, execute: int, ahead: int = 0, blend: float | None = None) -> None:
+    """Of the chunk of tick q, action i is (0.01 (q + i), 0.1 q)."""
+    bench.robot.chunks = Chunks(Chunking(H, execute, ahead, blend))
+
+    def arrival(episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
+        plain = FakeClient.arrival(bench.client, episode, seq, sent_ns, arrived_ns)
+        values = np.array([[0.01 * (seq + i), 0.1 * seq] for i in range(H)], np.float32)
+        return dataclasses.replace(plain, values=values)
+
+    bench.client.arrival = arrival  # type: ignore[method-assign]
+
+
+def asked(trace: Trace) -> list[int]:
+    """Of each tick whose chunk it played; -1 for none."""
+    return [int(q) for q in np.nan_to_num(np.round(trace.rows["offered"][:, 1] / 0.1), nan=-1)]
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_a_chunk_is_played_and_only_its_first_tick_asks(bench: Bench, mode: str) -> None:
+    answers_chunks(bench, execute=4)
+    trace = bench.run(mode)
+    assert [seq for _, seq, _ in bench.client.sent] == [0, 4, 8]
+    assert bench.kinds(trace) == [APPLIED] * 10
+    np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-6)
+    assert asked(trace) == [0] * 4 + [4] * 4 + [8] * 2
+    assert [bool(ns) for ns in stamp(trace, "sent")] == [tick % 4 == 0 for tick in range(10)]
+    assert [bool(ns) for ns in stamp(trace, "arrived")] == [tick % 4 == 0 for tick in range(10)]
+
+
+def test_the_age_of_a_tick_leads_to_the_tick_whose_observation_it_was_decided_on(bench: Bench) -> None:
+    answers_chunks(bench, execute=4)
+    trace = bench.run("realtime")
+    sent, applied = stamp(trace, "sent"), stamp(trace, "applied")
+    decided = [ns - age for ns, age in zip(applied, trace.rows["age_ns"].tolist(), strict=True)]
+    assert decided == [sent[tick // 4 * 4] for tick in range(10)]
+
+
+def test_in_lockstep_an_answer_that_takes_two_ticks_begins_at_its_third_action(bench: Bench) -> None:
+    answers_chunks(bench, execute=4, ahead=2)
+    trace = bench.run("lockstep")
+    assert asked(trace) == [0] * 6 + [4] * 4
+    np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-6)
+
+
+def test_a_tick_that_has_its_action_waits_for_nothing_and_takes_the_next_chunk_when_it_comes(bench: Bench) -> None:
+    answers_chunks(bench, execute=4, ahead=2)
+    due: dict[int, tuple[Arrival, int]] = {}
+
+    def send(episode: int, seq: int, values: bytes) -> int:
+        sent_ns = FakeClient.send(bench.client, episode, seq, values)
+        due[seq] = bench.client.arrival(episode, seq, sent_ns, sent_ns + 15 * MS), sent_ns + 15 * MS
+        return sent_ns
+
+    def newest(episode: int) -> Arrival | None:
+        come = [seq for seq, (_, at_ns) in due.items() if at_ns <= bench.clock.ns]
+        return due.pop(max(come))[0] if come else None
+
+    def receive(episode: int, seq: int, deadline_ns: int) -> Arrival | None:
+        there = newest(episode)
+        if there is None:
+            bench.clock.ns = max(bench.clock.ns, deadline_ns)
+        return there or newest(episode)
+
+    bench.client.send, bench.client.newest = send, newest  # type: ignore[method-assign]
+    bench.client.receive = receive  # type: ignore[method-assign]
+    trace = bench.run("realtime")
+    assert bench.kinds(trace) == [HELD] + [APPLIED] * 9  # only the first chunk is waited for
+    assert asked(trace) == [-1] + [0] * 5 + [4] * 4
+    assert [a - d for a, d in zip(stamp(trace, "applied"), stamp(trace, "due"), strict=True)][2:] == [0] * 8
+    np.testing.assert_allclose(trace.rows["action"][1:, 0], 0.01 * np.arange(1, 10), rtol=1e-6)
+
+
+def test_a_chunk_that_is_lost_is_asked_again_at_the_next_tick(bench: Bench) -> None:
+    answers_chunks(bench, execute=4)
+    bench.client.delays_ns = {4: None}
+    trace = bench.run("realtime")
+    assert [seq for _, seq, _ in bench.client.sent] == [0, 4, 5, 9]
+    assert bench.kinds(trace) == [APPLIED] * 4 + [HELD] + [APPLIED] * 5
+
+
+def test_jitter_does_not_make_an_action_of_a_chunk_one_of_the_future(bench: Bench) -> None:
+    answers_chunks(bench, execute=8)
+    bench.env.reset_takes_ns = 0
+    send = bench.client.send
+
+    def late(episode: int, seq: int, values: bytes) -> int:
+        bench.clock.ns += 3 * MS
+        return send(episode, seq, values)
+
+    bench.client.send = late  # type: ignore[method-assign]
+    trace = bench.run("realtime")
+    assert bench.kinds(trace) == [APPLIED] * 10
+    assert bench.guard.counts.stale == 0
+
+
+def test_overlapping_chunks_are_blended(bench: Bench) -> None:
+    answers_chunks(bench, execute=1, blend=0.0)
+    trace = bench.run("lockstep")
+    np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-5)
+    wanted = [np.mean(range(max(0, tick - H + 1), tick + 1)) * 0.1 for tick in range(10)]
+    np.testing.assert_allclose(trace.rows["action"][:, 1], wanted, rtol=1e-5)
+
+
+def test_after_safe_nothing_of_an_old_chunk_is_played(bench: Bench) -> None:
+    answers_chunks(bench, execute=8)
+    bench.robot.operator = lambda: Operator(held=len(bench.env.commands) != 2, rearm=len(bench.env.commands) == 4)
+    trace = bench.run("realtime")
+    assert trace.rows["state"].tolist()[:5] == [State.RUN] * 2 + [State.SAFE] * 2 + [State.RUN]
+    assert asked(trace)[:6] == [0, 0, 0, 3, 4, 4]
 
 
 # ---- stream

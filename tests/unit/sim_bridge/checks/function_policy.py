@@ -23,12 +23,18 @@ class FunctionPolicy:
     ) -> None:
         self.manifest = said or plain()
         self._act = act
+        self.state = np.zeros(self.manifest.state_size, np.float32)
+        self.previous = np.zeros((self.manifest.horizon, len(self.manifest.action)), np.float32)
+        self.frozen = np.zeros(self.manifest.horizon, np.float32)
 
     def infer(self, observation: Floats, noise: Floats) -> Floats:
         return np.array([self._act(observation)], np.float32)
 
     def touch(self) -> None:
         raise AssertionError("nobody rehearses here")
+
+    def reset(self) -> None:
+        self.state[:] = 0
 
 
 def plain(low: float | None = -1.0, high: float | None = 1.0) -> Manifest:

@@ -1,0 +1,55 @@
+"""`--reliability PAGE`: writes what became of each promised fault in this run; see tests/faults/fault_table.py."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.machine import machine_line
+from runtime.whole_file import write_whole
+from tests.faults.fault_table import FAULTS, Observed, page
+
+_ROWS = "fault rows"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where to write the page."""
+    parser.addoption("--reliability", metavar="PAGE", help="run the tests of faults alone, and write this page")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Listens, if asked to; only the process that hears all reports does."""
+    out = config.getoption("--reliability")
+    if out is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Observer(Path(out)))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Hands the rows of each test to its report; with `--reliability` leaves the other tests out."""
+    for item in items:
+        for mark in item.iter_markers("fault"):
+            unknown = set(mark.args) - set(FAULTS)
+            if unknown:
+                raise pytest.UsageError(f"{item.nodeid}: tests/faults/fault_table.py has no {sorted(unknown)}")
+            item.user_properties.append((_ROWS, mark.args))
+    if config.getoption("--reliability") is not None:
+        items[:] = [item for item in items if item.get_closest_marker("fault")]
+
+
+class _Observer:
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._observed: dict[int, Observed] = defaultdict(Observed)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped or (report.passed and report.when != "call"):
+            return
+        properties: list[tuple[str, Any]] = report.user_properties
+        figures = [(name, value) for name, value in properties if name != _ROWS]
+        for name, rows in properties:
+            for row in rows if name == _ROWS else ():
+                self._observed[row].see(report.nodeid.split("::")[-1], report.passed, figures)
+
+    def pytest_sessionfinish(self) -> None:
+        write_whole(self._out, page(self._observed, machine_line()).encode())

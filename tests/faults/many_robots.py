@@ -1,0 +1,60 @@
+"""Many robots in one process: `python -m tests.faults.many_robots ENDPOINT FIRST COUNT` prints JSON.
+
+Each shakes hands and asks once. A process can hold about a thousand descriptors, so a thousand robots are several
+of these.
+"""
+
+import json
+import sys
+import time
+from contextlib import ExitStack, closing
+
+import numpy as np
+import zmq
+
+from runtime import wire
+from runtime.client import RobotClient
+from runtime.clock import MonotonicClock
+from runtime.link import DealerLink
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+
+CLOCK = MonotonicClock()
+S = 1_000_000_000
+VALUES = wire.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
+
+
+def hello(name: str) -> wire.Hello:
+    """Of a robot of the maze."""
+    names = list(MAZE_MEDIUM.observation_names), list(MAZE_MEDIUM.action_names)
+    return wire.Hello(wire.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
+
+
+def robot(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, name: str) -> RobotClient:
+    """One that has shaken hands."""
+    return RobotClient(DealerLink(context, endpoint, CLOCK), hello(name), CLOCK, 60.0)
+
+
+def main(endpoint: str, first: int, count: int) -> None:
+    """Connects, asks, and says how it went."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    began = time.monotonic()
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(closing(robot(context, endpoint, f"robot {number}")))
+            for number in range(first, first + count)
+        ]
+        connected_s = time.monotonic() - began
+        for client in clients:
+            client.send(0, 0, VALUES)
+        answers = [client.receive(0, 0, CLOCK.now_ns() + 60 * S) for client in clients]
+        # Who was silent for a second while the others connected has lost its session, and is told so.
+        told = sum(
+            answer is None and client.drops.errors > 0 for answer, client in zip(answers, clients, strict=True)
+        )
+        answered = sum(answer is not None for answer in answers)
+    print(json.dumps({"connected_s": connected_s, "answered": answered, "told": told}))
+    context.destroy(linger=0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,172 @@
+"""A real robot at 200 Hz whose server's policy is exchanged again and again: what it missed, and who said what.
+
+    python -m tests.faults.swap_under_load --seconds 120 --every 5
+
+The two files are of different kinds, so each swap also changes the noise contract. Misses are counted within
+50 ms of a switch, while a swap is under way (a child proves the file, then the server loads it), and otherwise.
+The machine's other work falls on all three, so only their ratio says something of swaps.
+"""
+
+import itertools
+import signal
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+import zmq
+from numpy.typing import NDArray
+
+from runtime.clock import MonotonicClock
+from runtime.control import ask, control_of
+from runtime.health import ask as ask_health
+from runtime.noise import NoiseSource
+from runtime.onnx_policy import OnnxPolicy
+from runtime.sockets import connect_dealer
+from runtime.trace import APPLIED, STAMPS, Trace, read_trace
+from sim_bridge.catalogue.fmer import MULTIGOAL
+from tests.faults.test_safety_states import served
+from tests.integration.programs import started
+from tests.policies import policy_bytes
+
+_DUE = STAMPS.index("due")
+_SEED = 5
+_NEAR_NS = 50_000_000
+
+
+@dataclass(frozen=True)
+class Config:
+    """Drives a robot while its policy is exchanged."""
+
+    seconds: float = 120.0
+    """How long."""
+    every: float = 5.0
+    """Seconds from one swap to the next."""
+    rate: float = 200.0
+    """Ticks per second."""
+    shadow: bool = False
+    """A shadow sees all of it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of it.
+
+    Attributes:
+        trace: of the robot.
+        policies: fingerprint and file of each epoch, in order.
+        asked: begin and end of each request for a swap, ns.
+        took: what the server said of each.
+    """
+
+    trace: Trace
+    policies: list[tuple[str, Path]]
+    asked: list[tuple[int, int]]
+    took: list[str]
+
+    def switches_ns(self) -> NDArray[np.int64]:
+        """When the first tick of each further epoch was due."""
+        ran = self.trace.rows[self.trace.rows["kind"] == APPLIED]
+        changed = np.flatnonzero(np.diff(ran["epoch"])) + 1
+        return np.array(ran["stamps"][changed, _DUE], np.int64)
+
+    def misses(self) -> dict[str, tuple[int, int]]:
+        """(missed, due) ticks `near` a switch, while a swap was `under way` besides that, and `otherwise`."""
+        due, missed = self.trace.rows["stamps"][:, _DUE], self.trace.rows["kind"] != APPLIED
+        near, under_way = np.zeros(len(due), bool), np.zeros(len(due), bool)
+        for switch_ns in self.switches_ns():
+            near |= np.abs(due - switch_ns) <= _NEAR_NS
+        for begin_ns, end_ns in self.asked:
+            under_way |= (due >= begin_ns) & (due <= end_ns)
+        groups = {"near": near, "under way": under_way & ~near, "otherwise": ~(under_way | near)}
+        return {name: (int(missed[which].sum()), int(which.sum())) for name, which in groups.items()}
+
+    def attributed(self) -> Counter[int]:
+        """Applied actions by epoch, each of which is to the bit what that epoch's file answers.
+
+        Raises:
+            AssertionError: one is not.
+        """
+        loaded = {path: OnnxPolicy.load(path) for _, path in set(self.policies)}
+        noise = {path: NoiseSource(policy.manifest.noise, _SEED) for path, policy in loaded.items()}
+        found = Counter[int]()
+        for row in self.trace.rows[self.trace.rows["kind"] == APPLIED]:
+            fingerprint, path = self.policies[row["epoch"] - 1]
+            assert loaded[path].fingerprint == fingerprint
+            drawn = noise[path].draw(int(row["episode"]), int(row["tick"]))
+            assert np.array_equal(loaded[path].infer(row["observation"], drawn)[0], row["offered"]), row
+            found[int(row["epoch"])] += 1
+        return found
+
+
+def drive(folder: Path, config: Config) -> Run:
+    """Runs server and robot, swaps, and ends them."""
+    files = {"mlp": folder / "mlp.onnx", "flow": folder / "flow.onnx"}
+    for kind, path in files.items():
+        path.write_bytes(policy_bytes(MULTIGOAL.name, kind))
+    socket, trace = folder / "s.ipc", folder / "t.trace"
+    endpoint, control = f"ipc://{socket}", control_of(f"ipc://{socket}")
+    assert control is not None
+    asked, took = [], []
+    with served(files["mlp"], socket):
+        while not control.exists():
+            time.sleep(0.01)
+        if config.shadow:
+            swap(endpoint, "shadow", files["flow"], folder / "shadow.jsonl")
+        options = ["--endpoint", endpoint, "--trace", str(trace), "--rate", str(config.rate), "--seed", str(_SEED)]
+        robot = started("sim", MULTIGOAL.name, "--episodes", "1000000", *options)
+        while not trace.exists():
+            assert robot.poll() is None, robot.communicate()[0]
+            time.sleep(0.01)
+        end = time.monotonic() + config.seconds
+        for kind in itertools.cycle(("flow", "mlp")):
+            time.sleep(config.every)
+            if time.monotonic() > end:
+                break
+            begin_ns = time.monotonic_ns()
+            took.append(swap(endpoint, "swap", files[kind]))
+            asked.append((begin_ns, time.monotonic_ns()))
+        fingerprints = told(endpoint)
+        robot.send_signal(signal.SIGINT)
+        output, _ = robot.communicate(timeout=60)
+        assert robot.returncode == 130, output
+    kinds = itertools.cycle(files.values())
+    return Run(read_trace(trace), list(zip(fingerprints, kinds, strict=False)), asked, took)
+
+
+def swap(endpoint: str, word: str, path: Path, *out: Path) -> str:
+    """Asks a server to swap to a file, or to run it as a shadow."""
+    with path.open("rb") as file:
+        opened = [each.open("ab") for each in out]
+        try:
+            return ask(endpoint, [word, str(path)], [file.fileno(), *(each.fileno() for each in opened)])
+        finally:
+            for each in opened:
+                each.close()
+
+
+def told(endpoint: str) -> list[str]:
+    """The fingerprint of each epoch, as the server says."""
+    with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, endpoint) as asking:
+        return ask_health(asking, endpoint, MonotonicClock(), 20.0).fingerprints
+
+
+def main() -> None:
+    """Prints what was missed, how long swaps took, and how many actions were recomputed."""
+    config = tyro.cli(Config)
+    with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
+        run = drive(Path(folder), config)
+        for name, (missed, due) in run.misses().items():
+            print(f"{name}: {missed} of {due} ticks missed, {missed / max(1, due):.2%}")
+        print(*(line.rpartition("; ")[2] for line in run.took), sep="\n")
+        print(
+            f"{len(run.switches_ns())} switches seen by the robot; actions of each epoch, recomputed to the bit:"
+        )
+        print(dict(run.attributed()))
+
+
+if __name__ == "__main__":
+    main()

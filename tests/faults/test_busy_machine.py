@@ -1,0 +1,162 @@
+"""Robots that die, a thousand at once, a machine that has no time, a user without privileges."""
+
+import ctypes
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from runtime.child import child, wait_bound
+from runtime.clock import MonotonicClock, Rate
+from runtime.errors import RefusedError
+from runtime.trace import APPLIED, read_trace
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from sim_bridge.catalogue.fmer import MULTIGOAL
+from tests.faults.many_robots import VALUES, robot
+from tests.faults.promises import assert_kept
+from tests.integration.programs import odeploy, started
+from tests.policies import policy_path
+
+CLOCK = MonotonicClock()
+S = 1_000_000_000
+Record = Callable[[str, object], None]
+PR_CAPBSET_DROP, CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE = 24, 14, 23, 24
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, int]]:
+    """An endpoint of the maze, and its server's process id."""
+    socket, log = folder / "s.ipc", folder / "s.log"
+    command = ["-m", "odeploy", "serve", str(policy_path(folder, MAZE_MEDIUM)), "--endpoint", f"ipc://{socket}"]
+    with child(command, log) as process:
+        wait_bound(socket, process, log)
+        yield f"ipc://{socket}", process.pid
+        assert process.poll() is None
+    assert "Traceback" not in log.read_text()
+
+
+def resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))) / 1024
+
+
+@pytest.mark.fault(2)
+def test_a_killed_robots_name_is_free_after_a_second_and_others_are_answered_each_tick(
+    tmp_path: Path, record_property: Record
+) -> None:
+    trace = tmp_path / "t.trace"
+    with served(tmp_path) as (endpoint, _), zmq.Context() as context:
+        options = ["--endpoint", endpoint, "--robot", "arm", "--episodes", "1000", "--trace", str(trace)]
+        victim = started("sim", "maze-medium", "--rate", "20", *options)
+        with closing(robot(context, endpoint, "other")) as other:
+            rate, seq, answered = Rate(50.0, CLOCK), 0, 0
+            while not trace.exists() or seq < 100:
+                assert victim.poll() is None, victim.communicate()[0]
+                rate.wait()
+                sent_ns, seq = other.send(0, seq, VALUES), seq + 1
+                answered += other.receive(0, seq - 1, sent_ns + 10 * S) is not None
+            with pytest.raises(RefusedError, match="in use"):
+                robot(context, endpoint, "arm")
+            victim.kill()
+            killed = time.monotonic()
+            victim.communicate()
+            freed_s = None
+            while freed_s is None:
+                rate.wait()
+                sent_ns, seq = other.send(0, seq, VALUES), seq + 1
+                answered += other.receive(0, seq - 1, sent_ns + 10 * S) is not None
+                try:
+                    robot(context, endpoint, "arm").close()
+                    freed_s = time.monotonic() - killed
+                except RefusedError:
+                    assert time.monotonic() < killed + 20
+        assert answered + other.drops.errors >= seq  # who is silent for a second, on a busy machine, is told
+        assert answered > 0
+        record_property("free after, s", round(freed_s, 2))
+        context.destroy(linger=0)
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize("processes", [1, pytest.param(4, marks=pytest.mark.faults)])
+def test_hundreds_of_robots_shake_hands_and_each_gets_its_action(
+    tmp_path: Path, processes: int, record_property: Record
+) -> None:
+    each = 250
+    with served(tmp_path) as (endpoint, pid):
+        crowds = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.faults.many_robots", endpoint, str(i * each), str(each)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(processes)
+        ]
+        told = [json.loads(crowd.communicate(timeout=110)[0]) for crowd in crowds]
+        resident = resident_mib(pid)
+    assert sum(crowd["answered"] + crowd["told"] for crowd in told) == processes * each
+    assert resident < 200
+    record_property(
+        f"{processes * each} robots connected within, s", round(max(c["connected_s"] for c in told), 1)
+    )
+    record_property("server's MiB", round(resident))
+
+
+@pytest.mark.fault(21)
+def test_among_hogs_every_tick_is_accounted_for_and_every_command_is_safe(
+    tmp_path: Path, record_property: Record
+) -> None:
+    policy, trace = policy_path(tmp_path, MULTIGOAL), tmp_path / "t.trace"
+    hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        options = ["--policy", str(policy), "--rate", "25", "--episodes", "3", "--trace", str(trace)]
+        ended = odeploy("sim", "multigoal-2d", *options)
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.wait()
+    assert ended.returncode == 0, ended.stderr
+    seen = read_trace(trace)
+    assert_kept(seen)
+    record_property(
+        "ticks not applied among hogs, %", round(100 * float((seen.rows["kind"] != APPLIED).mean()), 1)
+    )
+
+
+def without_privileges() -> None:
+    """In a child before it becomes a program: root that may neither lock memory nor raise a priority."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE):
+        if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 and os.geteuid() == 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+    for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_MEMLOCK, resource.RLIMIT_NICE):
+        resource.setrlimit(limit, (0, 0))
+
+
+@pytest.mark.fault(22)
+def test_without_privileges_a_robot_runs_and_says_what_it_did_not_get(
+    tmp_path: Path, record_property: Record
+) -> None:
+    policy, trace = policy_path(tmp_path, MULTIGOAL), tmp_path / "t.trace"
+    command = [sys.executable, "-m", "odeploy", "sim", "multigoal-2d", "--policy", str(policy), "--rate", "25"]
+    ended = subprocess.run(
+        [*command, "--episodes", "1", "--trace", str(trace)],
+        preexec_fn=without_privileges,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    seen = read_trace(trace)
+    assert_kept(seen)
+    obtained = seen.header.obtained
+    assert (seen.rows["kind"] == APPLIED).any()
+    record_property("obtained", ", ".join(f"{name}: {what}" for name, what in obtained.items()))

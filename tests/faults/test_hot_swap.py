@@ -1,0 +1,160 @@
+"""The policy is exchanged under a robot: a good file is taken between two ticks, a bad one is refused.
+
+Of a bad one, whatever is wrong with it, and whatever happens to the child that finds out, the robot notices
+nothing. No test of the ordinary run counts misses: the machine may be busy.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from runtime import wire
+from runtime.client import Drops, RobotClient
+from runtime.clock import MonotonicClock
+from runtime.control import ask, control_of
+from runtime.errors import RelayedError
+from runtime.link import DealerLink
+from tests.faults.swap_under_load import Config, drive, swap, told
+from tests.faults.test_safety_states import served
+from tests.unit.runtime.fakes import hello
+from tests.unit.runtime.scaled_policy import scaled_bytes
+
+S = 1_000_000_000
+CLOCK = MonotonicClock()
+SENSED = np.array([0.25, -0.5, 3.0], np.float32)
+
+
+class Arm:
+    """A robot and the server that it is connected to."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder, self.endpoint = folder, f"ipc://{folder}/s.ipc"
+        self.server = stack.enter_context(served(self.file("half", scaled_bytes(0.5)), folder / "s.ipc"))
+        control = control_of(self.endpoint)
+        while control is None or not control.exists():
+            time.sleep(0.01)
+        context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
+        link = DealerLink(context, self.endpoint, CLOCK)
+        self.client = stack.enter_context(closing(RobotClient(link, hello(), CLOCK, 20.0)))
+        self._seq = 0
+
+    def file(self, name: str, data: bytes) -> Path:
+        path = self.folder / f"{name}.onnx"
+        path.write_bytes(data)
+        return path
+
+    def told(self) -> tuple[int, list[float]]:
+        """Epoch and action of one tick, which must be answered."""
+        self._seq += 1
+        sent_ns = self.client.send(0, self._seq, wire.to_bytes(SENSED))
+        arrival = self.client.receive(0, self._seq, sent_ns + 30 * S)
+        assert arrival is not None
+        return arrival.message.policy_epoch, arrival.values[0].tolist()
+
+    def swap(self, name: str, data: bytes) -> str:
+        """Has a file swapped in, while the robot goes on."""
+        path, going = self.file(name, data), threading.Event()
+
+        def go_on() -> None:
+            while not going.wait(0.02):
+                self.told()
+
+        robot = threading.Thread(target=go_on)
+        robot.start()
+        try:
+            return swap(self.endpoint, "swap", path)
+        finally:
+            going.set()
+            robot.join()
+
+
+HALF, QUARTER = [0.125, -0.25], [0.0625, -0.125]
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[Arm]:
+    with ExitStack() as stack:
+        made = Arm(tmp_path, stack)
+        yield made
+        assert made.server.poll() is None
+        assert made.client.drops == Drops()
+    assert "Traceback" not in (tmp_path / "s.log").read_text()
+
+
+def test_a_good_file_is_served_from_the_next_epoch_on_and_the_one_before_comes_back_to_the_bit(arm: Arm) -> None:
+    assert arm.told() == (1, HALF)
+    assert "serving epoch 2, scale-0.25, fingerprint" in arm.swap("quarter", scaled_bytes(0.25))
+    assert arm.told() == (2, QUARTER)
+    assert "serving epoch 3, scale-0.5" in ask(arm.endpoint, ["rollback"])
+    assert arm.told() == (3, HALF)
+    ask(arm.endpoint, ["rollback"])
+    assert arm.told() == (4, QUARTER)
+    fingerprints = told(arm.endpoint)
+    assert fingerprints[0] == fingerprints[2] != fingerprints[1] == fingerprints[3]
+
+
+def test_a_bad_file_is_refused_in_one_line_and_the_old_one_serves_on(arm: Arm) -> None:
+    corrupt = bytearray(scaled_bytes(0.25))
+    corrupt[len(corrupt) // 2] ^= 4
+    for name, data, line in (
+        ("corrupt", bytes(corrupt), "corrupt.onnx"),
+        ("wrong", scaled_bytes(0.25, told=0.3), "golden row 0, signal motor_y: expected the recorded action"),
+        ("slower", scaled_bytes(0.25, rate_hz=50.0), "rate_hz: expected 100.0 as of the policy that is served"),
+    ):
+        with pytest.raises(RelayedError, match=line) as raised:
+            arm.swap(name, data)
+        assert "\n" not in str(raised.value)
+        assert arm.told() == (1, HALF)
+    with pytest.raises(RelayedError, match="expected a policy that was served before this one"):
+        ask(arm.endpoint, ["rollback"])
+    log = (arm.folder / "s.log").read_text()
+    assert log.count("refused, epoch 1, scale-0.5, fingerprint") == 4
+
+
+def test_a_child_that_is_killed_over_a_file_leaves_the_server_serving(arm: Arm) -> None:
+    def kill() -> None:
+        while not (born := children(arm.server.pid)):
+            time.sleep(0.001)
+        os.kill(born.pop(), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(RelayedError, match="expected that it loads the file, got its death by SIGKILL"):
+        arm.swap("quarter", scaled_bytes(0.25))
+    killer.join()
+    assert arm.told() == (1, HALF)
+    arm.swap("quarter", scaled_bytes(0.25))
+    assert arm.told() == (2, QUARTER)
+
+
+def children(pid: int) -> set[int]:
+    """Of all threads of a process."""
+    lists = [task / "children" for task in Path(f"/proc/{pid}/task").iterdir()]
+    return {int(child) for each in lists for child in each.read_text().split()}
+
+
+@pytest.mark.faults
+def test_every_action_of_a_robot_under_swaps_is_to_the_bit_that_of_its_epochs_file(tmp_path: Path) -> None:
+    run = drive(tmp_path, Config(seconds=12.0, every=1.0, rate=15.0))
+    found = run.attributed()
+    assert len(run.took) >= 1
+    assert set(found) == set(range(1, len(run.took) + 2))
+
+
+@pytest.mark.timing
+def test_no_tick_is_missed_for_a_swap_at_200_hz(tmp_path: Path) -> None:
+    """On a quiet machine; on another one, read what is printed."""
+    run = drive(tmp_path, Config(seconds=20.0, every=1.0, rate=200.0))
+    run.attributed()
+    misses = run.misses()
+    print(misses)
+    share = {name: missed / max(1, due) for name, (missed, due) in misses.items()}
+    assert share["near"] <= 2 * share["otherwise"]

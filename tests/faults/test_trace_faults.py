@@ -1,0 +1,148 @@
+"""Real processes: a robot, or the process that writes its trace, is killed or finds no room; what is kept."""
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime import wire
+from runtime.safety import State
+from runtime.trace import APPLIED, Trace, read_trace
+from tests.faults.promises import DUE, assert_kept
+from tests.faults.scripted_server import scripted
+from tests.integration.programs import started
+
+S = 1_000_000_000
+RATE_HZ = 10  # a very busy machine keeps up too
+
+
+def still(_: wire.Observation) -> list[float]:
+    return [0.0, 0.0]
+
+
+class Driven:
+    """A simulated robot in a process of its own, with the trace that grows while it runs."""
+
+    def __init__(self, folder: Path, endpoint: str, *options: str) -> None:
+        self.path = folder / "t.trace"
+        options = ("--endpoint", endpoint, "--trace", str(self.path), "--rate", str(RATE_HZ), *options)
+        self.process = started("sim", "multigoal-2d", *options)
+
+    def wait_rows(self, count: int) -> None:
+        """Returns when the file has so many rows: the episode is not over by then."""
+        deadline = time.monotonic() + 60
+        while not self.path.exists() or len(read_trace(self.path).rows) < count:
+            assert time.monotonic() < deadline
+            assert self.process.poll() is None, self.process.communicate()[0]
+            time.sleep(0.02)
+
+    def drain(self) -> int:
+        """Process id of the one that writes the trace."""
+        own = self.process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
+        (pid,) = [pid for pid in children if b"runtime.drain" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return int(pid)
+
+    def end(self, status: int = 0) -> Trace:
+        self.output, _ = self.process.communicate(timeout=60)
+        assert self.process.returncode == status, self.output
+        assert "Traceback" not in self.output
+        trace = read_trace(self.path)
+        assert_kept(trace)
+        return trace
+
+
+def endpoint_in(folder: Path) -> str:
+    return f"ipc://{folder}/s.ipc"
+
+
+def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_seconds(tmp_path: Path) -> None:
+    with scripted(endpoint_in(tmp_path), still) as server:
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1000")
+        robot.wait_rows(15)
+        robot.process.kill()
+        killed_ns = time.monotonic_ns()
+        output, _ = robot.process.communicate(timeout=30)  # ends when the drain has ended, who has stdout too
+    trace = read_trace(robot.path)
+    assert killed_ns - int(trace.rows["stamps"][-1, DUE]) < S
+    assert len(trace.rows) >= len(server.heard) - 1
+    assert "the last seconds before the death of the robot's process are in" in output
+    kept = read_trace(tmp_path / "t.trace.fault-1")
+    assert kept.header == trace.header
+    np.testing.assert_array_equal(kept.rows, trace.rows[-len(kept.rows) :])
+
+
+def test_killing_robot_and_drain_at_once_costs_a_second_at_most(tmp_path: Path) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1000")
+        robot.wait_rows(15)
+        drain = robot.drain()
+        os.kill(drain, signal.SIGKILL)
+        robot.process.kill()
+        killed_ns = time.monotonic_ns()
+        robot.process.communicate(timeout=30)
+    rows = read_trace(robot.path).rows
+    assert killed_ns - int(rows["stamps"][-1, DUE]) < S
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
+        robot.wait_rows(10)
+        os.kill(robot.drain(), sent)
+        trace = robot.end()
+    assert trace.lost == 0
+    assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
+    assert (trace.rows["kind"] == APPLIED).mean() > 0.5
+    assert "the process that writes it ended by SIGKILL" in robot.output
+
+
+def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Path) -> None:
+    """A limit on the size of files, for the drain alone, who alone writes."""
+    with scripted(endpoint_in(tmp_path), still) as server:
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
+        robot.wait_rows(5)
+        room = robot.path.stat().st_size + 100
+        resource.prlimit(robot.drain(), resource.RLIMIT_FSIZE, (room, room))
+        trace = robot.end()
+    assert 5 <= len(trace.rows) < len(server.heard) - 5
+    assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
+    said = robot.output.replace("\n", " ")
+    assert said.count("trace: File too large; the run goes on, rows from") == 1
+    assert "rows are missing, and the file cannot say so" in said
+
+
+def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_offered(tmp_path: Path) -> None:
+    flights = tmp_path / "flights"
+
+    def say(observation: wire.Observation) -> list[float]:
+        return [5.0 if observation.seq >= 15 else 0.5, 0.0]
+
+    with scripted(endpoint_in(tmp_path), say):
+        robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1", "--flight", str(flights))
+        trace = robot.end()
+    dumps = sorted(path.name for path in flights.iterdir())
+    assert dumps[0] == "t.trace.fault-1"
+    assert len(dumps) <= 2  # SAFE, and STOP a second later
+    kept = read_trace(flights / "t.trace.fault-1")
+    states = kept.rows["state"].tolist()
+    assert State.SAFE in states
+    assert State.RUN in states
+    clamped = kept.rows[kept.rows["clamped"] == 1]
+    assert set(clamped["offered"][:, 0]) == {5.0}
+    assert set(clamped["action"][:, 0]) <= {1.0, 0.0}
+    assert f"are in {flights}/t.trace.fault-1" in robot.output.replace("\n", "")
+    np.testing.assert_array_equal(kept.rows, trace.rows[: len(kept.rows)])
+
+
+def test_a_run_without_a_fault_leaves_its_trace_alone(tmp_path: Path) -> None:
+    with scripted(endpoint_in(tmp_path), still):
+        Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1").end()
+    assert [path.name for path in tmp_path.glob("t.*")] == ["t.trace"]

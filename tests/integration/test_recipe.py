@@ -1,0 +1,81 @@
+"""A policy with a recipe, served to a robot that knows nothing of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
+
+from export.onnx_file import to_bytes
+from runtime.child import serving
+from runtime.noise import NoiseSource
+from runtime.onnx_policy import OnnxPolicy
+from runtime.policy_file import Noise
+from runtime.recipe import Recipe, Term
+from runtime.replay import replay, require_same
+from runtime.trace import read_trace
+from sim_bridge.catalogue import get
+from sim_bridge.sim import Config, drive
+from tests.unit.runtime.fakes import manifest
+from tests.unit.runtime.naive_recipe import NaiveRecipe
+
+TASK = replace(get("multigoal-2d"), horizon=20)
+RECIPE = Recipe(
+    TASK.observation,
+    (Term("signals", ("point_x", "point_y"), (2, 1, 0)), Term("action"), Term("phase", period_s=0.7)),
+)
+
+
+def network(inputs: int, actions: int) -> onnx.ModelProto:
+    """tanh(W x): each number that the policy sees moves each action."""
+    weights = np.random.default_rng(0).normal(0, 0.5, (inputs, actions)).astype(np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["observation", "weights"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["flat"]),
+        helper.make_node("Unsqueeze", ["flat", "one"], ["action"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "policy",
+        [helper.make_tensor_value_info("observation", TensorProto.FLOAT, ("batch", inputs))],
+        [helper.make_tensor_value_info("action", TensorProto.FLOAT, ("batch", 1, actions))],
+        [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(np.array([1], np.int64), "one")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def test_a_robot_that_sends_raw_signals_gets_the_actions_of_a_policy_with_a_history(tmp_path: Path) -> None:
+    seen, file = RECIPE.observation(TASK.action), tmp_path / "stacked.onnx"
+    said = manifest(
+        kind="mlp",
+        task=TASK.name,
+        rate_hz=TASK.rate_hz,
+        observation=seen,
+        action=TASK.action,
+        noise=Noise("none"),
+        sampler=None,
+        golden=(),
+        recipe=RECIPE,
+    )
+    file.write_bytes(to_bytes(network(len(seen), len(TASK.action)), said))
+
+    config = Config(TASK.name, mode="lockstep", episodes=3, trace=tmp_path / "run.trace")
+    with serving(file) as endpoint:
+        drive(config, TASK, endpoint, Console(quiet=True))
+    rows = read_trace(config.trace).rows
+
+    policy, noise = OnnxPolicy.load(file), NoiseSource(Noise("none"), 0).draw(0, 0)
+    naive = NaiveRecipe(RECIPE, len(TASK.action), TASK.rate_hz)
+    for row in rows:
+        number = int(row["episode"]), int(row["tick"])
+        observation = np.array(naive.observe(*number, row["observation"].tolist()), np.float32)
+        answer = policy.infer(observation, noise)[0]
+        naive.keep(*number, answer.tolist())
+        np.testing.assert_allclose(row["offered"], answer, atol=1e-6, rtol=0)
+    same = replay(read_trace(config.trace), policy)
+    assert len(same.rows) == len(rows)
+    assert "the same actions" in require_same(same, policy, 1e-6, "trace")
+    assert sorted(set(rows["episode"].tolist())) == [0, 1, 2]
+    assert np.ptp(rows["offered"], axis=0).min() > 0.1

@@ -1,0 +1,44 @@
+"""What the speed benches share: calls timed in turn, so that the machine's drift falls on all of them alike."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from runtime.onnx_policy import open_session
+
+Call = Callable[[], object]
+
+
+def interleaved(calls: Mapping[str, Call], rounds: int, each: int = 10) -> dict[str, NDArray[np.int64]]:
+    """Durations in ns. In each round every kind gets one call that does not count, then `each` that do."""
+    took: dict[str, list[int]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            call()
+            for _ in range(each):
+                start = time.perf_counter_ns()
+                call()
+                took[name].append(time.perf_counter_ns() - start)
+    return {name: np.array(times) for name, times in took.items()}
+
+
+def bound_call(model: onnx.ModelProto, candidates: int = 1) -> Call:
+    """One call of a graph with bound buffers, as the runtime makes it; its input sizes are those of the graph."""
+    session = open_session(model.SerializeToString(), "cpu", "graph", rows=candidates)
+    binding = session.io_binding()
+    buffers = {i.name: np.ones((1, *i.shape[1:]), np.float32) for i in session.get_inputs()}
+    kinds = {"tensor(float)": np.float32, "tensor(int64)": np.int64}
+    answers = {o.name: np.zeros((1, *o.shape[1:]), kinds[o.type]) for o in session.get_outputs()}
+    for bind, arrays in ((binding.bind_input, buffers), (binding.bind_output, answers)):
+        for name, array in arrays.items():
+            bind(name, "cpu", 0, array.dtype.type, array.shape, array.ctypes.data)
+
+    def call() -> None:
+        session.run_with_iobinding(binding)
+        assert buffers  # keeps the memory that the binding points to
+        assert answers
+
+    return call

@@ -1,0 +1,77 @@
+"""Best of 16 against its arithmetic: the bare products of its size, in one interleaved run. `make bench` runs it.
+
+Euler, 10 steps, 3 × 256, twin Q 2 × 256, one thread. 22 products of 16 × 256 × 256 are 46 of its 47 MFLOP. What
+lies between the two is activations, narrow products and the choice. Wanted of the whole: 500 µs.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from export.best_of_n_graph import OUTPUTS, BestOfNGraph
+from export.onnx_file import trace_graph
+from export.outputs import name_outputs
+from runtime.machine import machine_line
+from runtime.onnx_policy import open_session
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from tests.best_of_n import best_of_n
+from train.ode import EULER, uniform_grid
+
+N, WIDTH, PRODUCTS, ROUNDS, CALLS = 16, 256, 22, 80, 5
+FLOP = PRODUCTS * 2 * N * WIDTH * WIDTH
+
+
+class Products(nn.Module):
+    """Layers without anything between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(PRODUCTS)))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Shape (N, WIDTH)."""
+        rows: Tensor = self.layers(observation)
+        return rows
+
+
+@pytest.mark.timing
+def test_best_of_16_stays_near_the_products_that_it_is_made_of() -> None:
+    graph = BestOfNGraph(best_of_n(MAZE_MEDIUM, WIDTH), EULER, uniform_grid(10), N)
+    model = trace_graph(graph, 6, (N, 1, 2))
+    name_outputs(model, OUTPUTS)
+    rng = np.random.default_rng(0)
+    calls = {
+        "best of 16": call(
+            model.SerializeToString(),
+            {"observation": np.ones((1, 6), np.float32), "noise": rng.standard_normal((1, N, 1, 2), np.float32)},
+        ),
+        "its products": call(
+            trace_graph(Products(), WIDTH, (0, 0, 0)).SerializeToString(),
+            {"observation": rng.standard_normal((N, WIDTH), np.float32)},
+        ),
+    }
+    took: dict[str, list[int]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, run in calls.items():
+            run()
+            for _ in range(CALLS):
+                start_ns = time.perf_counter_ns()
+                run()
+                took[name].append(time.perf_counter_ns() - start_ns)
+    table = Table("", "least µs", "p50 µs", "p90 µs", "GFLOP/s at best", title=machine_line())
+    for name, times in took.items():
+        columns = (f"{np.percentile(times, q) / 1e3:.0f}" for q in (0, 50, 90))
+        table.add_row(name, *columns, f"{FLOP / min(times):.0f}")
+    Console(width=110).print(table)
+    assert 1 < min(took["best of 16"]) / min(took["its products"]) < 2  # a busy machine doubles medians
+
+
+def call(data: bytes, feed: dict[str, np.ndarray]) -> Callable[[], object]:
+    """One call as the runtime would set up the session for N rows."""
+    session = open_session(data, "cpu", "graph", rows=N)
+    return lambda: session.run(None, feed)

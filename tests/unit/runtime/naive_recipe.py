@@ -1,0 +1,41 @@
+"""A recipe by plain lists: what every tick of an episode held is kept, and looked up when it is asked for."""
+
+import math
+
+from runtime.recipe import Recipe, Term
+
+
+class NaiveRecipe:
+    """Answers as `Preparation` must."""
+
+    def __init__(self, recipe: Recipe, actions: int, rate_hz: float) -> None:
+        self.recipe, self.actions, self.rate_hz = recipe, actions, rate_hz
+        self.episode: int | None = None
+        self.seen: dict[int, tuple[list[float], list[float]]] = {}  # by tick: raw signals, and the action before
+        self.answered: dict[int, list[float]] = {}
+
+    def observe(self, episode: int, seq: int, raw: list[float]) -> list[float]:
+        newest = max(self.seen, default=-1)
+        if episode != self.episode or (seq == 0 and newest != 0):
+            self.episode, self.seen, self.answered = episode, {}, {}
+            newest = -1
+        if seq > newest:
+            before = self.answered[max(self.answered)] if self.answered else [0.0] * self.actions
+            self.seen[seq] = raw, before
+        return [number for term in self.recipe.terms for age in term.ages for number in self.block(term, age)]
+
+    def keep(self, episode: int, seq: int, action: list[float]) -> None:
+        if episode == self.episode and self.seen and seq == max(self.seen):
+            self.answered[seq] = action
+
+    def block(self, term: Term, age: int) -> list[float]:
+        wanted = max(self.seen) - age
+        tick = max((t for t in self.seen if t <= wanted), default=min(self.seen))
+        raw, before = self.seen[tick]
+        if term.of == "signals":
+            names = [signal.name for signal in self.recipe.raw]
+            return [raw[names.index(name)] for name in term.names]
+        if term.of == "action":
+            return before
+        angle = 2 * math.pi * tick / self.rate_hz / term.period_s
+        return [math.sin(angle), math.cos(angle)]

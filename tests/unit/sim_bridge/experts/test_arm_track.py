@@ -1,0 +1,29 @@
+"""The expert of arm-track: its angles put the tip where it shall be."""
+
+import mujoco
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import sim_bridge.environments.arm_track as arm
+from sim_bridge.experts.arm_track import angles_rad
+
+MODEL = mujoco.MjModel.from_xml_path(arm.__file__.replace(".py", ".xml"))
+
+
+def tip_m(angles: NDArray[np.float64]) -> list[float]:
+    data = mujoco.MjData(MODEL)
+    data.qpos[:] = angles
+    mujoco.mj_forward(MODEL, data)
+    return list(data.site("tip").xpos[:2])
+
+
+@given(st.floats(0.11, 0.69), st.floats(-3, 3))
+def test_the_models_tip_is_where_the_angles_shall_put_it(far_m: float, bearing_rad: float) -> None:
+    wanted = far_m * np.array([np.cos(bearing_rad), np.sin(bearing_rad)])
+    np.testing.assert_allclose(tip_m(angles_rad(wanted)), wanted, atol=1e-6)
+
+
+def test_a_point_out_of_reach_is_pointed_at() -> None:
+    np.testing.assert_allclose(tip_m(angles_rad(np.array([3.0, 4.0]))), [0.42, 0.56], atol=1e-6)
