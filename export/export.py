@@ -1,73 +1,92 @@
 """`odeploy export`: a trained policy, ours or another library's, becomes one policy file, or is refused."""
 
 import math
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import onnx
 import torch
 import tyro
 from rich.console import Console
 
+from export.actuation_option import actuation_for
 from export.best_of_n_graph import OUTPUTS, BestOfNGraph
+from export.chunk_gate import golden_chunks
+from export.closed_loop import ClosedLoop, compare
 from export.diagnosis import explained
 from export.diffusion_graph import UnrolledDiffusion
 from export.flow_graph import SplitFlow
-from export.gate import EDGE_STDS, TOLERANCE, Exportable, Rows, gate_rows, measure, proposals, reference
+from export.foreign_verb import export_model
+from export.gate import EDGE_STDS, Exportable, Rows, gate_rows, measure, proposals, reference
 from export.mlp_graph import MlpGraph, StudentGraph
 from export.onnx_file import to_bytes, trace_graph
 from export.outputs import name_outputs
+from export.policy_writer import ACTION_SEMANTICS, RECORDED_ROWS, golden_picks, golden_rows, write_policy
+from export.precision import TOLERANCES, Precision, in_precision
+from export.real_time_chunk_graph import continuable, real_time_chunk_graph
+from export.recurrent_graph import recurrent_graph
+from export.sampling_options import SamplingOptions, refuse_given, sampling
 from export.source import Source, from_run, from_sb3
+from export.step_gate import measure_steps
 from runtime.errors import ParityError, UsageError
 from runtime.onnx_policy import OnnxPolicy, open_session
-from runtime.policy_file import ANCESTRAL, MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler, parse
-from runtime.whole_file import write_whole
+from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Parity, Sampler, parse
+from runtime.typed_json import decode, encode
 from sim_bridge.catalogue import get
-from train.best_of_n import DEPLOYED_CANDIDATES, BestOfN
-from train.diffusion_policy import DEPLOYED_STEPS, DiffusionPolicy
+from sim_bridge.task import Task
+from train.best_of_n import BestOfN
+from train.diffusion_policy import DiffusionPolicy
 from train.mlp_policy import MlpPolicy
-from train.ode import solver, uniform_grid
+from train.ode import solver
 from train.policies import FlowPolicy, StudentPolicy
+from train.recurrent_policy import RecurrentPolicy
 
-_RECORDED_ROWS = 128
-_GOLDEN_ROWS = 8
+CLOSED_LOOP = "closed_loop"  # in the provenance
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(SamplingOptions):
     """Exports a trained policy as one ONNX policy file, if torch and ONNX agree."""
 
-    trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|ZIP")]
-    """Folder of a training run; with `--from sb3` the zip that model.save wrote."""
+    trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|MODEL")]
+    """Folder of a training run; with `--from sb3` the zip that model.save wrote, with `torchscript` and `onnx` the
+    file, with `module` path.py:Class, or path.py:function that returns a module."""
     out: Path
     """The policy file to write."""
-    source: Annotated[Literal["run", "sb3"], tyro.conf.arg(name="from")] = "run"
-    """Who trained it: `run` is odeploy, `sb3` is stable-baselines3 or sb3-contrib."""
+    source: Annotated[Literal["run", "sb3", "module", "torchscript", "onnx"], tyro.conf.arg(name="from")] = "run"
+    """Who made it: `run` is odeploy, `sb3` is stable-baselines3 or sb3-contrib. The others are anybody's policy of
+    raw observations (B, O) to actions (B, A) or (B, H, A): a torch `module`, whose Python file is run; a
+    `torchscript` archive, whose program is run; a bare `onnx` file."""
     task: str | None = None
-    """Of an sb3 model: the catalogued task that it was trained on. A run knows its own."""
+    """Of all but a run, which knows its own: the catalogued task that it was trained on."""
+    weights: Path | None = None
+    """Of a module: its state dict, by torch.save or as .safetensors; none if the code gives trained weights."""
+    noise_size: int | None = None
+    """Of a module or a torchscript archive whose second input is noise (B, D): D."""
     normaliser: Path | None = None
     """Of an sb3 model: its VecNormalize, as normaliser.npz or pickled; the one beside the model if not given."""
-    solver: str | None = None
-    """Of a flow: `euler`, `midpoint`, `heun` or `rk4` (euler if not given)."""
-    steps: int | None = None
-    """Of a flow: K, solver steps from noise to action (10 if not given). Of a diffusion policy: S, the steps of
-    its training that the sampler visits (100, or all if there are fewer)."""
-    t_grid: str | None = None
-    """Of a flow, instead of equal steps: its K + 1 times from 0 to 1, separated by commas."""
-    candidates: int | None = None
-    """Of a policy with critics: N, actions that are drawn, of which the best is taken (16 if not given)."""
-    noise: Literal["zero", "normal"] | None = None
-    """Of a flow or a diffusion policy: all draws are zeros, the one deterministic answer, or N(0, I) (normal if
-    not given)."""
     demos: str | None = None
     """Observations for the gate and the golden rows; if not given, those that a run was trained on, or those
-    that an sb3 model meets when it plays its task."""
+    that a model meets when it plays its task."""
     name: str | None = None
-    """Name of the policy; if not given, the run's folder name, or task and algorithm of an sb3 model."""
-    tolerance: float = TOLERANCE
-    """Largest error between torch and ONNX, on unit-scale actions."""
+    """Name of the policy; if not given, the run's folder name, or task and algorithm or file of a model."""
+    tolerance: float | None = None
+    """Largest error between torch and ONNX, on unit-scale actions; 1e-5 if not given, 1e-2 of fp16."""
+    precision: Precision = "f32"
+    """Of weights and products; `fp16` is for GPUs. Inputs and outputs are float32 in any case."""
+    provider: tuple[str, ...] = ("cpu",)
+    """Execution providers that it must agree on: `cpu`, `cuda`, `tensorrt`, `openvino`, as many as this machine
+    has. The manifest says what each measured."""
+    frozen: int | None = None
+    """Of a flow of chunks: d, for real-time chunking. A new chunk goes on from the one before, and its first d
+    actions, which are played while it is computed, are those; for `sim --ahead`."""
+    closed_loop: int = 0
+    """Episodes of its task that torch and the file play against each other; the manifest keeps what came of it."""
+    actuation: Path | None = None
+    """TOML of what is beside the motors (see `export/actuation_option.py`), for the manifest; what the task's own
+    robot has if not given."""
     sign: Path | None = None
     """Sign the file with this secret key, which `odeploy keys NAME --sign` made."""
 
@@ -75,17 +94,30 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Exports, gates and writes."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy export"), Console()
-    source = _source(config)
-    for note in source.notes:
-        console.print(note, highlight=False, soft_wrap=True)
-    manifest = export_policy(source, config)
-    parity = manifest.parity[0]
-    console.print(
-        f"parity: {parity.rows} rows at batches {parity.batches}: max error {parity.max_error:.2e} "
-        f"(tolerance {parity.tolerance:g}), {parity.provider}"
-        + (f"; {parity.ties} ties between candidates" if parity.ties else ""),
-        highlight=False,
-    )
+    if config.closed_loop:
+        torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    if config.source in ("run", "sb3"):
+        source = _source(config)
+        for note in source.notes:
+            say(note)
+        manifest = export_policy(source, config)
+    else:
+        manifest = export_model(config, say)
+    for parity in manifest.parity:
+        console.print(
+            f"parity: {parity.rows} rows at batches {parity.batches}: max error {parity.max_error:.2e} "
+            f"(tolerance {parity.tolerance:g}), {parity.provider}"
+            + (f"; {parity.ties} ties between candidates" if parity.ties else ""),
+            highlight=False,
+            soft_wrap=True,
+        )
+    if CLOSED_LOOP in manifest.provenance:
+        agreement = decode(ClosedLoop, manifest.provenance[CLOSED_LOOP], CLOSED_LOOP)
+        console.print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
     console.print(f"policy: {config.out} ({config.out.stat().st_size:,} bytes)", soft_wrap=True)
 
 
@@ -101,18 +133,22 @@ def export_policy(source: Source, config: Config) -> Manifest:
         UsageError: sampler options for a policy that has none.
     """
     policy, task = source.policy, source.task
-    sampler, noise = _sampling(policy, config, len(task.action))
+    sampler, noise = sampling(policy, config, len(task.action))
     if isinstance(policy, BestOfN) and noise.shape[0] == 1:
         policy = policy.flow  # there is nothing to choose from
-    model = trace_graph(_graph(policy, sampler), len(task.observation), noise.shape)
-    name_outputs(model, OUTPUTS if isinstance(policy, BestOfN) else OUTPUTS[:1])
-    picks = np.linspace(0, len(source.recorded) - 1, _RECORDED_ROWS).astype(int)
+    picks = np.linspace(0, len(source.recorded) - 1, RECORDED_ROWS).astype(int)
+    if isinstance(policy, RecurrentPolicy):
+        model = recurrent_graph(policy)
+        picks = np.arange(RECORDED_ROWS) % len(source.recorded)  # ticks that follow each other
+    elif config.frozen is not None:
+        flow = continuable(policy, config.frozen)
+        assert sampler is not None
+        model = real_time_chunk_graph(flow, solver(sampler.solver), sampler.t_grid)
+    else:
+        model = trace_graph(_graph(policy, sampler), len(task.observation), noise.shape)
+        name_outputs(model, OUTPUTS if isinstance(policy, BestOfN) else OUTPUTS[:1])
     rows = gate_rows(policy, source.recorded[picks], noise, edge_stds=_edge_stds(policy))
-    session = open_session(model.SerializeToString(), "cpu", str(config.out), rows=max(1, noise.shape[0]))
-    try:
-        parity = measure(session, policy, sampler, rows, task.action, str(config.out), config.tolerance)
-    except ParityError as error:
-        raise explained(error, session, policy, sampler, rows, task.action) from None
+    model = in_precision(model, config.precision)
     manifest = Manifest(
         version=MANIFEST_VERSION,
         name=config.name or source.name,
@@ -123,28 +159,49 @@ def export_policy(source: Source, config: Config) -> Manifest:
         horizon=_horizon(policy),
         observation=task.observation,
         action=task.action,
-        action_semantics="absolute command in each signal's unit, clipped to its limits",
+        action_semantics=ACTION_SEMANTICS,
         noise=noise,
         sampler=sampler,
-        parity=(parity,),
-        golden=_golden_rows(policy, sampler, rows),
-        provenance=source.provenance,
+        parity=tuple(_gate(model, policy, sampler, rows, task, config, name) for name in config.provider),
+        golden=_golden_rows(policy, sampler, rows, config.frozen),
+        provenance=source.provenance | ({} if config.precision == "f32" else {"precision": config.precision}),
+        state_size=policy.config.state_size if isinstance(policy, RecurrentPolicy) else 0,
+        frozen=config.frozen,
+        actuation=actuation_for(task, config.actuation),
     )
-    data = _signed(to_bytes(model, manifest), config)
-    OnnxPolicy(parse(config.out, data))  # what the robot will do at load, before the file exists
-    write_whole(config.out, data)
+    if config.closed_loop:
+        file = OnnxPolicy(parse(config.out, to_bytes(model, manifest)), config.provider[0])
+        agreement = compare(policy, file, task, config.closed_loop)
+        manifest = replace(manifest, provenance=manifest.provenance | {CLOSED_LOOP: encode(agreement)})
+    write_policy(model, manifest, config.out, config.sign)
     return manifest
 
 
-def _signed(data: bytes, config: Config) -> bytes:
-    if config.sign is None:
-        return data
-    from runtime.signature import read_secret, sign
-
-    return sign(data, read_secret(config.sign), str(config.out))
+def _gate(
+    model: onnx.ModelProto,
+    policy: Exportable,
+    sampler: Sampler | None,
+    rows: Rows,
+    task: Task,
+    config: Config,
+    provider: str,
+) -> Parity:
+    """Its answers, then its states along the ODE, on one execution provider."""
+    where, candidates = str(config.out), max(1, rows.noise.shape[1])
+    tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
+    session = open_session(model.SerializeToString(), provider, where, rows=candidates)
+    try:
+        parity = measure(session, policy, sampler, rows, task.action, where, tolerance)
+    except ParityError as error:
+        raise explained(error, session, policy, sampler, rows, task.action) from None
+    if isinstance(policy, FlowPolicy | BestOfN) and config.frozen is None:
+        assert sampler is not None
+        measure_steps(model, policy, sampler, rows, task.action, where, tolerance, provider)
+    return parity
 
 
 def _source(config: Config) -> Source:
+    refuse_given(config, ("weights", "noise_size"), "--from module", f"--from {config.source}")
     if config.source == "sb3":
         if config.task is None:
             raise UsageError(
@@ -154,16 +211,18 @@ def _source(config: Config) -> Source:
                 remedy="give a name that `odeploy tasks` lists",
             )
         return from_sb3(config.trained, get(config.task), config.normaliser, config.demos)
-    _refuse_given(config, ("task", "normaliser"), "--from sb3", "a run, which knows its own")
+    refuse_given(config, ("task", "normaliser"), "--from sb3", "a run, which knows its own")
     return from_run(config.trained, config.demos)
 
 
-def _kind(policy: Exportable) -> Literal["flow", "diffusion", "mlp"]:
+def _kind(policy: Exportable) -> Literal["flow", "diffusion", "mlp", "recurrent"]:
     match policy:
         case FlowPolicy() | BestOfN():
             return "flow"
         case DiffusionPolicy():
             return "diffusion"
+        case RecurrentPolicy():
+            return "recurrent"
     return "mlp"
 
 
@@ -202,92 +261,20 @@ def _horizon(policy: Exportable) -> int:
     return 1
 
 
-def _sampling(policy: Exportable, config: Config, action_size: int) -> tuple[Sampler | None, Noise]:
-    if isinstance(policy, DiffusionPolicy):
-        _refuse_given(
-            config, ("solver", "t_grid"), "a flow policy", "a diffusion policy, which has no ODE to solve"
-        )
-        _refuse_given(config, ("candidates",), "a policy with critics", "a diffusion policy, which has none")
-        levels = policy.levels
-        steps = min(DEPLOYED_STEPS, levels.steps) if config.steps is None else config.steps
-        sampler = Sampler(ANCESTRAL, steps, levels.t_grid(steps))
-        return sampler, Noise(config.noise or "normal", (1, steps, action_size))
-    if not isinstance(policy, FlowPolicy | BestOfN):
-        options = ("solver", "steps", "t_grid", "noise", "candidates")
-        _refuse_given(config, options, "a flow policy", "an mlp, which has no ODE to solve")
-        return None, Noise("none")
-    if not isinstance(policy, BestOfN):
-        _refuse_given(config, ("candidates",), "a policy with critics", "a flow, which has none")
-    candidates = _candidates(config) if isinstance(policy, BestOfN) else 1
-    tableau, t_grid = solver(config.solver or "euler"), _t_grid(config)
-    noise = Noise(config.noise or "normal", (candidates, 1, _horizon(policy) * action_size))
-    return Sampler(tableau.name, len(t_grid) - 1, t_grid, candidates), noise
-
-
-def _candidates(config: Config) -> int:
-    candidates = DEPLOYED_CANDIDATES if config.candidates is None else config.candidates
-    if candidates < 1:
-        raise UsageError(
-            where="--candidates",
-            expected="at least 1",
-            got=str(candidates),
-            remedy="ask for 1 or more",
-        )
-    if candidates > 1 and config.noise == "zero":
-        raise UsageError(
-            where="--noise zero",
-            expected="1 candidate, since all are the same without noise",
-            got=str(candidates),
-            remedy="give --candidates 1, or --noise normal",
-        )
-    return candidates
-
-
-def _t_grid(config: Config) -> tuple[float, ...]:
-    """The K + 1 times from noise to action: those that were asked for, or equal steps."""
-    if config.t_grid is None:
-        return uniform_grid(10 if config.steps is None else config.steps)
-    try:
-        times = tuple(float(part) for part in config.t_grid.split(","))
-    except ValueError:
-        times = ()
-    rises = all(now < following for now, following in pairwise(times))
-    if len(times) < 2 or not rises or (times[0], times[-1]) != (0, 1):
-        raise UsageError(
-            where="--t-grid",
-            expected="times that rise from 0 to 1, separated by commas",
-            got=repr(config.t_grid),
-            remedy="give for example 0,0.1,0.4,1",
-        )
-    if config.steps not in (None, len(times) - 1):
-        raise UsageError(
-            where="--steps",
-            expected=f"{len(times) - 1}, as --t-grid has",
-            got=str(config.steps),
-            remedy="leave one of the two out",
-        )
-    return times
-
-
-def _refuse_given(config: Config, options: tuple[str, ...], expected: str, got: str) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in options if getattr(config, name) is not None]
-    if given:
-        raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")
-
-
-def _golden_rows(policy: Exportable, sampler: Sampler | None, rows: Rows) -> tuple[GoldenRow, ...]:
+def _golden_rows(
+    policy: Exportable, sampler: Sampler | None, rows: Rows, frozen: int | None
+) -> tuple[GoldenRow, ...]:
     """A few recorded rows, spread out, with torch's own float32 answers.
 
     Of a policy that chooses, those in which the best is best by most, so that no rounding can choose another.
     """
-    picks = np.linspace(0, _RECORDED_ROWS - 1, _GOLDEN_ROWS).astype(int)
+    picks = golden_picks()
     if isinstance(policy, BestOfN) and rows.noise.shape[1] > 1:
         assert sampler is not None
-        values = np.sort(proposals(policy, sampler, rows, torch.float64).values[:_RECORDED_ROWS], axis=1)
-        picks = np.sort(np.argsort(values[:, -2] - values[:, -1])[:_GOLDEN_ROWS])
+        values = np.sort(proposals(policy, sampler, rows, torch.float64).values[:RECORDED_ROWS], axis=1)
+        picks = golden_picks(np.argsort(values[:, -2] - values[:, -1]))
     observation, noise = rows.observation[picks], rows.noise[picks]
-    actions = reference(policy, sampler, torch.float32)(observation, noise)
-    return tuple(
-        GoldenRow(tuple(map(float, o)), tuple(map(float, n.ravel())), tuple(map(float, a)))
-        for o, n, a in zip(observation, noise, actions, strict=True)
-    )
+    if frozen is not None and isinstance(policy, FlowPolicy):
+        assert sampler is not None
+        return golden_rows(observation, noise, golden_chunks(policy, sampler, observation, noise, frozen))
+    return golden_rows(observation, noise, reference(policy, sampler, torch.float32)(observation, noise))

@@ -1,7 +1,8 @@
 """The parity gate: what the graph computes is what the trained policy computes, or no file is written.
 
 torch in float64 and in float32 against ONNX Runtime, on recorded, random and edge observations, at several
-batch sizes. Errors are on unit scale: half of each action's range counts as 1.
+batch sizes. Errors are on unit scale: half of each action's range counts as 1. A recurrent policy's rows are one
+sequence, from a zero state.
 """
 
 import copy
@@ -17,13 +18,18 @@ from torch import Tensor
 
 from export.best_of_n_graph import OUTPUTS
 from export.choice_gate import Chosen, Proposals, measure_choice
+from export.chunk_gate import measure_continuations
 from export.deviation import column_names, worst_deviation
+from export.real_time_chunk_graph import FROZEN, PREVIOUS
+from export.recurrent_graph import STATE_IN
+from export.sequence_gate import measure_sequences, played, run_sequences
 from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
 from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import solver
 from train.policies import FlowPolicy
+from train.recurrent_policy import RecurrentPolicy
 
 BATCHES = (1, 3, 8)
 TOLERANCE = 1e-5
@@ -54,7 +60,7 @@ class Deterministic(Protocol):
         """As it is in use, not in training."""
 
 
-Exportable = FlowPolicy | BestOfN | DiffusionPolicy | Deterministic
+Exportable = FlowPolicy | BestOfN | DiffusionPolicy | RecurrentPolicy | Deterministic
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,12 @@ def gate_rows(
 
 
 def reference(policy: Exportable, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
-    """The trained policy as a function of (observation, noise) to actions (M, D), computed in `dtype`."""
+    """The trained policy as a function of (observation, noise) to actions (M, D), computed in `dtype`.
+
+    For a recurrent one the rows are a sequence, from a zero state.
+    """
+    if isinstance(policy, RecurrentPolicy):
+        return _sequence(policy, dtype)
     policy = copy.deepcopy(policy).to(dtype).eval()
 
     @torch.no_grad()
@@ -113,6 +124,11 @@ def reference(policy: Exportable, sampler: Sampler | None, dtype: torch.dtype) -
         return policy.sample(o, draws[:, 0, 0], tableau, t_grid).double().numpy()
 
     return act
+
+
+def _sequence(policy: RecurrentPolicy, dtype: torch.dtype) -> Reference:
+    A = policy.config.action_size
+    return lambda observation, _noise: played(policy, observation[None], dtype)[0, :, :A]
 
 
 @torch.no_grad()
@@ -151,6 +167,14 @@ def measure(
 
         worst, ties = measure_choice(run, candidates, rows.noise, BATCHES, scale, names, tolerance, where)
         return Parity(provider, worst, tolerance, len(rows), BATCHES, ties)
+    if isinstance(policy, FlowPolicy) and any(i.name == PREVIOUS for i in session.get_inputs()):
+        assert sampler is not None
+        o, noise = rows.observation, rows.noise
+        worst = measure_continuations(session, policy, sampler, o, noise, BATCHES, scale, names, tolerance, where)
+        return Parity(provider, worst, tolerance, len(rows), BATCHES)
+    if isinstance(policy, RecurrentPolicy):
+        worst = measure_sequences(session, policy, rows.observation, BATCHES, scale, names, tolerance, where)
+        return Parity(provider, worst, tolerance, len(rows), BATCHES)
     wanted = [reference(policy, sampler, dtype)(rows.observation, rows.noise) for dtype in dtypes]
     worst = max(
         worst_deviation(
@@ -162,17 +186,24 @@ def measure(
 
 
 def run_in_batches(session: ort.InferenceSession, rows: Rows, batch: int) -> NDArray[np.float64]:
-    """The graph's actions for all rows. Shape (M, D)."""
+    """The graph's actions for all rows; a recurrent graph takes one after the other. Shape (M, D)."""
+    if any(i.name == STATE_IN for i in session.get_inputs()):
+        action_size = session.get_outputs()[0].shape[2]
+        return run_sequences(session, rows.observation[None])[0, :, :action_size]
     (action,) = _run(session, rows, batch, ("action",))
     joined: NDArray[np.float64] = action.reshape(len(rows), -1).astype(np.float64)
     return joined
 
 
 def _run(session: ort.InferenceSession, rows: Rows, batch: int, outputs: Sequence[str]) -> list[NDArray[Any]]:
-    wanted = {i.name for i in session.get_inputs()}
+    wanted = {i.name: i.shape[1:] for i in session.get_inputs()}
     parts = []
     for start in range(0, len(rows), batch):
         part = slice(start, start + batch)
         feed = {"observation": rows.observation[part], "noise": rows.noise[part]}
+        # What goes on from a chunk before is asked without one.
+        feed |= {
+            k: np.zeros((len(feed["noise"]), *wanted[k]), np.float32) for k in (PREVIOUS, FROZEN) if k in wanted
+        }
         parts.append(session.run(outputs, {k: v for k, v in feed.items() if k in wanted}))
     return [np.concatenate(output) for output in zip(*parts, strict=True)]

@@ -23,7 +23,8 @@ from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import uniform_grid
 from train.policies import FlowPolicy
-from train.rollouts import Rollouts
+from train.recurrent_policy import RecurrentPolicy
+from train.rollouts import Act, Rollouts
 from train.run import load_policy
 
 _SEED = 2**41  # of the episodes that are played for the gate
@@ -61,7 +62,7 @@ def from_run(folder: Path, demos: str | None) -> Source:
     policy, card = load_policy(folder)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
-    if demos is None and not isinstance(policy, DiffusionPolicy):
+    if demos is None and not isinstance(policy, DiffusionPolicy | RecurrentPolicy):
         recorded, note = _play(policy, task)
         return Source(policy, card.method, name, task, recorded, card.provenance, (note,))
     assert demos is not None
@@ -111,23 +112,25 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
     return Source(policy, f"{name} ({lib})", f"{task.name}-{name}", task, recorded, provenance, tuple(notes))
 
 
-def _play(policy: FlowPolicy | BestOfN | Deterministic, task: Task) -> tuple[Array, str]:
-    """A few episodes by the policy itself, a flow from zero noise: what it sees, and what it is worth.
+def play(act: Act, task: Task) -> tuple[Array, str]:
+    """A few episodes by a policy itself: what it sees, shape (M, O), and what it is worth."""
+    with closing(Rollouts(task, _EPISODES)) as rollouts:
+        episodes = rollouts.play(act, _SEED, _EPISODES)
+    return episodes.observations.numpy(), f"played for the gate: {episodes.score(task)}"
 
-    Of a chunk of actions it plays the first, and asks again.
-    """
+
+def _play(policy: FlowPolicy | BestOfN | Deterministic, task: Task) -> tuple[Array, str]:
+    """The same of a policy in torch, a flow from zero noise. Of a chunk it plays the first action alone."""
     sampler = Sampler("euler", 10, uniform_grid(10)) if isinstance(policy, FlowPolicy | BestOfN) else None
-    act, A = reference(policy, sampler, torch.float32), len(task.action)
+    answer, A = reference(policy, sampler, torch.float32), len(task.action)
     flow = policy.flow if isinstance(policy, BestOfN) else policy
     D = flow.config.chunk_size if isinstance(flow, FlowPolicy) else A
 
-    def answer(observation: Tensor) -> Tensor:
+    def act(observation: Tensor) -> Tensor:
         zeros = np.zeros((len(observation), 1, 1, D), np.float32)
-        return torch.from_numpy(act(observation.numpy(), zeros)[:, :A]).float()
+        return torch.from_numpy(answer(observation.numpy(), zeros)[:, :A]).float()
 
-    with closing(Rollouts(task, _EPISODES)) as rollouts:
-        episodes = rollouts.play(answer, _SEED, _EPISODES)
-    return episodes.observations.numpy(), f"played for the gate: {episodes.score(task)}"
+    return play(act, task)
 
 
 def _hash(path: Path) -> str:

@@ -16,7 +16,7 @@ import tyro
 from rich.console import Console
 
 from export.diagnosis import explained, not_finite_weights
-from export.gate import gate_rows, measure
+from export.gate import TOLERANCE, gate_rows, measure
 from runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import read
@@ -31,6 +31,8 @@ class Config:
     """A policy file."""
     run: Path
     """The training run's folder."""
+    provider: str = "cpu"
+    """Execution provider: `cpu`, `cuda`, `tensorrt` or `openvino`."""
 
 
 def main() -> None:
@@ -54,11 +56,13 @@ def main() -> None:
             got="NaN or infinity" + (f", as in {len(broken) - 1} more" if broken[1:] else ""),
             remedy="export a checkpoint from before the training broke",
         )
-    session = open_session(file.data, "cpu", str(config.file), rows=max(1, manifest.noise.shape[0]))
+    session = open_session(file.data, config.provider, str(config.file), rows=max(1, manifest.noise.shape[0]))
     recorded = np.array([row.observation for row in manifest.golden], np.float32)
     rows = gate_rows(policy, recorded, manifest.noise)
+    gated = [p.tolerance for p in manifest.parity if p.provider == session.get_providers()[0]]
+    tolerance = gated[0] if gated else max((p.tolerance for p in manifest.parity), default=TOLERANCE)
     try:
-        parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file))
+        parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file), tolerance)
     except ParityError as error:
         raise explained(error, session, policy, manifest.sampler, rows, manifest.action) from None
     Console().print(

@@ -1,7 +1,11 @@
 """A flow of action chunks with random weights at trained scale."""
 
+from pathlib import Path
+
 import torch
 
+from export.export import Config, export_policy
+from export.source import Source
 from sim_bridge.task import Task
 from tests.policies import TRAINED_SCALE, recorded
 from train.policies import FlowConfig, FlowPolicy
@@ -19,3 +23,13 @@ def chunk_flow(task: Task, horizon: int) -> FlowPolicy:
     chunks = torch.randn(256, horizon * A, generator=generator) * torch.linspace(0.1, 0.3, horizon * A)
     policy.fit(torch.from_numpy(recorded(task, rows=256)), chunks, task.action)
     return policy.eval().requires_grad_(False)
+
+
+def chunk_file(folder: Path, task: Task, horizon: int, frozen: int | None = None) -> Path:
+    """The same as a policy file of 2 Euler steps, gentle enough for guidance."""
+    policy, path = chunk_flow(task, horizon), folder / f"{task.name}-{horizon}-{frozen}.onnx"
+    for parameter in policy.velocity.parameters():
+        parameter.mul_(0.5)
+    source = Source(policy, "fm-bc", "chunks", task, recorded(task, rows=128), {})
+    export_policy(source, Config(trained=Path("none"), out=path, steps=2, frozen=frozen))
+    return path

@@ -144,22 +144,20 @@ class FlowPolicy(nn.Module):
         return torch.clamp(action, self.low, self.high)
 
 
-class StudentPolicy(nn.Module):
-    """One pass through a small MLP; deterministic."""
+class UnitScalePolicy(nn.Module):
+    """What stands between a robot and a network that speaks unit scale: normaliser and bounds."""
 
     observation_mean: Tensor
     observation_std: Tensor
     low: Tensor
     high: Tensor
 
-    def __init__(self, config: StudentConfig) -> None:
+    def __init__(self, observation_size: int, action_size: int) -> None:
         super().__init__()
-        O, A = config.observation_size, config.action_size  # noqa: E741
-        self.net = StudentNet(O, A, config.width, config.depth)
-        self.register_buffer("observation_mean", torch.zeros(O))
-        self.register_buffer("observation_std", torch.ones(O))
-        self.register_buffer("low", -torch.ones(A))
-        self.register_buffer("high", torch.ones(A))
+        self.register_buffer("observation_mean", torch.zeros(observation_size))
+        self.register_buffer("observation_std", torch.ones(observation_size))
+        self.register_buffer("low", -torch.ones(action_size))
+        self.register_buffer("high", torch.ones(action_size))
 
     def fit(self, observations: Tensor, signals: Sequence[Signal]) -> None:
         """Sets normaliser and bounds.
@@ -183,17 +181,25 @@ class StudentPolicy(nn.Module):
         self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale. Shape (B, O)."""
+        """Raw units to unit scale. Shape (..., O)."""
         return (observation - self.observation_mean) / self.observation_std
 
     def to_robot(self, unit: Tensor) -> Tensor:
-        """(-1, 1) to [low, high]. Shape (B, A)."""
+        """(-1, 1) to [low, high]. Shape (..., A)."""
         robot = self.low + (unit + 1) * ((self.high - self.low) / 2)
         return torch.clamp(robot, self.low, self.high)  # rounding may pass a limit by its last bit
 
     def to_unit(self, action: Tensor) -> Tensor:
-        """[low, high] to [-1, 1]. Shape (B, A)."""
+        """[low, high] to [-1, 1]. Shape (..., A)."""
         return (action - self.low) / ((self.high - self.low) / 2) - 1
+
+
+class StudentPolicy(UnitScalePolicy):
+    """One pass through a small MLP; deterministic."""
+
+    def __init__(self, config: StudentConfig) -> None:
+        super().__init__(config.observation_size, config.action_size)
+        self.net = StudentNet(config.observation_size, config.action_size, config.width, config.depth)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""

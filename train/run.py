@@ -18,6 +18,7 @@ from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
 from train.provenance import git_revision, versions
+from train.recurrent_policy import RecurrentConfig, RecurrentPolicy
 
 CARD = "config.json"
 # Options that say where, on what and how it is shown, not what is trained: two runs may differ in them.
@@ -27,6 +28,7 @@ ASIDE = ("out", "demos", "teacher", "threads", "workers", "score_every", "score_
 Method = Literal[
     "fm-bc",
     "bc",
+    "gru-bc",
     "dp",
     "distill",
     "ppo",
@@ -43,14 +45,15 @@ Method = Literal[
     "fmer",
     "sac",
 ]
-PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | MlpConfig
-Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | MlpPolicy
-Kind = Literal["flow", "best-of-n", "diffusion", "student", "mlp"]
+PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | RecurrentConfig | MlpConfig
+Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | RecurrentPolicy | MlpPolicy
+Kind = Literal["flow", "best-of-n", "diffusion", "student", "recurrent", "mlp"]
 _KINDS: dict[type[PolicyConfig], Kind] = {
     FlowConfig: "flow",
     BestOfNConfig: "best-of-n",
     DiffusionConfig: "diffusion",
     StudentConfig: "student",
+    RecurrentConfig: "recurrent",
     MlpConfig: "mlp",
 }
 _CONFIGS = {kind: config for config, kind in _KINDS.items()}
@@ -85,14 +88,15 @@ class RunCard:
     Attributes:
         method: the verb.
         kind: of policy: `flow` integrates an ODE, `best-of-n` several times, `diffusion` denoises, all want noise;
-            `student` and `mlp` are one pass.
+            `student` and `mlp` are one pass, `recurrent` is one that goes on from the last.
         task: catalogued name.
         data_hash: of the demonstrations; None where reward alone teaches.
         demos: where they lay: an absolute path of this machine, or a Minari id.
         seed: the one that all random numbers come from.
         steps: of the whole training: of the gradient, or of the environment.
         config: every option of the verb that decides the result.
-        policy: `FlowConfig`, `BestOfNConfig`, `DiffusionConfig`, `StudentConfig` or `MlpConfig`, by `kind`.
+        policy: `FlowConfig`, `BestOfNConfig`, `DiffusionConfig`, `StudentConfig`, `RecurrentConfig` or
+            `MlpConfig`, by `kind`.
         versions: of Python and the packages at the start.
         git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
         teacher: provenance of what was distilled, and the hash of its weights.
@@ -250,6 +254,8 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
             policy = DiffusionPolicy(decode(DiffusionConfig, card.policy, where))
         case "student":
             policy = StudentPolicy(decode(StudentConfig, card.policy, where))
+        case "recurrent":
+            policy = RecurrentPolicy(decode(RecurrentConfig, card.policy, where))
         case "mlp":
             policy = MlpPolicy(decode(MlpConfig, card.policy, where))
     checkpoint.restore(policy, state["policy"], folder)

@@ -1,28 +1,24 @@
 """The split form against the generic unrolls: medians of one interleaved run, as ratios. `make bench` runs it.
 
 Euler, 10 steps, 3 × 256, batch 1, dynamic batch, one thread. Wanted: at most 0.70 of the unroll that builds
-its times with `full`, and 0.88 of the one with constant times.
+its times with `full`, and 0.85 of the one with constant times.
 """
-
-import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from export.flow_graph import SplitFlow
 from export.onnx_file import trace_graph
 from runtime.machine import machine_line
-from runtime.onnx_policy import open_session
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
+from tests.timing.interleaved import bound_call, interleaved
 from train.ode import EULER, uniform_grid
 
-STEPS, ROUNDS, CALLS = 10, 400, 10
+STEPS, ROUNDS = 10, 400
 
 
 @pytest.mark.timing
@@ -33,15 +29,9 @@ def test_the_split_form_beats_both_generic_unrolls() -> None:
         "generic, constant t": GenericUnroll(policy, EULER, grid, constant_time=True),
         "split": SplitFlow(policy, EULER, grid),
     }
-    calls = {name: bound_call(graph) for name, graph in graphs.items()}
-    took: dict[str, list[int]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            call()
-            for _ in range(CALLS):
-                start = time.perf_counter_ns()
-                call()
-                took[name].append(time.perf_counter_ns() - start)
+    took = interleaved(
+        {name: bound_call(trace_graph(graph, 6, (1, 1, 2))) for name, graph in graphs.items()}, ROUNDS
+    )
     p50 = {name: float(np.median(times)) for name, times in took.items()}
     table = Table(
         "graph", "p50 µs", "p99 µs", "÷ full", "÷ constant", title=f"Euler × {STEPS}, 3 × 256, {machine_line()}"
@@ -52,23 +42,3 @@ def test_the_split_form_beats_both_generic_unrolls() -> None:
         table.add_row(name, f"{p50[name] / 1e3:.1f}", f"{np.percentile(times, 99) / 1e3:.1f}", *ratios)
     Console(width=110).print(table)
     assert p50["split"] < p50["generic, constant t"] < p50["generic, t by full"]
-
-
-def bound_call(graph: nn.Module) -> Callable[[], None]:
-    """One call with bound buffers, as the runtime makes it."""
-    session = open_session(trace_graph(graph, 6, (1, 1, 2)).SerializeToString(), "cpu", "graph")
-    buffers = {
-        "observation": np.ones((1, 6), np.float32),
-        "noise": np.ones((1, 1, 1, 2), np.float32),
-        "action": np.zeros((1, 1, 2), np.float32),
-    }
-    binding = session.io_binding()
-    for name, buffer in buffers.items():
-        bind = binding.bind_output if name == "action" else binding.bind_input
-        bind(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
-
-    def call() -> None:
-        session.run_with_iobinding(binding)
-        assert buffers  # keeps the memory that the binding points to
-
-    return call

@@ -36,7 +36,7 @@ class TorchSession:
         self._graph, self._inputs = graph.eval(), inputs
 
     def get_inputs(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(name=name) for name in self._inputs]
+        return [SimpleNamespace(name=name, shape=["batch"]) for name in self._inputs]
 
     def get_outputs(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="action", shape=["batch", 1, 2])]

@@ -1,0 +1,46 @@
+"""A recurrent policy from training to robot: what is served goes on from tick to tick as it does in process."""
+
+from pathlib import Path
+
+import numpy as np
+
+from export import export
+from runtime.onnx_policy import OnnxPolicy
+from runtime.trace import APPLIED, read_trace
+from sim_bridge import collect
+from tests.integration.programs import odeploy
+from train import gru_bc
+
+NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
+
+
+def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_its_proofs(tmp_path: Path) -> None:
+    demos, run, file, trace = (tmp_path / name for name in ("demos-v0", "run", "gru.onnx", "sim.trace"))
+    collect.main(["maze-medium", "--episodes", "2", "--out", str(demos)])
+    sizes = ["--lanes", "2", "--ticks", "4", "--state-size", "16", "--steps", "5", "--score-episodes", "0"]
+    gru_bc.main(["--task", "maze-medium", "--demos", str(demos), "--out", str(run), *sizes])
+    export.main([str(run), "--out", str(file)])
+
+    driven = odeploy(
+        *("sim", "maze-medium", "--policy", str(file), "--mode", "lockstep", "--episodes", "2"),
+        *("--trace", str(trace)),
+    )
+    assert driven.returncode == 0, driven.stderr
+    rows, policy, fresh = read_trace(trace).rows, OnnxPolicy.load(file), []
+    assert (rows["kind"] == APPLIED).all()
+    assert rows["episode"].max() == 1
+    for row in rows:
+        if row["tick"] == 0:
+            policy.reset()
+        action = policy.infer(row["observation"], NO_NOISE)[0].copy()
+        assert np.array_equal(action, row["action"])
+        policy_state = policy.state.copy()
+        policy.reset()
+        fresh.append(np.array_equal(policy.infer(row["observation"], NO_NOISE)[0], action))
+        policy.state[:] = policy_state
+    assert sum(fresh) < len(fresh) / 2  # without its state it would have acted otherwise
+
+    proven = odeploy("verify", str(file), "--run", str(run))
+    assert proven.returncode == 0, proven.stderr
+    assert "golden rows: 8 within" in proven.stdout
+    assert "full gate: 77 rows" in proven.stdout

@@ -1,0 +1,68 @@
+"""A small recurrent policy for tests, and its file, without a training run."""
+
+import functools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from export.gate import gate_rows, measure, reference
+from export.onnx_file import to_bytes
+from export.recurrent_graph import recurrent_graph
+from runtime.onnx_policy import open_session
+from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise
+from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from sim_bridge.task import Task
+from tests.policies import recorded
+from train.recurrent_policy import RecurrentConfig, RecurrentPolicy
+
+STATE_SIZE = 16
+
+
+def recurrent_policy(task: Task, scale: float = 4.0, seed: int = 0) -> RecurrentPolicy:
+    """Random weights, `scale` times those that a training begins with, and an uneven normaliser."""
+    policy = RecurrentPolicy(RecurrentConfig(len(task.observation), len(task.action), STATE_SIZE))
+    policy.initialise(torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.mul_(scale)
+    policy.fit(torch.from_numpy(recorded(task, 256)), task.action)
+    return policy.eval()
+
+
+def recurrent_rows(task: Task) -> NDArray[np.float32]:
+    """A sequence of observations. Shape (32, O)."""
+    return recorded(task)
+
+
+@functools.cache
+def policy_bytes() -> bytes:
+    """A sealed, gated file of `recurrent_policy(MAZE_MEDIUM)`."""
+    task, policy = MAZE_MEDIUM, recurrent_policy(MAZE_MEDIUM)
+    model, rows = recurrent_graph(policy), gate_rows(policy, recurrent_rows(task), Noise("none"))
+    parity = measure(
+        open_session(model.SerializeToString(), "cpu", "test"), policy, None, rows, task.action, "test"
+    )
+    seen = rows.observation[:4]
+    actions = reference(policy, None, torch.float32)(seen, rows.noise[:4])
+    manifest = Manifest(
+        version=MANIFEST_VERSION,
+        name="test-recurrent",
+        method="gru-bc",
+        kind="recurrent",
+        task=task.name,
+        rate_hz=task.rate_hz,
+        horizon=1,
+        observation=task.observation,
+        action=task.action,
+        action_semantics="test",
+        noise=Noise("none"),
+        sampler=None,
+        parity=(parity,),
+        golden=tuple(
+            GoldenRow(tuple(map(float, o)), (), tuple(map(float, a))) for o, a in zip(seen, actions, strict=True)
+        ),
+        provenance={},
+        state_size=STATE_SIZE,
+    )
+    return to_bytes(model, manifest)
