@@ -5,6 +5,7 @@ robot that is killed leaves its rows in the ring, and this process still writes 
 half a second; against a loss of power nothing is done.
 """
 
+import contextlib
 import select
 import socket
 import sys
@@ -96,7 +97,8 @@ def main(ring_descriptor: int, file_descriptor: int, life_descriptor: int, besid
     file = TraceFile(file_descriptor)
     ring = Ring(file.row_type.itemsize, ring_rows(file.header.rate_hz), ring_descriptor)
     with socket.socket(fileno=life_descriptor) as life:
-        life.send(READY)
+        with contextlib.suppress(BrokenPipeError):  # who wanted a trace is gone already: its end is next
+            life.send(READY)
         run(life, ring, file, FlightRecorder(ring, file, beside), _say)
 
 

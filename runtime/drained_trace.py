@@ -53,7 +53,14 @@ class DrainedTrace(RowWriter):
         )
         os.close(memory)
         theirs.close()
-        self._hear_ready()
+        try:
+            self._hear_ready()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            self._life.close()
+            self._file.close()
+            raise
 
     def __enter__(self) -> "DrainedTrace":
         return self
@@ -82,9 +89,6 @@ class DrainedTrace(RowWriter):
         except TimeoutError:
             heard = b""
         if heard != READY:
-            self.process.kill()
-            self.process.wait()
-            self._file.close()
             raise WorkerError(
                 where=f"process {self.process.pid}, which writes the trace",
                 expected=f"a sign of life within {_START_S:g} s",

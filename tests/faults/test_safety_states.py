@@ -52,12 +52,16 @@ class Driven:
 
     def after_ticks(self, seconds: float) -> None:
         """Returns when the loop has run for so long."""
-        deadline = time.monotonic() + 30
-        while not self.path.exists():
+        deadline, header = time.monotonic() + 30, 0
+        while not 0 < header < self._written():
+            header = header or self._written()
             assert time.monotonic() < deadline
             assert self.process.poll() is None, self.process.communicate()[0]
             time.sleep(0.01)
         time.sleep(seconds)
+
+    def _written(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def courier(self) -> int:
         """Process id of its courier."""

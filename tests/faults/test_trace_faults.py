@@ -60,6 +60,8 @@ def endpoint_in(folder: Path) -> str:
     return f"ipc://{folder}/s.ipc"
 
 
+@pytest.mark.fault(19)
+@pytest.mark.fault(19)
 def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_seconds(tmp_path: Path) -> None:
     with scripted(endpoint_in(tmp_path), still) as server:
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1000")
@@ -76,6 +78,8 @@ def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_
     np.testing.assert_array_equal(kept.rows, trace.rows[-len(kept.rows) :])
 
 
+@pytest.mark.fault(19)
+@pytest.mark.fault(19)
 def test_killing_robot_and_drain_at_once_costs_a_second_at_most(tmp_path: Path) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1000")
@@ -89,6 +93,8 @@ def test_killing_robot_and_drain_at_once_costs_a_second_at_most(tmp_path: Path) 
     assert killed_ns - int(rows["stamps"][-1, DUE]) < S
 
 
+@pytest.mark.fault(18)
+@pytest.mark.fault(18)
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
     tmp_path: Path, sent: signal.Signals
@@ -104,6 +110,8 @@ def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
     assert "the process that writes it ended by SIGKILL" in robot.output
 
 
+@pytest.mark.fault(18)
+@pytest.mark.fault(18)
 def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Path) -> None:
     """A limit on the size of files, for the drain alone, who alone writes."""
     with scripted(endpoint_in(tmp_path), still) as server:
