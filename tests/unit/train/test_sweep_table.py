@@ -11,10 +11,14 @@ from train.sweep_table import main, markdown, read, rows, table
 ROOT = Path(__file__).parents[3]
 
 
+def score_of(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.25, "high": value + 0.125}
+
+
 def line(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
     return {
         "key": f"{method}{seed}", "method": method, "task": "maze-medium", "seed": seed, "episodes": 50,
-        "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": {"value": score}},
+        "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": score_of(score)},
         "curve": {"steps": [1000, 2000], "scores": [score / 2, score], "wall_s": [30.0, 60.0]},
     } | more  # fmt: skip
 
@@ -38,10 +42,10 @@ def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_publis
 
 
 def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -> None:
-    noisy = [line("FM-IRL", 0, 0.9, scores={"1": {"value": 0.9}, "2": {"value": 0.4}}), *MEASURED[3:]]
+    noisy = [line("FM-IRL", 0, 0.9, scores={"1": score_of(0.9), "2": score_of(0.4)}), *MEASURED[3:]]
     header, cells = table("maze-medium", noisy)
     assert header[1:3] == ["success [95 %], level 1", "success [95 %], level 2"]
-    assert cells[0][1:3] == ["0.90 [0.90, 0.90]", "0.40 [0.40, 0.40]"]
+    assert cells[0][1:3] == ["0.90 [0.65, 1.02]", "0.40 [0.15, 0.53]"]  # one seed: over its episodes
     assert cells[1][2] == "not run"
 
 
