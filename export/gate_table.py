@@ -86,6 +86,22 @@ nothing: ONNX Runtime casts.
 manifest's provenance at which tick they parted by more than 1e-3 and what both achieved.
 `python -m export.closed_loop FILE --run RUN` does the same with a file that is there.
 
+## Speed
+
+Euler × 10, 3 × 256, batch 1, one thread, each row medians of one interleaved run on an AMD EPYC with two cores:
+
+| the split graph | measured | wanted |
+| --- | --- | --- |
+| ÷ generic unroll, dynamic batch, t by `full` | 0.63 | 0.70 |
+| ÷ generic unroll, constant t | 0.72 | 0.85 |
+| ÷ torch eager | 0.09 | 0.12 |
+| ÷ torch.compile | 0.21 | 0.35 |
+| ÷ the floor of its weights' products | 1.43 | 2.5 |
+| best of 16 with twin Q 2 × 256, p50 | 0.67 ms | 0.5 ms |
+
+`pytest -m timing -s tests/timing/test_split_form.py tests/timing/test_flow_speed.py` prints them; of absolute times
+single runs differ by a third, of ratios by 0.03. Best of 16 is at the arithmetic of one core (docs/decisions.md).
+
 ## What the gate measured
 """
 
