@@ -23,7 +23,14 @@ from export.gate import EDGE_STDS, Exportable, Rows, gate_rows, measure, proposa
 from export.mlp_graph import MlpGraph, StudentGraph
 from export.onnx_file import to_bytes, trace_graph
 from export.outputs import name_outputs
-from export.policy_writer import ACTION_SEMANTICS, RECORDED_ROWS, golden_picks, golden_rows, write_policy
+from export.policy_writer import (
+    ACTION_SEMANTICS,
+    RECORDED_ROWS,
+    golden_picks,
+    golden_rows,
+    observed_ranges,
+    write_policy,
+)
 from export.precision import TOLERANCES, Precision, in_precision
 from export.real_time_chunk_graph import continuable, real_time_chunk_graph
 from export.recurrent_graph import recurrent_graph
@@ -168,6 +175,7 @@ def export_policy(source: Source, config: Config) -> Manifest:
         state_size=policy.config.state_size if isinstance(policy, RecurrentPolicy) else 0,
         frozen=config.frozen,
         actuation=actuation_for(task, config.actuation),
+        observed=observed_ranges(source.recorded),
     )
     if config.closed_loop:
         file = OnnxPolicy(parse(config.out, to_bytes(model, manifest)), config.provider[0])

@@ -16,7 +16,14 @@ from export.deviation import column_names, worst_deviation
 from export.foreign import Foreign
 from export.foreign_graph import finish
 from export.gate import Array, Exportable, Rows, gate_rows, run_in_batches
-from export.policy_writer import ACTION_SEMANTICS, RECORDED_ROWS, golden_picks, golden_rows, write_policy
+from export.policy_writer import (
+    ACTION_SEMANTICS,
+    RECORDED_ROWS,
+    golden_picks,
+    golden_rows,
+    observed_ranges,
+    write_policy,
+)
 from export.precision import TOLERANCES, Precision, in_precision
 from export.source import play
 from runtime.errors import ParityError
@@ -97,6 +104,7 @@ def export_foreign(
         parity=tuple(_gate(foreign, s, rows, answers, graph.batches, task, allowed) for s in sessions),
         golden=golden_rows(rows.observation[picks], rows.noise[picks], answers[-1][picks]),
         provenance=dict(foreign.provenance) | ({} if precision == "f32" else {"precision": precision}),
+        observed=observed_ranges(recorded),
     )
     write_policy(model, manifest, out, sign)
     return manifest

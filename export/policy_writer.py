@@ -18,6 +18,11 @@ ACTION_SEMANTICS = "absolute command in each signal's unit, clipped to its limit
 _GOLDEN_ROWS = 8
 
 
+def observed_ranges(recorded: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
+    """Least and greatest of each signal. Shape (M, O) -> O pairs."""
+    return tuple((float(low), float(high)) for low, high in zip(recorded.min(0), recorded.max(0), strict=True))
+
+
 def golden_picks(order: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Which of the recorded rows become golden ones: spread out, or the first of an order. Shape (8,)."""
     if order is not None:

@@ -65,6 +65,7 @@ class RobotClient:
         ready: the server's answer to the handshake.
         drops: what was not used.
         last_error: the newest error that the server reported.
+        far: answers to observations far outside of what the policy was trained on.
     """
 
     def __init__(self, link: Link, hello: wire.Hello, clock: Clock, timeout_s: float) -> None:
@@ -75,7 +76,7 @@ class RobotClient:
             RefusedError: the server said no.
         """
         self._link, self._hello, self._clock = link, wire.pack(hello), clock
-        self.drops = Drops()
+        self.drops, self.far = Drops(), 0
         self.last_error: wire.Error | None = None
         self._action_size = len(hello.action)
         self._sent_ns = [0] * _REMEMBERED
@@ -209,6 +210,7 @@ class RobotClient:
         if values is None or message.session != self.ready.session:
             self.drops.foreign += 1
             return None
+        self.far += message.status == wire.FAR
         values = values.reshape(self.ready.horizon, self._action_size)
         return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
 

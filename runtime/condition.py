@@ -12,6 +12,7 @@ _ERRORS = {
     wire.NOT_FINITE: "errors:not_finite",
     wire.MALFORMED: "errors:malformed",
     wire.INFERENCE_FAILED: "errors:inference_failed",
+    wire.FAR_OUTSIDE: "errors:far_outside",
 }
 _REFUSALS = tuple(name for name in SERVER_COUNTERS if name.startswith("refusals:"))
 _MOST_FINGERPRINTS = 256
@@ -36,6 +37,7 @@ class Condition:
         if isinstance(message, wire.Action):
             self._counters.add("actions")
             self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
+            self._counters.add("far_observations", message.status == wire.FAR)
         elif isinstance(message, wire.Error):
             self._counters.add(_ERRORS[message.code])
 

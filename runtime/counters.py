@@ -18,6 +18,8 @@ SERVER_COUNTERS = (
     "errors:not_finite",
     "errors:malformed",
     "errors:inference_failed",
+    "errors:far_outside",
+    "far_observations",
     "refusals:protocol",
     "refusals:rate",
     "refusals:mode",

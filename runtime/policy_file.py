@@ -120,6 +120,8 @@ class Manifest:
             has inputs `previous` and `frozen` (`runtime/continuation.py`). None where it has not.
         actuation: what happens between two commands, on the robot's side; None where the robot alone knows.
         recipe: how the server makes the observation of what the robot sends; None where it sends that itself.
+        observed: least and greatest of each observation signal among those that the exporter was given, O pairs;
+            None where it was given none.
     """
 
     version: int
@@ -141,6 +143,7 @@ class Manifest:
     actuation: Actuation | None = field(default=None, metadata=LEFT_OUT)
     recipe: Recipe | None = field(default=None, metadata=LEFT_OUT)
     frozen: int | None = field(default=None, metadata=LEFT_OUT)
+    observed: tuple[tuple[float, float], ...] | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate_hz < float("inf"):
@@ -167,6 +170,10 @@ class Manifest:
                 raise ValueError(f"a golden row's sizes are not {sizes}")
         if self.frozen is not None and not (self.kind == "flow" and 0 <= self.frozen < self.horizon):
             raise ValueError(f"{self.frozen} frozen actions in a chunk of {self.horizon} of kind {self.kind}")
+        if self.observed is not None:
+            ordered = all(-float("inf") < low <= high < float("inf") for low, high in self.observed)
+            if len(self.observed) != len(self.observation) or not ordered:
+                raise ValueError(f"{len(self.observed)} ranges for {len(self.observation)} signals, or not ranges")
         if self.actuation is not None:
             self.actuation.fit(len(self.action), self.rate_hz)
         if self.recipe is not None:

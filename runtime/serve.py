@@ -15,6 +15,7 @@ from runtime.clock import MonotonicClock, real_time
 from runtime.control import Control, control_of
 from runtime.counters import Counters, server_counters
 from runtime.errors import UsageError
+from runtime.familiar import WIDTHS
 from runtime.journal import Journal
 from runtime.keys import KeyPair, read_allowed, read_pair
 from runtime.policy_file import PolicyFile, read
@@ -46,6 +47,11 @@ class Config:
     """Listen beyond this machine without keys: whoever reaches the port can read, alter and use everything."""
     max_rate: float = MOST_HZ
     """Messages a second of one connection that are looked at; the rest is dropped and counted."""
+    far: float = WIDTHS
+    """Flag an observation with a signal beyond the range that the policy was exported with, by more than so many
+    times that range: it is answered, counted, and named in the log."""
+    refuse_far: bool = False
+    """Answer such an observation with an error: the robot holds its last command, and stops if it goes on."""
     require_signed: Path | None = None
     """Folder with public keys, NAME.sign: serve only a file that one of them has signed."""
     control: Path | None = None
@@ -66,6 +72,8 @@ def main(arguments: list[str]) -> None:
             got=f"{config.max_rate:g}",
             remedy=f"leave it out for {MOST_HZ:g}",
         )
+    if not config.far >= 0:
+        raise UsageError(where="--far", expected="0 or more", got=f"{config.far:g}", remedy="give for example 1")
     clock = MonotonicClock()
 
     def say(line: str) -> None:
@@ -95,7 +103,9 @@ def main(arguments: list[str]) -> None:
         )
         say(_privacy(config, keys))
         touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
-        server = Server(socket, policy, clock, touch, journal, counters, door, config.max_rate)
+        server = Server(
+            socket, policy, clock, touch, journal, counters, door, config.max_rate, config.far, config.refuse_far
+        )
         control = config.control or control_of(config.endpoint)
         if control is not None:
             swapper = Swapper(server, config.provider, config.require_signed, counters, clock, say)

@@ -21,6 +21,7 @@ from runtime.condition import Condition
 from runtime.counters import Counters, server_counters
 from runtime.errors import WireError
 from runtime.exchange import Exchange
+from runtime.familiar import WIDTHS, Familiar
 from runtime.onnx_policy import Policy
 from runtime.pretouch import PreTouch
 from runtime.register import FREED_AFTER_NS, Register
@@ -53,6 +54,8 @@ class Server:
         counters: Counters | None = None,
         door: Aside | None = None,
         most_hz: float = MOST_HZ,
+        far_widths: float = WIDTHS,
+        refuse_far: bool = False,
     ) -> None:
         """Takes up its work.
 
@@ -65,10 +68,14 @@ class Server:
             counters: of `server_counters`; its own if not given.
             door: decides who may connect, where that is asked.
             most_hz: messages of one connection that are looked at in a second.
+            far_widths: see `runtime.familiar`.
+            refuse_far: answer an observation that is far outside with an error, where else it is flagged.
         """
         self._socket, self._policy, self._clock, self._pre_touch = socket, policy, clock, pre_touch
         self._counters = server_counters() if counters is None else counters
-        self._door, self._most_hz = door, most_hz
+        self._door, self._most_hz, self._say = door, most_hz, say
+        self._familiar = Familiar(policy.manifest, far_widths)
+        self._far_widths, self._refuse_far = far_widths, refuse_far
         self._robots = Register(self._counters, say)
         self._buckets: dict[bytes, TokenBucket] = {}
         self.exchange, self._epoch = Exchange(policy), 1
@@ -92,6 +99,7 @@ class Server:
         if self.exchange.take():
             self._policy, self._epoch = self.exchange.serving, self.exchange.epoch
             self._robots.renew(self._policy.manifest)
+            self._familiar = Familiar(self._policy.manifest, self._far_widths)
         wake_ns, act = self._next_moment()
         if not wait_readable(self._socket, wake_ns, self._clock, self._door):
             act()
@@ -171,6 +179,10 @@ class Server:
         """Replies; with that, and not with a rehearsal, a recurrent policy's state moves on."""
         reply = self._reply(session, message, received_ns)
         self._send(session.identity, reply)
+        match reply:
+            case wire.Action(status=wire.FAR) | wire.Error(code=wire.FAR_OUTSIDE):
+                who, signal = session.hello.robot, self._familiar.stranger
+                self._say(f"{who!r}: {signal} is far outside of what the policy was trained on")
         if isinstance(reply, wire.Action):
             actions = np.frombuffer(reply.values, "<f4").reshape(-1, len(session.hello.action))
             session.memory.keep(self._policy, self._epoch, message.episode, message.seq, actions)
@@ -194,6 +206,9 @@ class Server:
         values = self._prepared(session, message)
         if isinstance(values, wire.Error):
             return values
+        familiar = self._familiar(values)
+        if not familiar and self._refuse_far:
+            return wire.Error(message.seq, wire.FAR_OUTSIDE, self._familiar.stranger)
         noise = session.memory.set_inputs(self._policy, self._epoch, message.episode, message.seq)
         started_ns = self._clock.now_ns()
         actions = self._policy.infer(values, noise)
@@ -206,7 +221,7 @@ class Server:
             episode=message.episode,
             seq=message.seq,
             policy_epoch=self._epoch,
-            status=wire.OK,
+            status=wire.OK if familiar else wire.FAR,
             received_ns=received_ns,
             started_ns=started_ns,
             inferred_ns=inferred_ns,

@@ -242,6 +242,8 @@ def _tell(client: RobotClient, safety: Safety, console: Console) -> None:
     drops = {k: v for k, v in vars(client.drops).items() if v}
     if drops:
         console.print(f"dropped: {drops}; last error: {client.last_error}")
+    if client.far:
+        console.print(f"flagged: {client.far} observations far outside of what the policy was trained on")
     for (before, after, cause), times in safety.transitions.items():
         if cause is not Cause.REARMED:
             console.print(

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import msgpack
@@ -35,6 +36,7 @@ class World:
         policy: FakePolicy | None = None,
         pre_touch: PreTouch | None = None,
         most_hz: float = MOST_HZ,
+        refuse_far: bool = False,
     ) -> None:
         self.context, self.clock = context, clock
         self.policy = FakePolicy() if policy is None else policy
@@ -43,7 +45,14 @@ class World:
         self.socket = bind_router(context, ENDPOINT)
         self.counters = server_counters()
         self.server = Server(
-            self.socket, self.policy, clock, pre_touch, self.said.append, self.counters, most_hz=most_hz
+            self.socket,
+            self.policy,
+            clock,
+            pre_touch,
+            self.said.append,
+            self.counters,
+            most_hz=most_hz,
+            refuse_far=refuse_far,
         )
 
     def peer(self) -> Peer:
@@ -766,3 +775,35 @@ def test_an_interrupted_server_says_goodbye_to_every_robot(world: World) -> None
         world.server.run()
     assert first.hear() == wire.Bye(one.session)
     assert second.hear() == wire.Bye(two.session)
+
+
+# ---- far outside of what was trained on
+
+RANGES = (-2.0, 2.0), (0.0, 1.0), (-1.0, 1.0)
+
+
+@pytest.fixture
+def knowing() -> FakePolicy:
+    return FakePolicy(manifest(observed=RANGES))
+
+
+def test_what_is_far_outside_is_answered_flagged_counted_and_named(
+    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, knowing: FakePolicy
+) -> None:
+    with closing(World(context, clock, knowing)) as world:
+        ready = world.welcome(peer := world.peer())
+        answers = [world.observe(peer, ready, seq, values=floats(x, 0, 0)) for seq, x in enumerate((0.5, 90.0))]
+        assert [a.status for a in answers if isinstance(a, wire.Action)] == [wire.OK, wire.FAR]
+        assert world.counters["far_observations"] == 1
+        assert world.said[-1] == "'robot': x is far outside of what the policy was trained on"
+
+
+def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
+    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, knowing: FakePolicy
+) -> None:
+    with closing(World(context, clock, knowing, refuse_far=True)) as world:
+        ready = world.welcome(peer := world.peer())
+        assert world.observe(peer, ready, 0, values=floats(0, 90, 0)) == wire.Error(0, wire.FAR_OUTSIDE, "y")
+        assert world.policy.inferred == 0
+        assert world.counters["errors:far_outside"] == 1
+        assert isinstance(world.observe(peer, ready, 1, values=floats(0, 0, 0)), wire.Action)

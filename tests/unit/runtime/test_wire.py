@@ -240,9 +240,9 @@ def test_frames_are_byte_for_byte_those_that_other_releases_speak(message: wire.
 
 
 def test_codes_have_the_numbers_that_other_releases_know() -> None:
-    assert wire.OK == 0
+    assert (wire.OK, wire.FAR) == (0, 1)
     codes = wire.UNKNOWN_SESSION, wire.WRONG_LENGTH, wire.NOT_FINITE, wire.MALFORMED, wire.INFERENCE_FAILED
-    assert codes == (1, 2, 3, 4, 5)
+    assert (*codes, wire.FAR_OUTSIDE) == (1, 2, 3, 4, 5, 6)
 
 
 def test_the_health_of_a_server_of_the_first_release_is_read_without_what_it_did_not_say() -> None:
