@@ -7,7 +7,7 @@ TASK   := maze-medium
 # onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-.PHONY: demo test check faults reliability guard bench clean
+.PHONY: demo test check thorough faults reliability guard bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,11 +32,14 @@ check: $(VENV)/.installed
 	deploy/lint
 
 test: check
-	$(BIN)/pytest -m 'not timing and not faults' -n auto tests/unit
-	$(BIN)/pytest -m 'not timing and not faults' -n auto --dist loadfile tests/integration tests/faults
+	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto tests/unit
+	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto --dist loadfile tests/integration tests/faults
+
+thorough: $(VENV)/.installed
+	$(BIN)/pytest -m 'thorough and not faults' -n auto --timeout 600 tests
 
 faults: $(VENV)/.installed
-	$(BIN)/pytest tests/faults
+	$(BIN)/pytest tests/faults tests/integration/test_sweep.py
 
 # Breaks everything on purpose and writes down what became of it.
 reliability: $(VENV)/.installed

@@ -1,5 +1,8 @@
 """`--reliability PAGE`: writes what became of each promised fault in this run; see tests/faults/fault_table.py."""
 
+import contextlib
+import functools
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -53,3 +56,14 @@ class _Observer:
 
     def pytest_sessionfinish(self) -> None:
         write_whole(self._out, page(self._observed, machine_line()).encode())
+
+
+def pytest_collection_finish() -> None:
+    """Every export builds torch's table of operators anew, for a second of its two and a half; tests share one."""
+    if "export.onnx_file" not in sys.modules:
+        return
+    with contextlib.suppress(ImportError, AttributeError):  # another torch may have it elsewhere
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+
+        shared = functools.cache(ONNXRegistry.from_torchlib)
+        ONNXRegistry.from_torchlib = staticmethod(shared)  # type: ignore[method-assign]

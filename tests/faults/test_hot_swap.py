@@ -90,7 +90,6 @@ def arm(tmp_path: Path) -> Iterator[Arm]:
 
 
 @pytest.mark.fault(15)
-@pytest.mark.fault(15)
 def test_a_good_file_is_served_from_the_next_epoch_on_and_the_one_before_comes_back_to_the_bit(arm: Arm) -> None:
     assert arm.told() == (1, HALF)
     assert "serving epoch 2, scale-0.25, fingerprint" in arm.swap("quarter", scaled_bytes(0.25))
@@ -103,7 +102,6 @@ def test_a_good_file_is_served_from_the_next_epoch_on_and_the_one_before_comes_b
     assert fingerprints[0] == fingerprints[2] != fingerprints[1] == fingerprints[3]
 
 
-@pytest.mark.fault(16)
 @pytest.mark.fault(16)
 def test_a_bad_file_is_refused_in_one_line_and_the_old_one_serves_on(arm: Arm) -> None:
     corrupt = bytearray(scaled_bytes(0.25))
@@ -123,7 +121,6 @@ def test_a_bad_file_is_refused_in_one_line_and_the_old_one_serves_on(arm: Arm) -
     assert log.count("refused, epoch 1, scale-0.5, fingerprint") == 4
 
 
-@pytest.mark.fault(16)
 @pytest.mark.fault(16)
 def test_a_child_that_is_killed_over_a_file_leaves_the_server_serving(arm: Arm) -> None:
     def kill() -> None:
@@ -147,7 +144,6 @@ def children(pid: int) -> set[int]:
     return {int(child) for each in lists for child in each.read_text().split()}
 
 
-@pytest.mark.fault(15)
 @pytest.mark.fault(15)
 @pytest.mark.faults
 def test_every_action_of_a_robot_under_swaps_is_to_the_bit_that_of_its_epochs_file(tmp_path: Path) -> None:

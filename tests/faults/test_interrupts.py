@@ -88,6 +88,7 @@ def test_collect_leaves_no_half_a_dataset(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.faults
 def test_training_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
     demos, run = tmp_path / "d-v0", tmp_path / "run"
     assert odeploy("collect", "maze-medium", "--episodes", "3", "--out", str(demos)).returncode == 0

@@ -122,7 +122,9 @@ def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_succ
 
 
 @pytest.mark.fault(3)
-@pytest.mark.parametrize("seconds", [0.05, 0.3, pytest.param(5.0, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "seconds", [0.3, pytest.param(0.05, marks=pytest.mark.faults), pytest.param(5.0, marks=pytest.mark.faults)]
+)
 def test_a_server_that_stands_still_is_held_for_and_its_late_replies_are_dropped(
     tmp_path: Path, seconds: float
 ) -> None:
@@ -247,8 +249,10 @@ def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(t
 
 
 @pytest.mark.fault(23)
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize(
+    ("sent", "times"),
+    [(signal.SIGINT, 2), *(pytest.param(*p, marks=pytest.mark.faults) for p in ((2, 1), (15, 1), (15, 2)))],
+)
 def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_soon(
     tmp_path: Path, sent: int, times: int
 ) -> None:

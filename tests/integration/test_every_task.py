@@ -12,8 +12,10 @@ from runtime.trace import APPLIED, SKIPPED, Trace, read_trace
 from sim_bridge.catalogue import TASKS, get
 from sim_bridge.sim import Config, Mode, drive
 from tests.policies import policy_path
+from tests.thorough import mostly_thorough
 
 TICKS = 50
+KINDS = "fetch-reach", "hopper", "maze-medium", "cartpole-balance", "kitchen:microwave+kettle", "arm-track"
 
 
 def driven(folder: Path, name: str, mode: Mode, rate_hz: float | None = None) -> Trace:
@@ -25,7 +27,7 @@ def driven(folder: Path, name: str, mode: Mode, rate_hz: float | None = None) ->
     return read_trace(config.trace)
 
 
-@pytest.mark.parametrize("name", [*TASKS, "kitchen:microwave+kettle"])
+@pytest.mark.parametrize("name", mostly_thorough(dict.fromkeys([*KINDS, *TASKS]), len(KINDS)))
 def test_every_task_is_served_and_driven_in_lockstep(tmp_path: Path, name: str) -> None:
     trace = driven(tmp_path, name, "lockstep")
     rows, task = trace.rows, get(name)

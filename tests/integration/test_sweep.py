@@ -39,6 +39,7 @@ def processes_of(folder: Path) -> list[str]:
     return [line for line in listing.splitlines() if f"--out {folder}" in line]
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(240)
 def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(tmp_path: Path) -> None:
     spec, results, out = tmp_path / "tiny.toml", tmp_path / "results.jsonl", tmp_path / "runs"

@@ -18,6 +18,7 @@ from runtime.policy_file import Noise, Parity, Sampler
 from sim_bridge.catalogue.fm_irl import HOPPER
 from tests.best_of_n import best_of_n
 from tests.policies import recorded
+from tests.thorough import mostly_thorough
 from train.best_of_n import BestOfN
 from train.ode import SOLVERS, solver, uniform_grid
 
@@ -86,7 +87,7 @@ def gated(policy: BestOfN, against: BestOfN, sampler: Sampler, noise: Noise) -> 
     return measure(session(policy, sampler), against, sampler, rows, HOPPER.action, "graph")
 
 
-@pytest.mark.parametrize("name", list(SOLVERS))
+@pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
 def test_every_solver_passes_at_full_width(name: str) -> None:
     policy, sampler = best_of_n(HOPPER, width=256), Sampler(name, 1, uniform_grid(1), 4)
     parity = gated(policy, policy, sampler, Noise("normal", (4, 1, 3)))
@@ -112,7 +113,7 @@ def _another_flow(policy: BestOfN) -> None:
     policy.flow.velocity.last.weight.data *= -1
 
 
-@pytest.mark.parametrize("fault", [_one_critic, _critics_without_a_normaliser, _another_flow])
+@pytest.mark.parametrize("fault", mostly_thorough([_one_critic, _critics_without_a_normaliser, _another_flow]))
 def test_another_policy_is_refused(fault: Callable[[BestOfN], None]) -> None:
     policy, wrong, sampler = best_of_n(HOPPER), best_of_n(HOPPER), Sampler("euler", 1, uniform_grid(1), 3)
     with torch.no_grad():

@@ -18,6 +18,7 @@ from runtime.policy_file import Noise, Parity, Sampler
 from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
 from tests.policies import flow_policy, recorded, student_policy
+from tests.thorough import mostly_thorough
 from train.ode import SOLVERS, solver, uniform_grid
 from train.policies import FlowPolicy, StudentPolicy
 
@@ -45,7 +46,7 @@ def gate_flow(session: ort.InferenceSession, policy: FlowPolicy, sampler: Sample
     return measure(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
 
 
-@pytest.mark.parametrize("name", list(SOLVERS))
+@pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
 def test_every_solver_passes_at_full_width_in_every_noise_mode(name: str) -> None:
     policy = flow_policy(MAZE_MEDIUM, width=256)
     sampler = Sampler(name, 3, (0.0, 0.1, 0.4, 1.0))
@@ -58,7 +59,7 @@ def test_every_solver_passes_at_full_width_in_every_noise_mode(name: str) -> Non
         assert parity.provider == "CPUExecutionProvider"
 
 
-@pytest.mark.parametrize("task", [MAZE_MEDIUM, HOPPER, FETCH_REACH], ids=lambda t: t.name)
+@pytest.mark.parametrize("task", mostly_thorough([MAZE_MEDIUM, HOPPER, FETCH_REACH]), ids=lambda t: t.name)
 def test_students_of_every_task_pass(task: Task) -> None:
     policy = student_policy(task, width=256)
     assert gate_student(policy, task).max_error <= TOLERANCE

@@ -47,6 +47,7 @@ def test_the_batch_is_dynamic_and_the_opset_is_the_one_asked_for() -> None:
     assert {e.domain: e.version for e in model.opset_import} == {"": OPSET}
 
 
+@pytest.mark.thorough
 def test_two_processes_write_the_same_bytes() -> None:
     command = [sys.executable, "-c", _PRINT_HASH]
     other = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

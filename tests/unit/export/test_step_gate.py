@@ -21,6 +21,7 @@ from runtime.policy_file import Noise, Sampler
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
+from tests.thorough import mostly_thorough
 from train.best_of_n import BestOfN
 from train.ode import EULER, SOLVERS, solver, uniform_grid
 from train.policies import FlowPolicy
@@ -39,7 +40,7 @@ def steps(
     return measure_steps(model, policy, sampler, rows, MAZE_MEDIUM.action, "graph", TOLERANCE)
 
 
-@pytest.mark.parametrize("name", list(SOLVERS))
+@pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
 def test_every_solver_agrees_after_every_step(name: str) -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler(name, 3, (0.0, 0.1, 0.4, 1.0))
     errors = steps(traced(policy, sampler), policy, sampler)

@@ -149,6 +149,7 @@ def test_ant_goal_shows_an_arc() -> None:
     assert max(angles) > 0.98 * np.pi
 
 
+@pytest.mark.thorough
 def test_hand_rotate_is_divided_by_yaw_and_not_by_where_the_block_lies() -> None:
     env = TaskEnv(HAND_ROTATE)
     part = shown(env, 0.5)

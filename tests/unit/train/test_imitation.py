@@ -18,6 +18,7 @@ from sim_bridge import collect
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import Demonstrations
 from sim_bridge.vector import make_vector
+from tests.thorough import mostly_thorough
 from train import checkpoint, imitation, on_policy
 from train.gaussian import GaussianActor
 from train.gaussian_ppo import limits
@@ -78,14 +79,16 @@ def options(kind: type[AnyConfig], **more: object) -> AnyConfig:
 
 @pytest.mark.parametrize(
     "config",
-    [
-        options(GailConfig),
-        options(GailConfig, reward="positive"),
-        options(AirlConfig),
-        options(WailConfig),
-        options(VailConfig, code_size=8, dual_step=1e-3),
-        options(DrailConfig, draws=8, diffusion_steps=100),
-    ],
+    mostly_thorough(
+        [
+            options(GailConfig),
+            options(GailConfig, reward="positive"),
+            options(AirlConfig),
+            options(WailConfig),
+            options(VailConfig, code_size=8, dual_step=1e-3),
+            options(DrailConfig, draws=8, diffusion_steps=100),
+        ]
+    ),
     ids=["gail", "gail-positive", "airl", "wail", "vail", "drail"],
 )
 def test_the_student_moves_to_the_experts_actions(config: AnyConfig) -> None:
@@ -190,7 +193,7 @@ VERBS: dict[str, tuple[Callable[[list[str]], None], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("method", VERBS)
+@pytest.mark.parametrize("method", mostly_thorough(VERBS))
 def test_every_verb_trains_and_its_policy_is_exported(method: str, demos: Path, tmp_path: Path) -> None:
     verb, more = VERBS[method]
     verb([*SHORT, *more, "--demos", str(demos), "--out", str(tmp_path / "run")])
