@@ -11,7 +11,7 @@ ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/n
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(ORT),report,metrics,sign,sim,train,sweep,export,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[$(ORT),report,metrics,sign,sim,train,sweep,export,dev]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -30,6 +30,9 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	deploy/lint
+
+# A process of torch takes all cores otherwise, and each worker starts some.
+test thorough faults reliability: export OMP_NUM_THREADS = 1
 
 test: check
 	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto tests/unit
