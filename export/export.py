@@ -94,6 +94,9 @@ class Config(SamplingOptions):
     actuation: Path | None = None
     """TOML of what is beside the motors (see `export/actuation_option.py`), for the manifest; what the task's own
     robot has if not given."""
+    recipe: Path | None = None
+    """TOML of how the observation of a module, archive or ONNX file is made of the task's signals: history,
+    previous action, clock, operator's command (see `export/recipe_option.py`)."""
     sign: Path | None = None
     """Sign the file with this secret key, which `odeploy keys NAME --sign` made."""
 
@@ -108,6 +111,8 @@ def main(arguments: list[str]) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     if config.source in ("run", "sb3"):
+        made_here = "a run, which sees the task's signals" if config.source == "run" else "--from sb3"
+        refuse_given(config, ("recipe",), "--from module, torchscript or onnx", made_here)
         source = _source(config)
         for note in source.notes:
             say(note)

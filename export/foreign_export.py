@@ -26,9 +26,11 @@ from export.policy_writer import (
 )
 from export.precision import TOLERANCES, Precision, in_precision
 from export.source import play
+from runtime.actuation import Actuation
 from runtime.errors import ParityError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import MANIFEST_VERSION, Manifest, Noise, Parity
+from runtime.recipe import Recipe
 from runtime.signals import half_ranges, highs, lows
 from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
@@ -53,6 +55,8 @@ def export_foreign(
     tolerance: float | None = None,
     precision: Precision = "f32",
     providers: Sequence[str] = ("cpu",),
+    recipe: Recipe | None = None,
+    actuation: Actuation | None = None,
     sign: Path | None = None,
     say: Say = silent,
 ) -> Manifest:
@@ -69,6 +73,8 @@ def export_foreign(
         tolerance: largest error, on unit scale; None is that of the precision.
         precision: of weights and products.
         providers: on which it is held against its references.
+        recipe: what makes the policy's observation, that of `task`, of the robot's signals.
+        actuation: what is beside the motors, for the manifest.
         sign: secret key.
         say: takes the lines for the user.
 
@@ -104,6 +110,8 @@ def export_foreign(
         parity=tuple(_gate(foreign, s, rows, answers, graph.batches, task, allowed) for s in sessions),
         golden=golden_rows(rows.observation[picks], rows.noise[picks], answers[-1][picks]),
         provenance=dict(foreign.provenance) | ({} if precision == "f32" else {"precision": precision}),
+        actuation=actuation,
+        recipe=recipe,
         observed=observed_ranges(recorded),
     )
     write_policy(model, manifest, out, sign)

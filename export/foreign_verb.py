@@ -1,18 +1,22 @@
 """`odeploy export --from module|torchscript|onnx`: which options belong to which, and who reads the model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export.actuation_option import actuation_for
 from export.bare_onnx import from_onnx
 from export.foreign import Foreign
 from export.foreign_export import Say, export_foreign
 from export.module_file import load_module
+from export.recipe_option import prepared, recipe_for
 from export.sampling_options import refuse_given
 from export.torch_module import from_module
 from export.torchscript import from_torchscript
 from runtime.errors import UsageError
 from runtime.policy_file import Manifest
 from sim_bridge.catalogue import get
+from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
 
 if TYPE_CHECKING:
@@ -50,7 +54,19 @@ def export_model(config: "Config", say: Say) -> Manifest:
             got="none",
             remedy="give a name that `odeploy tasks` lists",
         )
-    task = get(config.task)
+    task, recipe, recorded = get(config.task), None, None
+    actuation = actuation_for(task, config.actuation)
+    if config.recipe is not None:
+        recipe = recipe_for(task, config.recipe)
+        if config.demos is None:
+            raise UsageError(
+                where="--recipe",
+                expected="--demos too, whose observations it is tried on",
+                got="none",
+                remedy=f"make some: odeploy collect {task.name} --out demos-v0",
+            )
+        recorded = prepared(recipe, task, load(config.demos, task).observations)
+        task = replace(task, observation=recipe.observation(task.action))
     return export_foreign(
         _foreign(config, task),
         task,
@@ -58,9 +74,12 @@ def export_model(config: "Config", say: Say) -> Manifest:
         name=config.name,
         noise=config.noise or "normal",
         demos=config.demos,
+        recorded=recorded,
         tolerance=config.tolerance,
         precision=config.precision,
         providers=config.provider,
+        recipe=recipe,
+        actuation=actuation,
         sign=config.sign,
         say=say,
     )

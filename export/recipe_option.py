@@ -1,0 +1,62 @@
+"""`--recipe FILE.toml`: how the observation of somebody's policy is made of what the robot senses.
+
+command = ["goal_x", "goal_y"]      # raw signals that the operator sets; none if not given
+
+[[terms]]                           # in the policy's order
+of = "signals"
+names = ["ball_x", "ball_y"]
+ages = [2, 1, 0]                    # ticks ago, oldest first; [0] if not given
+
+[[terms]]
+of = "action"                       # what was answered last
+
+[[terms]]
+of = "phase"
+period_s = 0.5
+"""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import FormatError, MissingError
+from runtime.recipe import Preparation, Recipe
+from runtime.typed_json import decode, encode
+from sim_bridge.task import Task
+
+
+def recipe_for(task: Task, file: Path) -> Recipe:
+    """What the file says, over the signals of the task.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: not TOML, a field of the wrong type, or names that the task has not.
+    """
+    try:
+        said = tomllib.loads(file.read_text())
+        return decode(Recipe, said | {"raw": encode(task.observation)}, str(file))
+    except OSError as error:
+        raise MissingError(
+            where=f"--recipe {file}",
+            expected="a TOML file",
+            got=error.strerror or type(error).__name__,
+            remedy="see docs/policy-file.md for what is in one",
+        ) from None
+    except ValueError as error:  # of the parser too
+        raise FormatError(
+            where=f"--recipe {file}",
+            expected=f"TOML of a recipe over the signals of {task.name}",
+            got=str(error),
+            remedy="mend what is named",
+        ) from None
+
+
+def prepared(recipe: Recipe, task: Task, recorded: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Recorded ticks as the policy sees them; nobody knows what it answered, so that is zeros.
+
+    Shapes (M, R) -> (M, O).
+    """
+    preparation = Preparation(recipe, len(task.action), task.rate_hz)
+    return np.stack([preparation.observe(0, seq, raw).copy() for seq, raw in enumerate(recorded)])

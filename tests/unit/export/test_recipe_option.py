@@ -1,0 +1,87 @@
+"""`--recipe`: a policy that sees more than this tick becomes a file whose robot sends raw signals."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from export.export import main as export
+from export.recipe_option import prepared, recipe_for
+from runtime.errors import OdeployError
+from runtime.onnx_policy import OnnxPolicy
+from runtime.recipe import Recipe, Term
+from sim_bridge.catalogue.fmer import MULTIGOAL
+from sim_bridge.collect import main as collect
+from tests.integration.test_recipe import network
+
+TEXT = """
+command = ["point_y"]
+[[terms]]
+of = "signals"
+names = ["point_x", "point_y"]
+ages = [1, 0]
+[[terms]]
+of = "action"
+[[terms]]
+of = "phase"
+period_s = 0.5
+"""
+WANTED = Recipe(
+    MULTIGOAL.observation,
+    (Term("signals", ("point_x", "point_y"), (1, 0)), Term("action"), Term("phase", period_s=0.5)),
+    ("point_y",),
+)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "recipe.toml").write_text(TEXT)
+    return tmp_path / "recipe.toml"
+
+
+def test_the_file_names_what_the_policy_sees_of_the_tasks_signals(file: Path) -> None:
+    assert recipe_for(MULTIGOAL, file) == WANTED
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        ("[[terms]", "Expected"),
+        ('[[terms]]\nof = "signals"\nnames = ["height"]', "no raw signal has the name height"),
+        ('[[terms]]\nof = "weather"', "weather"),
+        ("command = []", "terms"),
+    ],
+)
+def test_what_is_wrong_in_it_is_said_in_a_line(file: Path, text: str, fragment: str) -> None:
+    file.write_text(text)
+    with pytest.raises(OdeployError, match=fragment) as refused:
+        recipe_for(MULTIGOAL, file)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(OdeployError, match=r"none\.toml: expected a TOML file"):
+        recipe_for(MULTIGOAL, tmp_path / "none.toml")
+
+
+def test_recorded_ticks_are_prepared_one_after_the_other() -> None:
+    seen = prepared(WANTED, MULTIGOAL, np.arange(6, dtype=np.float32).reshape(3, 2))
+    assert seen[:, :4].tolist() == [[0, 1, 0, 1], [0, 1, 2, 3], [2, 3, 4, 5]]
+    assert (seen[:, 4 : 4 + len(MULTIGOAL.action)] == 0).all()
+
+
+def test_a_bare_file_that_wants_a_history_is_exported_with_its_recipe(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect(["multigoal-2d", "--episodes", "3", "--out", str(tmp_path / "demos-v0")])
+    seen, model = WANTED.observation(MULTIGOAL.action), tmp_path / "net.onnx"
+    onnx.save(network(len(seen), len(MULTIGOAL.action)), model)
+    options = ["--from", "onnx", str(model), "--task", "multigoal-2d", "--recipe", str(file)]
+    with pytest.raises(OdeployError, match="--recipe: expected --demos too"):
+        export([*options, "--out", str(tmp_path / "p.onnx")])
+    export([*options, "--demos", str(tmp_path / "demos-v0"), "--out", str(tmp_path / "p.onnx")])
+    manifest = OnnxPolicy.load(tmp_path / "p.onnx").manifest
+    assert manifest.recipe == WANTED
+    assert manifest.observation == seen
+    assert manifest.raw_names == MULTIGOAL.observation_names
