@@ -36,7 +36,7 @@ test thorough faults reliability: export OMP_NUM_THREADS = 1
 
 test: check
 	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto tests/unit
-	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto --dist loadfile tests/integration tests/faults
+	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n 3 --dist loadfile tests/integration tests/faults
 
 thorough: $(VENV)/.installed
 	$(BIN)/pytest -m 'thorough and not faults' -n auto --timeout 600 tests

@@ -109,6 +109,7 @@ def test_hundreds_of_robots_shake_hands_and_each_gets_its_action(
     record_property("server's MiB", round(resident))
 
 
+@pytest.mark.faults
 @pytest.mark.fault(21)
 def test_among_hogs_every_tick_is_accounted_for_and_every_command_is_safe(
     tmp_path: Path, record_property: Record

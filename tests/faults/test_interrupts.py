@@ -70,6 +70,7 @@ def test_sim_ends_the_server_that_it_started(tmp_path: Path) -> None:
     assert not processes_with(f"{_MARK}-sim")
 
 
+@pytest.mark.faults
 def test_bench_ends_its_children_and_keeps_the_trace(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM).rename(tmp_path / f"{_MARK}-bench.onnx")
     out = tmp_path / "bench"

@@ -100,6 +100,7 @@ def stopped_for(pid: int, seconds: float) -> tuple[int, int]:
     return stopped_ns, went_on_ns
 
 
+@pytest.mark.faults
 @pytest.mark.fault(1)
 def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_successor(tmp_path: Path) -> None:
     policy, socket = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc"
@@ -156,7 +157,7 @@ def test_a_robot_that_was_stopped_skips_its_ticks_and_replays_none(tmp_path: Pat
 
 
 @pytest.mark.fault(1)
-@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.faults)])
 def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: str) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "2")
@@ -175,6 +176,7 @@ def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: 
     assert ("its death by SIGKILL" in robot.output) == (how == "killed")
 
 
+@pytest.mark.faults
 @pytest.mark.fault(5)
 def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_once(tmp_path: Path) -> None:
     def fate(number: int, frame: bytes) -> list[tuple[float, bytes]]:
@@ -198,6 +200,7 @@ def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_
     assert "'late': " in robot.output
 
 
+@pytest.mark.faults
 @pytest.mark.fault(6)
 def test_requests_of_an_outage_are_never_executed(tmp_path: Path) -> None:
     endpoint = endpoint_in(tmp_path)

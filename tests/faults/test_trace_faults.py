@@ -130,6 +130,7 @@ def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Pat
     assert "rows are missing, and the file cannot say so" in said
 
 
+@pytest.mark.faults
 def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_offered(tmp_path: Path) -> None:
     flights = tmp_path / "flights"
 
@@ -153,6 +154,7 @@ def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_of
     np.testing.assert_array_equal(kept.rows, trace.rows[: len(kept.rows)])
 
 
+@pytest.mark.faults
 def test_a_run_without_a_fault_leaves_its_trace_alone(tmp_path: Path) -> None:
     with scripted(endpoint_in(tmp_path), still):
         Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1").end()

@@ -54,6 +54,7 @@ def test_real_time_chunking_and_blending_are_the_same_through_a_server_and_in_th
         np.testing.assert_array_equal(row["offered"], act(row["observation"]))
 
 
+@pytest.mark.thorough
 def test_a_paced_robot_plays_chunks_and_asks_for_a_fraction_of_its_ticks(
     tmp_path: Path, files: dict[int | None, Path]
 ) -> None:

@@ -84,6 +84,7 @@ def test_lockstep_is_deterministic_and_a_replay_of_its_noise_gives_its_actions(t
         assert np.array_equal(action, row["action"])
 
 
+@pytest.mark.thorough
 def test_another_seed_gives_other_episodes(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     one, two = (

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from export import export
 from runtime.onnx_policy import OnnxPolicy
@@ -14,6 +15,7 @@ from train import gru_bc
 NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
 
 
+@pytest.mark.thorough
 def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_its_proofs(tmp_path: Path) -> None:
     demos, run, file, trace = (tmp_path / name for name in ("demos-v0", "run", "gru.onnx", "sim.trace"))
     collect.main(["maze-medium", "--episodes", "2", "--out", str(demos)])
