@@ -10,40 +10,19 @@ default_pose_rad = [0, 1.6]
 torque_limits_nm = [40, 15]
 """
 
-import tomllib
 from pathlib import Path
 
+from export.toml_option import from_toml
 from runtime.actuation import Actuation
-from runtime.errors import FormatError, MissingError
-from runtime.typed_json import decode
 from sim_bridge.task import Task
 
 
 def actuation_for(task: Task, file: Path | None) -> Actuation | None:
-    """What the file says; without one, what the task's own robot has, if it has any.
-
-    Raises:
-        MissingError: no such file.
-        FormatError: not TOML, a field of the wrong type, or numbers that do not fit the task.
-    """
+    """What the file says; without one, what the task's own robot has, if any. Raises as `from_toml` does."""
     if file is None:
         own: Actuation | None = task.make_arguments.get("actuation")
         return own
-    try:
-        actuation = decode(Actuation, tomllib.loads(file.read_text()), str(file))
-        actuation.fit(len(task.action), task.rate_hz)
-    except OSError as error:
-        raise MissingError(
-            where=f"--actuation {file}",
-            expected="a TOML file",
-            got=error.strerror or type(error).__name__,
-            remedy="see docs/policy-file.md for what is in one",
-        ) from None
-    except ValueError as error:  # of the parser too
-        raise FormatError(
-            where=f"--actuation {file}",
-            expected=f"TOML of an actuation that fits {task.name}",
-            got=str(error),
-            remedy="mend what is named",
-        ) from None
-    return actuation
+    what = f"an actuation that fits {task.name}"
+    return from_toml(
+        Actuation, file, "--actuation", what, {}, lambda read: read.fit(len(task.action), task.rate_hz)
+    )

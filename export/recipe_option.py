@@ -15,42 +15,22 @@ of = "phase"
 period_s = 0.5
 """
 
-import tomllib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import FormatError, MissingError
+from export.toml_option import from_toml
 from runtime.recipe import Preparation, Recipe
-from runtime.typed_json import decode, encode
+from runtime.typed_json import encode
 from sim_bridge.task import Task
 
 
 def recipe_for(task: Task, file: Path) -> Recipe:
-    """What the file says, over the signals of the task.
-
-    Raises:
-        MissingError: no such file.
-        FormatError: not TOML, a field of the wrong type, or names that the task has not.
-    """
-    try:
-        said = tomllib.loads(file.read_text())
-        return decode(Recipe, said | {"raw": encode(task.observation)}, str(file))
-    except OSError as error:
-        raise MissingError(
-            where=f"--recipe {file}",
-            expected="a TOML file",
-            got=error.strerror or type(error).__name__,
-            remedy="see docs/policy-file.md for what is in one",
-        ) from None
-    except ValueError as error:  # of the parser too
-        raise FormatError(
-            where=f"--recipe {file}",
-            expected=f"TOML of a recipe over the signals of {task.name}",
-            got=str(error),
-            remedy="mend what is named",
-        ) from None
+    """What the file says, over the signals of the task; raises as `from_toml` does."""
+    own = {"raw": encode(task.observation)}
+    what = f"a recipe over the signals of {task.name}"
+    return from_toml(Recipe, file, "--recipe", what, own, lambda _: None)
 
 
 def prepared(recipe: Recipe, task: Task, recorded: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -10,7 +10,6 @@ else.
 import ctypes
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,13 @@ from numpy.typing import NDArray
 from runtime.errors import MissingError, ParityError, PolicyFileError
 from runtime.native_program import Program
 from runtime.onnx_graph import read_graph
-from runtime.onnx_policy import OnnxPolicy
+from runtime.onnx_policy import OnnxPolicy, warm_up
 from runtime.policy_file import PolicyFile, read
 from runtime.signals import half_ranges
 
 _COMPILER = ("cc", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 _SOURCE = Path(__file__).with_name("native.c")
 _RANDOM_ROWS = 256
-_WARM_UP_CALLS = 20
 
 
 class NativePolicy:
@@ -83,7 +81,7 @@ class NativePolicy:
         self._run = _compiled().run
         self._arguments = self._program.steps, len(self._program.steps)
         self.golden_error = self._compare(proven, where)
-        self.hot_call_ns = self._warm_up()
+        self.hot_call_ns = warm_up(self.touch)
 
     @classmethod
     def load(cls, path: Path) -> "NativePolicy":
@@ -126,14 +124,6 @@ class NativePolicy:
                 remedy="serve the file with ONNX Runtime",
             )
         return worst
-
-    def _warm_up(self) -> int:
-        took = []
-        for _ in range(_WARM_UP_CALLS):
-            start = time.monotonic_ns()
-            self.touch()
-            took.append(time.monotonic_ns() - start)
-        return min(took)
 
 
 def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:

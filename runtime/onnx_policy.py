@@ -6,6 +6,7 @@ on nets of this size.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -99,7 +100,7 @@ class OnnxPolicy:
         for name, output in self._outputs().items():
             self._binding.bind_output(name, "cpu", 0, output.dtype.type, output.shape, output.ctypes.data)
         self.golden_error = self._replay_golden_rows()
-        self.hot_call_ns = self._warm_up()
+        self.hot_call_ns = warm_up(self.touch)
 
     @classmethod
     def load(cls, path: Path, provider: str = "cpu") -> "OnnxPolicy":
@@ -182,14 +183,15 @@ class OnnxPolicy:
         self.reset()
         return worst
 
-    def _warm_up(self) -> int:
-        """Runs until hot; returns the shortest call in ns."""
-        took = []
-        for _ in range(_WARM_UP_CALLS):
-            start = time.monotonic_ns()
-            self.touch()
-            took.append(time.monotonic_ns() - start)
-        return min(took)
+
+def warm_up(touch: Callable[[], None]) -> int:
+    """Runs until hot; returns the shortest call in ns."""
+    took = []
+    for _ in range(_WARM_UP_CALLS):
+        start = time.monotonic_ns()
+        touch()
+        took.append(time.monotonic_ns() - start)
+    return min(took)
 
 
 def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows: int = 1) -> ort.InferenceSession:
