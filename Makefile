@@ -6,8 +6,9 @@ RUN    ?= runs/demo
 TASK   := maze-medium
 # onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+ORDINARY := 'not timing and not faults and not thorough'
 
-.PHONY: demo test check thorough faults reliability guard bench clean
+.PHONY: demo test check unit thorough faults reliability guard bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,11 +33,15 @@ check: $(VENV)/.installed
 	deploy/lint
 
 # A process of torch takes all cores otherwise, and each worker starts some.
-test thorough faults reliability: export OMP_NUM_THREADS = 1
+test unit thorough faults reliability: export OMP_NUM_THREADS = 1
 
-test: check
-	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n auto tests/unit
-	$(BIN)/pytest -m 'not timing and not faults and not thorough' -n 3 --dist loadfile tests/integration tests/faults
+# mypy has one core, the tests of units the rest; those of whole processes then have the machine to themselves.
+test: $(VENV)/.installed
+	$(MAKE) --jobs 2 --output-sync check unit
+	$(BIN)/pytest -m $(ORDINARY) -n 3 --dist loadfile tests/integration tests/faults
+
+unit: $(VENV)/.installed
+	$(BIN)/pytest -m $(ORDINARY) -n auto tests/unit
 
 thorough: $(VENV)/.installed
 	$(BIN)/pytest -m 'thorough and not faults' -n auto --timeout 600 tests

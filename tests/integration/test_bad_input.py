@@ -17,6 +17,7 @@ from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path
+from tests.thorough import mostly_thorough
 
 ONE_LINE = re.compile(r"^odeploy [a-z -]+: .+: expected .+, got .+; .+\n$")
 
@@ -38,12 +39,12 @@ def resealed(data: bytes, **changes: object) -> bytes:
     return seal(model.SerializeToString(), "test")
 
 
-@pytest.mark.parametrize("verb", ["inspect", "verify", "serve"])
+@pytest.mark.parametrize("verb", mostly_thorough(["serve", "inspect", "verify"]))
 def test_a_missing_policy_file(verb: str, tmp_path: Path) -> None:
     assert_one_line(odeploy(verb, str(tmp_path / "none.onnx")), "No such file", "odeploy export")
 
 
-@pytest.mark.parametrize("verb", ["inspect", "verify", "serve"])
+@pytest.mark.parametrize("verb", mostly_thorough(["serve", "inspect", "verify"]))
 def test_a_truncated_policy_file(verb: str, tmp_path: Path) -> None:
     path = tmp_path / "cut.onnx"
     path.write_bytes(policy_bytes("maze-medium")[:-100])
@@ -110,7 +111,7 @@ def test_a_task_with_the_same_names_in_another_order(tmp_path: Path) -> None:
     assert_one_line(result, *fragments)
 
 
-@pytest.mark.parametrize("rate", ["0", "-5", "nan", "inf"])
+@pytest.mark.parametrize("rate", mostly_thorough(["nan", "0", "-5", "inf"]))
 def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     assert_one_line(
@@ -216,7 +217,7 @@ def test_a_disk_that_fills_while_a_policy_file_is_written_leaves_the_old_one(tmp
     assert [(p.name, p.read_bytes()) for p in out.parent.iterdir()] == [("p.onnx", b"the old one")]
 
 
-@pytest.mark.parametrize("verb", ["inspect", "report", "export"])
+@pytest.mark.parametrize("verb", mostly_thorough(["export", "inspect", "report"]))
 def test_a_folder_or_file_of_the_wrong_kind(verb: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("not what it should be")
     options = ["--out", str(tmp_path / "y.onnx")] if verb == "export" else []

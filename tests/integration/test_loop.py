@@ -104,6 +104,7 @@ def test_one_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> Non
             assert (read_trace(path).rows["kind"] != HELD).all()
 
 
+@pytest.mark.thorough
 def test_a_bench_leaves_figures_floors_traces_and_a_report(tmp_path: Path) -> None:
     file, out = policy_path(tmp_path, FETCH_REACH), tmp_path / "bench"
     options = ["--task", "fetch-reach", "--rates", "100", "--episodes", "2", "--lockstep", "1", "--out", str(out)]
