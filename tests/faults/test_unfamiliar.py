@@ -1,0 +1,64 @@
+"""Observations far outside of what a policy was exported with: flagged by signal, or refused where asked for."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+import zmq
+
+from export.onnx_file import to_bytes
+from runtime import wire
+from runtime.child import child, wait_bound
+from runtime.client import RobotClient
+from runtime.clock import MonotonicClock
+from runtime.link import DealerLink
+from runtime.policy_file import parse
+from sim_bridge.catalogue.fmer import MULTIGOAL
+from tests.policies import policy_bytes
+from tests.unit.runtime.fakes import floats
+
+CLOCK = MonotonicClock()
+HELLO = wire.Hello(
+    wire.PROTOCOL, "robot", MULTIGOAL.name, 25.0, 0, [*MULTIGOAL.observation_names], [*MULTIGOAL.action_names]
+)
+KNOWN, FAR = floats(0.5, 0.5), floats(0.5, 90.0)
+
+
+@contextmanager
+def robot(folder: Path, *options: str) -> Iterator[RobotClient]:
+    """Of a server in a process of its own, whose policy knows both coordinates from -1 to 1."""
+    file = parse(folder / "p.onnx", policy_bytes(MULTIGOAL.name))
+    knowing = replace(file.manifest, observed=((-1.0, 1.0),) * 2)
+    file.path.write_bytes(to_bytes(onnx.load_from_string(file.data), knowing))
+    socket, log = folder / "s.ipc", folder / "s.log"
+    command = ["-m", "odeploy", "serve", str(file.path), "--endpoint", f"ipc://{socket}", *options]
+    with child(command, log) as process, zmq.Context[zmq.Socket[bytes]]() as context:
+        wait_bound(socket, process, log)
+        with closing(RobotClient(DealerLink(context, f"ipc://{socket}", CLOCK), HELLO, CLOCK, 20.0)) as client:
+            yield client
+    assert "'robot': point_y is far outside of what the policy was trained on" in log.read_text()
+
+
+def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:
+    """Of the answers; None where there is none to be applied."""
+    answers = [
+        client.receive(0, seq, client.send(0, seq, values) + 10**10) for seq, values in enumerate(observations)
+    ]
+    return [None if answer is None else answer.message.status for answer in answers]
+
+
+@pytest.mark.fault(9)
+def test_it_is_answered_flagged_and_named_in_the_log(tmp_path: Path) -> None:
+    with robot(tmp_path) as client:
+        assert statuses(client, KNOWN, FAR, KNOWN) == [wire.OK, wire.FAR, wire.OK]
+        assert client.far == 1
+
+
+@pytest.mark.fault(9)
+def test_where_that_is_asked_for_no_action_comes_and_the_signal_is_told(tmp_path: Path) -> None:
+    with robot(tmp_path, "--refuse-far") as client:
+        assert statuses(client, KNOWN, FAR, KNOWN) == [wire.OK, None, wire.OK]
+        assert client.last_error == wire.Error(1, wire.FAR_OUTSIDE, "point_y")
