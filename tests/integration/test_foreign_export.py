@@ -19,6 +19,7 @@ from runtime.policy_file import read
 from sim_bridge.catalogue.fm_irl import HOPPER
 from tests.integration.programs import odeploy, started
 from tests.policies import recorded
+from tests.thorough import mostly_thorough
 
 NET = """
 import torch
@@ -62,7 +63,7 @@ def arguments(folder: Path, source: str) -> list[str]:
     return ["--from", source, str(folder / model), *weights, "--task", "hopper"]
 
 
-@pytest.mark.parametrize("source", ["module", "torchscript", "onnx"])
+@pytest.mark.parametrize("source", mostly_thorough(["module", "torchscript", "onnx"]))
 def test_each_form_becomes_the_same_policy(
     folder: Path, source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

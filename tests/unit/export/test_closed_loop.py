@@ -16,6 +16,7 @@ from runtime.policy_file import parse, read
 from runtime.typed_json import decode
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.policies import flow_policy, policy_bytes, recorded, student_policy
+from tests.thorough import mostly_thorough
 
 SHORT = dataclasses.replace(MAZE_MEDIUM, horizon=12)
 
@@ -29,7 +30,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("kind", ["mlp", "flow"])
+@pytest.mark.parametrize("kind", mostly_thorough(["flow", "mlp"]))
 def test_the_policy_and_its_file_stay_together(kind: str) -> None:
     policy = student_policy(MAZE_MEDIUM) if kind == "mlp" else flow_policy(MAZE_MEDIUM)
     agreement = compare(policy, file(kind), SHORT, episodes=2)
