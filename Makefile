@@ -38,7 +38,7 @@ test unit thorough faults reliability: export OMP_NUM_THREADS = 1
 # mypy has one core, the tests of units the rest; those of whole processes then have the machine to themselves.
 test: $(VENV)/.installed
 	$(MAKE) --jobs 2 --output-sync check unit
-	$(BIN)/pytest -m $(ORDINARY) -n 3 --dist loadfile tests/integration tests/faults
+	$(BIN)/pytest -m $(ORDINARY) -n auto --dist loadfile tests/integration tests/faults
 
 unit: $(VENV)/.installed
 	$(BIN)/pytest -m $(ORDINARY) -n auto tests/unit

@@ -180,6 +180,7 @@ def test_collecting_needs_an_expert_and_a_free_versioned_folder(tmp_path: Path) 
     assert_one_line(odeploy("collect", "maze-medium", "--out", str(tmp_path / "d-v0")), "d-v1")
 
 
+@pytest.mark.thorough
 def test_demonstrations_of_another_task_are_refused(tmp_path: Path) -> None:
     demos = tmp_path / "reach-v0"
     assert odeploy("collect", "fetch-reach", "--episodes", "1", "--out", str(demos)).returncode == 0
@@ -199,6 +200,7 @@ def test_a_run_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
     assert not (tmp_path / "p.onnx").exists()
 
 
+@pytest.mark.thorough
 def test_a_disk_that_fills_while_a_policy_file_is_written_leaves_the_old_one(tmp_path: Path) -> None:
     saved_run(tmp_path / "run", HOPPER)
     out = tmp_path / "files" / "p.onnx"

@@ -15,6 +15,8 @@ from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY
 from sim_bridge.catalogue.fm_irl import HOPPER
 from tests.integration.runs import saved_run
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).parents[2]
 _PATH = re.compile(r"(^|[\s\"'=(:])/\w")  # units have a slash too, but never in front
 

@@ -109,6 +109,7 @@ def test_no_task_is_refused(folder: Path, tmp_path: Path) -> None:
         export(["--from", "onnx", str(folder / "net.onnx"), "--out", str(tmp_path / "p.onnx")])
 
 
+@pytest.mark.thorough
 def test_a_signed_export_is_served_where_signatures_are_required_and_no_other(
     folder: Path, tmp_path: Path
 ) -> None:

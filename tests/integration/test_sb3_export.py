@@ -19,6 +19,8 @@ from tests.policies import recorded
 from tests.sb3_models import answers, flat_spaces, model, normalised, saved
 from train.experts import save_normaliser
 
+pytestmark = pytest.mark.thorough
+
 _WITHOUT_THE_LIBRARY = """
 import sys
 sys.modules["stable_baselines3"] = sys.modules["sb3_contrib"] = sys.modules["cloudpickle"] = None

@@ -75,6 +75,7 @@ def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(
     assert "4 runs, 3 of them finished before" in third.stdout
 
 
+@pytest.mark.thorough
 def test_an_address_where_no_cluster_answers_is_one_line(tmp_path: Path) -> None:
     spec = tmp_path / "tiny.toml"
     spec.write_text(SPEC)
