@@ -35,7 +35,7 @@ check: $(VENV)/.installed
 # A process of torch takes all cores otherwise, and each worker starts some.
 test unit thorough faults reliability: export OMP_NUM_THREADS = 1
 
-# mypy has one core, the tests of units the rest; those of whole processes then have the machine to themselves.
+# mypy, which uses one core, runs beside the unit tests; those of whole processes have the machine to themselves.
 test: $(VENV)/.installed
 	$(MAKE) --jobs 2 --output-sync check unit
 	$(BIN)/pytest -m $(ORDINARY) -n auto --dist loadfile tests/integration tests/faults

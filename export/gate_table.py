@@ -100,7 +100,7 @@ Euler × 10, 3 × 256, batch 1, one thread, each row medians of one interleaved 
 | best of 16 with twin Q 2 × 256, p50 | 0.67 ms | 0.5 ms |
 
 `pytest -m timing -s tests/timing/test_split_form.py tests/timing/test_flow_speed.py` prints them; of absolute
-times single runs differ by a third, of ratios by 0.03. Best of 16 is at the arithmetic of one core
+times single runs differ by a third, of ratios by 0.07. Best of 16 is at the arithmetic of one core
 (docs/decisions.md).
 
 ## What the gate measured

@@ -23,6 +23,7 @@ from runtime.safety import Cause, State
 from runtime.trace import APPLIED, ENDED, INVALID, SKIPPED, STOPPED, Trace, read_trace
 from sim_bridge.catalogue.fm_irl import HOPPER
 from sim_bridge.catalogue.fmer import MULTIGOAL
+from tests.faults.children import child_of
 from tests.faults.frame_proxy import proxied
 from tests.faults.promises import applied_between, assert_kept, states
 from tests.faults.scripted_server import scripted
@@ -65,10 +66,7 @@ class Driven:
 
     def courier(self) -> int:
         """Process id of its courier."""
-        own = self.process.pid
-        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        (pid,) = [child for child in children if b"runtime.courier" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        return int(pid)
+        return child_of(self.process.pid, "runtime.courier")
 
     def end(self, status: int = 0) -> Trace:
         """Waits for the end; the trace has been checked."""

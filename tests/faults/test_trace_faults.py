@@ -13,6 +13,7 @@ from runtime import wire
 from runtime.errors import OdeployError
 from runtime.safety import State
 from runtime.trace import APPLIED, Trace, read_trace
+from tests.faults.children import child_of
 from tests.faults.promises import DUE, assert_kept
 from tests.faults.scripted_server import scripted
 from tests.integration.programs import started
@@ -49,10 +50,7 @@ class Driven:
 
     def drain(self) -> int:
         """Process id of the one that writes the trace."""
-        own = self.process.pid
-        children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-        (pid,) = [pid for pid in children if b"runtime.drain" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return int(pid)
+        return child_of(self.process.pid, "runtime.drain")
 
     def end(self, status: int = 0) -> Trace:
         self.output, _ = self.process.communicate(timeout=60)
