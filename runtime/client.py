@@ -2,8 +2,8 @@
 
 Frames go over a link: a ZeroMQ socket in this process, or a courier in another. Replies are recognised by
 session, episode and number; a late, repeated or foreign one is counted and dropped. A server that was
-restarted does not know the session: the client asks for a new one on the way, without blocking, and the guard
-covers the ticks in between.
+restarted does not know the session: the client asks for a new one on the way, without blocking, and sends the
+tick's observation again once it has it; the guard covers the ticks in between.
 """
 
 from dataclasses import dataclass
@@ -83,6 +83,7 @@ class RobotClient:
         self._last_seq = -1
         self._newest = (-1, -1)
         self._frame = b""
+        self._last = wire.Observation(0, 0, 0, 0, b"")
         self._asked_ns: int | None = None  # when a new session was last asked for
         self._awaited = False  # whether its answer is still to come
         self._since_ns = 0  # when the present session began
@@ -98,11 +99,15 @@ class RobotClient:
         """Sends one observation, or drops it where it cannot leave at once; returns the time of sending."""
         sent_ns = self._clock.now_ns()
         self._sent_ns[seq % _REMEMBERED], self._last_seq = sent_ns, seq
-        self._put(wire.pack(wire.Observation(self.ready.session, episode, seq, sent_ns, values)))
+        self._last = wire.Observation(self.ready.session, episode, seq, sent_ns, values)
+        self._put(wire.pack(self._last))
         return sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
-        """The answer to observation `seq` or a later one; None at the deadline, or at once for an error."""
+        """The answer to observation `seq` or a later one; None at the deadline, or at once for an error.
+
+        Where the server had lost the session, the last observation goes out once more as soon as there is another.
+        """
         while self._link.wait(deadline_ns):
             message = self._take()
             if isinstance(message, Arrival):
@@ -111,7 +116,9 @@ class RobotClient:
                     self._newest = number
                     return message
                 self.drops.late += 1
-            elif isinstance(message, wire.Error) and message.seq >= seq:
+            elif message is self.ready:
+                self._put(wire.pack(self._last._replace(session=self.ready.session)))
+            elif isinstance(message, wire.Error) and message.seq >= seq and not self._awaited:
                 return None
         return None
 
@@ -196,9 +203,9 @@ class RobotClient:
             self._asked_ns = now_ns if self._awaited else None
 
     def _resume(self, ready: wire.Ready, now_ns: int) -> None:
-        """Takes up a new session, if the policy is still the one that this robot was started with."""
+        """Takes up a new session with the policy that this robot knows, or with what that was swapped for."""
         self._awaited = False
-        self._replaced = ready.fingerprint != self.ready.fingerprint
+        self._replaced = self.ready.fingerprint not in (ready.fingerprint, *ready.predecessors)
         if not self._replaced:
             self.ready, self._since_ns = ready, now_ns
             self.drops.reconnects += 1

@@ -1,18 +1,13 @@
-"""Time for a control loop: one monotonic clock, absolute deadlines, and what the process got from the kernel.
+"""Time for a control loop: one monotonic clock and absolute deadlines.
 
 `time.sleep` to an absolute deadline is `clock_nanosleep` since Python 3.11 and holds 1 kHz; relative sleeps
 drift to 923 Hz. A point of the grid that passed is skipped and counted, never replayed in a burst.
 """
 
-import ctypes
-import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-
-_PR_SET_TIMERSLACK = 29
 
 
 class Clock(Protocol):
@@ -28,15 +23,21 @@ class Clock(Protocol):
 class MonotonicClock:
     """CLOCK_MONOTONIC: the same in all processes of one host, deaf to changes of the wall clock."""
 
+    def __init__(self, spin_ns: int = 0) -> None:
+        """A clock whose sleeps end `spin_ns` early, and are waited out busily: on time, for a core's work."""
+        self._spin_ns = spin_ns
+
     def now_ns(self) -> int:
         """Nanoseconds since boot."""
         return time.monotonic_ns()
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
         """Sleeps; a deadline in the past returns at once."""
-        remaining_ns = deadline_ns - time.monotonic_ns()
+        remaining_ns = deadline_ns - self._spin_ns - time.monotonic_ns()
         if remaining_ns > 0:
             time.sleep(remaining_ns * 1e-9)
+        while self._spin_ns and time.monotonic_ns() < deadline_ns:
+            pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +86,6 @@ class Rate:
             before(due_ns)
         self._clock.sleep_until_ns(due_ns)
         return Tick(number, due_ns, self._clock.now_ns())
-
-
-@contextmanager
-def real_time() -> Iterator[dict[str, str]]:
-    """Prepares this process for a loop; yields what was obtained, by name, for the report.
-
-    Timer slack of 1 ns needs no privilege. The garbage collector is frozen: a full collection of a large
-    heap takes over 100 ms.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    obtained = {
-        "timer slack": "1 ns" if libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0 else "default (refused)",
-        "garbage collector": "frozen",
-    }
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield obtained
-    finally:
-        gc.enable()
-        gc.unfreeze()
 
 
 def steal_ticks() -> int:

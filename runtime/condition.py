@@ -1,7 +1,7 @@
 """How a server is: what its loop counts, and what it tells whoever asks."""
 
 from runtime import wire
-from runtime.counters import SERVER_COUNTERS, Counters
+from runtime.counters import SERVER, Counters
 from runtime.exchange import Exchange
 from runtime.register import Register
 from runtime.shadow import Shadow
@@ -14,8 +14,7 @@ _ERRORS = {
     wire.INFERENCE_FAILED: "errors:inference_failed",
     wire.FAR_OUTSIDE: "errors:far_outside",
 }
-_REFUSALS = tuple(name for name in SERVER_COUNTERS if name.startswith("refusals:"))
-_MOST_FINGERPRINTS = 256
+_REFUSALS = tuple(name for name in SERVER.counters if name.startswith("refusals:"))
 
 
 class Condition:
@@ -59,7 +58,7 @@ class Condition:
             refusals=sum(counters[name] for name in _REFUSALS),
             skipped=counters["stream_ticks_skipped"],
             inference_ns=counters["inference_ns"],
-            fingerprints=self._exchange.fingerprints[-_MOST_FINGERPRINTS:],
+            fingerprints=self._exchange.recent,
             signals=list(serving.manifest.action_names),
         )
         if shadow is None:

@@ -7,58 +7,86 @@ or `family:label` for one of several of a kind.
 
 import mmap
 import os
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-SERVER_COUNTERS = (
-    "messages",
-    "actions",
-    "inference_ns",
-    "errors:unknown_session",
-    "errors:wrong_length",
-    "errors:not_finite",
-    "errors:malformed",
-    "errors:inference_failed",
-    "errors:far_outside",
-    "far_observations",
-    "refusals:protocol",
-    "refusals:rate",
-    "refusals:mode",
-    "refusals:signals",
-    "refusals:name_in_use",
-    "refusals:full",
-    "refusals:key",
-    "refusals:handshake",
-    "sessions_opened",
-    "sessions_ended:goodbye",
-    "sessions_ended:silent",
-    "sessions_ended:replaced",
-    "dropped:rate_cap",
-    "stream_ticks_skipped",
-    "rehearsals",
-    "swaps:swapped",
-    "swaps:rolled_back",
-    "swaps:refused",
-    "shadow:fed",
-    "shadow:dropped",
-)
-"""They only rise."""
-SERVER_GAUGES = ("turned_ns", "sessions", "ready", "policy_epoch")
-"""When the loop last turned on the monotonic clock, and what is now."""
-SERVER_NAMES = (*SERVER_COUNTERS, *SERVER_GAUGES)
 _BYTES = 8  # of an aligned integer, which one processor instruction writes and another reads whole
 
 
-class Counters:
-    """Integers by name, all 0 at first."""
+@dataclass(frozen=True)
+class CounterNames:
+    """What a process counts.
 
-    def __init__(self, names: Sequence[str], descriptor: int | None = None) -> None:
+    Attributes:
+        of: whose they are.
+        counters: they only rise.
+        gauges: what is now. One that is reported over HTTP has `ready`, and `turned_ns`: when its loop last
+            turned, on the monotonic clock.
+    """
+
+    of: str
+    counters: tuple[str, ...]
+    gauges: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of them, in the order in which they lie in memory."""
+        return (*self.counters, *self.gauges)
+
+
+SERVER = CounterNames(
+    of="server",
+    counters=(
+        "messages",
+        "actions",
+        "inference_ns",
+        "errors:unknown_session",
+        "errors:wrong_length",
+        "errors:not_finite",
+        "errors:malformed",
+        "errors:inference_failed",
+        "errors:far_outside",
+        "far_observations",
+        "refusals:protocol",
+        "refusals:rate",
+        "refusals:mode",
+        "refusals:signals",
+        "refusals:name_in_use",
+        "refusals:full",
+        "refusals:key",
+        "refusals:handshake",
+        "sessions_opened",
+        "sessions_ended:goodbye",
+        "sessions_ended:silent",
+        "sessions_ended:replaced",
+        "dropped:rate_cap",
+        "stream_ticks_skipped",
+        "rehearsals",
+        "swaps:swapped",
+        "swaps:rolled_back",
+        "swaps:refused",
+        "shadow:fed",
+        "shadow:dropped",
+    ),
+    gauges=("turned_ns", "ready", "sessions", "policy_epoch"),
+)
+
+
+class Counters:
+    """Integers by name, all 0 at first.
+
+    Attributes:
+        names: of them.
+    """
+
+    def __init__(self, names: CounterNames, descriptor: int | None = None) -> None:
         """Opens them.
 
         Args:
-            names: the same, in the same order, in both processes.
+            names: the same in both processes.
             descriptor: of the memory that `shareable` made; without one nobody else reads them.
         """
-        self._places = {name: place for place, name in enumerate(names)}
+        self.names = names
+        self._places = {name: place for place, name in enumerate(names.all)}
         memory = mmap.mmap(-1 if descriptor is None else descriptor, _BYTES * len(self._places))
         self._values = memoryview(memory).cast("q")
 
@@ -74,13 +102,8 @@ class Counters:
         return self._values[self._places[name]]
 
 
-def shareable(names: Sequence[str]) -> int:
+def shareable(names: CounterNames) -> int:
     """Memory for such integers, as a descriptor that a child process can be given."""
     descriptor = os.memfd_create("odeploy-counters")
-    os.ftruncate(descriptor, _BYTES * len(names))
+    os.ftruncate(descriptor, _BYTES * len(names.all))
     return descriptor
-
-
-def server_counters(descriptor: int | None = None) -> Counters:
-    """Those of a server; see `Counters`."""
-    return Counters(SERVER_NAMES, descriptor)

@@ -16,6 +16,7 @@ import zmq
 
 from runtime.errors import OdeployError
 from runtime.keys import RobotKeys
+from runtime.real_time import real_time
 from runtime.sockets import connect_dealer
 from runtime.wire import MAX_FRAME_BYTES
 
@@ -66,7 +67,7 @@ def _hand(robot: socket.socket, frame: bytes) -> None:
         robot.send(frame)
 
 
-def main(endpoint: str, descriptor: int, keys: RobotKeys | None) -> None:
+def main(endpoint: str, descriptor: int, priority: int | None, keys: RobotKeys | None) -> None:
     """The process: says that it is ready, or in one line why not, and carries."""
     with socket.socket(fileno=descriptor) as robot, zmq.Context[zmq.Socket[bytes]]() as context:
         try:
@@ -77,10 +78,12 @@ def main(endpoint: str, descriptor: int, keys: RobotKeys | None) -> None:
         robot.send(TOUCH)
         robot.setblocking(False)
         try:
-            carry(robot, dealer)
+            with real_time(priority):
+                carry(robot, dealer)
         finally:
             dealer.close(linger=_LINGER_MS)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), RobotKeys(*map(Path, sys.argv[3:])) if sys.argv[3:] else None)
+    _, place, own, hurry, *paths = sys.argv
+    main(place, int(own), int(hurry) if hurry else None, RobotKeys(*map(Path, paths)) if paths else None)

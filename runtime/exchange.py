@@ -12,6 +12,7 @@ from runtime.policy_file import Manifest
 from runtime.signals import require_same_names
 
 _LAST_EPOCH = 65_535  # a trace has two bytes for it
+_MOST_NAMED = 256
 _TAKEN_WITHIN_S = 10.0  # the loop turns at least four times a second
 
 
@@ -32,6 +33,11 @@ class Exchange:
 
     serving: Policy
     previous: Policy | None
+
+    @property
+    def recent(self) -> list[str]:
+        """The last of `fingerprints`, as many as a message may name."""
+        return self.fingerprints[-_MOST_NAMED:]
 
     @property
     def epoch(self) -> int:

@@ -102,8 +102,16 @@ class CourierLink:
         process: the courier.
     """
 
-    def __init__(self, endpoint: str, clock: Clock, keys: RobotKeys | None = None) -> None:
+    def __init__(
+        self, endpoint: str, clock: Clock, keys: RobotKeys | None = None, priority: int | None = None
+    ) -> None:
         """Starts the courier and waits until it has its socket; it reads the keys itself.
+
+        Args:
+            endpoint: of the server.
+            clock: of all deadlines.
+            keys: the robot's own and its server's.
+            priority: the courier's, of `runtime.real_time`.
 
         Raises:
             RelayedError: it could not connect; its own message is passed on.
@@ -113,8 +121,9 @@ class CourierLink:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         paths = [] if keys is None else [str(keys.own), str(keys.server)]
         with theirs:
+            arguments = endpoint, str(theirs.fileno()), str(priority or ""), *paths
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runtime.courier", endpoint, str(theirs.fileno()), *paths],
+                [sys.executable, "-m", "runtime.courier", *arguments],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the terminal is for the robot alone

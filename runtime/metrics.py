@@ -1,34 +1,38 @@
 """Health and counters over HTTP, from a process of its own: /live, /ready, and /metrics for Prometheus.
 
-It reads what the server counts from shared memory and shares neither interpreter nor lock with it, so no
+It reads what a server or a robot counts from shared memory and shares neither interpreter nor lock with it, so no
 number of requests reaches the loop; it also yields to it at every chance (nice 10). Needs the extra `metrics`.
 """
 
 import contextlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from runtime.clock import Clock, MonotonicClock
-from runtime.counters import SERVER_COUNTERS, SERVER_NAMES, Counters, server_counters, shareable
+from runtime.counters import CounterNames, Counters, shareable
 from runtime.errors import MissingError, RelayedError, UsageError
 
 _DEAD_AFTER_NS = 2_000_000_000  # the loop turns at least four times a second
 _NICE, _TIMEOUT_S = 10, 5.0
 _BOUND = "bound"
+_NOT_READY = {"server": "no robot could connect now", "robot": "it would not move: SAFE or STOP"}
 
 
 @contextlib.contextmanager
-def reported(address: str) -> Iterator[Counters]:
-    """Counters for a server, that a process reports at `address` while this lasts.
+def reported(address: str, names: CounterNames) -> Iterator[Counters]:
+    """Counters of that name, that a process reports at `address` while this lasts.
 
     Args:
         address: `PORT`, which is bound on loopback, or `HOST:PORT`.
+        names: what is counted.
 
     Raises:
         UsageError: not an address.
@@ -43,17 +47,17 @@ def reported(address: str) -> Iterator[Counters]:
             got="none",
             remedy="run: pip install 'odeploy[metrics]'",
         )
-    memory = shareable(SERVER_NAMES)
+    memory = shareable(names)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.metrics", str(memory), host, str(port)],
+            [sys.executable, "-m", "runtime.metrics", str(memory), host, str(port), json.dumps(asdict(names))],
             pass_fds=[memory],
             stdin=subprocess.PIPE,  # it ends when this end closes, however that happens
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C at the terminal is for the server alone
         )
-        counters = server_counters(memory)
+        counters = Counters(names, memory)
     finally:
         os.close(memory)
     with process:
@@ -74,7 +78,7 @@ def status(path: str, counters: Counters, clock: Clock) -> tuple[int, str]:
     if age_ns > _DEAD_AFTER_NS:
         return 503, f"the loop has not turned for {age_ns / 1e9:.1f} s"
     if path == "/ready" and not counters["ready"]:
-        return 503, "no robot could connect now"
+        return 503, _NOT_READY[counters.names.of]
     return 200, "ok"
 
 
@@ -86,21 +90,21 @@ def exposition(counters: Counters, clock: Clock) -> bytes:
     class Collector:
         def collect(self) -> Iterator[Any]:
             families: dict[str, Any] = {}
-            for name in SERVER_COUNTERS:
+            of = counters.names.of
+            for name in counters.names.counters:
                 family, _, label = name.partition(":")
                 if family not in families:
                     labels = ["kind"] if label else []
-                    title = f"odeploy_server_{family.replace('_ns', '_seconds')}"
-                    families[family] = CounterMetricFamily(
-                        title, "Since the server began to serve.", labels=labels
-                    )
+                    title = f"odeploy_{of}_{family.replace('_ns', '_seconds')}"
+                    families[family] = CounterMetricFamily(title, f"Since the {of} began.", labels=labels)
                 scale = 1e-9 if family.endswith("_ns") else 1
                 families[family].add_metric([label] if label else [], counters[name] * scale)
             yield from families.values()
-            for name in ("sessions", "ready", "policy_epoch"):
-                yield GaugeMetricFamily(f"odeploy_server_{name}", "Now.", value=counters[name])
+            for name in counters.names.gauges:
+                if name != "turned_ns":
+                    yield GaugeMetricFamily(f"odeploy_{of}_{name}", "Now.", value=counters[name])
             age_s = (clock.now_ns() - counters["turned_ns"]) / 1e9
-            yield GaugeMetricFamily("odeploy_server_turned_seconds_ago", "When the loop last turned.", value=age_s)
+            yield GaugeMetricFamily(f"odeploy_{of}_turned_seconds_ago", "When the loop last turned.", value=age_s)
 
     registry = CollectorRegistry()
     registry.register(Collector())
@@ -144,10 +148,10 @@ class Server(ThreadingHTTPServer):
     daemon_threads, request_queue_size = True, 128
 
 
-def main(descriptor: int, host: str, port: int) -> None:
-    """The process: answers until the server's end of its standard input closes."""
+def main(descriptor: int, host: str, port: int, names: CounterNames) -> None:
+    """The process: answers until the other end of its standard input closes."""
     os.nice(_NICE)
-    counters = server_counters(descriptor)
+    counters = Counters(names, descriptor)
     try:
         server = Server((host, port), handler(counters, MonotonicClock()))
     except OSError as error:
@@ -176,4 +180,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), CounterNames(**json.loads(sys.argv[4])))

@@ -11,15 +11,16 @@ import zmq
 from rich.console import Console
 
 from runtime.backend import load_policy
-from runtime.clock import MonotonicClock, real_time
+from runtime.clock import MonotonicClock
 from runtime.control import Control, control_of
-from runtime.counters import Counters, server_counters
+from runtime.counters import SERVER, Counters
 from runtime.errors import UsageError
 from runtime.familiar import WIDTHS
 from runtime.journal import Journal
 from runtime.keys import KeyPair, read_allowed, read_pair
 from runtime.policy_file import PolicyFile, read
 from runtime.pretouch import PreTouch
+from runtime.real_time import RealTimeOptions, pinned, real_time
 from runtime.server import MOST_HZ, Server
 from runtime.sockets import DEFAULT_ENDPOINT, bind_router
 from runtime.swap import Swapper
@@ -27,7 +28,7 @@ from runtime.zap import Doorkeeper
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RealTimeOptions):
     """Serves a policy file's actions to robots over ZeroMQ, until Ctrl-C or SIGTERM."""
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -65,6 +66,7 @@ def main(arguments: list[str]) -> None:
     """Loads, proves and serves a policy file."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy serve"), Console(stderr=True)
     keys = _keys(config)
+    config.require_possible()
     if not 1 <= config.max_rate <= 1e6:
         raise UsageError(
             where="--max-rate",
@@ -86,7 +88,8 @@ def main(arguments: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         counters = _counters(config, stack)
         context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
-        obtained = stack.enter_context(real_time())
+        context.socket(zmq.PAIR).close()  # begins its I/O threads, which a priority is for too
+        obtained = stack.enter_context(real_time(config.priority))
         door = None
         if keys is not None:
             door = stack.enter_context(contextlib.closing(Doorkeeper(context, keys[1], counters, journal)))
@@ -111,7 +114,8 @@ def main(arguments: list[str]) -> None:
             swapper = Swapper(server, config.provider, config.require_signed, counters, clock, say)
             stack.enter_context(contextlib.closing(swapper))
             stack.enter_context(contextlib.closing(Control(control, swapper.answer)))
-        server.run()
+        with pinned(config.core):
+            server.run()
 
 
 def _keys(config: Config) -> tuple[KeyPair, dict[bytes, str]] | None:
@@ -156,10 +160,10 @@ def _signer(file: PolicyFile, config: Config) -> str:
 
 def _counters(config: Config, stack: contextlib.ExitStack) -> Counters:
     if config.http is None:
-        return server_counters()
+        return Counters(SERVER)
     from runtime.metrics import reported
 
-    return stack.enter_context(reported(config.http))
+    return stack.enter_context(reported(config.http, SERVER))
 
 
 def _allow_many_connections() -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from runtime import wire
 from runtime.clock import Clock
 from runtime.condition import Condition
-from runtime.counters import Counters, server_counters
+from runtime.counters import SERVER, Counters
 from runtime.errors import WireError
 from runtime.exchange import Exchange
 from runtime.familiar import WIDTHS, Familiar
@@ -65,14 +65,14 @@ class Server:
             clock: of all stamps.
             pre_touch: when to rehearse; None for never.
             say: the log.
-            counters: of `server_counters`; its own if not given.
+            counters: named as `SERVER` says; its own if not given.
             door: decides who may connect, where that is asked.
             most_hz: messages of one connection that are looked at in a second.
             far_widths: see `runtime.familiar`.
             refuse_far: answer an observation that is far outside with an error, where else it is flagged.
         """
         self._socket, self._policy, self._clock, self._pre_touch = socket, policy, clock, pre_touch
-        self._counters = server_counters() if counters is None else counters
+        self._counters = Counters(SERVER) if counters is None else counters
         self._door, self._most_hz, self._say = door, most_hz, say
         self._familiar = Familiar(policy.manifest, far_widths)
         self._far_widths, self._refuse_far = far_widths, refuse_far
@@ -270,6 +270,7 @@ class Server:
             rate_hz=manifest.rate_hz,
             horizon=manifest.horizon,
             command=[] if manifest.recipe is None else [*manifest.recipe.command],
+            predecessors=self.exchange.recent[:-1],
         )
         self._send(identity, ready)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from runtime import wire
 from runtime.candidate import in_memory, proven, require_proven
 from runtime.clock import Clock, MonotonicClock
-from runtime.counters import Counters, shareable
+from runtime.counters import CounterNames, Counters, shareable
 from runtime.memory import Memory
 from runtime.onnx_policy import Policy
 from runtime.policy_file import parse
@@ -196,9 +196,10 @@ class Comparison:
         self._out.flush()
 
 
-def shadow_names(actions: int) -> tuple[str, ...]:
+def shadow_names(actions: int) -> CounterNames:
     """Of the numbers that a shadow shows, for A signals."""
-    return ("compared", *(f"{kind}:{i}" for kind in ("mean", "max") for i in range(actions)))
+    divergence = (f"{kind}:{i}" for kind in ("mean", "max") for i in range(actions))
+    return CounterNames("shadow", ("compared",), tuple(divergence))
 
 
 def read_divergence(counters: Counters, actions: int) -> Divergence:

@@ -42,6 +42,8 @@ class Ready(NamedTuple):
     """Server → robot: the session, and the policy that will answer.
 
     `command` names those of the robot's signals that the operator sets, in the order in which he says them.
+    `predecessors` are the fingerprints of what this server was swapped away from, 256 at most, the last one last:
+    a robot that began with one of them and comes back goes on.
     """
 
     protocol: int
@@ -51,6 +53,7 @@ class Ready(NamedTuple):
     rate_hz: float
     horizon: int
     command: list[str] = []  # noqa: RUF012 - of a tuple's field; nobody writes to it
+    predecessors: list[str] = []  # noqa: RUF012
 
 
 class Refused(NamedTuple):

@@ -27,6 +27,7 @@ from runtime.errors import FormatError, UsageError
 from runtime.latency import summary
 from runtime.machine import machine, machine_line
 from runtime.policy_file import PolicyFile, read
+from runtime.real_time import RealTimeOptions
 from runtime.signals import require_same_names
 from runtime.statistics import percentiles_us
 from runtime.table import LEGEND, floors_table, ledger, ledger_row, wide
@@ -42,7 +43,7 @@ _POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Config(ChunkOptions):
+class Config(ChunkOptions, RealTimeOptions):
     """Measures policy files at control rates: return, latency, misses, and the floors under them."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
@@ -82,6 +83,7 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Console()
     task = get(config.task)
     require_backend(config.provider)
+    config.require_possible()
     task.arguments(config.noise)  # refuses a level that the task does not know
     files = [_fitting(path, task, config) for path in config.files]
     rates = _numbers(config.rates, "--rates")
@@ -130,9 +132,7 @@ def main(arguments: list[str]) -> None:
 
 def _fitting(path: Path, task: Task, config: Config) -> PolicyFile:
     file = read(path)
-    require_same_names(
-        file.manifest.observation_names, task.observation_names, f"{path} on {task.name}, observation"
-    )
+    require_same_names(file.manifest.raw_names, task.observation_names, f"{path} on {task.name}, observation")
     require_same_names(file.manifest.action_names, task.action_names, f"{path} on {task.name}, action")
     config.chunking(file.manifest.horizon, paced=True)
     return file
@@ -161,7 +161,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
     run.trace.unlink(missing_ok=True)
     steal, started = steal_ticks(), time.monotonic()
     with (
-        serving(run.file.path, [touch, "--provider", config.provider]) as endpoint,
+        serving(run.file.path, [touch, "--provider", config.provider, *config.for_server()]) as endpoint,
         tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
     ):
         log = Path(folder) / "robot.log"
@@ -169,6 +169,8 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         command += ["--episodes", str(run.episodes), "--seed", str(config.seed), "--trace", str(run.trace)]
         command += ["--noise", str(config.noise), "--no-courier"]  # as the floors are: without that hop
         command += config.given()
+        if run.rate_hz is not None:
+            command += config.for_robot()
         with child(command, log) as robot:
             _wait(robot, lambda: progress.update(bar, completed=_episodes_done(run.trace)))
         if robot.returncode != 0:

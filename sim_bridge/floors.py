@@ -19,11 +19,12 @@ import zmq
 
 from runtime import wire
 from runtime.child import child, wait_bound
-from runtime.clock import MonotonicClock, Rate, real_time
+from runtime.clock import MonotonicClock, Rate
 from runtime.errors import UnreachableError
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.pretouch import Arrivals, PreTouch
+from runtime.real_time import real_time
 from runtime.sockets import bind_router, connect_dealer, wait_readable
 
 _REPLY_WAIT_NS = 1_000_000_000

@@ -28,6 +28,7 @@ from runtime.guard import Guard, Offer
 from runtime.pretouch import PreTouch
 from runtime.safety import BY_HAND, Operator, State
 from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, RowWriter
+from sim_bridge.robot_counters import RobotCounters
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
@@ -56,6 +57,7 @@ class Robot:
         operator: what the person beside the robot wants, asked once a tick.
         chunks: which action of which answer is applied; in a stream the first of the newest is.
         sense: what is sent for what was observed. Shapes (R,) -> (R,).
+        counters: for whoever watches from outside; None where nobody does.
     """
 
     env: TaskEnv
@@ -69,6 +71,7 @@ class Robot:
     operator: Callable[[], Operator] = Operator
     chunks: Chunks[Arrival] = field(default_factory=lambda: Chunks(Chunking()))
     sense: Callable[[NDArray[np.float32]], NDArray[np.float32]] = as_observed
+    counters: RobotCounters | None = None
 
     def __post_init__(self) -> None:
         self._understudy = copy.deepcopy(self.guard)  # rehearsals must not move the real one
@@ -135,6 +138,8 @@ class Robot:
             tick = rate.wait(lambda due_ns: self._rehearse(due_ns, rate.period_ns))
             for skipped in range(self._next_tick, tick.number):
                 self.trace.append(episode, skipped, SKIPPED, (rate.due_ns(skipped), *_NO_STAMPS))
+                if self.counters is not None:
+                    self.counters.skipped()
             self._next_tick = tick.number
             sensed = wire.to_bytes(self.sense(observation))
             observed_ns = self.clock.now_ns()
@@ -227,6 +232,9 @@ class Robot:
             values=sensed + wire.to_bytes(command),
             offered=b"" if played is None else wire.to_bytes(played.values),
         )
+        if self.counters is not None:
+            late = 0 < self.deadline_ns < applied_ns - tick.due_ns
+            self.counters.ran(stepped_ns, episode, missed=late or safety.state is not State.RUN)
         self._next_tick, self._clamped, self._observation = tick.number + 1, clamped, step.observation
         return step, end
 

@@ -18,7 +18,7 @@ from runtime import wire
 from runtime.child import serving
 from runtime.chunk import ChunkOptions, Chunks
 from runtime.client import Arrival, RobotClient
-from runtime.clock import MonotonicClock, real_time
+from runtime.clock import MonotonicClock
 from runtime.drained_trace import DrainedTrace
 from runtime.errors import UsageError
 from runtime.guard import Guard, tightest
@@ -29,6 +29,7 @@ from runtime.panel import Panel
 from runtime.parquet import require_pyarrow, write_parquet
 from runtime.policy_file import read
 from runtime.pretouch import PreTouch
+from runtime.real_time import RealTimeOptions, pinned, real_time
 from runtime.safety import BY_HAND, Cause, Operator, Safety, State
 from runtime.signals import Signal, require_same_names
 from runtime.sockets import DEFAULT_ENDPOINT
@@ -37,6 +38,7 @@ from runtime.trace import RowWriter, TraceHeader, TraceWriter, new_header, read_
 from sim_bridge.catalogue import get
 from sim_bridge.film import check_out, film
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
+from sim_bridge.robot_counters import ROBOT, RobotCounters
 from sim_bridge.task import Task, TaskEnv
 from sim_bridge.view import ViewedEnv
 
@@ -46,7 +48,7 @@ Mode = Literal["lockstep", "realtime", "stream"]
 
 
 @dataclass(frozen=True)
-class Config(ChunkOptions):
+class Config(ChunkOptions, RealTimeOptions):
     """Drives a simulated robot with the actions of a server and records every tick."""
 
     task: Annotated[str, tyro.conf.Positional]
@@ -85,6 +87,10 @@ class Config(ChunkOptions):
     """Seconds to wait for a server, or for the dead-man switch."""
     courier: bool = True
     """Keep the network in a process of its own, where it cannot stop the robot's ticks; lockstep does without."""
+    spin_us: float = 0.0
+    """Wake up so much early and wait busily for the tick: up to 200 µs, for a loop with --priority."""
+    http: str | None = None
+    """Report health and counters over HTTP: `PORT` on loopback, or `HOST:PORT`; /live, /ready, /metrics."""
     panel: Path | None = None
     """Where `odeploy operate` reaches this robot: a socket for this user of this machine."""
     dead_man: bool = False
@@ -98,6 +104,7 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Console()
     task = get(config.task)
     require_rate(config.rate)
+    _require_real_time(config)
     if config.video is not None:
         check_out(config.video)
     if config.parquet:
@@ -119,7 +126,7 @@ def main(arguments: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
         if config.policy is not None:
-            endpoint = stack.enter_context(serving(config.policy))
+            endpoint = stack.enter_context(serving(config.policy, config.for_server()))
         drive(config, task, endpoint, console)
     trace = read_trace(config.trace)
     console.print(one_run(f"{trace.header.policy} on {task.name}, {config.mode}", summary(trace)))
@@ -138,7 +145,8 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
     """Runs the episodes; whatever ends them, the trace of what was run is kept."""
     if config.policy is not None:
         task = task.with_actuation(read(config.policy).manifest.actuation)
-    clock, env = MonotonicClock(), (ViewedEnv if config.view else TaskEnv)(task, config.noise)
+    clock = MonotonicClock(round(config.spin_us * 1e3))
+    env = (ViewedEnv if config.view else TaskEnv)(task, config.noise)
     rate_hz = config.rate or task.rate_hz
     step_ns = measured_step_ns(env, clock)
     deadline_ns = 0 if config.mode == "lockstep" else deadline_after_due_ns(task, rate_hz, step_ns)
@@ -163,8 +171,9 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         link = _link(config, endpoint, clock, stack)
         client = stack.enter_context(contextlib.closing(RobotClient(link, hello, clock, config.timeout)))
         stack.callback(_tell, client, safety, console)
+        counters = _counters(config, guard, client, stack)
         chunks = Chunks[Arrival](config.chunking(client.ready.horizon, paced=config.mode != "lockstep"))
-        obtained = stack.enter_context(real_time())
+        obtained = stack.enter_context(real_time(config.priority))
         header = new_header(
             task=task.name,
             scored_by=task.scored_by,
@@ -185,10 +194,12 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         operator = Operator if panel is None else panel.read
         touch = PreTouch(_REHEARSAL_NS, clock)
         robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns, touch, operator, chunks)
+        robot.counters = counters
         if panel is not None and client.ready.command:
             places = [task.observation_names.index(name) for name in client.ready.command]
             robot.sense = partial(panel.commanded, places=places)
             console.print(f"the operator commands {', '.join(client.ready.command)}", highlight=False)
+        stack.enter_context(pinned(config.core))
         for episode in _progress(config, task, console):
             robot.run_episode(config.mode, episode, config.seed)
             link.require_alive()
@@ -201,7 +212,7 @@ def _link(config: Config, endpoint: str, clock: MonotonicClock, stack: contextli
     """In lockstep there is no watchdog to be outside of: the simulation waits."""
     keys = _robot_keys(config)
     if config.courier and config.mode != "lockstep":
-        return CourierLink(endpoint, clock, keys)
+        return CourierLink(endpoint, clock, keys, config.priority)
     return DealerLink(stack.enter_context(zmq.Context[zmq.Socket[bytes]]()), endpoint, clock, keys)
 
 
@@ -213,6 +224,16 @@ def _trace(
         return stack.enter_context(contextlib.closing(TraceWriter(config.trace, header, task.horizon)))
     beside = config.trace if config.flight is None else config.flight / config.trace.name
     return stack.enter_context(DrainedTrace(config.trace, header, beside, console.print))
+
+
+def _counters(
+    config: Config, guard: Guard, client: RobotClient, stack: contextlib.ExitStack
+) -> RobotCounters | None:
+    if config.http is None:
+        return None
+    from runtime.metrics import reported
+
+    return RobotCounters(stack.enter_context(reported(config.http, ROBOT)), guard, client)
 
 
 def _robot_keys(config: Config) -> RobotKeys | None:
@@ -249,6 +270,21 @@ def _tell(client: RobotClient, safety: Safety, console: Console) -> None:
             console.print(
                 f"{before.name} → {after.name} {times} × because of {cause.name.lower()}", highlight=False
             )
+
+
+def _require_real_time(config: Config) -> None:
+    config.require_possible()
+    if not 0 <= config.spin_us <= 200:
+        raise UsageError(
+            where="--spin-us", expected="0 to 200", got=f"{config.spin_us:g}", remedy="give for example 60"
+        )
+    if config.mode == "lockstep" and (config.priority is not None or config.spin_us):
+        raise UsageError(
+            where="--mode lockstep",
+            expected="no --priority and no --spin-us: it never sleeps, and would take the core for good",
+            got="one of them",
+            remedy="leave them out, or use --mode realtime",
+        )
 
 
 def require_rate(rate_hz: float | None) -> None:

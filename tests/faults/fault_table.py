@@ -4,8 +4,11 @@ A test names its rows by `@pytest.mark.fault(3, 7)` and leaves figures by `recor
 is written by `make reliability`, from what the tests of that very run did; a row without a test says so.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
+Record = Callable[[str, object], None]
+"""What pytest's `record_property` is."""
 
 # number -> (fault, what is promised); T is the control period
 FAULTS = {

@@ -29,6 +29,7 @@ from runtime.new_keys import main as make_keys
 from runtime.policy_file import FINGERPRINT_KEY, NO_FINGERPRINT
 from runtime.sockets import connect_dealer, wait_readable
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from tests.faults.fault_table import Record
 from tests.faults.fuzz_wire import MESSAGES, fuzz, mutated
 from tests.faults.mutated_files import fates
 from tests.integration.programs import odeploy
@@ -114,16 +115,17 @@ def percentiles(took: list[float]) -> str:
 
 
 @pytest.mark.fault(11)
-def test_ten_thousand_mutated_messages_are_messages_or_wire_errors() -> None:
+def test_ten_thousand_mutated_messages_are_messages_or_wire_errors(record_property: Record) -> None:
     became = fuzz(10_000, seed=7)
     assert became.total() == 10_000
     assert set(became) <= {"refused"} | {type(message).__name__ for message in MESSAGES}
     assert 0.1 < became["refused"] / 10_000 < 0.99  # both ways are tried
+    record_property("of 10,000 mutated messages refused", f"{became['refused']:,}")
 
 
 @pytest.mark.fault(10, 11)
 def test_a_server_that_hears_nonsense_answers_robots_and_keeps_its_memory(
-    server: Served, context: Context
+    server: Served, context: Context, record_property: Record
 ) -> None:
     rng, bombs = random.Random(3), [b"\xdd\xff\xff\xff\xff", b"\x91" * 60_000, b"\x81\xa1k" * 20_000, b""]
     with closing(robot(context, server.endpoint)) as client, connect_dealer(context, server.endpoint) as hostile:
@@ -140,7 +142,9 @@ def test_a_server_that_hears_nonsense_answers_robots_and_keeps_its_memory(
                 )
         hostile.send_multipart([b"x"] * 1000)
         drive(client, 50)
-        assert server.resident_kib() - before < 10_240
+        grown = server.resident_kib() - before
+        assert grown < 10_240
+    record_property("memory after 3,000 mutated messages and bombs, KiB", f"{grown:+}")
 
 
 @pytest.mark.fault(11)
@@ -207,7 +211,7 @@ print("closed", flush=True)
 @pytest.mark.fault(11)
 @pytest.mark.faults
 def test_fifteen_hundred_half_open_connections_stop_nobody_and_are_closed(
-    server: Served, context: Context
+    server: Served, context: Context, record_property: Record
 ) -> None:
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 4000:
         pytest.skip("this test needs 4000 descriptors")
@@ -222,7 +226,9 @@ def test_fifteen_hundred_half_open_connections_stop_nobody_and_are_closed(
                 drive(second, 10)
             grown = server.resident_kib() - before
             assert opener.stdout.readline() == "closed\n"
-        print(f"quiet {percentiles(quiet)}; while 1500 open {percentiles(beside)}; memory +{grown} KiB")
+    record_property("round trip, quiet", percentiles(quiet))
+    record_property("beside 1,500 half-open connections", percentiles(beside))
+    record_property("memory, KiB", f"{grown:+}")
 
 
 # ---- who says it
@@ -286,7 +292,9 @@ with zmq.Context() as context, connect_dealer(context, sys.argv[1]) as dealer:
 
 @pytest.mark.fault(14)
 @pytest.mark.faults
-def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(tmp_path: Path, context: Context) -> None:
+def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(
+    tmp_path: Path, context: Context, record_property: Record
+) -> None:
     command = [
         sys.executable,
         "-c",
@@ -309,7 +317,9 @@ def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(tmp_pat
             flooder.stdin.flush()
             beside = drive(client, 200)
         health = server.health(context)
-        print(f"quiet {percentiles(quiet)}; beside a flood {percentiles(beside)}; dropped {health.dropped:,}")
+        record_property("round trip, quiet", percentiles(quiet))
+        record_property("beside a flood", percentiles(beside))
+        record_property("dropped of the flood", f"{health.dropped:,}")
         assert health.dropped > 50
         assert server.resident_kib() - before < 10_240
 
@@ -318,8 +328,9 @@ def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(tmp_pat
 
 
 @pytest.mark.fault(16)
-def test_mutated_policy_files_are_refused_one_and_all(tmp_path: Path) -> None:
+def test_mutated_policy_files_are_refused_one_and_all(tmp_path: Path, record_property: Record) -> None:
     became = fates(40, policy_path(tmp_path, MAZE_MEDIUM))
+    record_property("mutated files refused", f"{became.total()} of 40")
     assert set(became) == {"refused by its bytes", "refused by its signature"}
 
 

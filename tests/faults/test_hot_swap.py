@@ -102,6 +102,25 @@ def test_a_good_file_is_served_from_the_next_epoch_on_and_the_one_before_comes_b
     assert fingerprints[0] == fingerprints[2] != fingerprints[1] == fingerprints[3]
 
 
+@pytest.mark.fault(15)
+def test_a_robot_that_was_silent_after_a_swap_comes_back_to_the_policy_of_its_server(tmp_path: Path) -> None:
+    quarter = scaled_bytes(0.25)  # takes seconds, in which the robot would be silent
+    with ExitStack() as stack:
+        arm = Arm(tmp_path, stack)
+        before = arm.client.ready
+        arm.swap("quarter", quarter)
+        assert arm.client.drops == Drops()
+        while "freed: silent" not in (tmp_path / "s.log").read_text():
+            time.sleep(0.05)
+        for seq in range(1000, 2000):
+            arm.client.send(0, seq, wire.to_bytes(SENSED))
+            arm.client.receive(0, seq, CLOCK.now_ns() + S // 50)
+            if arm.client.drops.reconnects:
+                break
+        assert arm.client.ready.predecessors == [before.fingerprint]
+        assert arm.told() == (2, QUARTER)
+
+
 @pytest.mark.fault(16)
 def test_a_bad_file_is_refused_in_one_line_and_the_old_one_serves_on(arm: Arm) -> None:
     corrupt = bytearray(scaled_bytes(0.25))

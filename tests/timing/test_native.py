@@ -12,12 +12,13 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from runtime.clock import MonotonicClock, Rate, real_time
+from runtime.clock import MonotonicClock, Rate
 from runtime.machine import machine_line
 from runtime.native_policy import NativePolicy
 from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import parse
 from runtime.pretouch import PreTouch
+from runtime.real_time import real_time
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.task import TaskEnv
 from tests.policies import policy_bytes

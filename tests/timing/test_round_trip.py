@@ -17,12 +17,13 @@ from rich.table import Table
 from runtime import wire
 from runtime.child import child, serving, wait_bound
 from runtime.client import RobotClient
-from runtime.clock import MonotonicClock, Rate, real_time
+from runtime.clock import MonotonicClock, Rate
 from runtime.link import DealerLink
 from runtime.machine import machine_line
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.pretouch import PreTouch
+from runtime.real_time import real_time
 from runtime.sockets import connect_dealer, wait_readable
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.task import TaskEnv

@@ -348,15 +348,31 @@ def test_after_a_restart_the_client_shakes_hands_on_the_way_and_goes_on(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = restarted()
-    client.send(0, 0, VALUES)
-    assert client.receive(0, 0, clock.ns + MS) is None
-    client.send(0, 1, VALUES)
-    assert client.receive(0, 1, clock.ns + MS) is None  # sent before the new session was known
-    client.send(0, 2, VALUES)
-    assert client.receive(0, 2, clock.ns + MS) is not None
+    sent_ns = client.send(0, 0, VALUES)
+    clock.ns += MS
+    arrival = client.receive(0, 0, clock.ns + MS)
+    assert arrival is not None
+    assert (arrival.tick, arrival.observed_ns) == (0, sent_ns)
     assert client.ready == READY._replace(session=22)
     assert client.drops.reconnects == 1
-    assert server.heard.count(hello()) == 2
+    observed = wire.Observation(11, 0, 0, sent_ns, VALUES)
+    assert server.heard == [hello(), observed, hello(), observed._replace(session=22)]
+
+
+def test_an_observation_that_a_new_session_refuses_too_is_not_sent_a_third_time(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    error = wire.Error(0, wire.NOT_FINITE, "tip_x")
+
+    def answer(message: wire.Message) -> list[wire.Message | bytes]:
+        again = restarted()(message)
+        return [error] if isinstance(message, wire.Observation) and message.session == 22 else again
+
+    server.answer = answer
+    client.send(0, 0, VALUES)
+    assert client.receive(0, 0, clock.ns + MS) is None
+    assert client.last_error == error
+    assert sum(isinstance(message, wire.Observation) for message in server.heard) == 2
 
 
 def test_after_a_restart_replies_of_the_old_session_are_foreign(
@@ -383,6 +399,17 @@ def test_a_server_that_comes_back_with_another_policy_is_never_obeyed(
         assert client.receive(0, seq, clock.ns + MS) is None
     assert client.ready == READY
     assert client.drops.reconnects == 0
+
+
+def test_a_server_that_was_swapped_to_another_policy_meanwhile_is_obeyed_again(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    predecessors = [READY.fingerprint, "d" * 64]
+    server.answer = restarted(fingerprint="e" * 64, predecessors=predecessors)
+    client.send(0, 0, VALUES)
+    assert client.receive(0, 0, clock.ns + MS) is not None
+    assert client.ready == READY._replace(session=22, fingerprint="e" * 64, predecessors=predecessors)
+    assert client.drops.reconnects == 1
 
 
 def test_the_other_policy_is_the_error_that_is_reported(
@@ -454,7 +481,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
         ) as robot:
             assert tick(0)
             running = Server(socket, FakePolicy(), clock, None, lambda _: None)
-            assert [tick(seq) for seq in range(1, 8)] == [False, False, True, True, True, True, True]
+            assert all(tick(seq) for seq in range(1, 8))
             assert robot.drops.reconnects == 1
         turn()
 

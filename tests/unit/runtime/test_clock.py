@@ -1,6 +1,5 @@
 """Clock: a grid computed from k, overruns skipped, and a process that is given back as it was."""
 
-import gc
 import subprocess
 import sys
 import time
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.clock import MonotonicClock, Rate, Tick, real_time, steal_ticks
+from runtime.clock import MonotonicClock, Rate, Tick, steal_ticks
 from tests.unit.runtime.fakes import FakeClock
 
 works = st.lists(st.integers(0, 50_000_000), max_size=40)  # ns that each tick takes, five periods at most
@@ -101,20 +100,13 @@ def test_a_sleep_ends_at_or_after_its_deadline_and_at_once_where_that_has_passed
     clock.sleep_until_ns(-(10**18))
 
 
-def test_real_time_says_what_it_got_and_gives_the_garbage_collector_back() -> None:
-    assert gc.isenabled()
-    with real_time() as obtained:
-        assert obtained.keys() >= {"timer slack", "garbage collector"}
-        assert not gc.isenabled()
-        assert gc.get_freeze_count() > 0
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
-
-
-def test_real_time_gives_the_garbage_collector_back_after_an_error_too() -> None:
-    with pytest.raises(KeyboardInterrupt), real_time():
-        raise KeyboardInterrupt
-    assert gc.isenabled()
+def test_a_clock_that_spins_ends_its_sleep_at_the_deadline_too_and_never_before() -> None:
+    clock = MonotonicClock(spin_ns=200_000)
+    for ahead_ns in (50_000, 2_000_000):
+        deadline_ns = clock.now_ns() + ahead_ns
+        clock.sleep_until_ns(deadline_ns)
+        assert clock.now_ns() >= deadline_ns
+    clock.sleep_until_ns(0)
 
 
 def test_steal_is_a_count_that_does_not_go_back() -> None:

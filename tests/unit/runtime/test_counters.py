@@ -4,18 +4,21 @@ import os
 import subprocess
 import sys
 
-from runtime.counters import SERVER_NAMES, Counters, server_counters, shareable
+import pytest
 
-NAMES = ("a", "b:one", "b:two")
+from runtime.counters import SERVER, CounterNames, Counters, shareable
+from sim_bridge.robot_counters import ROBOT
+
+NAMES = CounterNames("test", ("a", "b:one"), ("b:two",))
 
 
 def test_counters_begin_at_nothing_add_and_are_set() -> None:
     counters = Counters(NAMES)
-    assert [counters[name] for name in NAMES] == [0, 0, 0]
+    assert [counters[name] for name in NAMES.all] == [0, 0, 0]
     counters.add("a")
     counters.add("a", 41)
     counters.set("b:two", -(2**63))
-    assert [counters[name] for name in NAMES] == [42, 0, -(2**63)]
+    assert [counters[name] for name in NAMES.all] == [42, 0, -(2**63)]
 
 
 def test_counters_without_shared_memory_are_nobody_elses() -> None:
@@ -29,7 +32,7 @@ def test_another_process_reads_whole_numbers_while_they_change() -> None:
     memory = shareable(NAMES)
     counters = Counters(NAMES, memory)
     code = f"""
-from runtime.counters import Counters
+from runtime.counters import CounterNames, Counters
 counters, seen = Counters({NAMES!r}, {memory}), set()
 print("ready", flush=True)
 while 0 not in seen or -1 not in seen or len(seen) < 2:
@@ -47,6 +50,7 @@ print(sorted(seen))
     os.close(memory)
 
 
-def test_no_name_of_a_server_stands_twice() -> None:
-    assert len(set(SERVER_NAMES)) == len(SERVER_NAMES)
-    server_counters().add(SERVER_NAMES[-1])
+@pytest.mark.parametrize("names", [SERVER, ROBOT])
+def test_no_name_stands_twice_and_what_health_needs_is_there(names: CounterNames) -> None:
+    assert len(set(names.all)) == len(names.all)
+    assert {"ready", "turned_ns"} <= set(names.gauges)

@@ -12,9 +12,10 @@ from contextlib import ExitStack
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime.counters import SERVER_COUNTERS, Counters, server_counters
+from runtime.counters import SERVER, CounterNames, Counters
 from runtime.errors import RelayedError, UsageError
 from runtime.metrics import exposition, reported, status
+from sim_bridge.robot_counters import ROBOT
 from tests.unit.runtime.fakes import FakeClock
 
 S = 1_000_000_000
@@ -38,7 +39,7 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 
 @pytest.fixture
 def counters(clock: FakeClock) -> Counters:
-    made = server_counters()
+    made = Counters(SERVER)
     made.set("turned_ns", clock.ns)
     made.set("ready", 1)
     return made
@@ -61,27 +62,27 @@ def test_a_full_server_is_live_and_not_ready(counters: Counters, clock: FakeCloc
     assert status("/ready", counters, clock) == (503, "no robot could connect now")
 
 
+@pytest.mark.parametrize("names", [SERVER, ROBOT])
 def test_every_counter_is_in_the_exposition_under_its_name_with_its_value(
-    counters: Counters, clock: FakeClock
+    names: CounterNames, clock: FakeClock
 ) -> None:
     """Read back by Prometheus' own parser."""
-    for number, name in enumerate(SERVER_COUNTERS, start=1):
+    counters = Counters(names)
+    for number, name in enumerate(names.all, start=1):
         counters.set(name, number * S if name.endswith("_ns") else number)
-    clock.ns += S // 2
+    counters.set("turned_ns", clock.ns - S // 2)
     read = {
         (sample.name, sample.labels.get("kind", "")): sample.value
         for family in text_string_to_metric_families(exposition(counters, clock).decode())
         for sample in family.samples
     }
-    for number, name in enumerate(SERVER_COUNTERS, start=1):
+    for number, name in enumerate(names.all, start=1):
+        if name == "turned_ns":
+            continue
         family, _, label = name.replace("_ns", "_seconds").partition(":")
-        assert read.pop((f"odeploy_server_{family}_total", label)) == pytest.approx(number)
-    assert read == {
-        ("odeploy_server_sessions", ""): 0,
-        ("odeploy_server_ready", ""): 1,
-        ("odeploy_server_policy_epoch", ""): 0,
-        ("odeploy_server_turned_seconds_ago", ""): 0.5,
-    }
+        rising = "_total" if name in names.counters else ""
+        assert read.pop((f"odeploy_{names.of}_{family}{rising}", label)) == pytest.approx(number)
+    assert read == {(f"odeploy_{names.of}_turned_seconds_ago", ""): 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def served(port: int) -> Iterator[Counters]:
-    with reported(str(port)) as counters:
+    with reported(str(port), SERVER) as counters:
         yield counters
 
 
@@ -129,14 +130,14 @@ def test_it_listens_on_loopback_unless_told_otherwise(served: Counters, port: in
 def test_an_address_that_is_taken_is_an_error_that_says_so(served: Counters, port: int) -> None:
     with (
         pytest.raises(RelayedError, match=rf"--http 127.0.0.1:{port}: expected an address that is free"),
-        reported(f"127.0.0.1:{port}"),
+        reported(f"127.0.0.1:{port}", SERVER),
     ):
         pass
 
 
 @pytest.mark.parametrize("address", ["", "x", "0", "65536", "-1", "localhost", "127.0.0.1:", "1.5"])
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match="expected PORT or HOST:PORT"), reported(address):
+    with pytest.raises(UsageError, match="expected PORT or HOST:PORT"), reported(address, SERVER):
         pass
 
 
@@ -144,8 +145,9 @@ def test_it_ends_with_its_server_however_that_ends() -> None:
     port = free_port()
     code = f"""
 import os, signal
+from runtime.counters import SERVER
 from runtime.metrics import reported
-with reported("{port}"):
+with reported("{port}", SERVER):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL

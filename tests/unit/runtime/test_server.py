@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from runtime import wire
-from runtime.counters import SERVER_COUNTERS, server_counters
+from runtime.counters import SERVER, Counters
 from runtime.noise import NoiseSource
 from runtime.policy_file import Noise
 from runtime.pretouch import PreTouch
@@ -43,7 +43,7 @@ class World:
         self.said: list[str] = []
         self.peers: list[Peer] = []
         self.socket = bind_router(context, ENDPOINT)
-        self.counters = server_counters()
+        self.counters = Counters(SERVER)
         self.server = Server(
             self.socket,
             self.policy,
@@ -691,7 +691,7 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     for changes in misfits:
         refusal(world.ask(world.peer(), hello(**changes)))
     world.ask(peer, wire.Bye(ready.session))
-    counted = {name: world.counters[name] for name in SERVER_COUNTERS if world.counters[name]}
+    counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
     assert counted.pop("inference_ns", 0) == 0  # on a clock that stands still
     assert counted == {
         "messages": 12,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.counters import server_counters
+from runtime.counters import SERVER, Counters
 from runtime.errors import ContractError, MissingError, RelayedError, UsageError
 from runtime.exchange import Exchange
 from runtime.onnx_policy import OnnxPolicy
@@ -49,7 +49,7 @@ class Asked:
     """A swapper and what it said; its child proves everything."""
 
     def __init__(self, loop: Loop, folder: Path) -> None:
-        self.loop, self._folder, self.said, self.counters = loop, folder, list[str](), server_counters()
+        self.loop, self._folder, self.said, self.counters = loop, folder, list[str](), Counters(SERVER)
         self._swapper = Swapper(loop, "cpu", None, self.counters, FakeClock(), self.said.append)  # type: ignore[arg-type]
 
     def swap(self, data: bytes) -> str:

@@ -221,7 +221,10 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
             wire.Hello(1, "r", "t", 100.0, 7, ["x"], ["u"]),
             "9901 01 a172 a174 cb4059000000000000 07 91a178 91a175 a772657175657374",
         ),
-        (wire.Ready(1, 300, "p", "f", 50.0, 2, ["v"]), "9802 01 cd012c a170 a166 cb4049000000000000 02 91a176"),
+        (
+            wire.Ready(1, 300, "p", "f", 50.0, 2, ["v"], ["e"]),
+            "9902 01 cd012c a170 a166 cb4049000000000000 02 91a176 91a165",
+        ),
         (wire.Refused("no"), "9203 a26e6f"),
         (wire.Observation(1, 2, 3, 4, b"\x00\x00\x80\x3f"), "9604 01 02 03 04 c4040000803f"),
         (wire.Action(1, 2, 3, 4, 0, 5, 6, 7, 8, b""), "9b05 01 02 03 04 00 05 06 07 08 c400"),

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from runtime.clock import MonotonicClock
-from runtime.counters import Counters, server_counters
+from runtime.counters import SERVER, Counters
 from runtime.keys import RobotKeys, read_allowed, read_pair
 from runtime.new_keys import main
 from runtime.sockets import bind_router, connect_dealer, wait_readable
@@ -28,7 +28,7 @@ class House:
             main([str(folder / name)])
         self.folder, self.endpoint = folder, f"ipc://{folder}/s"
         self.said: list[str] = []
-        self.counters: Counters = server_counters()
+        self.counters: Counters = Counters(SERVER)
         self.door = Doorkeeper(context, read_allowed(folder / "robots"), self.counters, self.said.append)
         self.router = bind_router(context, self.endpoint, read_pair(folder / "server.key_secret"))
         self.door.watch(self.router)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from runtime import wire
 from runtime.chunk import Chunking, Chunks
-from runtime.client import Arrival, RobotClient
+from runtime.client import Arrival, Drops, RobotClient
+from runtime.counters import Counters
 from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard
 from runtime.latency import stages_ns, summary, totals_ns
@@ -33,6 +34,7 @@ from runtime.trace import (
     read_trace,
 )
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
+from sim_bridge.robot_counters import ROBOT, RobotCounters
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 from tests.unit.runtime.fakes import FakeClock
 
@@ -96,6 +98,7 @@ class FakeClient:
         self.waiting: list[Arrival] = []  # in stream mode
         self.last_error: wire.Error | None = None
         self.rehearsed_ns: list[int] = []
+        self.drops, self.far = Drops(), 0
 
     def arrival(self, episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
         received, started, inferred, replied = (sent_ns + (arrived_ns - sent_ns) // 5 * i for i in range(1, 5))
@@ -184,6 +187,41 @@ def stamp(trace: Trace, name: str) -> list[int]:
 
 
 # ---- every mode
+
+
+@pytest.mark.parametrize("mode", ["lockstep", "realtime"])
+def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None:
+    """A tick that is clamped, one that overruns, and in real time a server that falls silent until the end."""
+    counters = Counters(ROBOT)
+    bench.client.drops, bench.client.far = Drops(late=7), 2
+    bench.robot.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
+    bench.client.act = lambda seq: [0.01 * seq if seq != 1 else 99.0, -0.5]
+    bench.env.takes_ns = {2: 25 * MS}
+    bench.client.delays_ns = dict.fromkeys(range(7, 10), None) if mode == "realtime" else {}
+    trace = bench.run(mode, episodes=2)
+    rows, found = trace.rows, summary(trace)
+    for state in State:
+        ran = (rows["kind"] != SKIPPED) & (rows["state"] == state)
+        assert counters[f"ticks:{state.name.lower()}"] == ran.sum()
+    assert counters["ticks:skipped"] == (rows["kind"] == SKIPPED).sum() == (2 if mode == "realtime" else 0)
+    assert counters["held:missing"] + counters["held:silence"] == (6 if mode == "realtime" else 0)
+    assert counters["misses"] == found["misses"]
+    bench.robot.counters.copy(1)
+    assert counters["clamped"] == rows["clamped"].sum() == 2
+    assert (counters["drops:late"], counters["far_observations"], counters["episode"]) == (7, 2, 1)
+    assert counters["state"] == bench.guard.state
+    assert counters["ready"] == (bench.guard.state < State.SAFE)
+    entered = [counters[f"entered:{state.name.lower()}"] for state in State]
+    assert sum(entered) == bench.guard.safety.transitions.total()
+
+
+def test_whoever_looks_sees_the_last_tick_and_at_most_a_tenth_of_a_second_before_it(bench: Bench) -> None:
+    counters = Counters(ROBOT)
+    bench.client.drops, bench.client.far = Drops(late=7), 0
+    bench.robot.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
+    bench.run("realtime")
+    assert counters["turned_ns"] == bench.clock.ns
+    assert counters["drops:late"] == 7
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
