@@ -192,8 +192,10 @@ class RobotClient:
             self.drops.errors += 1
             if not self._replaced:
                 self.last_error = message
-            # An observation from before the present session says nothing about it.
-            if message.code == wire.UNKNOWN_SESSION and self._sent_ns[message.seq % _REMEMBERED] >= self._since_ns:
+            if message.code == wire.UNKNOWN_SESSION:
+                # An observation from before the present session says nothing about it.
+                if self._sent_ns[message.seq % _REMEMBERED] < self._since_ns:
+                    return None
                 self._ask_again(arrived_ns)
         return message
 

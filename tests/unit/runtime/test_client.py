@@ -359,6 +359,18 @@ def test_after_a_restart_the_client_shakes_hands_on_the_way_and_goes_on(
     assert server.heard == [hello(), observed, hello(), observed._replace(session=22)]
 
 
+def test_a_late_error_from_before_a_new_session_does_not_end_the_wait_for_its_action(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    """Two ticks went out before the server answered the first of them."""
+    client.send(0, 0, VALUES)
+    clock.ns += 10 * MS
+    client.send(0, 1, VALUES)
+    server.answer = restarted()
+    assert client.receive(0, 1, clock.ns + MS) is not None
+    assert client.drops.errors == 2
+
+
 def test_an_observation_that_a_new_session_refuses_too_is_not_sent_a_third_time(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
