@@ -111,7 +111,7 @@ def main(arguments: list[str]) -> None:
         )
         control = config.control or control_of(config.endpoint)
         if control is not None:
-            swapper = Swapper(server, config.provider, config.require_signed, counters, clock, say)
+            swapper = Swapper(server.service, config.provider, config.require_signed, counters, clock, say)
             stack.enter_context(contextlib.closing(swapper))
             stack.enter_context(contextlib.closing(Control(control, swapper.answer)))
         with pinned(config.core):

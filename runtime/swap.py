@@ -20,7 +20,7 @@ from runtime.counters import Counters
 from runtime.errors import MissingError, OdeployError, UsageError
 from runtime.exchange import require_same_contract
 from runtime.policy_file import parse
-from runtime.server import Server
+from runtime.service import Service
 from runtime.shadow import Shadow
 
 _SWITCH_S = 0.0002
@@ -32,7 +32,7 @@ class Swapper:
 
     def __init__(
         self,
-        server: Server,
+        service: Service,
         provider: str,
         signers: Path | None,
         counters: Counters,
@@ -42,14 +42,14 @@ class Swapper:
         """Takes up its work.
 
         Args:
-            server: whose policy it exchanges.
+            service: whose policy it exchanges.
             provider: execution provider.
             signers: folder of public keys, one of which must have signed each file; None where anybody may.
             counters: gets `swaps:`.
             clock: tells how long a swap took.
             say: the log.
         """
-        self._server, self._provider, self._signers = server, provider, signers
+        self._service, self._provider, self._signers = service, provider, signers
         self._counters, self._clock, self._say = counters, clock, say
 
     def answer(self, words: Sequence[str], descriptors: Sequence[int]) -> str:
@@ -84,11 +84,11 @@ class Swapper:
 
     @property
     def _serving(self) -> str:
-        exchange = self._server.exchange
+        exchange = self._service.exchange
         return f"epoch {exchange.epoch}, {_of(exchange.serving.manifest.name, exchange.serving.fingerprint)}"
 
     def _swap(self, where: str, data: bytes) -> str:
-        began_ns, exchange = self._clock.now_ns(), self._server.exchange
+        began_ns, exchange = self._clock.now_ns(), self._service.exchange
         prove(data, where, self._provider, self._signers)
         proven_ns = self._clock.now_ns()
         with _sharing_the_interpreter():
@@ -104,7 +104,7 @@ class Swapper:
         )
 
     def _rollback(self) -> str:
-        exchange = self._server.exchange
+        exchange = self._service.exchange
         if exchange.previous is None:
             raise MissingError(
                 where="rollback",
@@ -117,7 +117,7 @@ class Swapper:
         return f"serving {self._serving} again"
 
     def _begin_shadow(self, where: str, data: bytes, out: int) -> str:
-        serving = self._server.exchange.serving.manifest
+        serving = self._service.exchange.serving.manifest
         with _sharing_the_interpreter():
             shadow = Shadow(data, where, self._provider, self._signers, len(serving.action), out)
         try:
@@ -126,14 +126,14 @@ class Swapper:
             shadow.close()
             raise
         self._detach()
-        self._server.shadow = shadow
+        self._service.shadow = shadow
         return f"shadow {_of(shadow.manifest.name, shadow.fingerprint)} beside {self._serving}"
 
     def _end_shadow(self) -> str:
         return "the shadow is ended" if self._detach() else "there was no shadow"
 
     def _detach(self) -> bool:
-        shadow, self._server.shadow = self._server.shadow, None
+        shadow, self._service.shadow = self._service.shadow, None
         if shadow is not None:
             shadow.close()
         return shadow is not None

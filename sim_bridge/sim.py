@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
-import zmq
 from rich.console import Console
 from rich.progress import track
 
@@ -19,12 +18,12 @@ from runtime.child import serving
 from runtime.chunk import ChunkOptions, Chunks
 from runtime.client import Arrival, RobotClient
 from runtime.clock import MonotonicClock
+from runtime.connect import IN_PROCESS, connect
 from runtime.drained_trace import DrainedTrace
 from runtime.errors import UsageError
 from runtime.guard import Guard, tightest
 from runtime.keys import RobotKeys
 from runtime.latency import summary
-from runtime.link import CourierLink, DealerLink, Link
 from runtime.panel import Panel
 from runtime.parquet import require_pyarrow, write_parquet
 from runtime.policy_file import read
@@ -57,6 +56,10 @@ class Config(ChunkOptions, RealTimeOptions):
     """Where the server listens."""
     policy: Path | None = None
     """A policy file: start a server for it here, and end it afterwards."""
+    in_process: bool = False
+    """Run that policy in the robot's own process: no way over a socket, and no watchdog outside of it."""
+    provider: str = "cpu"
+    """What runs that policy, as of `odeploy serve`."""
     key: Path | None = None
     """This robot's secret key, which `odeploy keys` made, for a server that asks for one."""
     server_key: Path | None = None
@@ -116,6 +119,13 @@ def main(arguments: list[str]) -> None:
             got="none",
             remedy="add for example --panel /tmp/robot.panel",
         )
+    if config.in_process and (config.policy is None or config.mode == "stream"):
+        raise UsageError(
+            where="--in-process",
+            expected="--policy FILE, and a mode in which the robot asks: realtime or lockstep",
+            got="no file" if config.policy is None else "--mode stream",
+            remedy="give them, or leave --in-process out",
+        )
     if config.mode == "stream" and (config.execute, config.ahead or 0, config.blend) != (1, 0, None):
         raise UsageError(
             where="--mode stream",
@@ -125,8 +135,11 @@ def main(arguments: list[str]) -> None:
         )
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
-        if config.policy is not None:
-            endpoint = stack.enter_context(serving(config.policy, config.for_server()))
+        if config.policy is not None and config.in_process:
+            endpoint = f"{IN_PROCESS}{config.policy}"
+        elif config.policy is not None:
+            options = ["--provider", config.provider, *config.for_server()]
+            endpoint = stack.enter_context(serving(config.policy, options))
         drive(config, task, endpoint, console)
     trace = read_trace(config.trace)
     console.print(one_run(f"{trace.header.policy} on {task.name}, {config.mode}", summary(trace)))
@@ -168,7 +181,14 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         if panel is not None:
             stack.enter_context(contextlib.closing(panel))
             panel.wait_held(config.timeout)
-        link = _link(config, endpoint, clock, stack)
+        link = connect(
+            endpoint,
+            clock,
+            _robot_keys(config),
+            courier=config.courier and config.mode != "lockstep",  # there is no watchdog to be outside of
+            priority=config.priority,
+            provider=config.provider,
+        )
         client = stack.enter_context(contextlib.closing(RobotClient(link, hello, clock, config.timeout)))
         stack.callback(_tell, client, safety, console)
         counters = _counters(config, guard, client, stack)
@@ -206,14 +226,6 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
             if safety.state is State.STOP and safety.cause in BY_HAND:
                 console.print(f"stopped by the {safety.cause.name.lower().replace('_', ' ')} in episode {episode}")
                 break
-
-
-def _link(config: Config, endpoint: str, clock: MonotonicClock, stack: contextlib.ExitStack) -> Link:
-    """In lockstep there is no watchdog to be outside of: the simulation waits."""
-    keys = _robot_keys(config)
-    if config.courier and config.mode != "lockstep":
-        return CourierLink(endpoint, clock, keys, config.priority)
-    return DealerLink(stack.enter_context(zmq.Context[zmq.Socket[bytes]]()), endpoint, clock, keys)
 
 
 def _trace(

@@ -1,6 +1,9 @@
 """Server and robot as two real processes, in all three modes: every tick is accounted for."""
 
+import contextlib
 import json
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +17,10 @@ from runtime.safety import State
 from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
 from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
-from tests.integration.programs import odeploy
+from tests.integration.programs import in_process, odeploy, started
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough
+from tests.unit.runtime.test_metrics import free_port, get
 
 
 def drive(folder: Path, task: Task, *options: str, kind: str = "mlp", policy: Path | None = None) -> Trace:
@@ -25,6 +29,10 @@ def drive(folder: Path, task: Task, *options: str, kind: str = "mlp", policy: Pa
     result = odeploy("sim", task.name, "--policy", str(file), "--trace", str(path), *options)
     assert result.returncode == 0, result.stdout + result.stderr
     return read_trace(path)
+
+
+def to(path: Path) -> list[str]:
+    return ["--trace", str(path)]
 
 
 def assert_accounted(trace: Trace) -> None:
@@ -69,12 +77,12 @@ def test_a_paced_robot_gets_its_actions_and_every_due_tick_has_a_row(tmp_path: P
     assert (applied["age_ns"] > 0).all()
 
 
-def test_lockstep_is_deterministic_and_a_replay_of_its_noise_gives_its_actions(tmp_path: Path) -> None:
+def test_lockstep_is_the_same_in_one_process_and_a_replay_of_its_noise_gives_its_actions(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM, "flow")
-    first, second = (
-        drive(tmp_path, MAZE_MEDIUM, "--mode", "lockstep", "--episodes", "2", "--seed", "5", policy=file)
-        for _ in "ab"
-    )
+    options = "--mode", "lockstep", "--episodes", "2", "--seed", "5"
+    first = drive(tmp_path, MAZE_MEDIUM, *options, policy=file)
+    in_process("sim", MAZE_MEDIUM.name, "--policy", str(file), "--in-process", *options, *to(tmp_path / "b"))
+    second = read_trace(tmp_path / "b")
     for field in ("observation", "action", "reward", "success"):
         assert np.array_equal(first.rows[field], second.rows[field])
     policy = OnnxPolicy.load(file)
@@ -92,6 +100,33 @@ def test_another_seed_gives_other_episodes(tmp_path: Path) -> None:
         for seed in ("1", "2")
     )
     assert not np.array_equal(one.rows["observation"][0], two.rows["observation"][0])
+
+
+def test_a_robot_says_over_http_how_it_is_while_it_runs(tmp_path: Path) -> None:
+    port = free_port()
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    options = ["--policy", str(file), "--in-process", "--rate", "25", "--episodes", "1000", "--http", str(port)]
+    robot = started("sim", MAZE_MEDIUM.name, *options, *to(tmp_path / "t"))
+    deadline, answered = time.monotonic() + 60, 0.0
+    while answered < 10:
+        assert time.monotonic() < deadline
+        assert robot.poll() is None, robot.communicate()[0]
+        time.sleep(0.1)
+        with contextlib.suppress(OSError):
+            page = get(port, "/metrics")[1]
+            answered = metric(page, 'odeploy_robot_ticks_total{kind="run"}')
+    live, ready = get(port, "/live"), get(port, "/ready")
+    robot.send_signal(signal.SIGINT)
+    robot.communicate(timeout=30)
+    assert (live, ready) == ((200, "ok\n"), (200, "ok\n"))
+    assert metric(page, "odeploy_robot_misses_total") >= metric(page, 'odeploy_robot_ticks_total{kind="skipped"}')
+    assert answered <= (read_trace(tmp_path / "t").rows["kind"] == APPLIED).sum()
+    assert robot.returncode == 130
+
+
+def metric(page: str, name: str) -> float:
+    """One number of Prometheus' text."""
+    return float(next(line for line in page.splitlines() if line.startswith(f"{name} ")).split()[-1])
 
 
 def test_one_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> None:

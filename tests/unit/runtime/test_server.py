@@ -542,9 +542,9 @@ def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehea
 
 def exchange(world: World, policy: FakePolicy) -> None:
     """Offers it, as the thread of the control socket does, and gives the loop its turn."""
-    offering = threading.Thread(target=world.server.exchange.offer, args=(policy,))
+    offering = threading.Thread(target=world.server.service.exchange.offer, args=(policy,))
     offering.start()
-    while world.server.exchange._offered is None:
+    while world.server.service.exchange._offered is None:
         pass
     world.server.turn()
     offering.join()
@@ -602,7 +602,7 @@ class FakeShadow:
 def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_counted(world: World) -> None:
     peer, shadow = world.peer(), FakeShadow()
     ready = world.welcome(peer, seed=7)
-    world.server.shadow = shadow  # type: ignore[assignment]
+    world.server.service.shadow = shadow  # type: ignore[assignment]
     answers = [world.observe(peer, ready, seq) for seq in range(3)]
     world.observe(peer, ready, 3, values=floats(float("nan"), 0, 0))
     assert [(seed, message.seq) for seed, message, _ in shadow.fed] == [(7, 0), (7, 1), (7, 2)]

@@ -1,0 +1,151 @@
+"""A loop for minutes or hours: whether every tick is accounted for, what it missed, whether its memory stays flat.
+
+    python -m tests.timing.soak --rate 1000 --seconds 600
+    python -m tests.timing.soak --rate 100 --seconds 3600
+
+Server, robot, its courier and the drain of its trace are processes as in use. Beside them, on the same cores at
+the same time, a probe does nothing but wake up on a grid of the same rate (`tests/timing/wakeups.py`): the ticks
+for which it woke only after the robot's deadline no program could have kept. Memory is what the kernel counts for
+each process (RSS), every second; the first tenth of the time, in which buffers are met first, is left out.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from runtime.child import child, wait_bound
+from runtime.clock import steal_ticks
+from runtime.latency import summary
+from runtime.machine import machine_line
+from runtime.real_time import RealTimeOptions
+from runtime.statistics import percentiles_us
+from runtime.trace import Trace, read_trace
+from tests.faults.children import child_of
+from tests.faults.promises import assert_kept
+from tests.policies import policy_bytes
+
+_MIB = 1024.0
+
+
+@dataclass(frozen=True)
+class Config(RealTimeOptions):
+    """Runs a loop for a while and says what became of each tick."""
+
+    rate: float = 1000.0
+    """Ticks per second."""
+    seconds: float = 600.0
+    """How long."""
+    task: str = "multigoal-2d"
+    """Whose physics; its step must leave time at that rate."""
+    courier: bool = True
+    """As of `odeploy sim`."""
+    spin_us: float = 0.0
+    """As of `odeploy sim`."""
+
+
+@dataclass
+class Memory:
+    """Resident memory of processes, KiB, second by second."""
+
+    processes: dict[str, int]
+    seen: dict[str, list[int]] = field(default_factory=dict)
+
+    def look(self) -> None:
+        for name, pid in self.processes.items():
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+            self.seen.setdefault(name, []).append(resident)
+
+    def growth_mib(self, name: str) -> tuple[float, float]:
+        """What it takes after the first tenth of the time, and how much more it took at most from there on."""
+        settled = self.seen[name][len(self.seen[name]) // 10 :]
+        return settled[0] / _MIB, (max(settled) - settled[0]) / _MIB
+
+
+def main() -> None:
+    """Runs, and prints a table."""
+    config = tyro.cli(Config, prog="python -m tests.timing.soak")
+    with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
+        report(config, *soak(config, Path(folder)))
+
+
+def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory, float]:
+    """The robot's trace, the probe's lateness in ns, memory, and the stolen seconds."""
+    file, socket, trace, seen = (folder / name for name in ("p.onnx", "s.ipc", "t.trace", "late.npy"))
+    file.write_bytes(policy_bytes(config.task, "mlp", width=256))
+    serve = ["-m", "odeploy", "serve", str(file), "--endpoint", f"ipc://{socket}", *config.for_server()]
+    sim = ["-m", "odeploy", "sim", config.task, "--endpoint", f"ipc://{socket}", "--trace", str(trace)]
+    sim += ["--rate", str(config.rate), "--episodes", "100000000", "--spin-us", str(config.spin_us)]
+    sim += ["--courier" if config.courier else "--no-courier", *config.for_robot()]
+    look = ["-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
+    with child(serve, folder / "server.log") as server:
+        wait_bound(socket, server, folder / "server.log")
+        log = (folder / "robot.log").open("wb")
+        robot = subprocess.Popen([sys.executable, *sim], stdout=log, stderr=subprocess.STDOUT)
+        wait_bound(trace, robot, folder / "robot.log")
+        time.sleep(3)  # its children are there, and the first episode has begun
+        memory = Memory({"server": server.pid, "robot": robot.pid, "drain": child_of(robot.pid, "runtime.drain")})
+        if config.courier:
+            memory.processes["courier"] = child_of(robot.pid, "runtime.courier")
+        stolen = steal_ticks()
+        with child(look, folder / "probe.log") as prober:
+            end = time.monotonic() + config.seconds
+            while time.monotonic() < end:
+                assert robot.poll() is None, (folder / "robot.log").read_text()
+                memory.look()
+                time.sleep(1)
+            robot.send_signal(signal.SIGINT)
+            robot.wait(60)
+            assert prober.poll() is None, (folder / "probe.log").read_text()
+        stolen_s = (steal_ticks() - stolen) / 100
+    return read_trace(trace), np.load(seen, allow_pickle=False), memory, stolen_s
+
+
+def report(config: Config, trace: Trace, late_ns: NDArray[np.int64], memory: Memory, stolen_s: float) -> None:
+    """Checks that each due tick has its row and kept its promises, and prints the rest."""
+    assert_kept(trace)
+    found, console = summary(trace), Console(width=110)
+    missed = (late_ns < 0) | (late_ns > trace.header.deadline_ns)
+    table = Table(
+        "",
+        "loop",
+        "probe",
+        title=f"{config.task} at {config.rate:g} Hz for {config.seconds:g} s, {machine_line()}",
+    )
+    table.add_row("ticks due", f"{found['ticks_due']:,}", f"{len(late_ns):,}")
+    table.add_row("  of them applied", f"{found['applied']:,}", "")
+    table.add_row("  held", f"{found['held']:,} {json.dumps(found['held_by_cause'])}", "")
+    table.add_row("  skipped", f"{found['skipped']:,}", f"{int((late_ns < 0).sum()):,}")
+    table.add_row("rows lost", f"{found['lost_rows']}", "")
+    table.add_row("deadline after due, µs", f"{trace.header.deadline_ns / 1e3:.0f}", "the same")
+    share = found["misses"] / found["ticks_due"], missed.mean()
+    table.add_row("missed", f"{found['misses']:,}, {share[0]:.4%}", f"{int(missed.sum()):,}, {share[1]:.4%}")
+    table.add_row("longest run of misses", f"{found['longest_miss_run']}", "")
+    table.add_row("lateness, µs", _spread(found["lateness_us"]), _spread(percentiles_us(late_ns[late_ns >= 0])))
+    table.add_row("due to applied, µs", _spread(found["due_to_applied_us"]), "")
+    table.add_row("round trip, µs", _spread(found["round_trip_us"]), "")
+    for name in memory.processes:
+        settled, grown = memory.growth_mib(name)
+        table.add_row(f"memory of the {name}, MiB", f"{settled:.1f}, then +{grown:.2f} at most", "")
+    table.add_row("stolen, s", f"{stolen_s:.1f}", "")
+    table.add_row("obtained", ", ".join(f"{k}: {v}" for k, v in trace.header.obtained.items()), "")
+    console.print(table)
+
+
+def _spread(figures: dict[str, float | None]) -> str:
+    return " / ".join(f"{name} {value:.0f}" for name, value in figures.items() if value is not None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A probe that does nothing but wake up on a grid, until SIGTERM: what the machine does to any loop of that rate.
+
+    python -m tests.timing.wakeups RATE PRIORITY OUT
+
+PRIORITY is that of `runtime.real_time`, 0 for none. OUT gets an array: how late it woke, ns, one number a due
+tick; -1 for one that it slept through.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from runtime.clock import MonotonicClock, Rate
+from runtime.real_time import real_time
+
+
+def probe(rate_hz: float, priority: int | None, out: Path) -> None:
+    """Wakes up until a signal comes, and writes what it saw."""
+    late: list[int] = []
+    try:
+        with real_time(priority):
+            rate, number = Rate(rate_hz, MonotonicClock()), -1
+            while True:
+                tick = rate.wait()
+                late.extend([-1] * (tick.number - number - 1))
+                late.append(tick.woke_ns - tick.due_ns)
+                number = tick.number
+    except KeyboardInterrupt:
+        np.save(out, np.array(late, np.int64), allow_pickle=False)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    probe(float(sys.argv[1]), int(sys.argv[2]) or None, Path(sys.argv[3]))
