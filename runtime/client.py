@@ -7,6 +7,7 @@ tick's observation again once it has it; the guard covers the ticks in between.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,7 @@ class Drops:
     reconnects: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """An action that may be applied.
 
     Attributes:

@@ -36,7 +36,8 @@ class Condition:
         if isinstance(message, wire.Action):
             self._counters.add("actions")
             self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
-            self._counters.add("far_observations", message.status == wire.FAR)
+            if message.status == wire.FAR:
+                self._counters.add("far_observations")
         elif isinstance(message, wire.Error):
             self._counters.add(_ERRORS[message.code])
 

@@ -37,10 +37,14 @@ class Familiar:
         width = np.maximum(high - low, _LEAST * np.maximum(1, np.abs(low)))
         self._low = (low - widths * width).astype(np.float32)
         self._high = (high + widths * width).astype(np.float32)
+        self._inside = np.zeros(len(self._names), np.float32)
         self._below, self._above = np.zeros((2, len(self._names)), np.bool_)
 
     def __call__(self, observation: NDArray[np.float32]) -> bool:
         """Whether no signal is far outside. Shape (O,)."""
+        np.minimum(np.maximum(observation, self._low, out=self._inside), self._high, out=self._inside)
+        if self._inside.tobytes() == observation.tobytes():  # as nearly always; a zero may have changed its sign
+            return True
         np.less(observation, self._low, out=self._below)
         np.greater(observation, self._high, out=self._above)
         np.logical_or(self._below, self._above, out=self._below)

@@ -20,6 +20,7 @@ class Memory:
 
     Attributes:
         noise: its draws by tick.
+        keeps: whether an answer changes later ones; if not, `keep` need not be called.
     """
 
     def __init__(self, manifest: Manifest, seed: int) -> None:
@@ -34,6 +35,7 @@ class Memory:
         self.renew(manifest)
 
     noise: NoiseSource
+    keeps: bool
     _preparation: Preparation | None
 
     def renew(self, manifest: Manifest) -> None:
@@ -48,6 +50,7 @@ class Memory:
             self._preparation = None
         elif self._preparation is None or self._preparation.recipe != recipe:
             self._preparation = Preparation(recipe, len(manifest.action), manifest.rate_hz)
+        self.keeps = bool(manifest.state_size) or manifest.frozen is not None or recipe is not None
 
     def observe(self, episode: int, seq: int, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """The policy's observation of what the robot sensed, (R,), by the recipe. Shape (O,)."""
@@ -55,14 +58,16 @@ class Memory:
 
     def set_inputs(self, policy: Policy, epoch: int, episode: int, seq: int) -> NDArray[np.float32]:
         """Sets the policy's inputs besides observation and noise; returns the noise. Shape (1, N, S, D)."""
-        policy.state[:] = self._recurrence.before(epoch, episode, seq)
+        if policy.manifest.state_size:
+            policy.state[:] = self._recurrence.before(epoch, episode, seq)
         if policy.manifest.frozen is not None:
             policy.previous[:], policy.frozen[:] = self._continuation.before(epoch, episode, seq)
         return self.noise.draw(episode, seq)
 
     def keep(self, policy: Policy, epoch: int, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
         """This tick has been answered so, (H, A), and not merely rehearsed."""
-        self._recurrence.keep(epoch, episode, seq, policy.state)
+        if policy.manifest.state_size:
+            self._recurrence.keep(epoch, episode, seq, policy.state)
         if policy.manifest.frozen is not None:
             self._continuation.keep(epoch, episode, seq, actions, policy.manifest.frozen)
         if self._preparation is not None:

@@ -112,7 +112,8 @@ class OnnxPolicy:
         self._observation[0] = observation
         self._noise[:] = noise
         self._session.run_with_iobinding(self._binding)
-        self._state[:] = self._next_state
+        if self._state.size:
+            self._state[:] = self._next_state
         action: NDArray[np.float32] = self._action[0]
         return action
 

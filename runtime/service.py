@@ -145,17 +145,23 @@ class Service:
         """Replies; with that, and not with a rehearsal, a recurrent policy's state moves on."""
         reply = self._reply(session, message, received_ns)
         self._send(session.identity, reply)
-        match reply:
-            case wire.Action(status=wire.FAR) | wire.Error(code=wire.FAR_OUTSIDE):
-                who, signal = session.hello.robot, self._familiar.stranger
-                self._say(f"{who!r}: {signal} is far outside of what the policy was trained on")
-        if isinstance(reply, wire.Action):
+        if isinstance(reply, wire.Error):
+            if reply.code == wire.FAR_OUTSIDE:
+                self._tell_stranger(session)
+            return
+        if reply.status == wire.FAR:
+            self._tell_stranger(session)
+        if session.memory.keeps:
             actions = np.frombuffer(reply.values, "<f4").reshape(-1, len(session.hello.action))
             session.memory.keep(self._policy, self._epoch, message.episode, message.seq, actions)
-            shadow = self.shadow
-            if shadow is not None:
-                taken = shadow.feed(session.hello.seed, message, reply)
-                self._counters.add("shadow:fed" if taken else "shadow:dropped")
+        shadow = self.shadow
+        if shadow is not None:
+            taken = shadow.feed(session.hello.seed, message, reply)
+            self._counters.add("shadow:fed" if taken else "shadow:dropped")
+
+    def _tell_stranger(self, session: Session) -> None:
+        who, signal = session.hello.robot, self._familiar.stranger
+        self._say(f"{who!r}: {signal} is far outside of what the policy was trained on")
 
     def _prepared(self, session: Session, message: wire.Observation) -> NDArray[np.float32] | wire.Error:
         """What the policy sees: what the robot sensed, if that is sound, by the recipe of the file."""

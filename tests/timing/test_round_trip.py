@@ -2,9 +2,9 @@
 
 For a fifth of a second each, at the rate that is given, ticks go through the real server, through the same policy
 in this process, through a bare echo of messages of the same size, and through a bare session call. All are
-pre-touched, and after each tick the physics steps, which empties the caches alike; the drift of the machine falls on
-all four. Wanted at 500 Hz: round trip p50 at most 1.2 × (echo p50 + session p50), and due to applied at most 2.5 ×
-that sum. At 1 kHz: in process at most half of a round trip.
+pre-touched, and after each tick the physics steps, which empties the caches alike; the drift of the machine falls
+on all four. Wanted at 500 Hz: round trip p50 at most 1.2 × (echo p50 + session p50), and due to applied at most
+2.5 × that sum. At 1 kHz: in process at most half of a round trip.
 """
 
 from collections.abc import Callable
@@ -152,7 +152,7 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
         wait_bound(path, stack.enter_context(child(echoing, log)), log)
         dealer = stack.enter_context(closing(connect_dealer(stack.enter_context(zmq.Context()), f"ipc://{path}")))
         dealer.setsockopt(zmq.SNDTIMEO, 1000)
-        kinds = [*robots, Echo(dealer), Session(policy)]
+        kinds: list[Robot | Echo | Session] = [*robots, Echo(dealer), Session(policy)]
         stack.enter_context(real_time())
         safe, observation = np.array(MAZE_MEDIUM.safe_action, np.float32), env.reset(0)
         rate = Rate(rate_hz, CLOCK)

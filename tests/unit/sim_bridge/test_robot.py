@@ -1,6 +1,5 @@
 """The robot's loop on a clock that jumps: a simulation and a server that take exactly as long as they are told."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -499,7 +498,7 @@ def answers_chunks(bench: Bench, execute: int, ahead: int = 0, blend: float | No
     def arrival(episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
         plain = FakeClient.arrival(bench.client, episode, seq, sent_ns, arrived_ns)
         values = np.array([[0.01 * (seq + i), 0.1 * seq] for i in range(H)], np.float32)
-        return dataclasses.replace(plain, values=values)
+        return plain._replace(values=values)
 
     bench.client.arrival = arrival  # type: ignore[method-assign]
 
