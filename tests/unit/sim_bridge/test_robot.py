@@ -1,5 +1,6 @@
 """The robot's loop on a clock that jumps: a simulation and a server that take exactly as long as they are told."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
