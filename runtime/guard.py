@@ -5,6 +5,7 @@ before, younger than 2 T and finite, clamped to the limits and to the rate of ch
 in HOLD; the task's safe action in SAFE and STOP. `runtime/safety.py` has the states. No clock and no I/O.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -66,6 +67,7 @@ class Guard:
     def __post_init__(self) -> None:
         self._low, self._high = lows(self.signals), highs(self.signals)
         self._max_step = max_steps(self.signals)
+        self._limits_rate = bool(np.isfinite(self._max_step).any())
         self._max_age_ns = _MAX_AGE_PERIODS * self.safety.period_ns
         inside = (self.safe_action >= self._low) & (self.safe_action <= self._high)
         if not (inside & np.isfinite(self.safe_action)).all():
@@ -132,13 +134,16 @@ class Guard:
         if number <= self._newest or before_rearming or not 0 <= now_ns - observed_ns < self._max_age_ns:
             return Cause.STALE, self._applied
         self._newest = number
-        if not np.isfinite(action).all():  # before any clamp: clip(nan) is nan
+        if not math.isfinite(sum(action.tolist())):  # before any clamp: clip(nan) is nan
             return Cause.NOT_FINITE, self._applied
         # Bare ufuncs: np.clip costs several times as much on vectors of this size.
         command: NDArray[np.float32] = np.minimum(np.maximum(action, self._low), self._high)
-        command = np.maximum(command, self._applied - self._max_step)
-        command = np.minimum(command, self._applied + self._max_step)
-        return (Cause.LIMITS if (command != action).any() else Cause.FRESH), command
+        if self._limits_rate:
+            command = np.maximum(command, self._applied - self._max_step)
+            command = np.minimum(command, self._applied + self._max_step)
+        # The bytes of equal vectors differ only where a zero has changed its sign.
+        same = command.tobytes() == action.tobytes() or not (command != action).any()
+        return (Cause.FRESH if same else Cause.LIMITS), command
 
 
 def tightest(task: Sequence[Signal], policy: Sequence[Signal]) -> tuple[Signal, ...]:
