@@ -19,6 +19,8 @@ from runtime.signals import Signal, highs, lows, max_steps
 
 _MAX_AGE_PERIODS = 2
 _HANDS_OFF = Operator()
+_RUN, _HOLD, _SAFE = State.RUN, State.HOLD, State.SAFE  # see `runtime.safety`
+_FRESH, _LIMITS, _MISSING, _STALE, _NOT_FINITE = list(Cause)[:5]
 
 
 class Offer(NamedTuple):
@@ -107,18 +109,18 @@ class Guard:
             operator: what the person beside the robot wants.
         """
         # Not in RUN and HOLD: the safe action is not what was applied last, and the rate would be taken from it.
-        if operator.rearm and operator.held and not operator.stop and self.state >= State.SAFE:
+        if operator.rearm and operator.held and not operator.stop and self.state >= _SAFE:
             self.rearm(due_ns)
-        armed = self.state < State.SAFE
+        armed = self.state < _SAFE
         self.found, command = self._judge(now_ns, offer)
-        if armed:
-            self.counts.clamped += self.found is Cause.LIMITS
-            self.counts.stale += self.found is Cause.STALE
-            self.counts.not_finite += self.found is Cause.NOT_FINITE
+        if armed and self.found is not _FRESH:
+            self.counts.clamped += self.found is _LIMITS
+            self.counts.stale += self.found is _STALE
+            self.counts.not_finite += self.found is _NOT_FINITE
         state = self.safety.tick(due_ns, self.found, operator)
-        if state is State.RUN:
+        if state is _RUN:
             self._applied = command
-        elif state is State.HOLD:
+        elif state is _HOLD:
             self.counts.held += 1
         else:
             self.counts.safe += 1
@@ -128,14 +130,14 @@ class Guard:
     def _judge(self, now_ns: int, offer: Offer | None) -> tuple[Cause, NDArray[np.float32]]:
         """What was found, and what of it may be commanded."""
         if offer is None:
-            return Cause.MISSING, self._applied
+            return _MISSING, self._applied
         number, observed_ns, action = offer
         before_rearming = self._rearmed_ns is not None and observed_ns < self._rearmed_ns
         if number <= self._newest or before_rearming or not 0 <= now_ns - observed_ns < self._max_age_ns:
-            return Cause.STALE, self._applied
+            return _STALE, self._applied
         self._newest = number
         if not math.isfinite(sum(action.tolist())):  # before any clamp: clip(nan) is nan
-            return Cause.NOT_FINITE, self._applied
+            return _NOT_FINITE, self._applied
         # Bare ufuncs: np.clip costs several times as much on vectors of this size.
         command: NDArray[np.float32] = np.minimum(np.maximum(action, self._low), self._high)
         if self._limits_rate:
@@ -143,7 +145,7 @@ class Guard:
             command = np.minimum(command, self._applied + self._max_step)
         # The bytes of equal vectors differ only where a zero has changed its sign.
         same = command.tobytes() == action.tobytes() or not (command != action).any()
-        return (Cause.FRESH if same else Cause.LIMITS), command
+        return (_FRESH if same else _LIMITS), command
 
 
 def tightest(task: Sequence[Signal], policy: Sequence[Signal]) -> tuple[Signal, ...]:

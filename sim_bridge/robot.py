@@ -32,6 +32,7 @@ from sim_bridge.robot_counters import RobotCounters
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
+_RUN, _SAFE, _STOP = State.RUN, State.SAFE, State.STOP  # see `runtime.safety`
 _STEPS_TIMED = 500
 _NO_STAMPS = (0,) * (len(STAMPS) - 1)
 
@@ -161,7 +162,7 @@ class Robot:
             command = self.guard.tick(tick.due_ns, now_ns, offer, self.operator())
             step, end = self._apply(episode, tick, sensed, observed_ns, sent_ns, answer, played, command)
             observation = step.observation
-            if self.guard.state >= State.SAFE:
+            if self.guard.state >= _SAFE:
                 self.chunks.begin()  # whoever re-arms begins with what is seen then
             if end != GOES_ON:
                 return
@@ -207,7 +208,7 @@ class Robot:
         applied_ns = self.clock.now_ns()
         step = self.env.step(command)
         stepped_ns = self.clock.now_ns()
-        stopped = safety.state is State.STOP
+        stopped = safety.state is _STOP
         by_hand = stopped and safety.cause in BY_HAND
         end = INVALID if step.invalid else STOPPED if by_hand else ENDED if step.done or stopped else GOES_ON
         # The four server stamps belong to this tick only if its own observation was answered.
@@ -219,7 +220,7 @@ class Robot:
         self.trace.append(
             episode,
             tick.number,
-            APPLIED if safety.state is State.RUN else HELD,
+            APPLIED if safety.state is _RUN else HELD,
             (tick.due_ns, tick.woke_ns, observed_ns, sent_ns, *server, applied_ns, stepped_ns),
             state=safety.state,
             cause=safety.cause,
@@ -234,7 +235,7 @@ class Robot:
         )
         if self.counters is not None:
             late = 0 < self.deadline_ns < applied_ns - tick.due_ns
-            self.counters.ran(stepped_ns, episode, missed=late or safety.state is not State.RUN)
+            self.counters.ran(stepped_ns, episode, missed=late or safety.state is not _RUN)
         self._next_tick, self._clamped, self._observation = tick.number + 1, clamped, step.observation
         return step, end
 

@@ -12,6 +12,7 @@ from runtime.guard import Guard
 from runtime.safety import Cause, State
 
 _COPIED_EVERY_NS = 100_000_000
+_RUN = State.RUN  # see `runtime.safety`
 
 
 def _labelled(family: str, kind: type[IntEnum]) -> tuple[str, ...]:
@@ -57,7 +58,7 @@ class RobotCounters:
         counters, safety = self._counters, self._guard.safety
         counters.add(_TICKS[safety.state])
         counters.set("turned_ns", now_ns)
-        if safety.state is not State.RUN:
+        if safety.state is not _RUN:
             counters.add(_HELD[safety.cause])
         if missed:
             counters.add("misses")
