@@ -1,7 +1,9 @@
 """The wire: what is sent comes back, and no frame whatever does anything but raise WireError."""
 
+import json
 import math
 import struct
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgpack
@@ -214,40 +216,43 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
     assert wire.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
 
 
-@pytest.mark.parametrize(
-    ("message", "frame"),
-    [
-        (
-            wire.Hello(1, "r", "t", 100.0, 7, ["x"], ["u"]),
-            "9901 01 a172 a174 cb4059000000000000 07 91a178 91a175 a772657175657374",
-        ),
-        (
-            wire.Ready(1, 300, "p", "f", 50.0, 2, ["v"], ["e"]),
-            "9902 01 cd012c a170 a166 cb4049000000000000 02 91a176 91a165",
-        ),
-        (wire.Refused("no"), "9203 a26e6f"),
-        (wire.Observation(1, 2, 3, 4, b"\x00\x00\x80\x3f"), "9604 01 02 03 04 c4040000803f"),
-        (wire.Action(1, 2, 3, 4, 0, 5, 6, 7, 8, b""), "9b05 01 02 03 04 00 05 06 07 08 c400"),
-        (wire.Error(3, 2, "x"), "9406 03 02 a178"),
-        (wire.Bye(9), "9207 09"),
-        (wire.Ping(1), "9208 01"),
-        (
-            wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6, 7, 8, 9, ["f"], ["s"], "h", 10, 11, b"m", b"x"),
-            "dc0015 09 01 01 a170 a166 02 cd012c 03 04 05 06 07 08 09 91a166 91a173 a168 0a 0b c4016d c40178",
-        ),
-    ],
-)
-def test_frames_are_byte_for_byte_those_that_other_releases_speak(message: wire.Message, frame: str) -> None:
-    assert wire.pack(message) == bytes.fromhex(frame)
-    assert wire.unpack(bytes.fromhex(frame)) == message
+VECTORS = json.loads((Path(__file__).parents[3] / "docs/wire-vectors.json").read_text())
+
+
+def message_of(vector: dict[str, Any]) -> wire.Message:
+    fields = {k: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for k, v in vector["fields"].items()}
+    message: wire.Message = getattr(wire, vector["type"])(**fields)
+    return message
+
+
+def note_of(vector: dict[str, Any]) -> str:
+    return f"{vector.get('type', '')} {vector['note']}"
+
+
+def test_the_vectors_are_of_this_protocol_and_have_every_message() -> None:
+    assert VECTORS["protocol"] == wire.PROTOCOL
+    assert {vector["type"] for vector in VECTORS["messages"]} == {kind.__name__ for kind in TYPES}
+
+
+@pytest.mark.parametrize("vector", VECTORS["messages"], ids=note_of)
+def test_frames_are_byte_for_byte_those_that_other_releases_and_languages_speak(vector: dict[str, Any]) -> None:
+    frame, message = bytes.fromhex(vector["frame"]), message_of(vector)
+    assert wire.pack(message) == frame
+    assert wire.unpack(frame) == message
+
+
+@pytest.mark.parametrize("vector", VECTORS["read"], ids=note_of)
+def test_frames_that_this_release_does_not_write_are_read(vector: dict[str, Any]) -> None:
+    assert wire.unpack(bytes.fromhex(vector["frame"])) == message_of(vector)
+
+
+@pytest.mark.parametrize("vector", VECTORS["refused"], ids=note_of)
+def test_frames_that_are_no_message_are_refused(vector: dict[str, Any]) -> None:
+    with pytest.raises(WireError):
+        wire.unpack(bytes.fromhex(vector["frame"]))
 
 
 def test_codes_have_the_numbers_that_other_releases_know() -> None:
     assert (wire.OK, wire.FAR) == (0, 1)
     codes = wire.UNKNOWN_SESSION, wire.WRONG_LENGTH, wire.NOT_FINITE, wire.MALFORMED, wire.INFERENCE_FAILED
     assert (*codes, wire.FAR_OUTSIDE) == (1, 2, 3, 4, 5, 6)
-
-
-def test_the_health_of_a_server_of_the_first_release_is_read_without_what_it_did_not_say() -> None:
-    frame = bytes.fromhex("9b09 01 01 a170 a166 02 cd012c 03 04 05 06")
-    assert wire.unpack(frame) == wire.Health(1, 1, "p", "f", 2, 300, 3, 4, 5, 6)
