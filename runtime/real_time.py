@@ -7,6 +7,7 @@ was obtained goes into the log and into the trace's header.
 import ctypes
 import gc
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +98,8 @@ def pinned(core: int | None) -> Iterator[None]:
 def _lockable() -> int:
     """Future memory is locked only where no limit can make an allocation fail for it."""
     flags = _MCL_CURRENT | _MCL_ONFAULT
-    return flags | _MCL_FUTURE if _effective_capabilities() >> _CAP_IPC_LOCK & 1 else flags
+    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
+    return flags | _MCL_FUTURE if unlimited or _effective_capabilities() >> _CAP_IPC_LOCK & 1 else flags
 
 
 def _effective_capabilities() -> int:

@@ -1,6 +1,7 @@
 import ctypes
 import gc
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -80,12 +81,13 @@ def test_memory_that_may_come_is_locked_only_where_no_limit_can_make_an_allocati
             return 0
 
     monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: Libc())
-    for capabilities in (1 << 14, ~(1 << 14)):
+    for capabilities, limit in ((1 << 14, 8192), (~(1 << 14), resource.RLIM_INFINITY), (~(1 << 14), 8192)):
         monkeypatch.setattr(kernel, "_effective_capabilities", lambda c=capabilities: c)
+        monkeypatch.setattr(resource, "getrlimit", lambda _, r=limit: (r, r))
         with real_time() as obtained:
             assert obtained["memory"] == "not locked (refused)"
     future = 2
-    assert [flags & future for flags in asked] == [future, 0]
+    assert [flags & future for flags in asked] == [future, future, 0]
 
 
 @pytest.mark.skipif(not _granted(), reason="this user gets no real-time priority")
