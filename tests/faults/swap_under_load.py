@@ -25,6 +25,7 @@ from runtime.control import ask, control_of
 from runtime.health import ask as ask_health
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
+from runtime.real_time import RealTimeOptions
 from runtime.sockets import connect_dealer
 from runtime.trace import APPLIED, STAMPS, Trace, read_trace
 from sim_bridge.catalogue.fmer import MULTIGOAL
@@ -38,7 +39,7 @@ _NEAR_NS = 50_000_000
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(RealTimeOptions):
     """Drives a robot while its policy is exchanged."""
 
     seconds: float = 120.0
@@ -111,12 +112,13 @@ def drive(folder: Path, config: Config) -> Run:
     endpoint, control = f"ipc://{socket}", control_of(f"ipc://{socket}")
     assert control is not None
     asked, took = [], []
-    with served(files["mlp"], socket):
+    with served(files["mlp"], socket, *config.for_server()):
         while not control.exists():
             time.sleep(0.01)
         if config.shadow:
             swap(endpoint, "shadow", files["flow"], folder / "shadow.jsonl")
         options = ["--endpoint", endpoint, "--trace", str(trace), "--rate", str(config.rate), "--seed", str(_SEED)]
+        options += config.for_robot()
         robot = started("sim", MULTIGOAL.name, "--episodes", "1000000", *options)
         while not trace.exists():
             assert robot.poll() is None, robot.communicate()[0]

@@ -81,11 +81,12 @@ class Driven:
 
 
 @contextmanager
-def served(policy: Path, socket: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def served(policy: Path, socket: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A server at a place that another one may have had before."""
     socket.unlink(missing_ok=True)
     log = socket.with_suffix(".log")
-    with child(["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}"], log) as process:
+    command = ["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *options]
+    with child(command, log) as process:
         wait_bound(socket, process, log)
         yield process
 
