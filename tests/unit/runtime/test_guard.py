@@ -254,6 +254,18 @@ def test_an_action_is_clamped_against_the_last_applied_one_not_the_last_wanted()
     assert [float(robot.offered(0, -2, -3)[1]) for _ in range(2)] == [1.25, 1.0]
 
 
+def test_a_zero_at_a_limit_is_within_it_whatever_its_sign() -> None:
+    """The bytes of 0 and -0 differ, and which of the two a clamp answers is nobody's promise."""
+    guard = Guard(
+        (Signal("up", "1", 0.0, 1.0), Signal("down", "1", -1.0, 0.0)), np.zeros(2, np.float32), Safety(100.0)
+    )
+    guard.rearm(0)
+    for number, zero in enumerate((0.0, -0.0), start=1):
+        command = guard.tick(number * T, number * T, Offer((0, number), number * T, vector(zero, -zero)))
+        np.testing.assert_array_equal(command, [0, 0])
+        assert guard.found is Cause.FRESH
+
+
 def test_limits_hold_before_the_rate_does() -> None:
     robot = Ticking()
     np.testing.assert_array_equal(robot.offered(5, 0.6, 9), vector(1, 0.6, 9))
@@ -308,14 +320,15 @@ def test_counts_are_of_ticks_and_of_offers_judged_before_safe() -> None:
     robot.offered(2, 0.5, -3)
     robot.offered(1, 0.5, -3)
     robot.tick()
-    robot.tick(Offer((0, 0), 4 * T, vector(0, 0.5, -3)))
+    robot.tick()
+    robot.tick(Offer((0, 0), 5 * T, vector(0, 0.5, -3)))
     for _ in range(3):
         robot.offered(math.nan, 0.5, -3)
     assert robot.guard.state is State.SAFE
     robot.offered(2, 0.5, -3)
     robot.offered(math.nan, 0.5, -3)
     robot.tick(Offer((0, 0), 10 * T, vector(0, 0.5, -3)))
-    assert vars(robot.guard.counts) == {"held": 4, "safe": 4, "clamped": 1, "stale": 1, "not_finite": 3}
+    assert vars(robot.guard.counts) == {"held": 5, "safe": 4, "clamped": 1, "stale": 1, "not_finite": 3}
 
 
 def test_good_actions_that_end_safe_are_applied_from_the_last_of_them_on() -> None:
