@@ -44,9 +44,6 @@ Method = Literal[
     "fm-irl",
     "fmer",
     "sac",
-    "qvpo",
-    "dipo",
-    "dpmd",
 ]
 PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | RecurrentConfig | MlpConfig
 Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | RecurrentPolicy | MlpPolicy
