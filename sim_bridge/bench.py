@@ -34,7 +34,7 @@ from runtime.table import LEGEND, floors_table, ledger, ledger_row, wide
 from runtime.trace import read_trace
 from runtime.whole_file import write_whole
 from sim_bridge.catalogue import get
-from sim_bridge.sim import require_rate
+from sim_bridge.sim_options import require_rate
 from sim_bridge.task import Task
 
 _FLOOR_SECONDS = 1.5

@@ -1,12 +1,8 @@
 """`odeploy sim TASK`: one simulated robot, driven by a server, leaving a trace."""
 
 import contextlib
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
 import tyro
@@ -15,124 +11,42 @@ from rich.progress import track
 
 from runtime import wire
 from runtime.child import serving
-from runtime.chunk import ChunkOptions, Chunks
+from runtime.chunk import Chunks
 from runtime.client import Arrival, RobotClient
 from runtime.clock import MonotonicClock
 from runtime.connect import IN_PROCESS, connect
 from runtime.drained_trace import DrainedTrace
-from runtime.errors import UsageError
 from runtime.guard import Guard, tightest
-from runtime.keys import RobotKeys
 from runtime.latency import summary
 from runtime.panel import Panel
 from runtime.parquet import require_pyarrow, write_parquet
 from runtime.policy_file import read
 from runtime.pretouch import PreTouch
-from runtime.real_time import RealTimeOptions, pinned, real_time
+from runtime.real_time import pinned, real_time
 from runtime.safety import BY_HAND, Cause, Operator, Safety, State
 from runtime.signals import Signal, require_same_names
-from runtime.sockets import DEFAULT_ENDPOINT
 from runtime.table import LEGEND, one_run
 from runtime.trace import RowWriter, TraceHeader, TraceWriter, new_header, read_trace
 from sim_bridge.catalogue import get
 from sim_bridge.film import check_out, film
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
 from sim_bridge.robot_counters import ROBOT, RobotCounters
+from sim_bridge.sim_options import Config
 from sim_bridge.task import Task, TaskEnv
 from sim_bridge.view import ViewedEnv
 
 _REHEARSAL_NS = 10_000  # first guess of a hot rehearsal; it is measured on the way
-
-Mode = Literal["lockstep", "realtime", "stream"]
-
-
-@dataclass(frozen=True)
-class Config(ChunkOptions, RealTimeOptions):
-    """Drives a simulated robot with the actions of a server and records every tick."""
-
-    task: Annotated[str, tyro.conf.Positional]
-    """Name of a catalogued task."""
-    endpoint: str = DEFAULT_ENDPOINT
-    """Where the server listens."""
-    policy: Path | None = None
-    """A policy file: start a server for it here, and end it afterwards."""
-    in_process: bool = False
-    """Run that policy in the robot's own process: no way over a socket, and no watchdog outside of it."""
-    provider: str = "cpu"
-    """What runs that policy, as of `odeploy serve`."""
-    key: Path | None = None
-    """This robot's secret key, which `odeploy keys` made, for a server that asks for one."""
-    server_key: Path | None = None
-    """That server's public key: the robot talks to nobody else."""
-    mode: Mode = "realtime"
-    """Who waits for whom."""
-    rate: float | None = None
-    """Ticks per wall-clock second; the task's own rate if not given."""
-    episodes: int = 10
-    """How many."""
-    noise: float = 1.0
-    """Noise level of the task, where it has levels (`odeploy tasks TASK`)."""
-    seed: int = 1
-    """Decides resets and the policy's noise."""
-    trace: Path = Path("runs/sim.trace")
-    """Where the trace goes."""
-    parquet: bool = False
-    """When the run is over, write the trace as Parquet too, beside it."""
-    flight: Path | None = None
-    """Folder for what the flight recorder keeps of a fault; beside the trace if not given."""
-    video: Path | None = None
-    """Film the first three episodes as an MP4 when the run is over (`odeploy film` films any trace)."""
-    view: bool = False
-    """Show the robot in MuJoCo's viewer; that disturbs the loop's timing."""
-    robot: str = field(default_factory=lambda: f"sim-{os.getpid()}")
-    """Name of this robot; a server refuses a second one of the same name."""
-    timeout: float = 10.0
-    """Seconds to wait for a server, or for the dead-man switch."""
-    courier: bool = True
-    """Keep the network in a process of its own, where it cannot stop the robot's ticks; lockstep does without."""
-    spin_us: float = 0.0
-    """Wake up so much early and wait busily for the tick: up to 200 µs, for a loop with --priority."""
-    http: str | None = None
-    """Report health and counters over HTTP: `PORT` on loopback, or `HOST:PORT`; /live, /ready, /metrics."""
-    panel: Path | None = None
-    """Where `odeploy operate` reaches this robot: a socket for this user of this machine."""
-    dead_man: bool = False
-    """Move only while somebody runs `odeploy operate hold` on the panel."""
-    rearm_after: int | None = None
-    """Good actions in a row that end SAFE without anybody; what a person stopped is not ended so."""
 
 
 def main(arguments: list[str]) -> None:
     """Runs the episodes and prints their ledger."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Console()
     task = get(config.task)
-    require_rate(config.rate)
-    _require_real_time(config)
+    config.require_good()
     if config.video is not None:
         check_out(config.video)
     if config.parquet:
         require_pyarrow()
-    if config.dead_man and config.panel is None:
-        raise UsageError(
-            where="--dead-man",
-            expected="--panel PATH, through which the switch is held",
-            got="none",
-            remedy="add for example --panel /tmp/robot.panel",
-        )
-    if config.in_process and (config.policy is None or config.mode == "stream"):
-        raise UsageError(
-            where="--in-process",
-            expected="--policy FILE, and a mode in which the robot asks: realtime or lockstep",
-            got="no file" if config.policy is None else "--mode stream",
-            remedy="give them, or leave --in-process out",
-        )
-    if config.mode == "stream" and (config.execute, config.ahead or 0, config.blend) != (1, 0, None):
-        raise UsageError(
-            where="--mode stream",
-            expected="--execute 1, no --ahead and no --blend, since the server's clock decides what is asked",
-            got="one of them",
-            remedy="leave them out, or use --mode realtime",
-        )
     with contextlib.ExitStack() as stack:
         endpoint = config.endpoint
         if config.policy is not None and config.in_process:
@@ -182,7 +96,7 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         link = connect(
             endpoint,
             clock,
-            _robot_keys(config),
+            config.robot_keys(),
             courier=config.courier and config.mode != "lockstep",  # there is no watchdog to be outside of
             priority=config.priority,
             provider=config.provider,
@@ -249,19 +163,6 @@ def _counters(
     return RobotCounters(stack.enter_context(reported(config.http, ROBOT)), guard, client)
 
 
-def _robot_keys(config: Config) -> RobotKeys | None:
-    if (config.key is None) != (config.server_key is None) or (config.key and config.policy):
-        raise UsageError(
-            where="--key, --server-key",
-            expected="both, for a server that was started with --key; or none",
-            got="both with --policy, whose server needs none" if config.policy else "one of them",
-            remedy="give for example --key keys/arm.key_secret --server-key keys/server.key",
-        )
-    if config.key is None or config.server_key is None:
-        return None
-    return RobotKeys(config.key, config.server_key)
-
-
 def _limits(config: Config, task: Task) -> tuple[Signal, ...]:
     """The task's limits, and those of the policy file where this robot has one."""
     if config.policy is None:
@@ -283,32 +184,6 @@ def _tell(client: RobotClient, safety: Safety, console: Console) -> None:
             console.print(
                 f"{before.name} → {after.name} {times} × because of {cause.name.lower()}", highlight=False
             )
-
-
-def _require_real_time(config: Config) -> None:
-    config.require_possible()
-    if not 0 <= config.spin_us <= 200:
-        raise UsageError(
-            where="--spin-us", expected="0 to 200", got=f"{config.spin_us:g}", remedy="give for example 60"
-        )
-    if config.mode == "lockstep" and (config.priority is not None or config.spin_us):
-        raise UsageError(
-            where="--mode lockstep",
-            expected="no --priority and no --spin-us: it never sleeps, and would take the core for good",
-            got="one of them",
-            remedy="leave them out, or use --mode realtime",
-        )
-
-
-def require_rate(rate_hz: float | None) -> None:
-    """Refuses a rate that is not a positive, finite number."""
-    if rate_hz is not None and not 0 < rate_hz < float("inf"):
-        raise UsageError(
-            where="--rate",
-            expected="a positive number of Hz",
-            got=f"{rate_hz:g}",
-            remedy="give one, such as 100",
-        )
 
 
 def _progress(config: Config, task: Task, console: Console) -> Iterator[int]:

@@ -10,7 +10,8 @@ from rich.console import Console
 from runtime.child import serving
 from runtime.trace import APPLIED, SKIPPED, Trace, read_trace
 from sim_bridge.catalogue import TASKS, get
-from sim_bridge.sim import Config, Mode, drive
+from sim_bridge.sim import drive
+from sim_bridge.sim_options import Config, Mode
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough
 

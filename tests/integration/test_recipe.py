@@ -17,7 +17,8 @@ from runtime.recipe import Recipe, Term
 from runtime.replay import replay, require_same
 from runtime.trace import read_trace
 from sim_bridge.catalogue import get
-from sim_bridge.sim import Config, drive
+from sim_bridge.sim import drive
+from sim_bridge.sim_options import Config
 from tests.unit.runtime.fakes import manifest
 from tests.unit.runtime.naive_recipe import NaiveRecipe
 
