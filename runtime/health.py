@@ -17,7 +17,7 @@ from runtime import wire
 from runtime.clock import Clock, MonotonicClock
 from runtime.errors import UnreachableError, UsageError
 from runtime.keys import RobotKeys
-from runtime.sockets import DEFAULT_ENDPOINT, connect_dealer, wait_readable
+from runtime.sockets import DEFAULT_ENDPOINT, connect_dealer, receive
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ def ask(asking: "zmq.Socket[bytes]", address: str, clock: Clock, timeout_s: floa
     try:
         asking.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1e3))
         asking.send(wire.pack(wire.Ping(wire.PROTOCOL)))
-        if wait_readable(asking, clock.now_ns() + round(timeout_s * 1e9), clock):
-            answer = wire.unpack(asking.recv())
+        frames = receive(asking, clock.now_ns() + round(timeout_s * 1e9), clock)
+        if frames is not None:
+            answer = wire.unpack(frames[0])
             if isinstance(answer, wire.Health):
                 return answer
             got = f"{type(answer).__name__}"

@@ -14,7 +14,7 @@ from runtime.clock import Clock
 from runtime.courier import TOUCH
 from runtime.errors import RelayedError, WorkerError
 from runtime.keys import RobotKeys
-from runtime.sockets import connect_dealer, wait_readable
+from runtime.sockets import connect_dealer, receive
 from runtime.wire import MAX_FRAME_BYTES
 
 _START_S = 30.0
@@ -61,6 +61,7 @@ class DealerLink:
     ) -> None:
         self.endpoint, self._clock = endpoint, clock
         self._socket = connect_dealer(context, endpoint, keys)
+        self._frame: bytes | None = None  # that waits to be taken
 
     def put(self, frame: bytes) -> bool:
         """Hands a frame over; whether it could leave at once. If not, it is gone."""
@@ -72,11 +73,17 @@ class DealerLink:
 
     def wait(self, deadline_ns: int) -> bool:
         """Whether `take` has something, before the deadline."""
-        return wait_readable(self._socket, deadline_ns, self._clock)
+        if self._frame is None:
+            frames = receive(self._socket, deadline_ns, self._clock)
+            if frames is not None:
+                self._frame = frames[0] if len(frames) == 1 else b""  # no server says more than one
+        return self._frame is not None
 
     def take(self) -> bytes:
-        """The next frame."""
-        return self._socket.recv()
+        """The next frame; `wait` has said that there is one."""
+        frame, self._frame = self._frame, None
+        assert frame is not None
+        return frame
 
     def touch(self) -> None:
         """Warms the way of a frame without sending one."""

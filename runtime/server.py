@@ -20,7 +20,7 @@ from runtime.onnx_policy import Policy
 from runtime.pretouch import PreTouch
 from runtime.register import FREED_AFTER_NS
 from runtime.service import Service
-from runtime.sockets import Aside, wait_readable
+from runtime.sockets import Aside, receive
 from runtime.token_bucket import TokenBucket
 
 MOST_HZ = 10_000.0
@@ -81,11 +81,12 @@ class Server:
         """Waits for one message or one moment, and handles it; before that a new policy may take its place."""
         self.service.look()
         wake_ns, act = self._next_moment()
-        if not wait_readable(self._socket, wake_ns, self._clock, self._door):
+        message = receive(self._socket, wake_ns, self._clock, self._door)
+        if message is None:
             act()
             return
-        identity, *frames = self._socket.recv_multipart()
         received_ns = self._clock.now_ns()
+        identity, *frames = message
         if not self._may_speak(identity, received_ns):
             self._counters.add("dropped:rate_cap")
         elif len(frames) == 1:
@@ -133,4 +134,5 @@ class Server:
 
     def _send(self, identity: bytes, frame: bytes) -> None:
         # A ROUTER drops what its peer cannot take; it never blocks.
-        self._socket.send_multipart((identity, frame))
+        self._socket.send(identity, zmq.SNDMORE)  # a third of the time of send_multipart
+        self._socket.send(frame)

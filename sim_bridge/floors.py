@@ -25,7 +25,7 @@ from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.pretouch import Arrivals, PreTouch
 from runtime.real_time import real_time
-from runtime.sockets import bind_router, connect_dealer, wait_readable
+from runtime.sockets import bind_router, connect_dealer, receive
 
 _REPLY_WAIT_NS = 1_000_000_000
 _SETTLING_TICKS = 20
@@ -115,14 +115,13 @@ def _echo_floor(config: Config, policy: OnnxPolicy) -> dict[str, list[int]]:
                 request = wire.pack(wire.Observation(1 << 47, 1, i, clock.now_ns(), values))
                 start_ns = clock.now_ns()
                 dealer.send(request)
-                if not wait_readable(dealer, start_ns + _REPLY_WAIT_NS, clock):
+                if receive(dealer, start_ns + _REPLY_WAIT_NS, clock) is None:
                     raise UnreachableError(
                         where="echo floor",
                         expected="a reply within 1 s",
                         got="none",
                         remedy="run the bench again",
                     )
-                dealer.recv()
                 end_ns = clock.now_ns()
                 if i >= _SETTLING_TICKS:
                     took["touched" if i % 2 == 0 else "bare"].append(end_ns - start_ns)
@@ -140,11 +139,15 @@ def _echo(endpoint: str, policy: OnnxPolicy, rate_hz: float) -> None:
     with zmq.Context[zmq.Socket[bytes]]() as context:
         router, begin_ns = bind_router(context, endpoint), None
         while True:
-            if begin_ns is not None and not wait_readable(router, begin_ns, clock):
+            message = None if begin_ns is None else receive(router, begin_ns, clock)
+            if message is None and begin_ns is not None:
                 touch.run(policy.touch)
-            identity, frame = router.recv_multipart()
+            while message is None:
+                message = receive(router, clock.now_ns() + _REPLY_WAIT_NS, clock)
+            identity, frame = message
             received_ns = clock.now_ns()
-            router.send_multipart((identity, reply))
+            router.send(identity, zmq.SNDMORE)
+            router.send(reply)
             request = wire.unpack(frame)
             assert isinstance(request, wire.Observation)
             expected_ns = arrivals.next_ns(request.sent_ns, received_ns, period_ns)

@@ -27,7 +27,7 @@ from runtime.keys import RobotKeys
 from runtime.link import DealerLink
 from runtime.new_keys import main as make_keys
 from runtime.policy_file import FINGERPRINT_KEY, NO_FINGERPRINT
-from runtime.sockets import connect_dealer, wait_readable
+from runtime.sockets import connect_dealer, receive
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.faults.fault_table import Record
 from tests.faults.fuzz_wire import MESSAGES, fuzz, mutated
@@ -56,8 +56,9 @@ class Served:
         with connect_dealer(context, self.endpoint, keys) as asker:
             asker.setsockopt(zmq.SNDTIMEO, 20_000)
             asker.send(wire.pack(wire.Ping(wire.PROTOCOL)))
-            assert wait_readable(asker, CLOCK.now_ns() + 20 * S, CLOCK)
-            answer = wire.unpack(asker.recv())
+            frames = receive(asker, CLOCK.now_ns() + 20 * S, CLOCK)
+            assert frames is not None
+            answer = wire.unpack(frames[0])
         assert isinstance(answer, wire.Health)
         return answer
 

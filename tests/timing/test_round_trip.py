@@ -35,7 +35,7 @@ from runtime.pretouch import PreTouch
 from runtime.real_time import real_time
 from runtime.ring import Ring
 from runtime.safety import Safety
-from runtime.sockets import connect_dealer, wait_readable
+from runtime.sockets import connect_dealer, receive
 from runtime.trace import RowWriter, new_header, row_type
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.robot_counters import ROBOT, RobotCounters
@@ -135,8 +135,7 @@ class Echo:
         frame = wire.pack(wire.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), wire.to_bytes(observation)))
         start_ns = CLOCK.now_ns()
         self._dealer.send(frame)
-        assert wait_readable(self._dealer, start_ns + S, CLOCK)
-        self._dealer.recv()
+        assert receive(self._dealer, start_ns + S, CLOCK) is not None
         took["echo"].append(CLOCK.now_ns() - start_ns)
 
 

@@ -22,7 +22,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def waiting(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeSelect:
-    """Lets `wait_readable` jump instead of wait."""
+    """Lets `receive` jump instead of wait."""
     fake = FakeSelect(clock)
     monkeypatch.setattr("runtime.sockets.select", fake)
     return fake

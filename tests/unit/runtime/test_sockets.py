@@ -10,7 +10,7 @@ from runtime.clock import MonotonicClock
 from runtime.errors import AddressError
 from runtime.keys import KeyPair, RobotKeys, read_pair
 from runtime.new_keys import main
-from runtime.sockets import bind_router, connect_dealer, wait_readable
+from runtime.sockets import bind_router, connect_dealer, receive
 from runtime.wire import MAX_FRAME_BYTES
 from tests.unit.runtime.fakes import FakeClock, FakeSelect
 
@@ -170,16 +170,27 @@ def test_a_dealer_queues_nothing_while_the_server_is_away(context: Context, tmp_
         dealer.send(b"stale", zmq.NOBLOCK)
 
 
-def test_a_waiting_message_is_readable_although_the_deadline_has_passed(
+def test_a_waiting_message_is_received_although_the_deadline_has_passed(
     context: Context, clock: FakeClock, waiting: FakeSelect
 ) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
         dealer.send(b"1")
         dealer.send(b"2")
-        for _ in range(2):
-            assert wait_readable(router, 0, clock)
-            router.recv_multipart()
-        assert not wait_readable(router, 0, clock)
+        for said in (b"1", b"2"):
+            message = receive(router, 0, clock)
+            assert message is not None
+            assert message[1:] == [said]
+        assert receive(router, 0, clock) is None
+
+
+def test_a_message_of_several_frames_is_received_whole(
+    context: Context, clock: FakeClock, waiting: FakeSelect
+) -> None:
+    with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
+        dealer.send_multipart([b"a", b"", bytes(5000)])
+        message = receive(router, 0, clock)
+        assert message is not None
+        assert message[1:] == [b"a", b"", bytes(5000)]
 
 
 def test_without_a_message_the_wait_ends_at_the_deadline(
@@ -187,7 +198,7 @@ def test_without_a_message_the_wait_ends_at_the_deadline(
 ) -> None:
     with bind_router(context, "inproc://s") as router:
         deadline_ns = clock.ns + 12_345_678
-        assert not wait_readable(router, deadline_ns, clock)
+        assert receive(router, deadline_ns, clock) is None
         assert clock.ns == deadline_ns
 
 
@@ -204,7 +215,7 @@ def test_a_wake_up_without_a_message_does_not_end_the_wait(
     waiting.peers.append(wake)
     with bind_router(context, "inproc://s") as router:
         deadline_ns = clock.ns + 1000
-        assert not wait_readable(router, deadline_ns, clock)
+        assert receive(router, deadline_ns, clock) is None
     assert len(woken) == 6
     assert clock.ns == deadline_ns
 
@@ -228,11 +239,11 @@ def test_what_is_aside_gets_its_turn_while_no_message_waits(
 ) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
         aside = Knocks(3)
-        assert not wait_readable(router, clock.ns + 1000, clock, aside)
+        assert receive(router, clock.ns + 1000, clock, aside) is None
         assert aside.done == 3
         dealer.send(b"1")
         aside = Knocks(3)
-        assert wait_readable(router, clock.ns + 1000, clock, aside)
+        assert receive(router, clock.ns + 1000, clock, aside) is not None
         assert aside.done == 0
 
 
@@ -240,7 +251,7 @@ def test_what_is_aside_never_outlasts_the_deadline(
     context: Context, clock: FakeClock, waiting: FakeSelect
 ) -> None:
     with bind_router(context, "inproc://s") as router:
-        assert not wait_readable(router, clock.ns, clock, Knocks(10**9))
+        assert receive(router, clock.ns, clock, Knocks(10**9)) is None
 
 
 def test_a_message_from_another_thread_of_zeromq_wakes_the_real_wait(context: Context, tmp_path: Path) -> None:
@@ -249,5 +260,4 @@ def test_a_message_from_another_thread_of_zeromq_wakes_the_real_wait(context: Co
         dealer.setsockopt(zmq.SNDTIMEO, 5000)
         for _ in range(20):
             dealer.send(b"x")
-            assert wait_readable(router, clock.now_ns() + 5_000_000_000, clock)
-            router.recv_multipart()
+            assert receive(router, clock.now_ns() + 5_000_000_000, clock) is not None

@@ -11,7 +11,7 @@ from runtime.clock import MonotonicClock
 from runtime.counters import SERVER, Counters
 from runtime.keys import RobotKeys, read_allowed, read_pair
 from runtime.new_keys import main
-from runtime.sockets import bind_router, connect_dealer, wait_readable
+from runtime.sockets import bind_router, connect_dealer, receive
 from runtime.zap import Doorkeeper
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -42,9 +42,7 @@ class House:
 
     def hears(self, seconds: float) -> list[bytes] | None:
         """The next message, if one comes in time."""
-        if wait_readable(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.door):
-            return self.router.recv_multipart()
-        return None
+        return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.door)
 
     def until_said(self, count: int = 1) -> None:
         deadline_ns = CLOCK.now_ns() + 10 * S
