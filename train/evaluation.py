@@ -9,8 +9,9 @@ values none is cut, and the interquartile mean is the mean.
 With few seeds the interval is an indication: of three seeds a bootstrap can make ten different samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -61,6 +62,17 @@ def aggregate(scores: Sequence[ArrayLike], seed: int = 0, resamples: int = RESAM
     low, high = np.percentile(means, (2.5, 97.5))
     value = interquartile_mean(np.concatenate(strata))
     return Aggregate(value, float(low), float(high), min(len(task) for task in strata))
+
+
+def over_seeds(scores: Sequence[Mapping[str, Any]]) -> Aggregate:
+    """A method's score from those of its runs, each with `value`, `low`, `high`.
+
+    With one seed the interval is that over its episodes.
+    """
+    if len(scores) > 1:
+        return aggregate([[score["value"] for score in scores]])
+    (only,) = scores
+    return Aggregate(only["value"], only["low"], only["high"], 1)
 
 
 def steps_to(threshold: float, steps: Sequence[int], scores: Sequence[float]) -> int | None:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from train.evaluation import aggregate
+from train.evaluation import over_seeds
 from train.sweep import Line
 
 mpl.use("Agg")
@@ -62,13 +62,13 @@ def _curves(
 
 
 def _noise(axes: Axes, measured: Sequence[Line], colours: dict[str, str]) -> None:
-    """Interquartile mean with its interval, at each level."""
+    """The score with its interval, at each level."""
     for method, colour in colours.items():
         of_method = [line for line in measured if line["method"] == method]
         levels = sorted({float(level) for line in of_method for level in line["scores"]})
         if not levels:
             continue
-        made = [aggregate([[line["scores"][f"{level:g}"]["value"] for line in of_method]]) for level in levels]
+        made = [over_seeds([line["scores"][f"{level:g}"] for line in of_method]) for level in levels]
         axes.plot(levels, [a.value for a in made], color=colour, marker="o", markersize=3)
         axes.fill_between(
             levels, [a.low for a in made], [a.high for a in made], color=colour, alpha=0.15, linewidth=0

@@ -6,7 +6,7 @@ and, where files were scored at several noise levels, what noise does to each me
 """
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from rich.table import Table
 from runtime.errors import MissingError
 from runtime.table import wide
 from sim_bridge.catalogue import get
-from train.evaluation import Aggregate, aggregate, steps_to
+from train.evaluation import Aggregate, over_seeds, steps_to
 from train.published import PUBLISHED
 from train.sweep import Line, lines
 
@@ -149,20 +149,12 @@ def markdown(task: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -
 def _row(method: str, measured: Sequence[Line], task: str) -> Row:
     levels = dict.fromkeys(level for line in measured for level in line["scores"])
     scores = {
-        level: _over_seeds([line["scores"][level] for line in measured if level in line["scores"]])
+        level: over_seeds([line["scores"][level] for line in measured if level in line["scores"]])
         for level in levels
     }
     reached = tuple(_reached(measured, threshold) for threshold in thresholds(task))
     trained_min = statistics.median(line["train_s"] for line in measured) / 60
     return Row(method, scores, reached, trained_min, PUBLISHED.get(task, {}).get(method))
-
-
-def _over_seeds(scores: Sequence[Mapping[str, Any]]) -> Aggregate:
-    """With one seed the interval is that over its episodes."""
-    if len(scores) > 1:
-        return aggregate([[score["value"] for score in scores]])
-    (only,) = scores
-    return Aggregate(only["value"], only["low"], only["high"], 1)
 
 
 def _reached(measured: Sequence[Line], threshold: float) -> tuple[float, float] | None:
