@@ -74,7 +74,10 @@ def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | Non
 
 def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Path) -> None:
     draw(MEASURED, tmp_path / "two.png")
-    draw([line("FP", 0, 0.5, scores={"1": {"value": 0.5}, "2": {"value": 0.4}})], tmp_path / "three.png")
+    draw(
+        [line("FP", 0, 0.5, scores={n: {"value": 0.5, "low": 0.4, "high": 0.6} for n in "12"})],
+        tmp_path / "three.png",
+    )
     widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("two.png", "three.png")]
     assert widths[1] * 2 == widths[0] * 3
 
