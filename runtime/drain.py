@@ -17,7 +17,7 @@ import numpy as np
 from runtime.errors import OdeployError
 from runtime.flight import FlightRecorder, ring_rows
 from runtime.ring import ENDED, FAILED, Ring
-from runtime.trace import TraceFile
+from runtime.trace_writer import TraceFile
 
 READY = b"\x01"
 _LOOK_MS = 200

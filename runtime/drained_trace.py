@@ -13,7 +13,8 @@ from runtime.drain import READY, Drain
 from runtime.errors import WorkerError
 from runtime.flight import ring_rows
 from runtime.ring import ENDED, FAILED, Ring, shareable
-from runtime.trace import RowWriter, TraceFile, TraceHeader
+from runtime.trace import TraceHeader
+from runtime.trace_writer import RowWriter, TraceFile
 
 _START_S = 30.0
 _END_S = 5.0

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from runtime.ring import Ring
 from runtime.safety import State
-from runtime.trace import SKIPPED, TraceFile
+from runtime.trace import SKIPPED
+from runtime.trace_writer import TraceFile
 from runtime.whole_file import write_whole
 
 _KEPT_S = 10.0

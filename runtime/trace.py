@@ -1,11 +1,9 @@
 """The trace: one row per tick that was due, also for held and skipped ones; readable up to a kill.
 
-While the loop runs, a row is packed into preallocated memory; the file is appended to between episodes, or by
-another process (`runtime/drain.py`). The file is `ODTRACE1`, the length of a JSON header as uint32, the header,
-then rows of fixed size, all little-endian. docs/latency.md says what each stamp means.
+The file is `ODTRACE1`, the length of a JSON header as uint32, the header, then rows of fixed size, all
+little-endian. `runtime/trace_writer.py` writes it. docs/latency.md says what each stamp means.
 """
 
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import FormatError, UsageError
-from runtime.ring import Ring
+from runtime.errors import FormatError
 from runtime.signals import Signal
-from runtime.typed_json import from_json, to_json
+from runtime.typed_json import from_json
 
 STAMPS = (
     "due", "woke", "observed", "sent", "received", "started",
@@ -26,13 +23,13 @@ STAMPS = (
 APPLIED, HELD, SKIPPED = 0, 1, 2
 # What a tick was to its episode. INVALID: the simulation broke; STOPPED: a person, or a signal, ended it.
 GOES_ON, ENDED, INVALID, STOPPED = 0, 1, 2, 3
-_MAGIC = b"ODTRACE1"
+MAGIC = b"ODTRACE1"
 _HEADER_VERSION = 3
 _WITHOUT_OFFERED = 2  # the version before rows had the action as it was offered
-_LOST = 3  # kind of a row that is no tick but the trace's end: `tick` says how many rows never reached the file
+LOST = 3  # kind of a row that is no tick but the trace's end: `tick` says how many rows never reached the file
 # episode, tick, kind, guard state, clamped, success, policy epoch, end, the state's cause, reward, observation's
 # age, stamps. The cause took the place of a byte that was 0 in older traces, which say nothing of causes.
-_FIXED = struct.Struct("<IIBBBBHBBfq11q")
+FIXED = struct.Struct("<IIBBBBHBBfq11q")
 
 
 @dataclass(frozen=True)
@@ -105,158 +102,6 @@ def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
     )
 
 
-class RowWriter:
-    """Packs rows into a ring; who empties it is another's business.
-
-    Attributes:
-        rows: appended so far, those included that found the ring full.
-    """
-
-    def __init__(self, ring: Ring, header: TraceHeader) -> None:
-        self._ring, self.rows = ring, 0
-        self._never = bytes(ring.row_bytes - _FIXED.size)
-        self._nothing = np.full(len(header.action), np.nan, "<f4").tobytes()
-
-    def append(
-        self,
-        episode: int,
-        tick: int,
-        kind: int,
-        stamps: tuple[int, ...],
-        state: int = 0,
-        clamped: bool = False,
-        success: bool = False,
-        epoch: int = 0,
-        end: int = GOES_ON,
-        cause: int = 0,
-        reward: float = 0.0,
-        age_ns: int = 0,
-        values: bytes = b"",
-        offered: bytes = b"",
-    ) -> None:
-        """Packs one row, or counts it as dropped where there is no place.
-
-        `stamps` has all eleven, 0 for those that did not happen; `values` is observation and command as float32
-        bytes, empty for a skipped tick; `offered` the action as it came, empty where none did.
-        """
-        self.rows += 1
-        place = self._ring.place()
-        if place < 0:
-            self.flush()
-            place = self._ring.place()
-            if place < 0:
-                self._ring.drop()
-                return
-        memory = self._ring.memory
-        _FIXED.pack_into(
-            memory, place,
-            episode, tick, kind, state, clamped, success, epoch, end, cause, reward, age_ns, *stamps,
-        )  # fmt: skip
-        rest = values + (offered or self._nothing) if values else self._never
-        memory[place + _FIXED.size : place + self._ring.row_bytes] = rest
-        self._ring.put()
-
-    def flush(self) -> None:
-        """Empties the ring, where that is done by this process; call between episodes."""
-
-
-class TraceFile:
-    """The file of a trace, to which whole rows are appended, whatever the disk does."""
-
-    def __init__(self, descriptor: int) -> None:
-        """Takes over a file that `create` began, by its descriptor; a torn last row is cut off."""
-        self.descriptor = descriptor
-        (length,) = struct.unpack("<I", os.pread(descriptor, 4, len(_MAGIC)))
-        self.head = os.pread(descriptor, len(_MAGIC) + 4 + length, 0)
-        self.header = from_json(TraceHeader, self.head[len(_MAGIC) + 4 :], "trace")
-        self.row_type = row_type(len(self.header.observation), len(self.header.action))
-        self._cut()
-
-    @classmethod
-    def create(cls, path: Path, header: TraceHeader) -> "TraceFile":
-        """Begins a trace; one that is there already is replaced.
-
-        Raises:
-            UsageError: no file can be written there.
-        """
-        text = to_json(header).encode()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-            os.write(descriptor, _MAGIC + struct.pack("<I", len(text)) + text)
-        except OSError as error:
-            raise UsageError(
-                where=f"--trace {path}",
-                expected="a place where a file can be written",
-                got=error.strerror or type(error).__name__,
-                remedy="free some space or choose another place",
-            ) from None
-        return cls(descriptor)
-
-    @property
-    def rows(self) -> int:
-        """Whole rows in the file."""
-        return (os.fstat(self.descriptor).st_size - len(self.head)) // self.row_type.itemsize
-
-    def append(self, rows: bytes) -> None:
-        """Appends rows.
-
-        Raises:
-            OSError: the disk is full; what fitted is there, up to the last whole row.
-        """
-        left = memoryview(rows)
-        try:
-            while left:  # on a full disk the first write is short, and only the next one says so
-                left = left[os.write(self.descriptor, left) :]
-        except OSError:
-            self._cut()
-            raise
-
-    def end(self, lost: int) -> None:
-        """Says at the trace's end how many rows never reached it, if any.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        if lost:
-            mark = np.zeros(1, self.row_type)
-            mark["kind"], mark["tick"] = _LOST, lost
-            self.append(mark.tobytes())
-
-    def close(self) -> None:
-        """Closes; again does nothing."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
-
-    def _cut(self) -> None:
-        os.ftruncate(self.descriptor, len(self.head) + self.rows * self.row_type.itemsize)
-
-
-class TraceWriter(RowWriter):
-    """Appends rows to a file that nobody else writes, and does so itself: for a loop that nobody waits for.
-
-    No file is touched unless the buffer is full, which takes an episode longer than `capacity` ticks.
-    """
-
-    def __init__(self, path: Path, header: TraceHeader, capacity: int) -> None:
-        self._file = TraceFile.create(path, header)
-        super().__init__(Ring(self._file.row_type.itemsize, capacity), header)
-
-    def flush(self) -> None:
-        """Writes what is buffered; call between episodes."""
-        last = self._ring.written
-        self._file.append(self._ring.read(self._ring.taken, last))
-        self._ring.take(last)
-
-    def close(self) -> None:
-        """Flushes and closes."""
-        try:
-            self.flush()
-        finally:
-            self._file.close()
-
-
 @dataclass(frozen=True)
 class Trace:
     """A trace that was read back.
@@ -286,7 +131,7 @@ def read_trace(path: Path) -> Trace:
         data = path.read_bytes()
     except OSError as error:
         raise not_a_trace(path, error.strerror or type(error).__name__) from None
-    if data[:8] != _MAGIC or len(data) < 12:
+    if data[:8] != MAGIC or len(data) < 12:
         raise not_a_trace(path, "a file that does not begin as one")
     (length,) = struct.unpack_from("<I", data, 8)
     if len(data) < 12 + length:
@@ -300,7 +145,7 @@ def read_trace(path: Path) -> Trace:
     rows = np.frombuffer(data, kind, (len(data) - 12 - length) // kind.itemsize, 12 + length)
     if header.version == _WITHOUT_OFFERED:
         rows = _with_offered(header, rows)
-    if len(rows) and rows[-1]["kind"] == _LOST:
+    if len(rows) and rows[-1]["kind"] == LOST:
         return Trace(header, rows[:-1], int(rows[-1]["tick"]))
     return Trace(header, rows)
 

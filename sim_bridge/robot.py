@@ -27,7 +27,8 @@ from runtime.errors import UnreachableError, UsageError
 from runtime.guard import Guard, Offer
 from runtime.pretouch import PreTouch
 from runtime.safety import BY_HAND, Operator, State
-from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, RowWriter
+from runtime.trace import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED
+from runtime.trace_writer import RowWriter
 from sim_bridge.robot_counters import RobotCounters
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
 

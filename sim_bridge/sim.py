@@ -26,7 +26,8 @@ from runtime.real_time import pinned, real_time
 from runtime.safety import BY_HAND, Cause, Operator, Safety, State
 from runtime.signals import Signal, require_same_names
 from runtime.table import LEGEND, one_run
-from runtime.trace import RowWriter, TraceHeader, TraceWriter, new_header, read_trace
+from runtime.trace import TraceHeader, new_header, read_trace
+from runtime.trace_writer import RowWriter, TraceWriter
 from sim_bridge.catalogue import get
 from sim_bridge.film import check_out, film
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns

@@ -36,7 +36,8 @@ from runtime.real_time import real_time
 from runtime.ring import Ring
 from runtime.safety import Safety
 from runtime.sockets import connect_dealer, receive
-from runtime.trace import RowWriter, new_header, row_type
+from runtime.trace import new_header, row_type
+from runtime.trace_writer import RowWriter
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.robot_counters import ROBOT, RobotCounters
 from sim_bridge.task import TaskEnv

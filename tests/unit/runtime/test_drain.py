@@ -14,7 +14,8 @@ from runtime.errors import UsageError
 from runtime.flight import FlightRecorder
 from runtime.ring import ENDED, FAILED, Ring
 from runtime.safety import State
-from runtime.trace import APPLIED, HELD, RowWriter, TraceFile, read_trace, row_type
+from runtime.trace import APPLIED, HELD, read_trace, row_type
+from runtime.trace_writer import RowWriter, TraceFile
 from tests.unit.runtime import traces
 
 ROW = row_type(3, 2).itemsize

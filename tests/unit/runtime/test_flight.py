@@ -9,7 +9,8 @@ from runtime.errors import UsageError
 from runtime.flight import FlightRecorder, kept_rows, ring_rows
 from runtime.ring import Ring
 from runtime.safety import State
-from runtime.trace import APPLIED, HELD, SKIPPED, RowWriter, TraceFile, read_trace, row_type
+from runtime.trace import APPLIED, HELD, SKIPPED, read_trace, row_type
+from runtime.trace_writer import RowWriter, TraceFile
 from tests.unit.runtime import traces
 
 RATE_HZ = 10.0

@@ -15,7 +15,8 @@ from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import Noise
 from runtime.replay import Replay, replay, require_same
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, TraceWriter, read_trace
+from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
+from runtime.trace_writer import TraceWriter
 from sim_bridge.catalogue.fmer import MULTIGOAL
 from tests.policies import policy_bytes
 from tests.unit.runtime import traces

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.errors import FormatError, UsageError
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, TraceFile, TraceWriter, read_trace, row_type
+from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, read_trace, row_type
+from runtime.trace_writer import TraceFile, TraceWriter
 from runtime.typed_json import to_json
 from tests.unit.runtime import traces
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from runtime import wire
 from runtime.errors import ContractError, MissingError, UsageError
-from runtime.trace import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, TraceWriter, new_header, read_trace
+from runtime.trace import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, new_header, read_trace
+from runtime.trace_writer import TraceWriter
 from sim_bridge import film
 from sim_bridge.catalogue import get
 from sim_bridge.task import TaskEnv, episode_seed

@@ -21,18 +21,8 @@ from runtime.latency import stages_ns, summary, totals_ns
 from runtime.pretouch import PreTouch
 from runtime.safety import Cause, Operator, Safety, State
 from runtime.signals import Signal
-from runtime.trace import (
-    APPLIED,
-    GOES_ON,
-    HELD,
-    SKIPPED,
-    STAMPS,
-    STOPPED,
-    Trace,
-    TraceWriter,
-    new_header,
-    read_trace,
-)
+from runtime.trace import APPLIED, GOES_ON, HELD, SKIPPED, STAMPS, STOPPED, Trace, new_header, read_trace
+from runtime.trace_writer import TraceWriter
 from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
 from sim_bridge.robot_counters import ROBOT, RobotCounters
 from sim_bridge.task import Step, Task, TaskEnv, episode_seed
