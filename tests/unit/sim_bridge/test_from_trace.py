@@ -17,10 +17,10 @@ from runtime.trace import (
     SKIPPED,
     STAMPS,
     STOPPED,
-    TraceWriter,
     new_header,
     read_trace,
 )
+from runtime.trace_writer import TraceWriter
 from sim_bridge import collect
 from sim_bridge.card import read_card
 from sim_bridge.catalogue import TASKS
