@@ -30,7 +30,7 @@ from runtime.trace import TraceHeader, new_header, read_trace
 from runtime.trace_writer import RowWriter, TraceWriter
 from sim_bridge.catalogue import get
 from sim_bridge.film import check_out, film
-from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step_ns
+from sim_bridge.robot import Robot, deadline_after_due_ns, measured_step
 from sim_bridge.robot_counters import ROBOT, RobotCounters
 from sim_bridge.sim_options import Config
 from sim_bridge.task import Task, TaskEnv
@@ -108,8 +108,8 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         chunks = Chunks[Arrival](config.chunking(client.ready.horizon, paced=config.mode != "lockstep"))
         obtained = stack.enter_context(real_time(config.priority))
         # With the priority that the loop has: among other work a step takes several times as long without.
-        step_ns = measured_step_ns(env, clock)
-        deadline_ns = 0 if config.mode == "lockstep" else deadline_after_due_ns(task, rate_hz, step_ns)
+        step = measured_step(env, clock)
+        deadline_ns = 0 if config.mode == "lockstep" else deadline_after_due_ns(task, rate_hz, step)
         header = new_header(
             task=task.name,
             scored_by=task.scored_by,

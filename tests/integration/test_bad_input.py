@@ -13,7 +13,7 @@ import pytest
 
 from runtime.child import serving
 from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
-from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path
@@ -111,7 +111,7 @@ def test_a_task_with_the_same_names_in_another_order(tmp_path: Path) -> None:
     assert_one_line(result, *fragments)
 
 
-@pytest.mark.parametrize("rate", mostly_thorough(["nan", "0", "-5", "inf"]))
+@pytest.mark.parametrize("rate", mostly_thorough(["nan", "0", "-5", "inf"], 0))
 def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     assert_one_line(
@@ -122,8 +122,8 @@ def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
 
 
 def test_a_rate_that_the_simulation_cannot_keep(tmp_path: Path) -> None:
-    file = policy_path(tmp_path, MAZE_MEDIUM)
-    result = odeploy("sim", "maze-medium", "--policy", str(file), "--rate", "1000000")
+    file = policy_path(tmp_path, FETCH_REACH)
+    result = odeploy("sim", FETCH_REACH.name, "--policy", str(file), "--rate", "9000")
     assert result.returncode == 2
     assert "leaves time to decide" in result.stderr
 

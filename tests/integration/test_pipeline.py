@@ -13,6 +13,7 @@ from runtime.policy_file import read
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from sim_bridge.demonstrations import load
 from tests.integration.programs import in_process, odeploy
+from tests.thorough import mostly_thorough
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return made
 
 
-@pytest.mark.parametrize(("name", "label"), [("teacher", "heun × 3"), ("student", "-")])
+@pytest.mark.parametrize(("name", "label"), mostly_thorough([("teacher", "heun × 3"), ("student", "-")]))
 def test_an_exported_file_says_what_it_is_and_proves_it(made: Made, name: str, label: str) -> None:
     manifest = read(made.file(name)).manifest
     assert manifest.sampler_label == label

@@ -176,7 +176,7 @@ def test_a_file_of_another_task_is_told_by_its_signals() -> None:
     ("steps_back", "spoil", "fragment"),
     [
         (True, False, "as if time ran backwards, from t = 1 to 0"),
-        (False, True, "NaN or infinity"),
+        pytest.param(False, True, "NaN or infinity", marks=pytest.mark.thorough),
     ],
     ids=["wrong time direction", "NaN weights"],
 )
