@@ -9,7 +9,7 @@ import gc
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,9 +113,10 @@ def _hurry(priority: int | None) -> str:
     param = os.sched_param(priority)
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, param)
-        for thread in Path("/proc/self/task").iterdir():
-            if (thread / "comm").read_text().startswith(_IO_THREADS):
-                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, param)
     except PermissionError:
         return f"ordinary (FIFO {priority} refused)"
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if (thread / "comm").read_text().startswith(_IO_THREADS):
+                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, param)
     return f"FIFO {priority}"
