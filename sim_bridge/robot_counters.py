@@ -20,7 +20,7 @@ def _labelled(family: str, kind: type[IntEnum]) -> tuple[str, ...]:
 
 
 _TICKS, _ENTERED = _labelled("ticks", State), _labelled("entered", State)
-_HELD = _labelled("held", Cause)
+_HELD = {cause: f"held:{cause.name.lower()}" for cause in Cause if cause not in (Cause.FRESH, Cause.REARMED)}
 _DROPS = tuple((field.name, f"drops:{field.name}") for field in fields(Drops))
 
 ROBOT = CounterNames(
@@ -30,7 +30,7 @@ ROBOT = CounterNames(
         "ticks:skipped",
         "misses",
         "clamped",
-        *_HELD,
+        *_HELD.values(),
         *_ENTERED,
         *(name for _, name in _DROPS),
         "far_observations",
