@@ -20,7 +20,8 @@ def _labelled(family: str, kind: type[IntEnum]) -> tuple[str, ...]:
 
 
 _TICKS, _ENTERED = _labelled("ticks", State), _labelled("entered", State)
-_HELD = {cause: f"held:{cause.name.lower()}" for cause in Cause if cause not in (Cause.FRESH, Cause.REARMED)}
+_NEVER_HELD: tuple[Cause, ...] = (Cause.FRESH, Cause.REARMED)
+_HELD: dict[Cause, str] = {c: f"held:{c.name.lower()}" for c in Cause if c not in _NEVER_HELD}
 _DROPS = tuple((field.name, f"drops:{field.name}") for field in fields(Drops))
 
 ROBOT = CounterNames(
