@@ -26,6 +26,7 @@ VERBS = {
     "train ppo": ("train.gaussian_ppo", "train,sim", "train a Gaussian MLP policy by PPO on the task's reward"),
     "train fpo": ("train.fpo_run", "train,sim", "train a flow policy by FPO on the task's reward"),
     "train fpo++": ("train.fpo_plus_plus_run", "train,sim", "train a flow policy by FPO++ on the task's reward"),
+    "train dppo": ("train.dppo", "train,sim", "train a flow policy by PPO on its denoising steps"),
     "train fm-ppo": ("train.fm_ppo", "train,sim", "train a flow policy by PPO on its density"),
     "train fm-a2c": ("train.fm_a2c", "train,sim", "train a flow policy by a critic's gradient through its solver"),
     "train gail": ("train.imitation:gail", "train,sim", "train by adversarial imitation: GAIL"),
