@@ -40,6 +40,7 @@ VERBS = {
     "train expert": ("train.experts", "train,sim", "train a task's expert by reinforcement learning"),
     "sweep": ("train.sweep", "train,sim,sweep,export,cpu", "run methods × tasks × seeds, resumably"),
     "table": ("train.sweep_table", "train,sim,sweep,report", "print sweeps' results and draw their curves"),
+    "figures fpo": ("train.figures:fpo", "train,sim,report", "draw what FPO does at the grid world's saddle"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or anybody's, into one file"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: golden rows, full gate, doctor on its task"),
