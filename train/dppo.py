@@ -48,7 +48,7 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Chain:
-    """The sampler as a decision process; the defaults are those of DPPO's code."""
+    """The sampler as a decision process; the defaults are those of DPPO's code on hopper."""
 
     discount: float = 0.99
     """γ_denoise."""

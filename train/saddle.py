@@ -1,4 +1,4 @@
-"""The grid world's saddle: the cell from which both goals are equally near, and what policies do there.
+"""The grid world's saddle: the row from which both goals are equally near, and what policies do there.
 
 A policy that can be bimodal goes up or down, as chance will have it; a Gaussian settles on one of them, or has its
 mean in between, where a command is too small to move (after FPO's grid world, arXiv 2507.21053).
@@ -13,16 +13,19 @@ import torch
 from torch import Tensor
 
 from runtime.errors import ContractError
-from sim_bridge.environments.grid_world import MOVES_FROM
+from sim_bridge.environments.grid_world import MOVES_FROM, REACH
 from train import checkpoint
 from train.mlp_policy import MlpPolicy
-from train.ode import integrate, solver, uniform_grid
+from train.ode import Field, integrate, solver, uniform_grid
 from train.policies import FlowPolicy
 from train.run import RunCard, load_policy
 
 TASK = "grid-world"
-SADDLE = (0.0, 0.0)
-"""The middle cell, counted from the middle."""
+ROW = tuple((float(x), 0.0) for x in range(-REACH, REACH + 1))
+"""The cells of the saddle."""
+MIDDLE = ROW[REACH]
+BOTH_WAYS = 0.1
+"""A policy goes both ways in a cell where each has this share of its actions."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class FlowAtSaddle:
     """A flow at the saddle.
 
     Attributes:
-        commands: in cells, before the world limits them. Shape (S, 2).
-        paths: x_t of each noise on its way, in the flow's units. Shape (K + 1, S, 2).
-        points, slopes: of the velocity at t = 0. Shapes (G, 2).
+        commands: in cells, before the world limits them, of each cell of the row. Shape (25, S, 2).
+        paths: x_t of each noise on its way in the middle cell, in the flow's units. Shape (K + 1, S, 2).
+        points, slopes: of the velocity there at t = 0. Shapes (G, 2).
         squash: whether commands are tanh of the paths' ends.
     """
 
@@ -51,6 +54,12 @@ class FlowAtSaddle:
     points: Tensor
     slopes: Tensor
     squash: bool
+
+
+def both_ways(commands: Tensor) -> int:
+    """In how many cells of the row a policy goes both ways. Shape (25, S, 2)."""
+    found = [modes(of_cell) for of_cell in commands]
+    return sum(min(shares.up, shares.down) >= BOTH_WAYS for shares in found)
 
 
 def modes(commands: Tensor) -> Modes:
@@ -80,21 +89,25 @@ def flow_at_saddle(run: Path, samples: int, seed: int, reach: float = 2.5, side:
     _require_grid_world("--fpo", run, card)
     if not policy.config.squash:
         _lift_limits(policy)
-    t_grid = uniform_grid(card.config["solver_steps"])
-    generator = torch.Generator().manual_seed(seed)
-    states = [torch.randn(samples, 2, generator=generator)]
-    field = policy.field(policy.normalise(torch.tensor([SADDLE]).expand(samples, 2)))
-    for step in pairwise(t_grid):
-        states.append(integrate(field, states[-1], solver(card.config["solver"]), step))
+    t_grid, tableau = uniform_grid(card.config["solver_steps"]), solver(card.config["solver"])
+    noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
+    ends = []
+    for cell in ROW:
+        states = [noise]
+        for step in pairwise(t_grid):
+            states.append(integrate(_field(policy, cell, samples), states[-1], tableau, step))
+        ends.append(states[-1])
+        if cell == MIDDLE:
+            paths = torch.stack(states)
     ticks = torch.linspace(-reach, reach, side)
     points = torch.cartesian_prod(ticks, ticks)
-    slopes = policy.field(policy.normalise(torch.tensor([SADDLE]).expand(len(points), 2)))(0.0, points)
-    return FlowAtSaddle(policy.to_robot(states[-1]), torch.stack(states), points, slopes, policy.config.squash)
+    slopes = _field(policy, MIDDLE, len(points))(0.0, points)
+    return FlowAtSaddle(policy.to_robot(torch.stack(ends)), paths, points, slopes, policy.config.squash)
 
 
 @torch.no_grad()
 def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
-    """Commands of a trained Gaussian policy as it explored last, in cells, before the world limits them.
+    """Commands of a trained Gaussian policy with its last noise, in cells, before the world limits them.
 
     Args:
         run: folder of a finished run of `train ppo` on the grid world.
@@ -102,7 +115,7 @@ def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
         seed: of the noise.
 
     Returns:
-        Shape (S, 2).
+        Of each cell of the row. Shape (25, S, 2).
 
     Raises:
         ContractError: another task, or no such policy.
@@ -115,10 +128,14 @@ def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
     _lift_limits(policy)
     saved: Any = checkpoint.load(run)
     std = half * saved["modules"]["actor"]["log_std"].exp()
-    mean = policy(torch.tensor([SADDLE], dtype=torch.float64))
+    mean = policy(torch.tensor(ROW, dtype=torch.float64))[:, None]
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     commands: Tensor = mean + std * noise
     return commands
+
+
+def _field(policy: FlowPolicy, cell: tuple[float, float], rows: int) -> Field:
+    return policy.field(policy.normalise(torch.tensor([cell])).expand(rows, 2))
 
 
 def _lift_limits(policy: FlowPolicy | MlpPolicy) -> None:

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from runtime.whole_file import write_whole
 from sim_bridge.environments.grid_world import MOVES_FROM, REACH, two_walls
-from train.saddle import FlowAtSaddle, modes
+from train.saddle import MIDDLE, ROW, FlowAtSaddle, modes
 
 mpl.use("Agg")
 
 _UP, _DOWN, _STILL, _GOAL = "#1f6feb", "#d4592a", "#8a8f98", "#2a9d5c"
+_MIDDLE = ROW.index(MIDDLE)
 _PATHS = 100  # of the noises whose way is drawn
 _SHOWN = 2.6  # cells to either side in a panel of commands
 
@@ -29,8 +30,8 @@ def draw(flow: FlowAtSaddle, gaussian: Tensor) -> Figure:
     world, field, left, right = figure.subplots(1, 4)
     _world(world)
     _field(field, flow)
-    _commands(left, "FPO", flow.commands)
-    _commands(right, "Gaussian PPO", gaussian)
+    _commands(left, "FPO", flow.commands[_MIDDLE])
+    _commands(right, "Gaussian PPO", gaussian[_MIDDLE])
     return figure
 
 
@@ -62,7 +63,7 @@ def _world(axes: Any) -> None:
 def _field(axes: Any, flow: FlowAtSaddle) -> None:
     paths, slopes = flow.paths[:, :_PATHS].numpy(), flow.slopes.numpy()
     axes.quiver(*flow.points.numpy().T, *slopes.T, color="#b8bcc4", angles="xy", width=0.004, zorder=1)
-    colours = _colours(flow.commands[:_PATHS])
+    colours = _colours(flow.commands[_MIDDLE, :_PATHS])
     axes.add_collection(LineCollection(list(paths.transpose(1, 0, 2)), colors=colours, alpha=0.35, linewidths=0.9))
     axes.scatter(*paths[0].T, s=5, color="black", zorder=3)
     axes.scatter(*paths[-1].T, s=10, c=colours, zorder=4)

@@ -11,7 +11,7 @@ from sim_bridge.environments.grid_world import GridWorldEnv
 from train import checkpoint, dppo, figures, fpo_run, gaussian_ppo
 from train.policies import FlowPolicy
 from train.run import load_policy
-from train.saddle import flow_at_saddle, gaussian_at_saddle, modes
+from train.saddle import both_ways, flow_at_saddle, gaussian_at_saddle, modes
 
 TINY = (
     "--envs", "2", "--ticks", "16", "--batch", "32", "--epochs", "1", "--workers", "0", "--steps", "32",
@@ -45,11 +45,19 @@ def test_a_share_is_of_the_moves_that_the_world_makes_of_commands() -> None:
     assert found.still == pytest.approx(0.4)
 
 
+def test_a_policy_goes_both_ways_in_a_cell_where_each_has_a_tenth() -> None:
+    commands = torch.zeros(3, 20, 2)
+    commands[0, :2, 1], commands[0, 2:, 1] = 1.0, -1.0
+    commands[1, :1, 1], commands[1, 1:, 1] = 1.0, -1.0
+    assert both_ways(commands) == 1
+
+
 def test_paths_begin_at_noise_and_end_at_commands_that_no_limit_has_touched(runs: Path) -> None:
     flow = flow_at_saddle(runs / "fpo", 500, 0)
     assert flow.paths.shape == (11, 500, 2)
     assert flow.paths[0].std().item() == pytest.approx(1, abs=0.1)
-    assert torch.equal(flow.paths[-1], flow.commands)
+    assert flow.commands.shape == (25, 500, 2)
+    assert torch.equal(flow.paths[-1], flow.commands[12])
     assert flow.commands.abs().max() > 1
     squashed = flow_at_saddle(runs / "dppo", 500, 0)
     assert squashed.squash
@@ -70,8 +78,9 @@ def test_a_gaussians_commands_have_its_mean_and_its_std(runs: Path) -> None:
     commands = gaussian_at_saddle(runs / "ppo", 20_000, 0)
     saved = checkpoint.load(runs / "ppo")
     assert saved is not None
+    assert commands.shape == (25, 20_000, 2)
     torch.testing.assert_close(
-        commands.std(0).float(), saved["modules"]["actor"]["log_std"].exp(), atol=0, rtol=0.03
+        commands[12].std(0).float(), saved["modules"]["actor"]["log_std"].exp(), atol=0, rtol=0.03
     )
 
 
