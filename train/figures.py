@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from train.loop import require_positive
-from train.saddle import BOTH_WAYS, MIDDLE, ROW, both_ways, flow_at_saddle, gaussian_at_saddle, modes
+from train.saddle import ROW, both_ways, flow_at_saddle, gaussian_at_saddle, modes, most_balanced
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,18 @@ def fpo(arguments: list[str]) -> None:
     require_positive(samples=config.samples)
     flow = flow_at_saddle(config.fpo, config.samples, config.seed)
     gaussian = gaussian_at_saddle(config.gaussian, config.samples, config.seed)
-    table = Table("policy", "up", "down", "still", "both ways", title=f"{config.samples:,} actions in a cell")
+    table = Table(
+        "policy", "cell", "up", "down", "still", "two modes", title=f"{config.samples:,} actions in a cell"
+    )
     for name, commands in (("FPO", flow.commands), ("Gaussian PPO", gaussian)):
-        shares = asdict(modes(commands[ROW.index(MIDDLE)])).values()
-        table.add_row(name, *(f"{share:.3f}" for share in shares), f"{both_ways(commands)} of {len(ROW)}")
+        cell = most_balanced(commands)
+        shares = (f"{share:.3f}" for share in asdict(modes(commands[cell])).values())
+        table.add_row(
+            name, "({:g}, {:g})".format(*ROW[cell]), *shares, f"{both_ways(commands)} of {len(ROW)} cells"
+        )
     console.print(table)
     console.print(
-        f"up, down and still in the middle cell; both ways: cells of its row where each has {BOTH_WAYS:g} or more",
+        "in the cell of the middle row where it is most balanced; two modes: up and down each above still",
         soft_wrap=True,
     )
     from train.saddle_plots import draw, write  # matplotlib is an extra

@@ -4,6 +4,7 @@ A policy that can be bimodal goes up or down, as chance will have it; a Gaussian
 mean in between, where a command is too small to move (after FPO's grid world, arXiv 2507.21053).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,16 +17,14 @@ from runtime.errors import ContractError
 from sim_bridge.environments.grid_world import MOVES_FROM, REACH
 from train import checkpoint
 from train.mlp_policy import MlpPolicy
-from train.ode import Field, integrate, solver, uniform_grid
+from train.ode import Field, Tableau, integrate, solver, uniform_grid
 from train.policies import FlowPolicy
 from train.run import RunCard, load_policy
 
 TASK = "grid-world"
 ROW = tuple((float(x), 0.0) for x in range(-REACH, REACH + 1))
-"""The cells of the saddle."""
-MIDDLE = ROW[REACH]
-BOTH_WAYS = 0.1
-"""A policy goes both ways in a cell where each has this share of its actions."""
+"""The cells of the saddle. All 25 are alike to the world, not to a network: where between up and down a trained
+policy turns over is chance, so policies are looked at in the cell of the row where they are most balanced."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class FlowAtSaddle:
 
     Attributes:
         commands: in cells, before the world limits them, of each cell of the row. Shape (25, S, 2).
-        paths: x_t of each noise on its way in the middle cell, in the flow's units. Shape (K + 1, S, 2).
+        paths: x_t of each noise on its way in the most balanced cell, in the flow's units. Shape (K + 1, S, 2).
         points, slopes: of the velocity there at t = 0. Shapes (G, 2).
         squash: whether commands are tanh of the paths' ends.
     """
@@ -57,9 +56,18 @@ class FlowAtSaddle:
 
 
 def both_ways(commands: Tensor) -> int:
-    """In how many cells of the row a policy goes both ways. Shape (25, S, 2)."""
+    """In how many cells of the row a policy has two modes: it goes each way more often than it stands still.
+
+    A Gaussian would need a standard deviation above 1.16 cells for that. Shape (25, S, 2).
+    """
     found = [modes(of_cell) for of_cell in commands]
-    return sum(min(shares.up, shares.down) >= BOTH_WAYS for shares in found)
+    return sum(min(shares.up, shares.down) > shares.still for shares in found)
+
+
+def most_balanced(commands: Tensor) -> int:
+    """The cell of the row where the rarer of the two ways is most frequent. Shape (25, S, 2)."""
+    found = [modes(of_cell) for of_cell in commands]
+    return max(range(len(found)), key=lambda cell: min(found[cell].up, found[cell].down))
 
 
 def modes(commands: Tensor) -> Modes:
@@ -70,15 +78,14 @@ def modes(commands: Tensor) -> Modes:
 
 
 @torch.no_grad()
-def flow_at_saddle(run: Path, samples: int, seed: int, reach: float = 2.5, side: int = 11) -> FlowAtSaddle:
+def flow_at_saddle(run: Path, samples: int, seed: int, side: int = 11) -> FlowAtSaddle:
     """Samples of a trained flow, by the solver of its rollouts, and its field.
 
     Args:
         run: folder of a finished run of `train fpo` or another flow on the grid world.
         samples: S.
         seed: of the noise.
-        reach: of the field's points in each direction.
-        side: points of the field along each direction.
+        side: points of the field along each direction, as far as the paths reach.
 
     Raises:
         ContractError: another task, or no flow.
@@ -91,18 +98,14 @@ def flow_at_saddle(run: Path, samples: int, seed: int, reach: float = 2.5, side:
         _lift_limits(policy)
     t_grid, tableau = uniform_grid(card.config["solver_steps"]), solver(card.config["solver"])
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed))
-    ends = []
-    for cell in ROW:
-        states = [noise]
-        for step in pairwise(t_grid):
-            states.append(integrate(_field(policy, cell, samples), states[-1], tableau, step))
-        ends.append(states[-1])
-        if cell == MIDDLE:
-            paths = torch.stack(states)
+    paths = torch.stack([_path(_field(policy, cell, samples), noise, tableau, t_grid) for cell in ROW])
+    commands = policy.to_robot(paths[:, -1])
+    cell = most_balanced(commands)
+    reach = paths[cell].abs().max().item()
     ticks = torch.linspace(-reach, reach, side)
     points = torch.cartesian_prod(ticks, ticks)
-    slopes = _field(policy, MIDDLE, len(points))(0.0, points)
-    return FlowAtSaddle(policy.to_robot(torch.stack(ends)), paths, points, slopes, policy.config.squash)
+    slopes = _field(policy, ROW[cell], len(points))(0.0, points)
+    return FlowAtSaddle(commands, paths[cell], points, slopes, policy.config.squash)
 
 
 @torch.no_grad()
@@ -132,6 +135,14 @@ def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     commands: Tensor = mean + std * noise
     return commands
+
+
+def _path(field: Field, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Tensor:
+    """The states after each step. Shapes (S, 2) -> (K + 1, S, 2)."""
+    states = [noise]
+    for step in pairwise(t_grid):
+        states.append(integrate(field, states[-1], tableau, step))
+    return torch.stack(states)
 
 
 def _field(policy: FlowPolicy, cell: tuple[float, float], rows: int) -> Field:

@@ -13,25 +13,27 @@ from torch import Tensor
 
 from runtime.whole_file import write_whole
 from sim_bridge.environments.grid_world import MOVES_FROM, REACH, two_walls
-from train.saddle import MIDDLE, ROW, FlowAtSaddle, modes
+from train.saddle import ROW, FlowAtSaddle, modes, most_balanced
 
 mpl.use("Agg")
 
 _UP, _DOWN, _STILL, _GOAL = "#1f6feb", "#d4592a", "#8a8f98", "#2a9d5c"
-_MIDDLE = ROW.index(MIDDLE)
 _PATHS = 100  # of the noises whose way is drawn
-_SHOWN = 2.6  # cells to either side in a panel of commands
 
 
 def draw(flow: FlowAtSaddle, gaussian: Tensor) -> Figure:
     """Four panels in a row."""
     figure = Figure(figsize=(15.2, 4.4), layout="constrained")
-    figure.suptitle("From the grid world's middle cell both goals are equally near: which way do policies go?")
+    asked = f"which way do {gaussian.shape[1]:,} actions go?"
+    figure.suptitle(f"From the grid world's middle row both goals are equally near: {asked}")
     world, field, left, right = figure.subplots(1, 4)
-    _world(world)
+    _world(world, {"FPO": flow.commands, "Gaussian": gaussian})
     _field(field, flow)
-    _commands(left, "FPO", flow.commands[_MIDDLE])
-    _commands(right, "Gaussian PPO", gaussian[_MIDDLE])
+    _commands(left, "FPO", flow.commands)
+    _commands(right, "Gaussian PPO", gaussian)
+    reach = max(axes.get_ylim()[1] for axes in (left, right))
+    for axes in (left, right):  # one scale, so that the two compare
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     return figure
 
 
@@ -42,15 +44,18 @@ def write(figure: Figure, path: Path) -> None:
     write_whole(path, data.getvalue())
 
 
-def _world(axes: Any) -> None:
+def _world(axes: Any, policies: dict[str, Tensor]) -> None:
     edge = REACH + 0.5
     for y in np.argwhere(two_walls()[:, 0] > 0).ravel() - REACH:
         axes.add_patch(Rectangle((-edge, y - 0.5), 2 * edge, 1, color=_GOAL, alpha=0.8, linewidth=0))
     for sign, colour in ((1, _UP), (-1, _DOWN)):
-        axes.annotate("", (0, sign * (REACH - 1.8)), (0, 0), arrowprops={"color": colour, "width": 2.5})
+        axes.annotate("", (8, sign * (REACH - 1.8)), (8, 0), arrowprops={"color": colour, "width": 2.5})
         axes.text(0, sign * (REACH - 0.5), "goal", ha="center", va="center", color="white", fontsize=9)
-    axes.plot(0, 0, "o", color="black", ms=8)
-    axes.text(1.0, -0.4, "middle cell", fontsize=9)
+    axes.axhspan(-0.5, 0.5, color="#b8bcc4", linewidth=0)
+    for (name, commands), y in zip(policies.items(), (1.6, -1.6), strict=True):
+        x = ROW[most_balanced(commands)][0]
+        axes.plot(x, 0, "o", color="black", ms=6)
+        axes.text(x, y, f"{name}, shown here", ha="center", va="center", fontsize=9)
     axes.set_xticks(np.arange(-edge, edge + 1), minor=True)
     axes.set_yticks(np.arange(-edge, edge + 1), minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.4)
@@ -63,31 +68,31 @@ def _world(axes: Any) -> None:
 def _field(axes: Any, flow: FlowAtSaddle) -> None:
     paths, slopes = flow.paths[:, :_PATHS].numpy(), flow.slopes.numpy()
     axes.quiver(*flow.points.numpy().T, *slopes.T, color="#b8bcc4", angles="xy", width=0.004, zorder=1)
-    colours = _colours(flow.commands[_MIDDLE, :_PATHS])
+    colours = _colours(flow.commands[most_balanced(flow.commands), :_PATHS])
     axes.add_collection(LineCollection(list(paths.transpose(1, 0, 2)), colors=colours, alpha=0.35, linewidths=0.9))
     axes.scatter(*paths[0].T, s=5, color="black", zorder=3)
     axes.scatter(*paths[-1].T, s=10, c=colours, zorder=4)
-    axes.set_title(
-        "FPO's flow there: noise (black) becomes an action\n(grey arrows: velocity at t = 0)", fontsize=11
-    )
+    axes.set_title("FPO's flow: noise (black) becomes an action\n(grey arrows: velocity at t = 0)", fontsize=11)
     unit = "before tanh" if flow.squash else "cells"
     axes.set(xlabel=f"move_x on its way, {unit}", ylabel=f"move_y on its way, {unit}", aspect="equal")
-    axes.set(xlim=(-_SHOWN, _SHOWN), ylim=(-_SHOWN, _SHOWN))
 
 
 def _commands(axes: Any, name: str, commands: Tensor) -> None:
+    cell = most_balanced(commands)
+    commands = commands[cell]
     shares = modes(commands)
     axes.axhspan(-MOVES_FROM, MOVES_FROM, color="#e9ebee", zorder=0)
     axes.scatter(*commands.numpy().T, s=6, c=_colours(commands), alpha=0.5, linewidths=0)
+    reach = 1.15 * max(2.0, float(commands.abs().max()))
     for y, text, colour in (
-        (_SHOWN - 0.25, f"up {shares.up:.0%}", _UP),
-        (0, f"stands still {shares.still:.0%}", "#4b5563"),
-        (-_SHOWN + 0.25, f"down {shares.down:.0%}", _DOWN),
+        (0.95, f"up {shares.up:.0%}", _UP),
+        (0.5, f"stands still {shares.still:.0%}", "#4b5563"),
+        (0.05, f"down {shares.down:.0%}", _DOWN),
     ):
-        axes.text(-_SHOWN + 0.12, y, text, color=colour, fontsize=11, va="center", weight="bold")
-    axes.set_title(f"{name}: {len(commands):,} actions there", fontsize=11)
+        axes.text(0.04, y, text, color=colour, fontsize=10, va="center", weight="bold", transform=axes.transAxes)
+    axes.set_title("{}, cell ({:g}, {:g})".format(name, *ROW[cell]), fontsize=11)
     axes.set(xlabel="move_x, cells", ylabel="move_y, cells", aspect="equal")
-    axes.set(xlim=(-_SHOWN, _SHOWN), ylim=(-_SHOWN, _SHOWN))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
 
 
 def _colours(commands: Tensor) -> list[str]:

@@ -11,7 +11,7 @@ from sim_bridge.environments.grid_world import GridWorldEnv
 from train import checkpoint, dppo, figures, fpo_run, gaussian_ppo
 from train.policies import FlowPolicy
 from train.run import load_policy
-from train.saddle import both_ways, flow_at_saddle, gaussian_at_saddle, modes
+from train.saddle import ROW, both_ways, flow_at_saddle, gaussian_at_saddle, modes, most_balanced
 
 TINY = (
     "--envs", "2", "--ticks", "16", "--batch", "32", "--epochs", "1", "--workers", "0", "--steps", "32",
@@ -45,11 +45,13 @@ def test_a_share_is_of_the_moves_that_the_world_makes_of_commands() -> None:
     assert found.still == pytest.approx(0.4)
 
 
-def test_a_policy_goes_both_ways_in_a_cell_where_each_has_a_tenth() -> None:
-    commands = torch.zeros(3, 20, 2)
-    commands[0, :2, 1], commands[0, 2:, 1] = 1.0, -1.0
-    commands[1, :1, 1], commands[1, 1:, 1] = 1.0, -1.0
+def test_two_modes_are_two_ways_each_taken_more_often_than_none() -> None:
+    commands = torch.zeros(25, 20, 2)
+    commands[3, :6, 1], commands[3, 6:13, 1] = 1.0, -1.0  # 0.30, 0.35, and 0.35 still
+    commands[7, :7, 1], commands[7, 7:15, 1] = 1.0, -1.0  # 0.35, 0.40, and 0.25
+    commands[9, :2, 1], commands[9, 2:17, 1] = 1.0, -1.0  # 0.10, 0.75, and 0.15
     assert both_ways(commands) == 1
+    assert most_balanced(commands) == 7
 
 
 def test_paths_begin_at_noise_and_end_at_commands_that_no_limit_has_touched(runs: Path) -> None:
@@ -57,21 +59,21 @@ def test_paths_begin_at_noise_and_end_at_commands_that_no_limit_has_touched(runs
     assert flow.paths.shape == (11, 500, 2)
     assert flow.paths[0].std().item() == pytest.approx(1, abs=0.1)
     assert flow.commands.shape == (25, 500, 2)
-    assert torch.equal(flow.paths[-1], flow.commands[12])
+    assert torch.equal(flow.paths[-1], flow.commands[most_balanced(flow.commands)])
     assert flow.commands.abs().max() > 1
     squashed = flow_at_saddle(runs / "dppo", 500, 0)
     assert squashed.squash
     assert squashed.commands.abs().max() <= 1
 
 
-def test_the_slopes_are_the_velocity_at_noise_in_the_middle_cell(runs: Path) -> None:
-    flow = flow_at_saddle(runs / "fpo", 3, 0, reach=1.0, side=3)
+def test_the_slopes_are_the_velocity_at_noise_in_the_cell(runs: Path) -> None:
+    flow = flow_at_saddle(runs / "fpo", 3, 0, side=3)
     assert flow.points[4].tolist() == [0, 0]
     policy, _ = load_policy(runs / "fpo")
     assert isinstance(policy, FlowPolicy)
-    middle = policy.normalise(torch.zeros(9, 2))
+    cell = policy.normalise(torch.tensor([ROW[most_balanced(flow.commands)]]).expand(9, 2))
     with torch.no_grad():
-        torch.testing.assert_close(flow.slopes, policy.velocity(middle, flow.points, torch.zeros(9)))
+        torch.testing.assert_close(flow.slopes, policy.velocity(cell, flow.points, torch.zeros(9)))
 
 
 def test_a_gaussians_commands_have_its_mean_and_its_std(runs: Path) -> None:
