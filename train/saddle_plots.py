@@ -52,10 +52,10 @@ def _world(axes: Any, policies: dict[str, Tensor]) -> None:
         axes.annotate("", (8, sign * (REACH - 1.8)), (8, 0), arrowprops={"color": colour, "width": 2.5})
         axes.text(0, sign * (REACH - 0.5), "goal", ha="center", va="center", color="white", fontsize=9)
     axes.axhspan(-0.5, 0.5, color="#b8bcc4", linewidth=0)
-    for (name, commands), y in zip(policies.items(), (1.6, -1.6), strict=True):
+    for (name, commands), height in zip(policies.items(), (1.6, -1.6), strict=True):
         x = ROW[most_balanced(commands)][0]
         axes.plot(x, 0, "o", color="black", ms=6)
-        axes.text(x, y, f"{name}, shown here", ha="center", va="center", fontsize=9)
+        axes.text(x, height, f"{name}, shown here", ha="center", va="center", fontsize=9)
     axes.set_xticks(np.arange(-edge, edge + 1), minor=True)
     axes.set_yticks(np.arange(-edge, edge + 1), minor=True)
     axes.grid(which="minor", color="#dddddd", linewidth=0.4)
