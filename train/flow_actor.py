@@ -1,8 +1,8 @@
 """A flow as PPO's actor: how it acts. What it learns from is said by its kinds.
 
 A velocity v_θ(s, x, t) carries noise at t = 0 to x_1 at t = 1, and the action is the bounded x_1. Sampling, the
-bounds and their way back are common to `train.fpo_actor`, `train.fm_ppo` and `train.fm_a2c`; each adds what it
-remembers of the old policy and what it minimises.
+bounds and their way back are common to `train.fpo_actor`, `train.dppo`, `train.fm_ppo` and `train.fm_a2c`; each
+adds what it remembers of the old policy and what it minimises.
 
 Solver and steps here are those of rollouts and need not be those of deployment.
 """
@@ -15,10 +15,10 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
 
 from train.networks import VelocityNet, time_embedding
-from train.ode import Tableau, evaluation_times, integrate
+from train.ode import Field, Tableau, evaluation_times, integrate
 from train.ppo import Info, Rows
 
 SATURATED = 1 - 2**-22
@@ -97,6 +97,19 @@ class FlowActor(nn.Module, ABC):
             observation: normalised. Shape (N, O).
             noise: Shape (N, D).
         """
+
+        def advance(x: Tensor, slope: Tensor, dt: float) -> Tensor:
+            return torch.add(x, slope, alpha=dt * self.sampling.output_scale)
+
+        return integrate(
+            self.split_field(observation), noise, self.sampling.tableau, self.sampling.t_grid, advance
+        )
+
+    def split_field(self, observation: Tensor) -> Field:
+        """The network's output, without its scale, along one pass over the grid: each call is the next evaluation.
+
+        Shape (N, O).
+        """
         constants = iter(self.first_layer(observation, self.embedded))
         in_place = not torch.is_grad_enabled()  # a gradient needs what silu was given
         net, W_x = self.velocity, self.first_weights()[1]
@@ -109,10 +122,25 @@ class FlowActor(nn.Module, ABC):
                 h = silu(torch.addmm(bias, h, weight), inplace=in_place)
             return torch.addmm(b_l, h, W_l)
 
-        def advance(x: Tensor, slope: Tensor, dt: float) -> Tensor:
-            return torch.add(x, slope, alpha=dt * self.sampling.output_scale)
+        return field
 
-        return integrate(field, noise, self.sampling.tableau, self.sampling.t_grid, advance)
+    def velocities(self, observation: Tensor, inputs: Tensor) -> Tensor:
+        """v_θ at N points of each row, differentiable with respect to the weights.
+
+        Args:
+            observation: normalised. Shape (M, O).
+            inputs: [x, emb(t)] of the points. Shape (M, N, D + E).
+
+        Returns:
+            Shape (M, N, D).
+        """
+        net = self.velocity
+        W, O = net.first.weight, net.observation_size  # noqa: E741
+        h = silu(linear(inputs, W[:, O:]) + linear(observation, W[:, :O], net.first.bias)[:, None])
+        for layer in net.hidden:
+            h = silu(layer(h))
+        velocities: Tensor = self.sampling.output_scale * net.last(h)
+        return velocities
 
     def to_unit(self, x: Tensor) -> Tensor:
         """The unit action that x_1 stands for, before any clip. Shape (N, D)."""

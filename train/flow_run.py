@@ -1,4 +1,4 @@
-"""The run of a flow policy on the PPO core: what `odeploy train fpo | fpo++ | fm-ppo | fm-a2c` have in common.
+"""The run of a flow policy on the PPO core: what `odeploy train fpo | fpo++ | dppo | fm-ppo | fm-a2c` share.
 
 Rollouts, rewards' scale, advantages and learning rate are those of `train ppo`; what a method adds is its actor.
 Each is rewarded by the task, or with `--demos` by FM-IRL's teacher, and scored from zero noise ("zero-sampling" in
@@ -38,12 +38,12 @@ from train.provenance import weights_hash
 from train.run import begin, load_policy, new_card
 
 Solver = Literal["euler", "midpoint", "heun", "rk4"]
-Method = Literal["fpo", "fpo++", "fm-ppo", "fm-a2c"]
+Method = Literal["fpo", "fpo++", "dppo", "fm-ppo", "fm-a2c"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """What all four can be told."""
+    """What all of them can be told."""
 
     task: str
     """Name of a catalogued task."""

@@ -25,15 +25,11 @@ from train.flow_actor import FlowActor, Sampling
 from train.flow_density import log_density, sign_probes, unit_probes
 from train.flow_ppo import velocity_net
 from train.flow_run import run, sampling
-from train.fpo import straight_through_limit
 from train.loop import require_positive
 from train.networks import VelocityNet
 from train.policies import FlowConfig
 from train.ppo import Info, Rows, clipped_surrogate
-
-LOG_RATIO_LIMIT = 10.0
-"""No density counts as having grown or fallen by more than e^10: where a flow is narrow it can by e^100, and such
-a ratio, or its logarithm, is no finite number."""
+from train.ratio import limited_ratio
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,5 @@ class FmPpoActor(FlowActor):
         """PPO's clipped surrogate."""
         kept = rows.remembered
         new = log_density(self, rows.observation, kept["x1"], kept["probes"])
-        change = (new - kept["log_density"]).clamp(min=-LOG_RATIO_LIMIT)
-        ratio = straight_through_limit(change, LOG_RATIO_LIMIT).exp()
-        loss, info = clipped_surrogate(ratio, rows.advantage, clip)
+        loss, info = clipped_surrogate(limited_ratio(new - kept["log_density"]), rows.advantage, clip)
         return loss, info | {"log_density": new.detach().mean()}

@@ -16,6 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from train.ppo import Info, clipped_surrogate
+from train.ratio import straight_through_limit
 
 LOSS_LIMIT = 20.0
 """FPO++ lets no loss count for more than this, so that one wild draw cannot make a ratio of e^-100."""
@@ -73,8 +74,3 @@ def spo(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
     """SPO (arXiv 2401.16025), to be minimised: a parabola with its top at ρ = 1 + ε sign A."""
     penalty = advantage.abs() * (ratio - 1).square() / (2 * clip)
     return -(ratio * advantage - penalty).mean()
-
-
-def straight_through_limit(x: Tensor, limit: float) -> Tensor:
-    """min(x, limit) with the gradient of x."""
-    return x + (x.clamp(max=limit) - x).detach()

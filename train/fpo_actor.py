@@ -19,7 +19,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, silu
 
 from train.flow import straight_path
 from train.flow_actor import FlowActor, Sampling
@@ -86,13 +85,7 @@ class FpoActor(FlowActor):
 
     def losses(self, observation: Tensor, kept: dict[str, Tensor]) -> Tensor:
         """ℓ_θ of each draw that `remember` kept. Shapes (M, O), ... -> (M, N)."""
-        net = self.velocity
-        W = net.first.weight
-        O = net.observation_size  # noqa: E741
-        h = silu(linear(kept["inputs"], W[:, O:]) + linear(observation, W[:, :O], net.first.bias)[:, None])
-        for layer in net.hidden:
-            h = silu(layer(h))
-        error = self.sampling.output_scale * net.last(h) - kept["target"]
+        error = self.velocities(observation, kept["inputs"]) - kept["target"]
         losses: Tensor = kept["weight"] * error.square().sum(-1)
         return losses
 

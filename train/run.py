@@ -34,6 +34,7 @@ Method = Literal[
     "ppo",
     "fpo",
     "fpo++",
+    "dppo",
     "fm-ppo",
     "fm-a2c",
     "gail",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 SIZE = 25  # cells along an edge
 REACH = SIZE // 2  # of the coordinates: the middle cell is (0, 0)
+MOVES_FROM = 0.5  # cells: what a command must exceed to move the token
 GOAL_REWARD = 20.0
 DEATH_REWARD = -10.0
 

@@ -1,4 +1,4 @@
-"""The four verbs that train a flow, tiny: they learn, continue, begin from a teacher, stop at a NaN."""
+"""The verbs that train a flow, tiny: they learn, continue, begin from a teacher, stop at a NaN."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from runtime.errors import ContractError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from sim_bridge.vector_env import SerialVectorEnv
-from train import checkpoint, fm_a2c, fm_bc, fm_ppo, fpo_plus_plus_run, fpo_run
+from train import checkpoint, dppo, fm_a2c, fm_bc, fm_ppo, fpo_plus_plus_run, fpo_run
 from train.policies import FlowPolicy
 from train.run import load_policy
 
@@ -25,6 +25,7 @@ Main = Callable[[list[str]], None]
 VERBS: dict[str, Main] = {
     "fpo": fpo_run.main,
     "fpo++": fpo_plus_plus_run.main,
+    "dppo": dppo.main,
     "fm-ppo": fm_ppo.main,
     "fm-a2c": fm_a2c.main,
 }

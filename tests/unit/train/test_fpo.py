@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from train.flow import straight_path
-from train.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, fpo, fpo_plus_plus, spo, straight_through_limit
+from train.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, fpo, fpo_plus_plus, spo
 from train.fpo_actor import Draws
 from train.ppo import Info, clipped_surrogate
 
@@ -89,13 +89,6 @@ def test_spos_top_is_at_the_edge_of_the_trust_region(sign: float) -> None:
     ratio = torch.tensor([1 + sign * 0.1], requires_grad=True)
     (gradient,) = torch.autograd.grad(spo(ratio, torch.tensor([sign * 3.0]), 0.1), ratio)
     assert gradient.item() == pytest.approx(0, abs=1e-5)
-
-
-def test_a_limit_holds_the_value_and_lets_the_gradient_through() -> None:
-    x = torch.tensor([3.0, 12.0], requires_grad=True)
-    limited = straight_through_limit(x, 10.0)
-    assert limited.tolist() == [3.0, 10.0]
-    assert torch.autograd.grad(limited.sum(), x)[0].tolist() == [1.0, 1.0]
 
 
 def test_a_wild_loss_of_fpo_plus_plus_ends_at_its_limits() -> None:

@@ -1,5 +1,7 @@
 """FPO's actor: its losses are those of its draws, its ratio begins at 1, and it learns a bandit."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -90,6 +92,24 @@ def test_at_ratio_1_the_gradient_is_the_advantage_weighted_flow_matching_gradien
     pairs = zip(torch.autograd.grad(loss, parameters), torch.autograd.grad(by_formula, parameters), strict=True)
     for ours, formula in pairs:
         torch.testing.assert_close(ours, formula, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "root"])
+def test_with_one_draw_the_same_reduction_and_ppos_clip_fpo_plus_plus_is_fpo(reduction: str) -> None:
+    """Through the network and after an update, so that some rows are clipped and some are not."""
+    actor = flow_actor(Draws(1, "u", reduction))  # type: ignore[arg-type]
+    made = rows(actor, 64)
+    with torch.no_grad():
+        actor.velocity.last.bias.add_(0.1)
+    found = []
+    for surrogate in (fpo, partial(fpo_plus_plus, trust_region="ppo")):
+        actor.surrogate = surrogate
+        loss, info = actor.objective(made, 0.1)
+        assert 0 < info["clipped"] < 1
+        gradient = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(actor.parameters()))])
+        found.append((loss, gradient))
+    assert found[0][0].item() == pytest.approx(found[1][0].item())
+    torch.testing.assert_close(found[0][1], found[1][1])
 
 
 def test_draws_of_a_grid_are_of_that_grid_and_continuous_ones_keep_their_margin() -> None:
