@@ -2,9 +2,11 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from tests.bowl import OBSERVATION, Bowl, batch
 from train.diffusion import cosine, epsilon_loss
@@ -51,18 +53,22 @@ def test_where_all_actions_are_equally_good_the_loss_is_plain_cloning() -> None:
     torch.testing.assert_close(found, plain)
 
 
-def test_an_update_samples_once_and_a_draw_for_other_states_is_not_taken() -> None:
+def test_an_update_samples_once_and_a_draw_for_other_states_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     made, generator, bowl = actor(target_samples=2), torch.Generator().manual_seed(0), Bowl(1.0)
-    rows, other = batch(8, 1, generator), batch(8, 1, generator)
-    draws = []
-    plain = made.propose
-    made.propose = lambda *a, **k: draws.append(len(a[0])) or plain(*a, **k)  # type: ignore[method-assign, func-returns-value]
+    rows, other = batch(8, 1, generator), batch(5, 1, generator)
+    sampled, plain = [], DpmdActor.propose
+
+    def counted(self: DpmdActor, observation: Tensor, *arguments: Any) -> Tensor:
+        sampled.append(len(observation))
+        return plain(self, observation, *arguments)
+
+    monkeypatch.setattr(DpmdActor, "propose", counted)
     made.value(rows.following, bowl, generator)
     made.improve(rows, bowl, generator)
-    assert draws == [8]
+    assert sampled == [8]
     made.value(other.following, bowl, generator)
     made.improve(rows, bowl, generator)
-    assert draws == [8, 8, 8]
+    assert sampled == [8, 5, 8]
 
 
 def test_the_target_is_one_sample_or_the_best_of_several_with_noise() -> None:
