@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, silu
 
 from export.bounds import Bounds
+from export.flow_graph import ObservationPart
 from train.diffusion import posterior
 from train.diffusion_policy import DiffusionPolicy
 from train.networks import time_embedding
@@ -46,9 +47,7 @@ class UnrolledDiffusion(nn.Module):
         sigma = [math.sqrt((1 - a) / a) for a in alpha_bar]
         steps = [posterior(now, following) for now, following in pairwise(alpha_bar)]
 
-        W_o = W_o / policy.observation_std.double()
-        b_o = net.first.bias.detach().double() - W_o @ policy.observation_mean.double()
-        self.observation_weight, self.observation_bias = _constant(W_o.T), _constant(b_o)
+        self.observation = ObservationPart(policy, W_o, net.first.bias.detach().double())
         self.state_weight = nn.ParameterList()
         for t, a in zip(t_grid[:-1], alpha_bar, strict=False):
             e = time_embedding(torch.tensor([t], dtype=torch.float64), net.time_features)[0]
@@ -73,7 +72,7 @@ class UnrolledDiffusion(nn.Module):
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, S, D) -> (B, 1, A)."""
-        o = torch.addmm(self.observation_bias, observation, self.observation_weight)
+        o = self.observation(observation)
         S, columns = self.draw_scale.shape
         draws = pad(noise.reshape(-1, S, columns - 1), (0, 1)) * self.draw_scale + self.draw_offset
         state, *later = torch.split(draws.reshape(-1, S * columns), columns, dim=1)

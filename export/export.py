@@ -260,7 +260,7 @@ def _graph(policy: Exportable, sampler: Sampler | None) -> torch.nn.Module:
 
 def _edge_stds(policy: Exportable) -> tuple[float, ...]:
     """Where a policy clips its normalised observations, edges lie on both sides of the clip."""
-    if isinstance(policy, FlowPolicy | BestOfN | MlpPolicy) and math.isfinite(policy.clip):
+    if isinstance(policy, FlowPolicy | BestOfN | DiffusionPolicy | MlpPolicy) and math.isfinite(policy.clip):
         return (*EDGE_STDS, -2 * policy.clip, 2 * policy.clip)
     return EDGE_STDS
 

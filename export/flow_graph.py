@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from export.bounds import Bounds
+from train.diffusion_policy import DiffusionPolicy
 from train.networks import time_embedding
 from train.ode import Tableau, evaluation_times, integrate
 from train.policies import FlowPolicy
@@ -101,7 +102,7 @@ class ObservationPart(nn.Module):
     The normaliser is folded into the weight, or stands in front where it clips.
     """
 
-    def __init__(self, policy: FlowPolicy, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, policy: FlowPolicy | DiffusionPolicy, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
         mean, std = policy.observation_mean.double(), policy.observation_std.double()
         self._clip, self._clips = policy.clip, math.isfinite(policy.clip)

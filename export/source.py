@@ -15,12 +15,12 @@ from export.normaliser import BESIDE, read_normaliser
 from export.sb3 import algorithm, library, mlp_policy, trained_normalised
 from export.sb3_zip import read_zip
 from runtime.errors import MissingError
-from runtime.policy_file import Sampler
+from runtime.policy_file import ANCESTRAL, Sampler
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
 from train.best_of_n import BestOfN
-from train.diffusion_policy import DiffusionPolicy
+from train.diffusion_policy import DEPLOYED_STEPS, DiffusionPolicy
 from train.ode import uniform_grid
 from train.policies import FlowPolicy
 from train.recurrent_policy import RecurrentPolicy
@@ -62,7 +62,7 @@ def from_run(folder: Path, demos: str | None) -> Source:
     policy, card = load_policy(folder)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
-    if demos is None and not isinstance(policy, DiffusionPolicy | RecurrentPolicy):
+    if demos is None and not isinstance(policy, RecurrentPolicy):
         recorded, note = _play(policy, task)
         return Source(policy, card.method, name, task, recorded, card.provenance, (note,))
     assert demos is not None
@@ -119,15 +119,21 @@ def play(act: Act, task: Task) -> tuple[Array, str]:
     return episodes.observations.numpy(), f"played for the gate: {episodes.score(task)}"
 
 
-def _play(policy: FlowPolicy | BestOfN | Deterministic, task: Task) -> tuple[Array, str]:
-    """The same of a policy in torch, a flow from zero noise. Of a chunk it plays the first action alone."""
-    sampler = Sampler("euler", 10, uniform_grid(10)) if isinstance(policy, FlowPolicy | BestOfN) else None
+def _play(policy: FlowPolicy | BestOfN | DiffusionPolicy | Deterministic, task: Task) -> tuple[Array, str]:
+    """The same of a policy in torch, from zero noise if it takes any. Of a chunk it plays the first action."""
+    sampler = None
+    if isinstance(policy, FlowPolicy | BestOfN):
+        sampler = Sampler("euler", 10, uniform_grid(10))
+    elif isinstance(policy, DiffusionPolicy):
+        steps = min(DEPLOYED_STEPS, policy.levels.steps)
+        sampler = Sampler(ANCESTRAL, steps, policy.levels.t_grid(steps))
     answer, A = reference(policy, sampler, torch.float32), len(task.action)
     flow = policy.flow if isinstance(policy, BestOfN) else policy
     D = flow.config.chunk_size if isinstance(flow, FlowPolicy) else A
+    draws = sampler.steps if sampler is not None and sampler.solver == ANCESTRAL else 1
 
     def act(observation: Tensor) -> Tensor:
-        zeros = np.zeros((len(observation), 1, 1, D), np.float32)
+        zeros = np.zeros((len(observation), 1, draws, D), np.float32)
         return torch.from_numpy(answer(observation.numpy(), zeros)[:, :A]).float()
 
     return play(act, task)

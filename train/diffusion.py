@@ -96,9 +96,14 @@ def schedule(name: ScheduleName, steps: int) -> Schedule:
 
 
 def epsilon_loss(
-    denoiser: Denoiser, alpha_bar: Tensor, observation: Tensor, x0: Tensor, generator: torch.Generator
+    denoiser: Denoiser,
+    alpha_bar: Tensor,
+    observation: Tensor,
+    x0: Tensor,
+    generator: torch.Generator,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Mean over rows and dimensions of (ε̂(observation, x_k, t) - ε)², one draw of (ε, k) a row.
+    """Mean over rows and dimensions of w (ε̂(observation, x_k, t) - ε)², one draw of (ε, k) a row.
 
     Args:
         denoiser: (observation, x, t) -> ε̂, such as a `VelocityNet`.
@@ -106,12 +111,14 @@ def epsilon_loss(
         observation: normalised. Shape (B, O).
         x0: action on unit scale. Shape (B, D).
         generator: of ε, then k, uniform over 1 to T.
+        weights: w, each 1 if not given. Shape (B,).
     """
     T = len(alpha_bar) - 1
     epsilon = torch.randn(x0.shape, generator=generator, dtype=x0.dtype)
     k = torch.randint(1, T + 1, (len(x0),), generator=generator)
     x = noised(x0, epsilon, alpha_bar[k][:, None])
-    return (denoiser(observation, x, (1 - k / T).to(x0.dtype)) - epsilon).square().mean()
+    error = (denoiser(observation, x, (1 - k / T).to(x0.dtype)) - epsilon).square()
+    return (error if weights is None else weights[:, None] * error).mean()
 
 
 def noised(x0: Tensor, epsilon: Tensor, alpha_bar: Tensor) -> Tensor:

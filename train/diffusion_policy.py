@@ -1,5 +1,6 @@
-"""A diffusion policy over the action, conditioned on the observation: DP of FM-IRL, with everything around it."""
+"""A diffusion policy over the action, conditioned on the observation, with everything around it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,12 +35,15 @@ class DiffusionConfig:
     """T, of the noise."""
     clip: bool = True
     """Whether each step clips the x_0 that it predicts to the action's limits."""
+    observation_clip: float | None = None
+    """Of the normalised observation; None for none."""
 
 
 class DiffusionPolicy(nn.Module):
     """Noise becomes an action by ancestral sampling with a learnt denoiser.
 
     Attributes:
+        config: sizes and schedule.
         denoiser: ε̂(observation, x, t); the network that a flow uses for its velocity.
         levels: the noise schedule.
         clips: whether the predicted x_0 is clipped.
@@ -54,6 +58,7 @@ class DiffusionPolicy(nn.Module):
 
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__()
+        self.config = config
         O, A = config.observation_size, config.action_size  # noqa: E741
         self.denoiser = VelocityNet(O, A, config.width, config.depth, config.time_features)
         self.levels = schedule(config.schedule, config.steps)
@@ -77,9 +82,15 @@ class DiffusionPolicy(nn.Module):
         self.action_mean, self.action_std = moments(actions)
         self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
 
+    @property
+    def clip(self) -> float:
+        """Of the normalised observation; infinite where there is none."""
+        return math.inf if self.config.observation_clip is None else self.config.observation_clip
+
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale. Shape (B, O)."""
-        return (observation - self.observation_mean) / self.observation_std
+        """Raw units to unit scale, clipped. Shape (B, O)."""
+        unit = (observation - self.observation_mean) / self.observation_std
+        return unit if math.isinf(self.clip) else unit.clamp(-self.clip, self.clip)
 
     def normalise_action(self, action: Tensor) -> Tensor:
         """Robot units to unit scale. Shape (B, A)."""

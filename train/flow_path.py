@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import silu
 
-from train.networks import VelocityNet, time_embedding
+from train.networks import VelocityNet, over_states, time_embedding
 from train.ode import EULER, axpy, integrate, uniform_grid
 
 
@@ -38,8 +37,6 @@ class Path:
 def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int) -> Path:
     """Carries noise along the flow.
 
-    The first layer's part of a state is computed once, for all its paths and all times.
-
     Args:
         velocity: v(s, x, t).
         observation: normalised. Shape (B, O).
@@ -48,24 +45,15 @@ def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int)
     """
     B, M, D = noise.shape
     grid = uniform_grid(steps)
-    times = noise.new_tensor(grid[:-1])
-    W, O = velocity.first.weight, velocity.observation_size  # noqa: E741
-    o = torch.addmm(velocity.first.bias, observation, W[:, :O].T)
-    embedded = time_embedding(times, velocity.time_features) @ W[:, O + D :].T
-    W_x = W[:, O : O + D].T
+    answer = over_states(velocity, observation, M, grid[:-1])
     states: list[Tensor] = []
 
-    def field(_: float, x: Tensor) -> Tensor:
-        constant = o + embedded[len(states)]
+    def field(t: float, x: Tensor) -> Tensor:
         states.append(x)
-        h = silu((x @ W_x).view(B, M, -1).add_(constant[:, None]), inplace=True).flatten(0, 1)
-        for layer in velocity.hidden:
-            h = silu(layer(h), inplace=True)
-        answer: Tensor = velocity.last(h)
-        return answer
+        return answer(t, x)
 
     end = integrate(field, noise.flatten(0, 1), EULER, grid, axpy)
-    return Path(times, torch.stack(states).view(steps, B, M, D), end.view(B, M, D))
+    return Path(noise.new_tensor(grid[:-1]), torch.stack(states).view(steps, B, M, D), end.view(B, M, D))
 
 
 def velocity_and_divergence(

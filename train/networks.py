@@ -62,6 +62,37 @@ class VelocityNet(nn.Module):
         return velocity
 
 
+def over_states(
+    net: VelocityNet, observation: Tensor, count: int, times: Sequence[float]
+) -> Callable[[float, Tensor], Tensor]:
+    """The network at (t, x) for several rows of x a state, for sampling: without a gradient.
+
+    The first layer's part of a state is computed once, for all its rows and all times.
+
+    Args:
+        net: its weights of this moment; what they give is kept, so that a later update asks anew.
+        observation: normalised. Shape (B, O).
+        count: M, rows of x for each of them, next to each other.
+        times: at which it will be asked.
+
+    Returns:
+        (t, x of shape (B M, D)) -> the answer of shape (B M, D).
+    """
+    W, O, D = net.first.weight, net.observation_size, net.action_size  # noqa: E741
+    o = torch.addmm(net.first.bias, observation, W[:, :O].T)
+    embedded = time_embedding(o.new_tensor(times), net.time_features) @ W[:, O + D :].T
+    W_x, at = W[:, O : O + D].T, {t: embedded[i] for i, t in enumerate(times)}
+
+    def answer(t: float, x: Tensor) -> Tensor:
+        h = silu((x @ W_x).view(len(o), count, -1).add_((o + at[t])[:, None]), inplace=True).flatten(0, 1)
+        for layer in net.hidden:
+            h = silu(layer(h), inplace=True)
+        last: Tensor = net.last(h)
+        return last
+
+    return answer
+
+
 class StudentNet(nn.Module):
     """A tanh MLP whose output lies in (-1, 1)."""
 

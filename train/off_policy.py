@@ -4,15 +4,15 @@
 
 as SAC has it (Haarnoja et al., arXiv 1812.05905). V̄ is asked of the actor, which decides what a state is worth to
 it by the target critics: hard, min(Q̄_1, Q̄_2) of an action of its own, or soft, with an entropy on top. What tells
-SAC and FMER apart is the actor: how it acts, what V̄ is, how it improves on the critics.
+SAC, FMER and the diffusion policies apart is the actor: how it acts, what V̄ is, how it improves on the critics.
 
 An episode that the horizon cut goes on in value; one that a broken simulation ended is not learnt from.
 """
 
 import copy
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -74,9 +74,11 @@ class Actor(nn.Module, ABC):
 
     Attributes:
         optimizers: of its parameters, by any name.
+        improves_replay: whether it leaves better actions in the replay, by `Transitions.improved`.
     """
 
     optimizers: dict[str, Optimizer]
+    improves_replay: ClassVar[bool] = False
 
     @abstractmethod
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
@@ -118,7 +120,8 @@ class OffPolicy:
         space: Any = self.envs.single_action_space
         self._middle, self._half = (space.high + space.low) / 2, (space.high - space.low) / 2
         O, D = len(self.envs.task.observation), len(self._half)  # noqa: E741
-        self.moments, self.replay = RunningMoments(O), Replay(self.config.capacity, O, D)
+        self.moments = RunningMoments(O)
+        self.replay = Replay(self.config.capacity, O, D, improvable=self.actor.improves_replay)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.critics.parameters(), lr=self.config.lr, fused=True)
 
@@ -160,8 +163,8 @@ class OffPolicy:
         """The critics, then the actor by them, then the targets, on one batch."""
         self.owed -= 1
         drawn = self.replay.draw(self.config.batch, self.generator)
-        seen = self.normalise(drawn.observation), self.normalise(drawn.following)
-        rows = Transitions(seen[0], drawn.action, drawn.reward, seen[1], drawn.terminated)
+        seen, following = self.normalise(drawn.observation), self.normalise(drawn.following)
+        rows = replace(drawn, observation=seen, following=following)
         loss, info = self.critic_loss(rows)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -169,6 +172,8 @@ class OffPolicy:
         self.critics.requires_grad_(False)  # an actor's gradient passes through them and stops at none
         info |= self.actor.improve(rows, self.critics, self.generator)
         self.critics.requires_grad_(True)
+        if rows.improved is not None and rows.index is not None:
+            self.replay.take_back(rows.index, rows.improved)
         with torch.no_grad():
             for target, weight in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
                 target.lerp_(weight, self.config.target_rate)

@@ -1,4 +1,4 @@
-"""The run around an off-policy learner: what `odeploy train fmer | sac` have in common.
+"""The run around an off-policy learner: what `odeploy train fmer | sac | qvpo | dipo | dpmd` have in common.
 
 Curves, scores, checkpoints and the way out are those of `train.on_policy`, under the same names. The replay is
 saved with each checkpoint, just before it: a continued run that had to fill a new one would for a long time see

@@ -21,6 +21,7 @@ from runtime.whole_file import write_whole
 
 REPLAY = "replay.npz"
 _FIELDS = ("observation", "action", "reward", "following", "terminated")
+_IMPROVED = "improved"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Transitions:
         reward: Shape (B,).
         following: the observation after the step, the last one of an episode if it ended there. Shape (B, O).
         terminated: 1 where the task ended the episode; an episode that was cut goes on in value. Shape (B,).
+        improved: an action for the observation that an actor holds to be better, where such are kept; what it
+            writes here goes back into the replay. Shape (B, D).
+        index: their places in the replay, for that. Shape (B,).
     """
 
     observation: Tensor
@@ -40,6 +44,8 @@ class Transitions:
     reward: Tensor
     following: Tensor
     terminated: Tensor
+    improved: Tensor | None = None
+    index: Tensor | None = None
 
 
 class Replay:
@@ -49,11 +55,17 @@ class Replay:
         capacity: how many; memory is taken as it fills.
         observation_size: O.
         action_size: D.
+        improvable: whether a second action is kept with each transition, at first the same, that an actor may
+            replace while the critics go on learning from the first.
     """
 
-    def __init__(self, capacity: int, observation_size: int, action_size: int) -> None:
-        sizes = {"observation": (observation_size,), "action": (action_size,), "following": (observation_size,)}
-        self._arrays = {name: np.zeros((capacity, *sizes.get(name, ())), np.float32) for name in _FIELDS}
+    def __init__(
+        self, capacity: int, observation_size: int, action_size: int, *, improvable: bool = False
+    ) -> None:
+        O, D = (observation_size,), (action_size,)  # noqa: E741
+        sizes = {"observation": O, "action": D, "following": O, _IMPROVED: D}
+        names = (*_FIELDS, _IMPROVED) if improvable else _FIELDS
+        self._arrays = {name: np.zeros((capacity, *sizes.get(name, ())), np.float32) for name in names}
         self.capacity, self._count, self._next = capacity, 0, 0
 
     def __len__(self) -> int:
@@ -70,15 +82,20 @@ class Replay:
         """Takes n transitions in, at most as many as it holds; shapes as in `Transitions`."""
         n = len(reward)
         index = (self._next + np.arange(n)) % self.capacity
-        values = observation, action, reward, following, terminated
-        for array, value in zip(self._arrays.values(), values, strict=True):
+        values = observation, action, reward, following, terminated, action
+        for array, value in zip(self._arrays.values(), values, strict=False):  # the last only where it is kept
             array[index] = value
         self._next, self._count = (self._next + n) % self.capacity, min(self._count + n, self.capacity)
 
     def draw(self, count: int, generator: torch.Generator) -> Transitions:
         """So many transitions, each any of those that are held, with replacement."""
-        index = torch.randint(self._count, (count,), generator=generator).numpy()
-        return Transitions(*(torch.from_numpy(array[index]) for array in self._arrays.values()))
+        index = torch.randint(self._count, (count,), generator=generator)
+        drawn = {name: torch.from_numpy(array[index.numpy()]) for name, array in self._arrays.items()}
+        return Transitions(**drawn, index=index)
+
+    def take_back(self, index: Tensor, improved: Tensor) -> None:
+        """Puts better actions in the places of those that were drawn. Shapes (B,), (B, D)."""
+        self._arrays[_IMPROVED][index.numpy()] = improved.numpy()
 
     def save(self, folder: Path) -> None:
         """Writes what is held, oldest first."""
@@ -99,7 +116,7 @@ class Replay:
             return
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
-                arrays = {name: saved[name] for name in _FIELDS}
+                arrays = {name: saved[name] for name in self._arrays}
             count = len(arrays["reward"])
             for name, array in self._arrays.items():
                 array[:count] = arrays[name]

@@ -45,6 +45,9 @@ Method = Literal[
     "fm-irl",
     "fmer",
     "sac",
+    "qvpo",
+    "dipo",
+    "dpmd",
 ]
 PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | RecurrentConfig | MlpConfig
 Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | RecurrentPolicy | MlpPolicy

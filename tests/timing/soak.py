@@ -1,6 +1,6 @@
 """A loop for minutes or hours: whether every tick is accounted for, what it missed, whether its memory stays flat.
 
-    python -m tests.timing.soak --rate 1000 --seconds 600
+    python -m tests.timing.soak --rate 1000 --seconds 600 --in-process
     python -m tests.timing.soak --rate 100 --seconds 3600
 
 Server, robot, its courier and the drain of its trace are processes as in use. Beside them, on the same cores at
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +51,8 @@ class Config(RealTimeOptions):
     """Whose physics; its step must leave time at that rate."""
     courier: bool = True
     """As of `odeploy sim`."""
+    in_process: bool = False
+    """As of `odeploy sim`; there is no server then."""
     spin_us: float = 0.0
     """As of `odeploy sim`."""
 
@@ -85,19 +88,25 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
     file, socket, trace, seen = (folder / name for name in ("p.onnx", "s.ipc", "t.trace", "late.npy"))
     file.write_bytes(policy_bytes(config.task, "mlp", width=256))
     serve = ["-m", "odeploy", "serve", str(file), "--endpoint", f"ipc://{socket}", *config.for_server()]
-    sim = ["-m", "odeploy", "sim", config.task, "--endpoint", f"ipc://{socket}", "--trace", str(trace)]
+    sim = ["-m", "odeploy", "sim", config.task, "--trace", str(trace)]
+    sim += ["--in-process", "--policy", str(file)] if config.in_process else ["--endpoint", f"ipc://{socket}"]
     sim += ["--rate", str(config.rate), "--episodes", "100000000", "--spin-us", str(config.spin_us)]
     sim += ["--courier" if config.courier else "--no-courier", *config.for_robot()]
     look = ["-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
-    with child(serve, folder / "server.log") as server:
-        wait_bound(socket, server, folder / "server.log")
+    with ExitStack() as stack:
+        pids = {}
+        if not config.in_process:
+            server = stack.enter_context(child(serve, folder / "server.log"))
+            wait_bound(socket, server, folder / "server.log")
+            pids["server"] = server.pid
         log = (folder / "robot.log").open("wb")
         robot = subprocess.Popen([sys.executable, *sim], stdout=log, stderr=subprocess.STDOUT)
         wait_bound(trace, robot, folder / "robot.log")
         time.sleep(3)  # its children are there, and the first episode has begun
-        memory = Memory({"server": server.pid, "robot": robot.pid, "drain": child_of(robot.pid, "runtime.drain")})
-        if config.courier:
-            memory.processes["courier"] = child_of(robot.pid, "runtime.courier")
+        pids |= {"robot": robot.pid, "drain": child_of(robot.pid, "runtime.drain")}
+        if config.courier and not config.in_process:
+            pids["courier"] = child_of(robot.pid, "runtime.courier")
+        memory = Memory(pids)
         stolen = steal_ticks()
         with child(look, folder / "probe.log") as prober:
             end = time.monotonic() + config.seconds
@@ -116,12 +125,13 @@ def report(config: Config, trace: Trace, late_ns: NDArray[np.int64], memory: Mem
     """Checks that each due tick has its row and kept its promises, and prints the rest."""
     assert_kept(trace)
     found, console = summary(trace), Console(width=110)
+    where = " in process" if config.in_process else ""
     missed = (late_ns < 0) | (late_ns > trace.header.deadline_ns)
     table = Table(
         "",
         "loop",
         "probe",
-        title=f"{config.task} at {config.rate:g} Hz for {config.seconds:g} s, {machine_line()}",
+        title=f"{config.task}{where} at {config.rate:g} Hz for {config.seconds:g} s, {machine_line()}",
     )
     table.add_row("ticks due", f"{found['ticks_due']:,}", f"{len(late_ns):,}")
     table.add_row("  of them applied", f"{found['applied']:,}", "")

@@ -25,12 +25,15 @@ from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
 S = 4
 
 
-def denoiser(task: Task, clip: bool, name: ScheduleName = "cosine") -> DiffusionPolicy:
+def denoiser(
+    task: Task, clip: bool, name: ScheduleName = "cosine", observation_clip: float | None = None
+) -> DiffusionPolicy:
     """Trained a little, since random weights answer nothing but limits: ε is what x itself nearly shows."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     O, A = len(task.observation), len(task.action)  # noqa: E741
-    policy = DiffusionPolicy(DiffusionConfig(O, A, width=32, depth=2, schedule=name, steps=100, clip=clip))
+    sizes = DiffusionConfig(O, A, 32, 2, schedule=name, steps=100, clip=clip, observation_clip=observation_clip)
+    policy = DiffusionPolicy(sizes)
     observations = torch.from_numpy(recorded(task, rows=256, seed=0))
     mean = torch.tanh(observations @ torch.randn(O, A, generator=generator) / O) * 0.6
     actions = (mean + 0.1 * torch.randn(mean.shape, generator=generator)).clamp(-1, 1)
@@ -84,6 +87,17 @@ def test_the_unrolled_form_equals_the_sampler(clip: bool, name: ScheduleName) ->
         assert got.shape == (7, 3)
         assert torch.allclose(got, wanted, atol=4e-6)  # constants were folded in float64 and stored in float32
         assert wanted.std() > 0.1
+
+
+def test_observations_far_outside_are_clipped_in_the_graph_too(tmp_path: Path) -> None:
+    trained = denoiser(HOPPER, True, observation_clip=1.5)
+    t_grid, noise = trained.levels.t_grid(S), torch.zeros(2, 1, S, 3)
+    far = trained.observation_mean + torch.tensor([[1.6], [1e3]]) * trained.observation_std
+    got = UnrolledDiffusion(trained, t_grid)(far, noise)[:, 0]
+    assert torch.allclose(got, trained.sample(far, noise[:, 0], t_grid), atol=1e-5)
+    assert torch.equal(got[0], got[1])
+    manifest = export_policy(source(trained, HOPPER), config(tmp_path / "clipped.onnx"))
+    assert manifest.parity[0].rows == 128 + 64 + 7  # with edges on both sides of the clip
 
 
 def test_the_manifest_asks_for_one_draw_a_step_and_passed_the_gate(policy: DiffusionPolicy, file: Path) -> None:

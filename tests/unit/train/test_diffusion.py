@@ -50,6 +50,19 @@ def test_the_linear_schedule_ends_at_the_same_noise_with_fewer_steps() -> None:
     assert math.log(linear(200).alpha_bar[-1]) == pytest.approx(math.log(linear(1000).alpha_bar[-1]), rel=0.1)
 
 
+def test_a_weighted_loss_is_the_mean_of_its_rows_losses_by_weight() -> None:
+    alpha_bar, generator = torch.tensor(cosine(10).alpha_bar), torch.Generator()
+    o, x0 = torch.zeros(4, 1), torch.randn(4, 3)
+
+    def loss(weights: Tensor | None) -> float:
+        drawn = generator.manual_seed(1)
+        return float(epsilon_loss(lambda _o, x, _t: 0.5 * x, alpha_bar, o, x0, drawn, weights))
+
+    rows = [loss(w) for w in torch.eye(4)]
+    assert loss(None) == pytest.approx(sum(rows)) == pytest.approx(loss(torch.ones(4)))
+    assert loss(torch.tensor([0.0, 3.0, 1.0, 0.0])) == pytest.approx(3 * rows[1] + rows[2])
+
+
 def test_noised_rows_have_the_mean_and_variance_of_their_own_step() -> None:
     alpha_bar = torch.tensor([0.9, 0.3]).repeat_interleave(50_000)[:, None]
     epsilon = torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0))

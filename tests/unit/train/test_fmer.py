@@ -6,13 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.bowl import OBSERVATION, Bowl, batch
 from train.flow_path import solve
 from train.fmer import FmerActor, Improvement
 from train.networks import VelocityNet, initialise
-from train.off_policy import TwinCritics
-from train.replay import Transitions
-
-OBSERVATION = 2
 
 
 def actor(D: int = 2, target: float = 0.0, width: int = 32, **options: float) -> FmerActor:
@@ -20,23 +17,6 @@ def actor(D: int = 2, target: float = 0.0, width: int = 32, **options: float) ->
     made = FmerActor(velocity, Improvement(target, **options))  # type: ignore[arg-type]
     initialise(made, torch.Generator().manual_seed(0))
     return made
-
-
-class Bowl(TwinCritics):
-    """Q(s, a) = -height · ‖a - best‖² in both; flat where the height is 0."""
-
-    def __init__(self, height: float, best: float = 0.0) -> None:
-        super().__init__(OBSERVATION, 1, (4,))
-        self.height, self.best = height, best
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        value = -self.height * (action - self.best).square().sum(-1)
-        return torch.stack([value, value])
-
-
-def batch(rows: int, D: int, generator: torch.Generator) -> Transitions:
-    o = torch.randn(rows, OBSERVATION, generator=generator)
-    return Transitions(o, torch.zeros(rows, D), torch.zeros(rows), o, torch.zeros(rows))
 
 
 class Linear(VelocityNet):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from train.networks import StudentNet, VelocityNet, initialise, time_embedding
+from train.networks import StudentNet, VelocityNet, initialise, over_states, time_embedding
 
 
 def test_the_time_embedding_is_cosines_then_sines_at_the_documented_frequencies() -> None:
@@ -45,6 +45,14 @@ def test_the_velocity_is_the_product_of_its_public_layers() -> None:
     torch.testing.assert_close(net(observation, x, t), net.last(silu(h)))
     sizes = [tuple(p.shape) for name, p in net.named_parameters() if name.endswith("weight")]
     assert sizes == [(8, 9), (8, 8), (8, 8), (2, 8)]
+
+
+@torch.no_grad()
+def test_several_rows_of_a_state_are_answered_as_each_alone() -> None:
+    net, o, x = VelocityNet(3, 2, width=8), torch.randn(4, 3), torch.randn(4 * 5, 2)
+    answer = over_states(net, o, 5, (0.0, 0.3))
+    for t in (0.3, 0.0):
+        torch.testing.assert_close(answer(t, x), net(o.repeat_interleave(5, dim=0), x, torch.full((20,), t)))
 
 
 def test_the_student_stays_within_unit_scale_whatever_it_sees() -> None:

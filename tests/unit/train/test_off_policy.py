@@ -121,6 +121,29 @@ def test_targets_follow_at_their_rate() -> None:
         assert weight.requires_grad
 
 
+def test_better_actions_go_back_into_the_replay_and_critics_learn_from_the_ones_that_were_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def improve(_self: East, rows: Transitions, _critics: TwinCritics, _generator: torch.Generator) -> Info:
+        assert rows.improved is not None
+        rows.improved.fill_(0.25)
+        seen.append(rows.action)
+        return {}
+
+    monkeypatch.setattr(East, "improves_replay", True)
+    monkeypatch.setattr(East, "improve", improve)
+    made = core(batch=64)
+    made.tick()
+    made.update()
+    rows = held(made)
+    assert rows.improved is not None
+    assert bool((rows.improved == 0.25).all())
+    assert not bool((seen[0] == 0.25).any())
+    assert not bool((rows.action == 0.25).any())
+
+
 def test_several_actions_of_a_state_are_judged_as_each_alone() -> None:
     critics, observation, actions = TwinCritics(2, 3, (8,)), torch.randn(4, 2), torch.randn(4, 5, 3)
     both = critics(observation, actions[:, 2])

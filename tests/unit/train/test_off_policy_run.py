@@ -17,7 +17,7 @@ from runtime.errors import ContractError, FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import SerialVectorEnv
-from train import checkpoint, fmer_run, learning_curve, sac
+from train import checkpoint, dipo, dpmd, fmer_run, learning_curve, qvpo, sac
 from train.mlp_policy import MlpConfig
 from train.off_policy import OffPolicyConfig
 from train.off_policy_run import Config, Learner, train
@@ -31,6 +31,9 @@ MULTIGOAL, QUIET = get("multigoal-2d"), Console(file=io.StringIO())
 VERBS: dict[str, tuple[Callable[[list[str]], None], tuple[str, ...]]] = {
     "fmer": (fmer_run.main, ("--width", "8", "--solver-steps", "2", "--candidates", "4", "--choices", "3")),
     "sac": (sac.main, ("--widths", "8")),
+    "qvpo": (qvpo.main, ("--width", "8", "--depth", "1", "--diffusion-steps", "2", "--candidates", "4")),
+    "dipo": (dipo.main, ("--width", "8", "--depth", "1", "--diffusion-steps", "2", "--action-steps", "2")),
+    "dpmd": (dpmd.main, ("--width", "8", "--depth", "1", "--diffusion-steps", "2", "--target-samples", "3")),
 }
 every_verb = pytest.mark.parametrize("verb", VERBS)
 

@@ -51,6 +51,26 @@ def test_a_saved_replay_holds_the_same_and_goes_on_overwriting_the_oldest(tmp_pa
     assert set(drawn(again).reward.tolist()) == {2, 3, 4}
 
 
+def test_improved_actions_lie_beside_those_that_were_taken_and_are_saved_too(tmp_path: Path) -> None:
+    replay, again = (Replay(4, 2, 1, improvable=True) for _ in range(2))
+    replay.add(*rows([0, 1, 2]))
+    found = drawn(replay)
+    assert found.improved is not None
+    assert found.index is not None
+    assert torch.equal(found.improved, found.action)
+    replay.take_back(found.index, found.reward[:, None] * 100)
+    replay.add(*rows([7]))
+    replay.save(tmp_path)
+    again.load(tmp_path)
+    for each in (replay, again):
+        found = drawn(each)
+        assert found.improved is not None
+        fresh = found.reward == 7
+        assert torch.equal(found.improved[fresh], found.action[fresh])
+        assert torch.equal(found.improved[~fresh, 0], 100 * found.reward[~fresh])
+        assert torch.equal(found.action[:, 0], found.reward + 0.5)
+
+
 def test_without_a_file_it_stays_empty(tmp_path: Path) -> None:
     replay = Replay(3, 2, 1)
     replay.load(tmp_path)

@@ -1,0 +1,28 @@
+"""One best action, known to the critics: what an off-policy actor's update makes of it, without an environment."""
+
+import torch
+from torch import Tensor
+
+from train.off_policy import TwinCritics
+from train.replay import Transitions
+
+OBSERVATION = 2
+
+
+class Bowl(TwinCritics):
+    """Q(s, a) = -height · ‖a - best‖² in both; flat where the height is 0."""
+
+    def __init__(self, height: float, best: float = 0.0) -> None:
+        super().__init__(OBSERVATION, 1, (4,))
+        self.height, self.best = height, best
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        value = -self.height * (action - self.best).square().sum(-1)
+        return torch.stack([value, value])
+
+
+def batch(rows: int, D: int, generator: torch.Generator) -> Transitions:
+    """Random states and, as actions and as improved ones, uniform ones."""
+    o = torch.randn(rows, OBSERVATION, generator=generator)
+    action = 2 * torch.rand(rows, D, generator=generator) - 1
+    return Transitions(o, action, torch.zeros(rows), o, torch.zeros(rows), action.clone())
