@@ -63,8 +63,10 @@ class FlightRecorder:
         Raises:
             UsageError: the place cannot be written, or the disk is full.
         """
+        if self._dumps == _MOST_DUMPS:
+            return None
         rows = self._ring.newest(self._count, last)
-        if not rows or self._dumps == _MOST_DUMPS:
+        if not rows:
             return None
         names = (self._beside.with_name(f"{self._beside.name}.fault-{n}") for n in itertools.count(1))
         path = next(name for name in names if not name.exists())
