@@ -11,6 +11,7 @@ from export.export import main as export
 from runtime.onnx_policy import OnnxPolicy
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
+from tests.thorough import mostly_thorough
 from train import diffusion_run, dipo, dpmd, qvpo
 from train.diffusion_actor import DiffusionActor
 from train.diffusion_policy import DiffusionPolicy
@@ -80,7 +81,7 @@ def test_a_continued_run_makes_the_updates_that_it_would_have_made(verb: str, tm
         assert torch.equal(mine, its), name
 
 
-@every_verb
+@pytest.mark.parametrize("verb", mostly_thorough(MAINS))
 def test_a_run_becomes_an_ordinary_policy_file_with_a_draw_for_each_step(verb: str, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "p.onnx"
     MAINS[verb](["--task", "multigoal-2d", "--out", str(run), *TINY])

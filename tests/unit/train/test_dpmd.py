@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.bowl import OBSERVATION, Bowl, batch
+from tests.thorough import mostly_thorough
 from train.diffusion import cosine, epsilon_loss
 from train.dpmd import Config, DpmdActor, mirror_weights
 from train.networks import VelocityNet, initialise
@@ -97,7 +98,7 @@ def test_the_temperature_moves_to_where_the_noise_has_its_entropy(begin: float) 
     assert float(info["temperature"]) == pytest.approx(rest, rel=0.1)
 
 
-@pytest.mark.parametrize("target_samples", [1, 8])
+@pytest.mark.parametrize("target_samples", mostly_thorough([8, 1]))
 def test_on_a_bowl_its_policy_moves_to_the_lowest_point(target_samples: int) -> None:
     made = actor(target_samples=target_samples, temperature=0.5, noise=0.1, temperature_lr=0.0, actor_lr=3e-3)
     generator, bowl = torch.Generator().manual_seed(1), Bowl(1.0, best=0.5)
