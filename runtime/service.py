@@ -225,5 +225,5 @@ class Service:
         self._send(identity, ready)
 
     def _send(self, identity: bytes, message: wire.Message) -> None:
-        self.condition.count(message)
         self._send_frame(identity, wire.pack(message))
+        self.condition.count(message)  # off the robot's way
