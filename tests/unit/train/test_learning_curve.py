@@ -24,6 +24,8 @@ def test_a_curve_has_scores_at_their_steps_and_the_time_that_learning_took_until
 def test_what_a_killed_sitting_did_after_its_checkpoint_does_not_count_twice(tmp_path: Path) -> None:
     with SummaryWriter(str(tmp_path)) as curves:
         iterate(curves, range(100, 500, 100), {200: 0.25, 400: 0.5})
+    (file,) = tmp_path.iterdir()
+    file.rename(tmp_path / "events.out.tfevents.0000000001")  # names tell sittings apart by the second only
     with SummaryWriter(str(tmp_path), purge_step=300) as curves:
         iterate(curves, range(300, 700, 100), {400: 0.75, 600: 1.0})
     assert read(tmp_path, "success") == LearningCurve((200, 400, 600), (0.25, 0.75, 1.0), (4.0, 8.0, 12.0))
