@@ -1,0 +1,135 @@
+"""Environment steps a second of FPO and FPO++ beside Gaussian PPO, in turn in one run on hopper, and of what.
+
+Whole iterations of the same sizes: 8 environments, 512 ticks, 10 epochs, batch 256; a Gaussian of 2 × 64, flows of
+3 × 64. Wanted: FPO at 0.4 of Gaussian PPO's speed at least, 0.6 a stretch. What `torch.compile` would make of a
+rollout's sampler stands below, where there is a C++ compiler.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from runtime.machine import machine_line
+from sim_bridge.catalogue import get
+from sim_bridge.vector import make_vector
+from tests.timing.interleaved import interleaved
+from train import flow_run, fpo_plus_plus_run, fpo_run, gaussian_ppo
+from train.flow_actor import FlowActor
+from train.fpo import fpo, fpo_plus_plus
+from train.mlp_policy import MlpConfig
+from train.policies import FlowConfig
+from train.ppo import Ppo
+
+ENVS, TICKS, ROUNDS, HERE = 8, 512, 5, Path()
+HOPPER = get("hopper")
+O, A = len(HOPPER.observation), len(HOPPER.action)  # noqa: E741
+
+
+@pytest.mark.timing
+@pytest.mark.timeout(600)
+def test_fpo_keeps_at_least_two_fifths_of_gaussian_ppo_s_speed() -> None:
+    torch.set_num_threads(1)
+    contenders = {
+        "Gaussian PPO": Contender(gaussian()),
+        "FPO": Contender(flow(fpo_run.Config("hopper", HERE))),
+        "FPO, 16 draws": Contender(flow(fpo_run.Config("hopper", HERE, draws=16))),
+        "FPO++, 10 steps": Contender(flow(fpo_plus_plus_run.Config("hopper", HERE, solver_steps=10))),
+        "FPO++": Contender(flow(fpo_plus_plus_run.Config("hopper", HERE))),
+    }
+    for _ in range(ROUNDS):
+        for contender in contenders.values():
+            contender.iterate()
+    rates = {name: ENVS * TICKS / sum(contender.spent_s()) for name, contender in contenders.items()}
+    table = Table(
+        "",
+        "steps a second",
+        "× Gaussian PPO",
+        "environments",
+        "actor",
+        "update",
+        title=f"hopper, {machine_line()}",
+    )
+    for name, rate in rates.items():
+        shares = (f"{spent * rate / (ENVS * TICKS):.0%}" for spent in contenders[name].spent_s())
+        table.add_row(name, f"{rate:,.0f}", f"{rate / rates['Gaussian PPO']:.2f}", *shares)
+    Console(width=110).print(table)
+    assert rates["FPO"] >= 0.4 * rates["Gaussian PPO"]
+
+
+@pytest.mark.timing
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile writes C++ for a CPU")
+def test_a_sampler_that_is_compiled_is_measured() -> None:
+    torch.set_num_threads(1)
+    actor = flow(fpo_run.Config("hopper", HERE)).actor
+    assert isinstance(actor, FlowActor)
+    observation, noise = torch.randn(ENVS, O), torch.randn(ENVS, A)
+    compiled = torch.compile(actor.sample)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(observation, noise), actor.sample(observation, noise))
+
+        def call(sample: Callable[..., object]) -> Callable[[], object]:
+            return lambda: sample(observation, noise)
+
+        took = interleaved({"as it is": call(actor.sample), "torch.compile": call(compiled)}, rounds=200)
+    table = Table("rollout sampler", "p50 µs", title=f"{ENVS} environments, 10 Euler steps, {machine_line()}")
+    for name, times in took.items():
+        table.add_row(name, f"{np.median(times) / 1e3:.0f}")
+    Console(width=110).print(table)
+
+
+@dataclass
+class Contender:
+    """A learner that is timed by parts."""
+
+    ppo: Ppo
+    parts_s: list[tuple[float, float, float]] = field(default_factory=list)
+
+    def iterate(self) -> None:
+        """Collects, updates, normalises."""
+        acting_s = 0.0
+        act = self.ppo.actor.act
+
+        def timed(observation: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+            nonlocal acting_s
+            begun = time.perf_counter()
+            action = act(observation, generator)
+            acting_s += time.perf_counter() - begun
+            return action
+
+        self.ppo.actor.act = timed  # type: ignore[method-assign]
+        begun = time.perf_counter()
+        rollout = self.ppo.collect()
+        collected = time.perf_counter()
+        del self.ppo.actor.act
+        self.ppo.update(self.ppo.rows(rollout), 0.0)
+        self.ppo.learn_scale(rollout.raw.flatten(0, 1))
+        self.parts_s.append((collected - begun - acting_s, acting_s, time.perf_counter() - collected))
+
+    def spent_s(self) -> tuple[float, ...]:
+        """Medians over the iterations but the first: environments, actor, update."""
+        return tuple(np.median(np.array(self.parts_s[1:]), axis=0).tolist())
+
+
+def gaussian() -> Ppo:
+    """Of the baseline."""
+    config = gaussian_ppo.Config("hopper", HERE)
+    envs = make_vector(HOPPER, ENVS, workers=0)
+    return gaussian_ppo.start(config, HOPPER, envs, MlpConfig(O, A, config.widths, clip=10.0)).ppo
+
+
+def flow(config: fpo_run.Config) -> Ppo:
+    """Of FPO or FPO++."""
+    surrogate = fpo_plus_plus if isinstance(config, fpo_plus_plus_run.Config) else fpo
+    sizes = FlowConfig(O, A, config.width, config.depth, clip=10.0, squash=config.squash)
+    envs = make_vector(HOPPER, ENVS, workers=0)
+    return flow_run.start(config, partial(fpo_run.actor, surrogate), HOPPER, envs, sizes).ppo
