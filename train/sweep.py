@@ -69,7 +69,7 @@ def main(arguments: list[str]) -> None:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=len(missing))
-        for spec, line in _each(missing, out.resolve(), jobs, config.address) if missing else ():
+        for spec, line in _each(missing, wanted, out.resolve(), jobs, config.address) if missing else ():
             if isinstance(line, Failed):
                 failed.append(f"{spec.name}: {line.reason}")
                 console.print(failed[-1], style="red", soft_wrap=True, highlight=False)
@@ -106,7 +106,7 @@ def append(results: Path, line: Line) -> None:
 
 
 def _each(
-    specs: list[RunSpec], out: Path, jobs: int, address: str | None
+    missing: list[RunSpec], wanted: list[RunSpec], out: Path, jobs: int, address: str | None
 ) -> Iterator[tuple[RunSpec, Line | Failed]]:
     """Runs and their lines, or their errors, as they finish; what several share is done once."""
     _connect(jobs, address)
@@ -116,14 +116,18 @@ def _each(
         measure = ray.remote(num_cpus=0)(_told(sweep_run.measure))
         demos: dict[str, Any] = {}
         trained: dict[str, Any] = {}
-        pending: dict[Any, RunSpec] = {}
-        for spec in specs:
+        by_training = {spec.training: spec for spec in wanted}
+
+        def training(spec: RunSpec) -> Any:
             if spec.demos is not None and spec.task not in demos:
                 demos[spec.task] = collect.remote(spec.task, spec.demos, out / "demos")
             if spec.training not in trained:
                 taught_by = demos[spec.task] if spec.demos is not None else None
-                trained[spec.training] = train.remote(spec, out / "trained", taught_by)
-            pending[measure.remote(spec, trained[spec.training], out / "measured")] = spec
+                begun_from = None if spec.init is None else training(by_training[spec.init])
+                trained[spec.training] = train.remote(spec, out / "trained", taught_by, begun_from)
+            return trained[spec.training]
+
+        pending = {measure.remote(spec, training(spec), out / "measured"): spec for spec in missing}
         while pending:
             (ready,), _ = ray.wait(list(pending), num_returns=1)
             yield pending.pop(ready), ray.get(ready)

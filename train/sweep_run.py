@@ -40,7 +40,7 @@ def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
     return out
 
 
-def train(spec: RunSpec, folder: Path, demos: Path | None) -> Path:
+def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) -> Path:
     """The training of a run, continued where it is. Gives its folder.
 
     Raises:
@@ -48,7 +48,7 @@ def train(spec: RunSpec, folder: Path, demos: Path | None) -> Path:
     """
     name = f"{spec.verb.replace(' ', '-')}-{spec.task}-seed-{spec.seed}-{spec.training}"
     folder.mkdir(parents=True, exist_ok=True)
-    given = [] if demos is None else ["--demos", str(demos)]
+    given = [*([] if demos is None else ["--demos", str(demos)]), *([] if init is None else ["--init", str(init)])]
     common = ["--task", spec.task, "--out", str(folder / name), "--seed", str(spec.seed)]
     odeploy(["train", *spec.verb.split(), *common, *given, *arguments(spec.options)], folder / f"{name}.log")
     return folder / name

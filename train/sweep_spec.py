@@ -14,6 +14,7 @@
     tasks.hopper = { bonus = 20 }       # on that task, on top of them; false leaves the task out
     export = { noise = "zero" }         # of `odeploy export`
     demos = true                        # whether the verb is given the task's demonstrations
+    init = "FP"                         # method above whose training the verb's --init is given
 
 Lists become several values of one option, true and false `--option` and `--no-option`.
 """
@@ -40,6 +41,7 @@ class MethodSpec:
     tasks: dict[str, Any] = field(default_factory=dict)
     export: dict[str, Any] = field(default_factory=dict)
     demos: bool = True
+    init: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class RunSpec:
         demos: options of `odeploy collect`; None where reward alone teaches.
         episodes: of each score.
         noise: levels of the task to score at.
+        init: `training` of the run that this one begins from.
     """
 
     method: str
@@ -79,21 +82,26 @@ class RunSpec:
     demos: dict[str, Any] | None
     episodes: int
     noise: tuple[float, ...]
+    init: str | None = None
 
     @property
     def key(self) -> str:
         """Names the run and all that decides its line: what a changed spec changes is another run."""
-        return _key(vars(self))
+        return self._key_of(vars(self).keys() - {"init"})
 
     @property
     def training(self) -> str:
         """Names the training: runs that differ in export and scores alone share one."""
-        return _key({name: vars(self)[name] for name in ("verb", "task", "seed", "options", "demos")})
+        return self._key_of({"verb", "task", "seed", "options", "demos"})
 
     @property
     def name(self) -> str:
         """For people."""
         return f"{self.task} · {self.method} · seed {self.seed}"
+
+    def _key_of(self, names: set[str]) -> str:
+        """Of those fields, and of `init` where there is one: what began from nothing kept its key."""
+        return _key({name: vars(self)[name] for name in (names if self.init is None else names | {"init"})})
 
 
 def read(path: Path) -> Spec:
@@ -121,8 +129,10 @@ def read(path: Path) -> Spec:
 
 def runs(spec: Spec) -> list[RunSpec]:
     """All trainings, task after task and seed after seed, so that a table fills evenly."""
-    return [
-        RunSpec(
+
+    def run(name: str, task: str, seed: int) -> RunSpec:
+        method = spec.methods[name]
+        return RunSpec(
             method=name,
             verb=method.verb,
             task=task,
@@ -132,7 +142,11 @@ def runs(spec: Spec) -> list[RunSpec]:
             demos=spec.demos.get(task) if method.demos else None,
             episodes=spec.episodes,
             noise=spec.noise,
+            init=None if method.init is None else run(method.init, task, seed).training,
         )
+
+    return [
+        run(name, task, seed)
         for task in spec.tasks
         for seed in spec.seeds
         for name, method in spec.methods.items()
@@ -178,6 +192,25 @@ def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
     mentioned = {*spec.demos, *(task for method in spec.methods.values() for task in method.tasks)}
     for task in (*spec.tasks, *mentioned):
         get(task)
+    for name, method in spec.methods.items():
+        above = list(spec.methods)[: list(spec.methods).index(name)]
+        if method.init is not None and method.init not in above:
+            raise FormatError(
+                where=f"{where} at methods.{name}.init",
+                expected=f"a method above it: {', '.join(above) or 'there is none'}",
+                got=method.init,
+                remedy="name one, or move this one below it",
+            )
+        kept = [task for task in spec.tasks if method.tasks.get(task) is not False]
+        parent = {} if method.init is None else spec.methods[method.init].tasks
+        missing = next((task for task in kept if parent.get(task) is False), None)
+        if missing is not None:
+            raise FormatError(
+                where=f"{where} at methods.{name}.init",
+                expected=f"a method that runs on {missing} too",
+                got=f"{method.init}, which is left out there",
+                remedy=f"leave {name} out there too, or neither",
+            )
     counts = {"tasks": spec.tasks, "seeds": spec.seeds, "methods": spec.methods, "noise": spec.noise}
     empty = next((name for name, values in counts.items() if len(values) == 0), None)
     if empty is not None or spec.episodes < 1:

@@ -60,11 +60,30 @@ def test_a_key_survives_json_and_changes_with_all_that_decides_a_line(tmp_path: 
     assert RunSpec(**{**there_and_back, "noise": tuple(there_and_back["noise"])}).key == run.key
     changes: dict[str, Any] = {
         "method": "other", "verb": "bc", "task": "hopper", "seed": 7, "options": {"steps": 1}, "export": {},
-        "demos": {"quality": "expert"}, "episodes": 51, "noise": (2.0,),
+        "demos": {"quality": "expert"}, "episodes": 51, "noise": (2.0,), "init": "another",
     }  # fmt: skip
     assert set(changes) == {f.name for f in dataclasses.fields(RunSpec)}
     keys = {dataclasses.replace(run, **{name: value}).key for name, value in changes.items()}
     assert len(keys | {run.key}) == len(changes) + 1
+
+
+def test_what_begins_from_another_method_s_training_names_it_and_is_another_training(tmp_path: Path) -> None:
+    begins = '[methods.tuned]\nverb = "fpo"\ndemos = false\ninit = "FP"\ntasks.hopper = false\n'
+    made = runs(read(written(tmp_path, SPEC + begins)))
+    of = {(run.method, run.task, run.seed): run for run in made}
+    tuned, teacher = of["tuned", "maze-medium", 1], of["FP", "maze-medium", 1]
+    assert tuned.init == teacher.training
+    assert dataclasses.replace(tuned, init=None).training != tuned.training
+    with pytest.raises(FormatError, match="a method above it: PPO, FP"):
+        read(written(tmp_path, SPEC + begins.replace('init = "FP"', 'init = "FPP"')))
+    with pytest.raises(FormatError, match="a method that runs on hopper too, got FP, which is left out there"):
+        read(written(tmp_path, SPEC + begins.replace("tasks.hopper = false\n", "")))
+
+
+def test_a_key_that_results_are_filed_under_stays_what_it_was() -> None:
+    line = json.loads(Path("results/maze.jsonl").read_text().splitlines()[0])
+    known = {field.name: line[field.name] for field in dataclasses.fields(RunSpec) if field.name in line}
+    assert RunSpec(**{**known, "noise": tuple(known["noise"])}).key == line["key"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("method", "FP, K = 5"), ("export", {"steps": 5}), ("noise", (2.0,))])
