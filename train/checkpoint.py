@@ -30,7 +30,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not isinstance(state.get("step"), int) or "policy" not in state:
             raise ValueError("no step and policy in it")
     except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a cut or altered file

@@ -24,6 +24,7 @@ from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import flow_reward
+from train.device import Device, chosen
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
 from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
@@ -108,6 +109,8 @@ class Config:
     """What steps them; `envpool`, an extra, is faster on the four tasks that it has."""
     threads: int = 1
     """Of torch."""
+    device: Device = "auto"
+    """Of torch, where minibatches are learnt from; a GPU where there is one. Rollouts are collected on the CPU."""
     score_every: int = 100_000
     """Environment steps between two scores of the zero-sampled policy, and between checkpoints."""
     score_episodes: int = 10
@@ -171,7 +174,14 @@ def start(
     initialise(actor.velocity, generator)
     initialise_orthogonal(critic, 1.0, generator)
     shared = {name: getattr(config, name) for name in PpoConfig.__dataclass_fields__ if hasattr(config, name)}
-    ppo = FlowPpo(PpoConfig(**shared), actor, critic, envs, generator, critic_warmup=config.critic_warmup)
+    ppo = FlowPpo(
+        PpoConfig(**shared | {"device": chosen(config.device)}),
+        actor,
+        critic,
+        envs,
+        generator,
+        critic_warmup=config.critic_warmup,
+    )
     if teacher is not None:
         begin_from(teacher, ppo, task)
     more = nn.ModuleDict()

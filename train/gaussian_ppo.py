@@ -14,6 +14,7 @@ from sim_bridge.catalogue import get
 from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
+from train.device import Device, chosen
 from train.gaussian import GaussianActor
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig, MlpPolicy
@@ -63,6 +64,8 @@ class Config:
     """What steps them; `envpool`, an extra, is faster on the four tasks that it has."""
     threads: int = 1
     """Of torch."""
+    device: Device = "auto"
+    """Of torch, where minibatches are learnt from; a GPU where there is one. Rollouts are collected on the CPU."""
     score_every: int = 100_000
     """Environment steps between two scores of the deterministic policy, and between checkpoints."""
     score_episodes: int = 10
@@ -100,7 +103,7 @@ def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> 
     initialise_orthogonal(actor.mean, 0.01, generator)
     initialise_orthogonal(critic, 1.0, generator)
     shared = {name: getattr(config, name) for name in asdict(PpoConfig()) if hasattr(config, name)}
-    ppo = Ppo(PpoConfig(**shared), actor, critic, envs, generator)
+    ppo = Ppo(PpoConfig(**shared | {"device": chosen(config.device)}), actor, critic, envs, generator)
     return Learner(ppo, lambda: deployed(ppo, actor, task, sizes), nn.ModuleDict())
 
 

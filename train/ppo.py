@@ -10,7 +10,8 @@ from the first tick of a rollout to the last minibatch on it.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +52,8 @@ class PpoConfig:
     """Learning rate at the start; it falls to 0 linearly."""
     scale_rewards: bool = True
     """Whether rewards are divided by the running standard deviation of the discounted return."""
+    device: str = "cpu"
+    """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,11 @@ class Rows:
             self.value[index],
             {name: rows[index] for name, rows in self.remembered.items()},
         )
+
+    def to(self, device: str) -> "Rows":
+        """The same on another device."""
+        own = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "remembered"}
+        return Rows(**own, remembered={name: rows.to(device) for name, rows in self.remembered.items()})
 
 
 @dataclass(frozen=True)
@@ -268,19 +276,38 @@ class Ppo:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * (1 - progress)
-        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        device = self.config.device
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
         count = 0
-        for _ in range(self.config.epochs):
-            order = torch.randperm(len(rows), generator=self.generator)
-            for index in torch.split(order, self.config.batch):
-                for name, figure in self._descend(rows.take(index)).items():
-                    totals[name] += figure
-                count += 1
+        with self._on(device):
+            there = rows.to(device)
+            for _ in range(self.config.epochs):
+                order = torch.randperm(len(rows), generator=self.generator).to(device)
+                for index in torch.split(order, self.config.batch):
+                    for name, figure in self._descend(there.take(index)).items():
+                        totals[name] += figure
+                    count += 1
         return {name: float(total) / count for name, total in totals.items()}
 
     def learn_scale(self, raw: Tensor) -> None:
         """Takes observations into the normaliser; between rollouts, never within one. Shape (M, O)."""
         self.moments.see(raw)
+
+    @contextmanager
+    def _on(self, device: str) -> Iterator[None]:
+        """Everything that an update changes, there and then back on the CPU."""
+        self._move(device)
+        try:
+            yield
+        finally:
+            self._move("cpu")
+
+    def _move(self, device: str) -> None:
+        for module in (self.actor, self.critic):
+            assert isinstance(module, nn.Module)
+            module.to(device)
+        for state in self.optimizer.state.values():
+            state.update({name: kept.to(device) for name, kept in state.items()})
 
     def _descend(self, rows: Rows) -> Info:
         a = rows.advantage

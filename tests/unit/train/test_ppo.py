@@ -185,6 +185,21 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
     assert trained() == trained()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_updates_on_a_gpu_are_those_on_the_cpu_and_everything_comes_back() -> None:
+    weights = []
+    for device in ("cpu", "cuda"):
+        made = learner(replace(CONFIG, device=device))
+        rows = made.rows(made.collect())
+        for progress in (0.0, 0.5):
+            made.update(rows, progress)
+        made.envs.close()
+        moments = [kept for state in made.optimizer.state.values() for kept in state.values()]
+        assert {kept.device.type for kept in (*made.actor.parameters(), *moments)} == {"cpu"}
+        weights.append(torch.cat([p.detach().flatten() for p in made.actor.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
 def test_the_learning_rate_falls_linearly_to_nothing(ppo: Ppo) -> None:
     rows = ppo.rows(ppo.collect())
     before = [p.detach().clone() for p in ppo.actor.parameters()]

@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from runtime.errors import MissingError
+from train.device import Device, chosen
+
+
+@pytest.mark.parametrize(
+    ("asked", "present", "got"), [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu")]
+)
+def test_a_gpu_is_used_where_there_is_one_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, asked: Device, present: bool, got: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
+    assert chosen(asked) == got
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MissingError, match="--device cuda: expected a GPU"):
+        chosen("cuda")
