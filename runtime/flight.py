@@ -6,6 +6,7 @@ also after the robot's process died. What is kept is a trace like any other.
 
 import itertools
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from runtime.whole_file import write_whole
 
 _KEPT_S = 10.0
 _FEWEST_ROWS = 64
+_PIECE_ROWS = 256
 _MOST_DUMPS = 6  # of a run: the first faults tell most, and a disk is soon full
 
 
@@ -65,11 +67,16 @@ class FlightRecorder:
         """
         if self._dumps == _MOST_DUMPS:
             return None
-        rows = self._ring.newest(self._count, last)
-        if not rows:
+        if not self._ring.newest(1, last):
             return None
         names = (self._beside.with_name(f"{self._beside.name}.fault-{n}") for n in itertools.count(1))
         path = next(name for name in names if not name.exists())
-        write_whole(path, self._head + rows)
+        write_whole(path, itertools.chain([self._head], self._rows(last)))
         self._dumps += 1
         return path
+
+    def _rows(self, last: int) -> Iterator[bytes]:
+        """Those before `last`, a few at a time: all at once would be megabytes."""
+        for begin in range(max(0, last - self._count), last, _PIECE_ROWS):
+            end = min(begin + _PIECE_ROWS, last)
+            yield self._ring.newest(end - begin, end)

@@ -1,13 +1,18 @@
 """A file that a reader or a crash meets as the old one or the new one, whole."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.errors import UsageError
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Replaces a file in one go; its folder is made if need be, and nothing is left behind on failure.
+
+    Args:
+        path: of the file.
+        data: what it shall hold, in one piece or in several, which are asked for one after the other.
 
     Raises:
         UsageError: the place cannot be written, or the disk is full.
@@ -17,7 +22,7 @@ def write_whole(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as file:
-                file.write(data)
+                file.writelines((data,) if isinstance(data, bytes) else data)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -1,5 +1,6 @@
 """The flight recorder: each way into SAFE or STOP is noticed once, and what came before it is kept as a trace."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,10 @@ KEPT = 100  # 10 s
 class Recorded:
     """A recorder over a ring that a loop writes to and nobody empties."""
 
-    def __init__(self, folder: Path) -> None:
-        header = traces.header(rate_hz=RATE_HZ)
+    def __init__(self, folder: Path, rate_hz: float = RATE_HZ) -> None:
+        header = traces.header(rate_hz=rate_hz)
         self.file = TraceFile.create(folder / "run.trace", header)
-        self.ring = Ring(row_type(3, 2).itemsize, ring_rows(RATE_HZ))
+        self.ring = Ring(row_type(3, 2).itemsize, ring_rows(rate_hz))
         self.loop = RowWriter(self.ring, header)
         self.flight = FlightRecorder(self.ring, self.file, folder / "run.trace")
 
@@ -78,6 +79,21 @@ def test_the_last_ten_seconds_are_kept_as_a_trace(recorded: Recorded, tmp_path: 
     kept = read_trace(path)
     assert kept.header == traces.header(rate_hz=RATE_HZ)
     assert kept.rows["tick"].tolist() == list(range(330 - KEPT, 330))
+
+
+def test_a_dump_of_ten_thousand_rows_takes_no_memory_to_speak_of(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path, rate_hz=1000.0)
+    for number in range(11_000):
+        recorded.tick(number)
+    tracemalloc.start()
+    try:
+        path = recorded.flight.dump(recorded.ring.written)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert path is not None
+    assert read_trace(path).rows["tick"].tolist() == list(range(1_000, 11_000))
+    assert peak < path.stat().st_size / 10
 
 
 def test_a_run_that_was_shorter_is_kept_whole_and_one_without_a_row_not_at_all(recorded: Recorded) -> None:
