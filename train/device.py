@@ -1,5 +1,6 @@
-"""Where a training's minibatches are learnt from: a GPU where there is one, by the same command as without."""
+"""What minibatches are learnt on: a GPU where there is one, by the same command as without; compiled or not."""
 
+import shutil
 from typing import Literal
 
 import torch
@@ -23,3 +24,19 @@ def chosen(device: Device) -> str:
             remedy="install a build of torch for it, or leave the option out",
         )
     return "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
+
+
+def compiled(asked: bool) -> bool:
+    """Whether `torch.compile` is to be used.
+
+    Raises:
+        MissingError: it was asked for, and there is no compiler for what it writes.
+    """
+    if asked and shutil.which("g++") is None:
+        raise MissingError(
+            where="--compile",
+            expected="the C++ compiler g++, to which torch.compile hands what it writes",
+            got="none on the PATH",
+            remedy="install it, or leave the option out",
+        )
+    return asked

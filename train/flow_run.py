@@ -24,7 +24,7 @@ from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import flow_reward
-from train.device import Device, chosen
+from train.device import Device, chosen, compiled
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
 from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
@@ -111,6 +111,8 @@ class Config:
     """Of torch."""
     device: Device = "auto"
     """Of torch, where minibatches are learnt from; a GPU where there is one. Rollouts are collected on the CPU."""
+    compile: bool = False
+    """Whether `torch.compile` makes the loss: pays in long runs of small minibatches, after most of a minute."""
     score_every: int = 100_000
     """Environment steps between two scores of the zero-sampled policy, and between checkpoints."""
     score_episodes: int = 10
@@ -175,7 +177,7 @@ def start(
     initialise_orthogonal(critic, 1.0, generator)
     shared = {name: getattr(config, name) for name in PpoConfig.__dataclass_fields__ if hasattr(config, name)}
     ppo = FlowPpo(
-        PpoConfig(**shared | {"device": chosen(config.device)}),
+        PpoConfig(**shared | {"device": chosen(config.device), "compile": compiled(config.compile)}),
         actor,
         critic,
         envs,

@@ -14,7 +14,7 @@ from sim_bridge.catalogue import get
 from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
-from train.device import Device, chosen
+from train.device import Device, chosen, compiled
 from train.gaussian import GaussianActor
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig, MlpPolicy
@@ -66,6 +66,8 @@ class Config:
     """Of torch."""
     device: Device = "auto"
     """Of torch, where minibatches are learnt from; a GPU where there is one. Rollouts are collected on the CPU."""
+    compile: bool = False
+    """Whether `torch.compile` makes the loss: pays in long runs of small minibatches, after most of a minute."""
     score_every: int = 100_000
     """Environment steps between two scores of the deterministic policy, and between checkpoints."""
     score_episodes: int = 10
@@ -103,7 +105,13 @@ def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> 
     initialise_orthogonal(actor.mean, 0.01, generator)
     initialise_orthogonal(critic, 1.0, generator)
     shared = {name: getattr(config, name) for name in asdict(PpoConfig()) if hasattr(config, name)}
-    ppo = Ppo(PpoConfig(**shared | {"device": chosen(config.device)}), actor, critic, envs, generator)
+    ppo = Ppo(
+        PpoConfig(**shared | {"device": chosen(config.device), "compile": compiled(config.compile)}),
+        actor,
+        critic,
+        envs,
+        generator,
+    )
     return Learner(ppo, lambda: deployed(ppo, actor, task, sizes), nn.ModuleDict())
 
 

@@ -54,6 +54,8 @@ class PpoConfig:
     """Whether rewards are divided by the running standard deviation of the discounted return."""
     device: str = "cpu"
     """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
+    compile: bool = False
+    """Whether `torch.compile` makes the loss of a minibatch."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ class Ppo:
         self._middle, self._half = (space.high + space.low) / 2, (space.high - space.low) / 2
         self._trained = [*self.actor.parameters(), *self.critic.parameters()]
         self.optimizer = torch.optim.Adam(self._trained, lr=self.config.lr, eps=1e-5, fused=True)
+        self._loss_of = torch.compile(self._loss) if self.config.compile else self._loss
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Raw observations to unit scale, clipped. Shape (..., O)."""
@@ -310,12 +313,7 @@ class Ppo:
             state.update({name: kept.to(device) for name, kept in state.items()})
 
     def _descend(self, rows: Rows) -> Info:
-        a = rows.advantage
-        unit = replace(rows, advantage=(a - a.mean()) / (a.std() + 1e-8))
-        loss, info = self.actor.objective(unit, self.config.clip)
-        value_loss = self._value_loss(rows)
-        loss = loss + self.config.value_coefficient * value_loss
-        info["value_loss"] = value_loss.detach()
+        loss, info = self._loss_of(rows)
         if self.added_loss is not None:
             added, more = self.added_loss()
             loss, info = loss + added, info | more
@@ -324,6 +322,13 @@ class Ppo:
         info["gradient_norm"] = nn.utils.clip_grad_norm_(self._trained, self.config.gradient_norm)
         self.optimizer.step()
         return info
+
+    def _loss(self, rows: Rows) -> tuple[Tensor, Info]:
+        a = rows.advantage
+        unit = replace(rows, advantage=(a - a.mean()) / (a.std() + 1e-8))
+        loss, info = self.actor.objective(unit, self.config.clip)
+        value_loss = self._value_loss(rows)
+        return loss + self.config.value_coefficient * value_loss, info | {"value_loss": value_loss.detach()}
 
     def _value_loss(self, rows: Rows) -> Tensor:
         value: Tensor = self.critic(rows.observation).squeeze(-1)

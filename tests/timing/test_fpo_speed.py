@@ -1,14 +1,14 @@
 """Environment steps a second of FPO and FPO++ beside Gaussian PPO, in turn in one run on hopper, and of what.
 
 Whole iterations of the same sizes: 8 environments, 512 ticks, 10 epochs, batch 256; a Gaussian of 2 × 64, flows of
-3 × 64. Wanted: FPO at 0.4 of Gaussian PPO's speed at least, 0.6 a stretch. What `torch.compile` would make of a
-rollout's sampler stands below, where there is a C++ compiler.
+3 × 64. Wanted: FPO at 0.4 of Gaussian PPO's speed at least, 0.6 a stretch. What `torch.compile` makes of its parts
+stands below, where there is a C++ compiler.
 """
 
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from runtime.machine import machine_line
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
-from tests.timing.interleaved import interleaved
+from tests.timing.interleaved import Call, interleaved
 from train import flow_run, fpo_plus_plus_run, fpo_run, gaussian_ppo
 from train.flow_actor import FlowActor
 from train.fpo import fpo, fpo_plus_plus
@@ -68,23 +68,36 @@ def test_fpo_keeps_at_least_two_fifths_of_gaussian_ppo_s_speed() -> None:
 @pytest.mark.timing
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile writes C++ for a CPU")
-def test_a_sampler_that_is_compiled_is_measured() -> None:
+def test_what_torch_compile_makes_of_a_sampler_and_of_an_update() -> None:
     torch.set_num_threads(1)
     actor = flow(fpo_run.Config("hopper", HERE)).actor
     assert isinstance(actor, FlowActor)
     observation, noise = torch.randn(ENVS, O), torch.randn(ENVS, A)
-    compiled = torch.compile(actor.sample)
-    with torch.no_grad():
-        torch.testing.assert_close(compiled(observation, noise), actor.sample(observation, noise))
-
-        def call(sample: Callable[..., object]) -> Callable[[], object]:
-            return lambda: sample(observation, noise)
-
-        took = interleaved({"as it is": call(actor.sample), "torch.compile": call(compiled)}, rounds=200)
-    table = Table("rollout sampler", "p50 µs", title=f"{ENVS} environments, 10 Euler steps, {machine_line()}")
-    for name, times in took.items():
-        table.add_row(name, f"{np.median(times) / 1e3:.0f}")
+    kinds: dict[str, dict[str, Call]] = {
+        f"sampler, {ENVS} environments": {
+            "eager": partial(actor.sample, observation, noise),
+            "compiled": partial(torch.no_grad()(torch.compile(actor.sample)), observation, noise),
+        }
+    }
+    for batch, draws in ((64, 4), (256, 8)):
+        config = fpo_run.Config("hopper", HERE, batch=batch, draws=draws, ticks=64)
+        kinds[f"minibatch of {batch}, {draws} draws"] = {
+            "eager": minibatch(config),
+            "compiled": minibatch(replace(config, compile=True)),
+        }
+    table = Table("", "eager p50 µs", "compiled p50 µs", "÷", title=f"FPO on hopper, {machine_line()}")
+    for name, calls in kinds.items():
+        p50 = {kind: float(np.median(took)) / 1e3 for kind, took in interleaved(calls, rounds=30).items()}
+        table.add_row(name, *(f"{us:.0f}" for us in p50.values()), f"{p50['compiled'] / p50['eager']:.2f}")
     Console(width=110).print(table)
+    torch.testing.assert_close(*(call() for call in kinds[f"sampler, {ENVS} environments"].values()))
+
+
+def minibatch(config: fpo_run.Config) -> Callable[[], object]:
+    """Loss, gradient and step."""
+    ppo = flow(config)
+    rows = ppo.rows(ppo.collect()).take(torch.arange(config.batch))
+    return lambda: ppo._descend(rows)
 
 
 @dataclass

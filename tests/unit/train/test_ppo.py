@@ -1,5 +1,6 @@
 """The PPO core: what is collected is what happened, and an update does what the formulas say."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -183,6 +184,18 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
         return [p.detach().numpy().tobytes() for p in ppo.actor.parameters()]
 
     assert trained() == trained()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile writes C++ for a CPU")
+def test_compiled_updates_are_those_that_are_not() -> None:
+    weights = []
+    for compiled in (False, True):
+        made = learner(replace(CONFIG, compile=compiled))
+        made.update(made.rows(made.collect()), 0.0)
+        made.envs.close()
+        weights.append(torch.cat([p.detach().flatten() for p in made._trained]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
