@@ -2,8 +2,8 @@
 
 import torch
 
+from train.experience import Rows
 from train.flow_actor import FlowActor
-from train.ppo import Rows
 
 BEST = 0.6
 

@@ -33,6 +33,7 @@ from torch import Tensor
 
 from runtime.errors import UsageError
 from train import flow_run
+from train.experience import Rows
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import velocity_net
 from train.flow_run import run, sampling
@@ -40,7 +41,7 @@ from train.loop import require_positive
 from train.networks import VelocityNet
 from train.ode import EULER, integrate
 from train.policies import FlowConfig
-from train.ppo import Info, Rows, clipped_surrogate
+from train.ppo import Info, clipped_surrogate
 from train.ratio import limited_ratio
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

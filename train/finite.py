@@ -5,7 +5,7 @@ is looked for before either learns from the rollout, while the last checkpoint i
 """
 
 from runtime.errors import ContractError
-from train.ppo import Rollout
+from train.experience import Rollout
 
 _TENSORS = ("raw", "observation", "action", "reward", "last")
 

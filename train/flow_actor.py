@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
+from train.experience import Rows
 from train.networks import VelocityNet, time_embedding
 from train.ode import Field, Tableau, evaluation_times, integrate
-from train.ppo import Info, Rows
+from train.ppo import Info
 
 SATURATED = 1 - 2**-22
 """Unit actions are taken for x no nearer to a limit than this: atanh of 1 is infinite."""

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from runtime.signals import highs, lows
 from sim_bridge.task import Task
+from train.experience import Rows
 from train.flow_actor import FlowActor
 from train.networks import VelocityNet
 from train.ode import Tableau
 from train.policies import FlowConfig, FlowPolicy
-from train.ppo import STD_FLOOR, Ppo, Rows
+from train.ppo import STD_FLOOR, Ppo
 
 
 @dataclass

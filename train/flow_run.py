@@ -25,6 +25,7 @@ from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import flow_reward
 from train.device import Device, chosen, compiled
+from train.experience import Rollout
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
 from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
@@ -34,7 +35,7 @@ from train.networks import initialise, initialise_orthogonal, mlp
 from train.ode import solver, uniform_grid
 from train.on_policy import Learner, train
 from train.policies import FlowConfig, FlowPolicy
-from train.ppo import OBSERVATION_CLIP, PpoConfig, Rollout
+from train.ppo import OBSERVATION_CLIP, PpoConfig
 from train.provenance import weights_hash
 from train.run import begin, load_policy, new_card
 
@@ -68,6 +69,8 @@ class Config:
     """λ of the advantage estimate."""
     clip: float = 0.05
     """ε of the ratio."""
+    kl_limit: float = math.inf
+    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
     solver: Solver = "euler"
     """Of rollouts."""
     solver_steps: int = 10

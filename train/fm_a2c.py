@@ -28,12 +28,13 @@ import tyro
 from torch import Tensor, nn
 
 from train import flow_run
+from train.experience import Rows
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import velocity_net
 from train.flow_run import require_from_zero, run, sampling
 from train.networks import VelocityNet, initialise_orthogonal, mlp
 from train.policies import FlowConfig
-from train.ppo import Info, Rows
+from train.ppo import Info
 
 
 @dataclass(frozen=True)

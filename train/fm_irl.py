@@ -30,13 +30,14 @@ from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import flow_reward, gaussian_ppo
+from train.experience import Rollout
 from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
 from train.gaussian import GaussianActor
 from train.learned_reward import LearnedReward, warn_of_one_episode
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
-from train.ppo import OBSERVATION_CLIP, Info, Rollout
+from train.ppo import OBSERVATION_CLIP, Info
 from train.run import begin, new_card
 
 

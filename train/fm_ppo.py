@@ -21,6 +21,7 @@ import tyro
 from torch import Tensor
 
 from train import flow_run
+from train.experience import Rows
 from train.flow_actor import FlowActor, Sampling
 from train.flow_density import log_density, sign_probes, unit_probes
 from train.flow_ppo import velocity_net
@@ -28,7 +29,7 @@ from train.flow_run import run, sampling
 from train.loop import require_positive
 from train.networks import VelocityNet
 from train.policies import FlowConfig
-from train.ppo import Info, Rows, clipped_surrogate
+from train.ppo import Info, clipped_surrogate
 from train.ratio import limited_ratio
 
 

@@ -20,10 +20,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from train.experience import Rows
 from train.flow import straight_path
 from train.flow_actor import FlowActor, Sampling
 from train.networks import VelocityNet, time_embedding
-from train.ppo import Info, Rows
+from train.ppo import Info
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]
 """(old losses (M, N), new losses (M, N), advantages (M,), ε) -> what to minimise, and figures."""

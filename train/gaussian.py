@@ -5,8 +5,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from train.experience import Rows
 from train.networks import mlp
-from train.ppo import Info, Rows, clipped_surrogate
+from train.ppo import Info, clipped_surrogate
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

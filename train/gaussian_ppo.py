@@ -1,5 +1,6 @@
 """`odeploy train ppo`: the Gaussian baseline, an MLP policy trained by PPO on the environment's own reward."""
 
+import math
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ class Config:
     """λ of the advantage estimate."""
     clip: float = 0.2
     """ε of the ratio."""
+    kl_limit: float = math.inf
+    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
     entropy: float = 0.0
     """Coefficient of the entropy bonus."""
     widths: tuple[int, ...] = (64, 64)

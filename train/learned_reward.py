@@ -15,8 +15,9 @@ from runtime.signals import highs, lows
 from sim_bridge.demonstrations import Demonstrations
 from sim_bridge.task import Task
 from train.adversarial import Discriminator, Transitions
+from train.experience import Rollout
 from train.on_policy import Learner
-from train.ppo import Ppo, Rollout
+from train.ppo import Ppo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,9 +20,10 @@ from torch.utils.tensorboard import SummaryWriter
 from runtime.errors import FormatError, UsageError
 from sim_bridge.task import Task
 from train import checkpoint
+from train.experience import Rollout
 from train.finite import require_finite
 from train.loop import Interrupts
-from train.ppo import Ppo, Rollout
+from train.ppo import Ppo
 from train.rollouts import Episodes, Rollouts
 from train.run import Options, Policy
 

@@ -8,10 +8,11 @@ Values, and all that ρ needs of the old policy, are computed once for the whole
 from the first tick of a rollout to the last minibatch on it.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from sim_bridge.vector_env import TaskVectorEnv
+from train.experience import Rollout, Rows
 from train.gae import advantages
 from train.running_moments import ReturnScale, RunningMoments
 
@@ -42,6 +44,8 @@ class PpoConfig:
     """λ of the advantage estimate."""
     clip: float = 0.2
     """ε of the ratio."""
+    kl_limit: float = math.inf
+    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
     value_coefficient: float = 0.5
     """c_v."""
     value_clip: float | None = None
@@ -56,75 +60,6 @@ class PpoConfig:
     """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
     compile: bool = False
     """Whether `torch.compile` makes the loss of a minibatch."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of a rollout, M of them.
-
-    Attributes:
-        observation: normalised. Shape (M, O).
-        action: as the actor gave it, before bounds. Shape (M, D).
-        advantage: Shape (M,).
-        target: of the value, A + V. Shape (M,).
-        value: of the old critic. Shape (M,).
-        remembered: what the actor keeps of its old self for ρ; each of shape (M, ...).
-    """
-
-    observation: Tensor
-    action: Tensor
-    advantage: Tensor
-    target: Tensor
-    value: Tensor
-    remembered: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.action)
-
-    def take(self, index: Tensor) -> "Rows":
-        """Some of the rows."""
-        return Rows(
-            self.observation[index],
-            self.action[index],
-            self.advantage[index],
-            self.target[index],
-            self.value[index],
-            {name: rows[index] for name, rows in self.remembered.items()},
-        )
-
-    def to(self, device: str) -> "Rows":
-        """The same on another device."""
-        own = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "remembered"}
-        return Rows(**own, remembered={name: rows.to(device) for name, rows in self.remembered.items()})
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """T ticks of N environments, as they were.
-
-    Attributes:
-        raw: observations in raw units. Shape (T, N, O).
-        observation: the same, normalised. Shape (T, N, O).
-        action: of the actor. Shape (T, N, D).
-        reward: the environment's own, or what stands for it. Shape (T, N).
-        terminated: 1 where the task ended the episode. Shape (T, N).
-        over: 1 where it ended or was cut. Shape (T, N).
-        last: raw observations after the rollout. Shape (N, O).
-        cut: rows (t, i) that the horizon cut, and their raw last observations. Shapes (C, 2), (C, O).
-        returns: of the episodes that ended in it. Shape (E,).
-        successes: likewise.
-    """
-
-    raw: Tensor
-    observation: Tensor
-    action: Tensor
-    reward: Tensor
-    terminated: Tensor
-    over: Tensor
-    last: Tensor
-    cut: tuple[Tensor, Tensor]
-    returns: Tensor
-    successes: Tensor
 
 
 Info = dict[str, Tensor]
@@ -286,10 +221,13 @@ class Ppo:
             there = rows.to(device)
             for _ in range(self.config.epochs):
                 order = torch.randperm(len(rows), generator=self.generator).to(device)
-                for index in torch.split(order, self.config.batch):
-                    for name, figure in self._descend(there.take(index)).items():
+                told = [self._descend(there.take(index)) for index in torch.split(order, self.config.batch)]
+                for info in told:
+                    for name, figure in info.items():
                         totals[name] += figure
-                    count += 1
+                count += len(told)
+                if sum(info.get("kl", 0.0) for info in told) > self.config.kl_limit * len(told):
+                    break
         return {name: float(total) / count for name, total in totals.items()}
 
     def learn_scale(self, raw: Tensor) -> None:

@@ -11,11 +11,11 @@ from runtime.errors import UsageError
 from tests.bandit import practise
 from train import dppo
 from train.dppo import Chain, Config, DppoActor
+from train.experience import Rows
 from train.flow_actor import Sampling
 from train.networks import VelocityNet, initialise
 from train.ode import EULER, uniform_grid
 from train.policies import FlowConfig
-from train.ppo import Rows
 
 O, D, K = 4, 2, 5  # noqa: E741
 CHAIN = Chain(0.9, 0.1, 0.2)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from runtime.errors import ContractError
+from train.experience import Rollout
 from train.finite import require_finite
-from train.ppo import Rollout
 
 T, N, O, D = 3, 2, 4, 1  # noqa: E741
 

@@ -11,13 +11,13 @@ from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from tests.bandit import practise
 from train import checkpoint
+from train.experience import Rows
 from train.flow_actor import Sampling
 from train.flow_run import start
 from train.fm_a2c import Config, FmA2cActor, actor
 from train.networks import VelocityNet, initialise, initialise_orthogonal, mlp
 from train.ode import EULER, uniform_grid
 from train.policies import FlowConfig
-from train.ppo import Rows
 
 O, D = 4, 2  # noqa: E741
 

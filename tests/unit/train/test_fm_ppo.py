@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from tests.bandit import practise
+from train.experience import Rows
 from train.flow_actor import Sampling
 from train.flow_density import log_density
 from train.fm_ppo import FmPpoActor
 from train.networks import VelocityNet, initialise
 from train.ode import EULER, uniform_grid
-from train.ppo import Rows
 
 O, D = 4, 2  # noqa: E741
 

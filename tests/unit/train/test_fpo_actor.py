@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from train.experience import Rows
 from train.flow import flow_matching_loss, straight_path
 from train.flow_actor import Sampling
 from train.fpo import LOSS_LIMIT, fpo, fpo_plus_plus
 from train.fpo_actor import Draws, FpoActor
 from train.networks import VelocityNet, initialise
 from train.ode import EULER, solver, uniform_grid
-from train.ppo import Rows
 
 O, D = 5, 2  # noqa: E741
 GRID = uniform_grid(10)

@@ -20,6 +20,7 @@ from sim_bridge.demonstrations import Demonstrations
 from sim_bridge.vector import make_vector
 from tests.thorough import mostly_thorough
 from train import checkpoint, imitation, on_policy
+from train.experience import Rollout
 from train.gaussian import GaussianActor
 from train.gaussian_ppo import limits
 from train.imitation import (
@@ -35,7 +36,6 @@ from train.learned_reward import LearnedReward
 from train.loop import Interrupts
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner
-from train.ppo import Rollout
 
 HOPPER = get("hopper")
 ENVS, TICKS = 2, 64

@@ -15,10 +15,10 @@ from runtime.errors import FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from train import checkpoint, gaussian_ppo
+from train.experience import Rollout
 from train.gaussian import GaussianActor
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
-from train.ppo import Rollout
 
 QUIET = Console(file=io.StringIO())
 HOPPER = get("hopper")

@@ -1,5 +1,6 @@
 """The PPO core: what is collected is what happened, and an update does what the formulas say."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +14,10 @@ from torch.distributions import Normal
 from sim_bridge.catalogue import get
 from sim_bridge.task import TaskEnv, episode_seed
 from sim_bridge.vector import make_vector
+from train.experience import Rollout, Rows
 from train.gaussian import GaussianActor
 from train.networks import initialise_orthogonal, mlp
-from train.ppo import Ppo, PpoConfig, Rollout, Rows, clipped_surrogate
+from train.ppo import Ppo, PpoConfig, clipped_surrogate
 
 HOPPER = replace(get("hopper"), horizon=7)
 CONFIG = PpoConfig(ticks=20, epochs=2, batch=16)
@@ -211,6 +213,17 @@ def test_updates_on_a_gpu_are_those_on_the_cpu_and_everything_comes_back() -> No
         assert {kept.device.type for kept in (*made.actor.parameters(), *moments)} == {"cpu"}
         weights.append(torch.cat([p.detach().flatten() for p in made.actor.parameters()]))
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
+def test_passes_over_a_rollout_end_with_the_one_that_went_too_far(ppo: Ppo) -> None:
+    rows = ppo.rows(ppo.collect())
+    taken: list[int] = []
+    ppo.added_loss = lambda: (taken.append(1) or torch.zeros(()), {})  # type: ignore[func-returns-value]
+    for limit, passes in ((math.inf, 2), (1.0, 2), (1e-9, 1)):
+        ppo.config = replace(CONFIG, kl_limit=limit)
+        taken.clear()
+        ppo.update(rows, 0.0)
+        assert len(taken) == passes * math.ceil(len(rows) / CONFIG.batch)
 
 
 def test_the_learning_rate_falls_linearly_to_nothing(ppo: Ppo) -> None:
