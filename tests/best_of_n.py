@@ -72,9 +72,9 @@ def best_of_diffusion(
     return policy.eval().requires_grad_(False)
 
 
-def run_folder(folder: Path, task: Task, policy: BestOfN | FlowPolicy, seed: int = 0) -> Path:
+def run_folder(folder: Path, task: Task, policy: BestOfN | FlowPolicy, lr: float = 1e-3) -> Path:
     """A finished run; it has no demonstrations, so an export plays for its observations."""
-    begin(folder, new_card("fpo", task.name, None, Options(folder, seed=seed), policy.config))
+    begin(folder, new_card("fpo", task.name, None, Options(folder, lr=lr), policy.config))
     checkpoint.save(folder, {"step": Options(folder).steps, "policy": policy.state_dict()})
     return folder
 
