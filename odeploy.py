@@ -45,6 +45,7 @@ VERBS = {
     "table": ("train.sweep_table", "train,sim,sweep,report", "print sweeps' results and draw their curves"),
     "figures fpo": ("train.figures:fpo", "train,sim,report", "draw what FPO does at the grid world's saddle"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or anybody's, into one file"),
+    "samplers": ("export.samplers", "export,sim,cpu", "score and time noise, steps and solvers: which to deploy"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),
     "verify": ("runtime.verify", "cpu", "prove a policy file: golden rows, full gate, doctor on its task"),
     "diff": ("export.diff", "export,sim,cpu", "compare two policy files: manifest, graph, answers"),

@@ -1,9 +1,9 @@
 """Best of N in one graph: N candidates by the split form, twin critics in split form, argmax, gather.
 
-The observation's products, the flow's and the critics', are computed once for an observation and repeated for
-its N candidates, which then are rows like those of a batch. A critic's first layer is linear over
-[normalised observation, unit action], W_s s + W_a (a - middle) / half_range + b: the action's scale joins W_a,
-its middle joins b, and both critics' first layers are one Gemm.
+The candidates are a flow's or a diffusion's. The observation's products, the proposer's and the critics', are
+computed once for an observation and repeated for its N candidates, which then are rows like those of a batch. A
+critic's first layer is linear over [normalised observation, unit action], W_s s + W_a (a - middle) / half_range +
+b: the action's scale joins W_a, its middle joins b, and both critics' first layers are one Gemm.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from export.diffusion_graph import UnrolledDiffusion
 from export.flow_graph import ObservationPart, SplitFlow
+from train.best_of_diffusion import BestOfDiffusion
 from train.best_of_n import BestOfN
 from train.ode import Tableau
+from train.policies import FlowPolicy
 
 OUTPUTS = ("action", "value", "index")
+Choosing = BestOfN | BestOfDiffusion
 
 
 class BestOfNGraph(nn.Module):
-    """`observation` (B, O) and `noise` (B, N, 1, D) to `action` (B, H, A), `value` (B,) and `index` (B,)."""
+    """`observation` (B, O) and `noise` (B, N, S, D) to `action` (B, H, A), `value` (B,) and `index` (B,).
 
-    def __init__(self, policy: BestOfN, tableau: Tableau, t_grid: Sequence[float], candidates: int) -> None:
+    Args:
+        policy: proposer and critics.
+        tableau: of a flow the solver; None of a diffusion, which has one sampler only.
+        t_grid: its times from 0 to 1.
+        candidates: N.
+    """
+
+    def __init__(
+        self, policy: Choosing, tableau: Tableau | None, t_grid: Sequence[float], candidates: int
+    ) -> None:
         super().__init__()
-        self._candidates = candidates
-        self._horizon, self._action_size = policy.config.flow.horizon, policy.config.flow.action_size
-        self.flow = SplitFlow(policy.flow, tableau, t_grid)
-        self.activation: nn.Module = getattr(nn, policy.config.critic_activation)()
+        self._candidates, proposer = candidates, policy.proposer
+        self._action_size = proposer.config.action_size
+        self._horizon = proposer.config.horizon if isinstance(proposer, FlowPolicy) else 1
+        self.proposer: SplitFlow | UnrolledDiffusion
+        if isinstance(proposer, FlowPolicy):
+            assert tableau is not None
+            self.proposer = SplitFlow(proposer, tableau, t_grid)
+        else:
+            self.proposer = UnrolledDiffusion(proposer, t_grid)
+        self.activation: nn.Module = getattr(nn, policy.critic_activation)()
         first, *later = zip(*(_linears(critic) for critic in policy.critics), strict=True)
         W = torch.cat([layer.weight.detach().double() for layer in first])
         b = torch.cat([layer.bias.detach().double() for layer in first])
-        low, high = policy.flow.low.double(), policy.flow.high.double()
+        low, high = proposer.low.double(), proposer.high.double()
         W_s, W_a = W[:, : -len(low)], W[:, -len(low) :] / ((high - low) / 2)
-        self.critics_observation = ObservationPart(policy.flow, W_s, b - W_a @ ((high + low) / 2))
+        self.critics_observation = ObservationPart(proposer, W_s, b - W_a @ ((high + low) / 2))
         self.action_weight = _constant(W_a.T)
         self.later = nn.ModuleList(
             nn.Sequential(*(m for layer in layers for m in (self.activation, _frozen(layer))))
@@ -40,9 +59,9 @@ class BestOfNGraph(nn.Module):
         )
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Shapes (B, O), (B, N, 1, D) -> (B, H, A), (B,), (B,)."""
+        """Shapes (B, O), (B, N, S, D) -> (B, H, A), (B,), (B,)."""
         N = self._candidates
-        candidates = self.flow.solve(self._for_each(self.flow.observation(observation)), noise)
+        candidates = self.proposer.solve(self._for_each(self.proposer.observation(observation)), noise)
         value, index = self._values(observation, candidates).reshape(-1, N).max(dim=1)
         D = self._horizon * self._action_size
         picks = index.reshape(-1, 1, 1).repeat(1, 1, D)

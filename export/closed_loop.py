@@ -27,7 +27,7 @@ from runtime.onnx_policy import OnnxPolicy
 from runtime.signals import half_ranges
 from sim_bridge.catalogue import get
 from sim_bridge.task import Task, TaskEnv, episode_seed
-from train.run import load_policy
+from train.best_of_diffusion import load_with_critics
 
 TOLERANCE = 1e-3
 """From which difference of actions on unit scale two episodes count as parted."""
@@ -154,7 +154,7 @@ def main() -> None:
     if file.manifest.state_size:
         Console().print("closed loop: not run (a recurrent policy; its gate plays sequences)", highlight=False)
         return
-    policy, card = load_policy(config.run)
+    policy, card = load_with_critics(config.run)
     if card.method != file.manifest.method:
         raise ContractError(
             where=str(config.run),

@@ -72,7 +72,10 @@ class UnrolledDiffusion(nn.Module):
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, S, D) -> (B, 1, A)."""
-        o = self.observation(observation)
+        return self.solve(self.observation(observation), noise).unsqueeze(1)
+
+    def solve(self, o: Tensor, noise: Tensor) -> Tensor:
+        """Denoises S draws for each row of `o`. Shapes (R, W), any of R · S · D numbers -> (R, D)."""
         S, columns = self.draw_scale.shape
         draws = pad(noise.reshape(-1, S, columns - 1), (0, 1)) * self.draw_scale + self.draw_offset
         state, *later = torch.split(draws.reshape(-1, S * columns), columns, dim=1)
@@ -88,7 +91,7 @@ class UnrolledDiffusion(nn.Module):
             else:
                 state = torch.addmm(state + draw, h, self.last_weight, alpha=-(1 - keep) * sigma)
         action: Tensor = self.bounds(state)
-        return action[:, : columns - 1].unsqueeze(1)
+        return action[:, : columns - 1]
 
     def _hidden(self, o: Tensor, state: Tensor, state_weight: Tensor) -> Tensor:
         h = silu(torch.addmm(o, state, state_weight))

@@ -12,14 +12,14 @@ import tyro
 from rich.console import Console
 
 from export.actuation_option import actuation_for
-from export.best_of_n_graph import OUTPUTS, BestOfNGraph
+from export.best_of_n_graph import OUTPUTS, BestOfNGraph, Choosing
 from export.chunk_gate import golden_chunks
 from export.closed_loop import ClosedLoop, compare
 from export.diagnosis import explained
 from export.diffusion_graph import UnrolledDiffusion
 from export.flow_graph import SplitFlow
 from export.foreign_verb import export_model
-from export.gate import EDGE_STDS, Exportable, Rows, gate_rows, measure, proposals, reference
+from export.gate import EDGE_STDS, Exportable, Rows, gate_rows, held, measure, proposals, reference
 from export.mlp_graph import MlpGraph, StudentGraph
 from export.onnx_file import to_bytes, trace_graph
 from export.outputs import name_outputs
@@ -43,6 +43,7 @@ from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Parity, S
 from runtime.typed_json import decode, encode
 from sim_bridge.catalogue import get
 from sim_bridge.task import Task
+from train.best_of_diffusion import BestOfDiffusion
 from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.mlp_policy import MlpPolicy
@@ -146,8 +147,7 @@ def export_policy(source: Source, config: Config) -> Manifest:
     """
     policy, task = source.policy, source.task
     sampler, noise = sampling(policy, config, len(task.action))
-    if isinstance(policy, BestOfN) and noise.shape[0] == 1:
-        policy = policy.flow  # there is nothing to choose from
+    policy = held(policy, noise.shape[0])
     picks = np.linspace(0, len(source.recorded) - 1, RECORDED_ROWS).astype(int)
     if isinstance(policy, RecurrentPolicy):
         model = recurrent_graph(policy)
@@ -158,7 +158,7 @@ def export_policy(source: Source, config: Config) -> Manifest:
         model = real_time_chunk_graph(flow, solver(sampler.solver), sampler.t_grid)
     else:
         model = trace_graph(_graph(policy, sampler), len(task.observation), noise.shape)
-        name_outputs(model, OUTPUTS if isinstance(policy, BestOfN) else OUTPUTS[:1])
+        name_outputs(model, OUTPUTS if isinstance(policy, Choosing) else OUTPUTS[:1])
     rows = gate_rows(policy, source.recorded[picks], noise, edge_stds=_edge_stds(policy))
     model = in_precision(model, config.precision)
     manifest = Manifest(
@@ -232,7 +232,7 @@ def _kind(policy: Exportable) -> Literal["flow", "diffusion", "mlp", "recurrent"
     match policy:
         case FlowPolicy() | BestOfN():
             return "flow"
-        case DiffusionPolicy():
+        case DiffusionPolicy() | BestOfDiffusion():
             return "diffusion"
         case RecurrentPolicy():
             return "recurrent"
@@ -248,6 +248,9 @@ def _graph(policy: Exportable, sampler: Sampler | None) -> torch.nn.Module:
         case BestOfN():
             assert sampler is not None
             return BestOfNGraph(policy, solver(sampler.solver), sampler.t_grid, sampler.candidates)
+        case BestOfDiffusion():
+            assert sampler is not None
+            return BestOfNGraph(policy, None, sampler.t_grid, sampler.candidates)
         case DiffusionPolicy():
             assert sampler is not None
             return UnrolledDiffusion(policy, sampler.t_grid)
@@ -260,7 +263,7 @@ def _graph(policy: Exportable, sampler: Sampler | None) -> torch.nn.Module:
 
 def _edge_stds(policy: Exportable) -> tuple[float, ...]:
     """Where a policy clips its normalised observations, edges lie on both sides of the clip."""
-    if isinstance(policy, FlowPolicy | BestOfN | DiffusionPolicy | MlpPolicy) and math.isfinite(policy.clip):
+    if isinstance(policy, FlowPolicy | DiffusionPolicy | Choosing | MlpPolicy) and math.isfinite(policy.clip):
         return (*EDGE_STDS, -2 * policy.clip, 2 * policy.clip)
     return EDGE_STDS
 
@@ -282,7 +285,7 @@ def _golden_rows(
     Of a policy that chooses, those in which the best is best by most, so that no rounding can choose another.
     """
     picks = golden_picks()
-    if isinstance(policy, BestOfN) and rows.noise.shape[1] > 1:
+    if isinstance(policy, Choosing):
         assert sampler is not None
         values = np.sort(proposals(policy, sampler, rows, torch.float64).values[:RECORDED_ROWS], axis=1)
         picks = golden_picks(np.argsort(values[:, -2] - values[:, -1]))

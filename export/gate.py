@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.best_of_n_graph import OUTPUTS
+from export.best_of_n_graph import OUTPUTS, Choosing
 from export.choice_gate import Chosen, Proposals, measure_choice
 from export.chunk_gate import measure_continuations
 from export.deviation import column_names, worst_deviation
@@ -25,7 +25,7 @@ from export.recurrent_graph import STATE_IN
 from export.sequence_gate import measure_sequences, played, run_sequences
 from runtime.policy_file import Noise, Parity, Sampler
 from runtime.signals import Signal, half_ranges
-from train.best_of_n import BestOfN
+from train.best_of_diffusion import BestOfDiffusion
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import solver
 from train.policies import FlowPolicy
@@ -60,7 +60,12 @@ class Deterministic(Protocol):
         """As it is in use, not in training."""
 
 
-Exportable = FlowPolicy | BestOfN | DiffusionPolicy | RecurrentPolicy | Deterministic
+Exportable = FlowPolicy | DiffusionPolicy | Choosing | RecurrentPolicy | Deterministic
+
+
+def held(policy: Exportable, candidates: int) -> Exportable:
+    """What a file of so many candidates holds of a policy: from one there is nothing to choose, so no critics."""
+    return policy.proposer if isinstance(policy, Choosing) and candidates == 1 else policy
 
 
 @dataclass(frozen=True)
@@ -112,16 +117,18 @@ def reference(policy: Exportable, sampler: Sampler | None, dtype: torch.dtype) -
     @torch.no_grad()
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
         o = torch.from_numpy(observation).to(dtype)
-        if not isinstance(policy, FlowPolicy | BestOfN | DiffusionPolicy):
+        if not isinstance(policy, FlowPolicy | DiffusionPolicy | Choosing):
             return policy(o).double().numpy()
         assert sampler is not None
         draws = torch.from_numpy(noise).to(dtype)
         if isinstance(policy, DiffusionPolicy):
             return policy.sample(o, draws[:, 0], sampler.t_grid).double().numpy()
+        if isinstance(policy, BestOfDiffusion):
+            return policy.sample(o, draws, sampler.t_grid).action.double().numpy()
         tableau, t_grid = solver(sampler.solver), sampler.t_grid
-        if isinstance(policy, BestOfN):
-            return policy.sample(o, draws[:, :, 0], tableau, t_grid).action.double().numpy()
-        return policy.sample(o, draws[:, 0, 0], tableau, t_grid).double().numpy()
+        if isinstance(policy, FlowPolicy):
+            return policy.sample(o, draws[:, 0, 0], tableau, t_grid).double().numpy()
+        return policy.sample(o, draws[:, :, 0], tableau, t_grid).action.double().numpy()
 
     return act
 
@@ -132,11 +139,14 @@ def _sequence(policy: RecurrentPolicy, dtype: torch.dtype) -> Reference:
 
 
 @torch.no_grad()
-def proposals(policy: BestOfN, sampler: Sampler, rows: Rows, dtype: torch.dtype) -> Proposals:
+def proposals(policy: Choosing, sampler: Sampler, rows: Rows, dtype: torch.dtype) -> Proposals:
     """All candidates of a policy that chooses, computed in `dtype`."""
     policy = copy.deepcopy(policy).to(dtype).eval()
     o, draws = (torch.from_numpy(values).to(dtype) for values in (rows.observation, rows.noise))
-    actions, values = policy.propose(o, draws[:, :, 0], solver(sampler.solver), sampler.t_grid)
+    if isinstance(policy, BestOfDiffusion):
+        actions, values = policy.propose(o, draws, sampler.t_grid)
+    else:
+        actions, values = policy.propose(o, draws[:, :, 0], solver(sampler.solver), sampler.t_grid)
     return Proposals(actions.double().numpy(), values.double().numpy())
 
 
@@ -157,7 +167,7 @@ def measure(
     horizon = session.get_outputs()[0].shape[1]
     scale, names = np.tile(half_ranges(actions), horizon), column_names(actions, horizon)
     dtypes, provider = (torch.float64, torch.float32), session.get_providers()[0]
-    if isinstance(policy, BestOfN):
+    if isinstance(policy, Choosing):
         assert sampler is not None
         candidates = [proposals(policy, sampler, rows, dtype) for dtype in dtypes]
 

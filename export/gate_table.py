@@ -25,6 +25,7 @@ from runtime.errors import RelayedError
 from runtime.machine import machine_line
 from runtime.typed_json import encode
 from runtime.whole_file import write_whole
+from train.best_of_diffusion import BestOfDiffusion
 from train.best_of_n import BestOfN
 from train.diffusion_policy import DiffusionPolicy
 from train.ode import SOLVERS
@@ -36,6 +37,7 @@ PAGE, FIGURES = ROOT / "docs" / "export.md", ROOT / "results" / "gate.json"
 TASK = "maze-medium"
 _TASK, _DEMOS = ["--task", TASK], ["--demos", "{runs}/maze-v0"]
 _UNSCORED = ["--score-episodes", "0"]
+_DIFFUSION = ["--steps", "500", "--start-steps", "200", "--batch", "32"]
 TRAININGS: dict[str, list[str]] = {
     "maze-v0": ["collect", TASK, "--episodes", "30", "--quality", "noisy:0.5"],
     "fm-bc": ["train", "fm-bc", *_TASK, *_DEMOS, "--steps", "1000", *_UNSCORED],
@@ -46,6 +48,9 @@ TRAININGS: dict[str, list[str]] = {
     "fpo": ["train", "fpo", *_TASK, "--steps", "20000", *_UNSCORED],
     "fpo++": ["train", "fpo++", *_TASK, "--steps", "20000", *_UNSCORED],
     "fmer": ["train", "fmer", *_TASK, "--steps", "1500", "--start-steps", "500", *_UNSCORED],
+    "qvpo": ["train", "qvpo", *_TASK, *_DIFFUSION, "--candidates", "8", *_UNSCORED],
+    "dipo": ["train", "dipo", *_TASK, *_DIFFUSION, *_UNSCORED],
+    "dpmd": ["train", "dpmd", *_TASK, *_DIFFUSION, "--choices", "8", "--target-samples", "8", *_UNSCORED],
 }
 """Run folder -> the verb that fills it, tiny: weights must have left their initial size, not be any good."""
 
@@ -86,6 +91,29 @@ nothing: ONNX Runtime casts.
 manifest's provenance at which tick they parted by more than 1e-3 and what both achieved.
 `python -m export.closed_loop FILE --run RUN` does the same with a file that is there.
 
+## Which sampler
+
+`odeploy samplers RUN` answers with which noise, solver and number of steps to deploy a flow, and of a policy with
+critics with how many candidates; of a diffusion policy S takes the place of solver and K. Each setting is exported
+through the gate, each file plays the same episodes in lockstep, ten side by side, and then all files are timed in
+turn, one hot call as a server makes it. The answer is the fastest file whose score is within 2 % of the best.
+
+```
+odeploy samplers runs/fpo --files runs/fpo-files --out results.jsonl    # again: times anew, scores what is missing
+odeploy samplers runs/fpo --noise zero --steps 1 2 5 10 20 --solver euler heun --episodes 100 --markdown
+odeploy samplers runs/fmer --candidates 1 4 16 32 --noise normal
+odeploy samplers runs/euler-5 runs/euler-10 runs/heun-5                  # a grid: training by deployment
+```
+
+With several runs a row is a training, named by what sets it apart, and a column a deployment setting; runs that
+differ in their seeds alone are one row. That one setting is within 2 % of another over 50 episodes says little
+where intervals are wider: they are in the list and in the lines of `--out`. The best of many settings is also a
+little lucky; score the chosen file once more under another `--seed` before its figure is quoted.
+
+The critics that taught a run of `qvpo`, `dipo` or `dpmd` lie in its checkpoint. `export --candidates 32` puts them
+into the file, which then answers the best of 32 samples, as the authors of QVPO and DPMD score theirs; without the
+option it answers one sample.
+
 ## Speed
 
 Euler × 10, 3 × 256, batch 1, one thread, each row medians of one interleaved run on an AMD EPYC with two cores:
@@ -115,6 +143,8 @@ class Config:
     """Folder of the training runs; those that are not there yet are trained."""
     provider: tuple[str, ...] = ("cpu",)
     """Execution providers to measure."""
+    only: tuple[str, ...] = ()
+    """Policies to measure, by their run folders; those of the others stay as they were. All if none is given."""
     page_only: bool = False
     """Write the page again from the figures that are there."""
 
@@ -148,6 +178,8 @@ def main() -> None:
     if not config.page_only:
         torch.set_num_threads(1)
         for name, verb in TRAININGS.items():
+            if config.only and name not in config.only:
+                continue
             if not (config.runs / name / ("checkpoint.pt" if verb[0] == "train" else "card.json")).exists():
                 console.print(f"making {name}", highlight=False)
                 _make([part.format(runs=config.runs) for part in verb], config.runs / name)
@@ -185,6 +217,9 @@ def variants(source: Source) -> Iterator[dict[str, Any]]:
         case BestOfN():
             yield {"candidates": 1, "noise": "zero"}
             yield from ({"solver": solver, "candidates": 16} for solver in SOLVERS)
+        case BestOfDiffusion():
+            yield from ({"candidates": 1, "noise": noise} for noise in ("zero", "normal"))
+            yield {"steps": 20, "candidates": 32}
         case DiffusionPolicy():
             yield from ({"steps": steps, "noise": noise} for steps in (20, 100) for noise in ("zero", "normal"))
         case _:

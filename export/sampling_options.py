@@ -7,6 +7,7 @@ from typing import Literal
 from export.gate import Exportable
 from runtime.errors import UsageError
 from runtime.policy_file import ANCESTRAL, Noise, Sampler
+from train.best_of_diffusion import BestOfDiffusion
 from train.best_of_n import DEPLOYED_CANDIDATES, BestOfN
 from train.diffusion_policy import DEPLOYED_STEPS, DiffusionPolicy
 from train.ode import solver, uniform_grid
@@ -25,7 +26,8 @@ class SamplingOptions:
     t_grid: str | None = None
     """Of a flow, instead of equal steps: its K + 1 times from 0 to 1, separated by commas."""
     candidates: int | None = None
-    """Of a policy with critics: N, actions that are drawn, of which the best is taken (16 if not given)."""
+    """Of a policy with critics: N, actions that are drawn, of which the best is taken (16 of a flow if not given,
+    1 of a diffusion policy, which is what its training scores; the authors of QVPO and DPMD score 32)."""
     noise: Literal["zero", "normal"] | None = None
     """Of a flow or a diffusion policy: all draws are zeros, the one deterministic answer, or N(0, I) (normal if
     not given)."""
@@ -37,22 +39,26 @@ def sampling(policy: Exportable, options: SamplingOptions, action_size: int) -> 
     Raises:
         UsageError: an option that this kind of policy has not, or a value that makes no sense.
     """
-    if isinstance(policy, DiffusionPolicy):
+    if isinstance(policy, DiffusionPolicy | BestOfDiffusion):
         refuse_given(
             options, ("solver", "t_grid"), "a flow policy", "a diffusion policy, which has no ODE to solve"
         )
-        refuse_given(options, ("candidates",), "a policy with critics", "a diffusion policy, which has none")
-        levels = policy.levels
+        if isinstance(policy, DiffusionPolicy):
+            refuse_given(options, ("candidates",), "a policy with critics", "a diffusion policy, which has none")
+        candidates = _candidates(options, usual=1)
+        levels = policy.proposer.levels if isinstance(policy, BestOfDiffusion) else policy.levels
         steps = min(DEPLOYED_STEPS, levels.steps) if options.steps is None else options.steps
-        sampler = Sampler(ANCESTRAL, steps, levels.t_grid(steps))
-        return sampler, Noise(options.noise or "normal", (1, steps, action_size))
+        sampler = Sampler(ANCESTRAL, steps, levels.t_grid(steps), candidates)
+        return sampler, Noise(options.noise or "normal", (candidates, steps, action_size))
     if not isinstance(policy, FlowPolicy | BestOfN):
         flow_only = ("solver", "steps", "t_grid", "noise", "candidates")
         refuse_given(options, flow_only, "a flow policy", "an mlp, which has no ODE to solve")
         return None, Noise("none")
-    if not isinstance(policy, BestOfN):
+    if isinstance(policy, FlowPolicy):
         refuse_given(options, ("candidates",), "a policy with critics", "a flow, which has none")
-    candidates, flow = (_candidates(options), policy.flow) if isinstance(policy, BestOfN) else (1, policy)
+        candidates, flow = 1, policy
+    else:
+        candidates, flow = _candidates(options, usual=DEPLOYED_CANDIDATES), policy.flow
     tableau, t_grid = solver(options.solver or "euler"), _t_grid(options)
     noise = Noise(options.noise or "normal", (candidates, 1, flow.config.chunk_size))
     return Sampler(tableau.name, len(t_grid) - 1, t_grid, candidates), noise
@@ -69,8 +75,8 @@ def refuse_given(options: object, names: tuple[str, ...], expected: str, got: st
         raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")
 
 
-def _candidates(options: SamplingOptions) -> int:
-    candidates = DEPLOYED_CANDIDATES if options.candidates is None else options.candidates
+def _candidates(options: SamplingOptions, usual: int) -> int:
+    candidates = usual if options.candidates is None else options.candidates
     if candidates < 1:
         raise UsageError(
             where="--candidates",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from export.gate import Array, Deterministic, Exportable, reference
+from export.gate import Array, Exportable, held, reference
 from export.normaliser import BESIDE, read_normaliser
 from export.sb3 import algorithm, library, mlp_policy, trained_normalised
 from export.sb3_zip import read_zip
@@ -19,13 +19,12 @@ from runtime.policy_file import ANCESTRAL, Sampler
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import load
 from sim_bridge.task import Task
-from train.best_of_n import BestOfN
+from train.best_of_diffusion import load_with_critics
 from train.diffusion_policy import DEPLOYED_STEPS, DiffusionPolicy
 from train.ode import uniform_grid
 from train.policies import FlowPolicy
 from train.recurrent_policy import RecurrentPolicy
 from train.rollouts import Act, Rollouts
-from train.run import load_policy
 
 _SEED = 2**41  # of the episodes that are played for the gate
 _EPISODES = 4
@@ -59,7 +58,7 @@ def from_run(folder: Path, demos: str | None) -> Source:
 
     Where reward alone taught it, it plays for them.
     """
-    policy, card = load_policy(folder)
+    policy, card = load_with_critics(folder)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
     if demos is None and not isinstance(policy, RecurrentPolicy):
@@ -119,17 +118,16 @@ def play(act: Act, task: Task) -> tuple[Array, str]:
     return episodes.observations.numpy(), f"played for the gate: {episodes.score(task)}"
 
 
-def _play(policy: FlowPolicy | BestOfN | DiffusionPolicy | Deterministic, task: Task) -> tuple[Array, str]:
+def _play(policy: Exportable, task: Task) -> tuple[Array, str]:
     """The same of a policy in torch, from zero noise if it takes any. Of a chunk it plays the first action."""
-    sampler = None
-    if isinstance(policy, FlowPolicy | BestOfN):
+    policy, sampler = held(policy, candidates=1), None
+    if isinstance(policy, FlowPolicy):
         sampler = Sampler("euler", 10, uniform_grid(10))
     elif isinstance(policy, DiffusionPolicy):
         steps = min(DEPLOYED_STEPS, policy.levels.steps)
         sampler = Sampler(ANCESTRAL, steps, policy.levels.t_grid(steps))
     answer, A = reference(policy, sampler, torch.float32), len(task.action)
-    flow = policy.flow if isinstance(policy, BestOfN) else policy
-    D = flow.config.chunk_size if isinstance(flow, FlowPolicy) else A
+    D = policy.config.chunk_size if isinstance(policy, FlowPolicy) else A
     draws = sampler.steps if sampler is not None and sampler.solver == ANCESTRAL else 1
 
     def act(observation: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ import tyro
 from rich.console import Console
 
 from export.diagnosis import explained, not_finite_weights
-from export.gate import TOLERANCE, gate_rows, measure
+from export.gate import TOLERANCE, gate_rows, held, measure
 from runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import read
-from train.run import load_policy
+from train.best_of_diffusion import load_with_critics
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def main() -> None:
     config = tyro.cli(Config, prog="python -m export.verify")
     file = read(config.file)
     manifest = file.manifest
-    policy, card = load_policy(config.run)
+    trained, card = load_with_critics(config.run)
+    policy = held(trained, manifest.noise.shape[0])
     if card.method != manifest.method:
         raise ContractError(
             where=str(config.run),

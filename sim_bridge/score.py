@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -77,23 +78,11 @@ def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
     expert = demonstrator(env, config.policy, config.seed, config)
     kept = gather(env, expert, Wanted(Size(config.episodes), config.seed), console)
     env.close()
-    whole = kept.episodes
-    returns = np.array([episode.rewards.sum() for episode in whole])
-    values = returns if task.scored_by == "return" else np.array([float(e.success) for e in whole])
-    interval = (
-        mean_interval(returns.tolist())
-        if task.scored_by == "return"
-        else wilson_interval(int(values.sum()), len(whole))
-    )
+    returns = np.array([episode.rewards.sum() for episode in kept.episodes])
+    successes = np.array([episode.success for episode in kept.episodes])
     command = " ".join(["odeploy score", task.name, "--episodes", str(config.episodes), *config.given()])
     return {
-        "scored_by": task.scored_by,
-        "value": float(values.mean()),
-        "low": interval[0],
-        "high": interval[1],
-        "std": float(values.std()),
-        "return_mean": float(returns.mean()),
-        "episodes": len(whole),
+        **judged(task, returns, successes),
         "invalid": kept.invalid,
         "noise_level": config.noise,
         "seed": config.seed,
@@ -102,6 +91,28 @@ def score(task: Task, config: Config, console: Console) -> dict[str, Any]:
         "fingerprint": expert.card.fingerprint,
         "machine": machine_line(),
         "command": command,
+    }
+
+
+def judged(task: Task, returns: NDArray[np.float64], successes: NDArray[np.bool_]) -> dict[str, Any]:
+    """What a task's score says of episodes: the mean with its 95 % interval, and what it was made of.
+
+    Args:
+        task: by whose measure.
+        returns: of each episode. Shape (E,).
+        successes: whether each was solved. Shape (E,).
+    """
+    by_return = task.scored_by == "return"
+    values = returns if by_return else successes.astype(np.float64)
+    low, high = mean_interval(values.tolist()) if by_return else wilson_interval(int(values.sum()), len(values))
+    return {
+        "scored_by": task.scored_by,
+        "value": float(values.mean()),
+        "low": low,
+        "high": high,
+        "std": float(values.std()),
+        "return_mean": float(returns.mean()),
+        "episodes": len(values),
     }
 
 

@@ -1,4 +1,4 @@
-"""Run folders of a best-of-N policy with random weights of trained size: what FMER's training will leave."""
+"""Best-of-N policies with random weights of trained size, in folders as FMER's and QVPO's trainings leave them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +8,10 @@ import torch
 from sim_bridge.task import Task
 from tests.policies import TRAINED_SCALE, recorded
 from train import checkpoint
+from train.best_of_diffusion import BestOfDiffusion
 from train.best_of_n import BestOfN, BestOfNConfig
-from train.policies import FlowConfig
+from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
+from train.policies import FlowConfig, FlowPolicy
 from train.run import begin, new_card
 
 
@@ -21,6 +23,13 @@ class Options:
     steps: int = 10
     lr: float = 1e-3
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class CriticOptions(Options):
+    """As that of a method with critics."""
+
+    critic_widths: tuple[int, ...] = (32, 32)
 
 
 def best_of_n(
@@ -46,8 +55,35 @@ def best_of_n(
     return policy.eval().requires_grad_(False)
 
 
-def run_folder(folder: Path, task: Task, policy: BestOfN) -> Path:
+def best_of_diffusion(
+    task: Task, width: int = 32, steps: int = 6, seed: int = 0, *, clip: float | None = None
+) -> BestOfDiffusion:
+    """The same of a diffusion policy."""
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    generator = torch.Generator().manual_seed(seed)
+    sizes = DiffusionConfig(O, A, width, 2, steps=steps, observation_clip=clip)
+    policy = BestOfDiffusion(DiffusionPolicy(sizes), (width, width))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            fan_in = parameter.shape[-1] if parameter.dim() > 1 else 4
+            parameter.normal_(0, 1 / fan_in**0.5, generator=generator)
+    actions = torch.randn(256, A, generator=generator).mul(0.5).clamp(-1, 1)
+    policy.diffusion.fit(torch.from_numpy(recorded(task, rows=256)), actions, task.action)
+    return policy.eval().requires_grad_(False)
+
+
+def run_folder(folder: Path, task: Task, policy: BestOfN | FlowPolicy, lr: float = 1e-3) -> Path:
     """A finished run; it has no demonstrations, so an export plays for its observations."""
-    begin(folder, new_card("fpo", task.name, None, Options(folder), policy.config))
+    begin(folder, new_card("fpo", task.name, None, Options(folder, lr=lr), policy.config))
     checkpoint.save(folder, {"step": Options(folder).steps, "policy": policy.state_dict()})
+    return folder
+
+
+def diffusion_run_folder(folder: Path, task: Task, policy: BestOfDiffusion) -> Path:
+    """The same of a diffusion policy of 32-wide critics, which lie beside it in the checkpoint."""
+    options = CriticOptions(folder)
+    begin(folder, new_card("qvpo", task.name, None, options, policy.diffusion.config))
+    critics = {f"both.{name}": weight for name, weight in policy.critics.state_dict().items()}
+    state = {"step": options.steps, "policy": policy.diffusion.state_dict(), "modules": {"critics": critics}}
+    checkpoint.save(folder, state)
     return folder

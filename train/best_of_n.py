@@ -84,6 +84,16 @@ class BestOfN(nn.Module):
         self.flow.fit(observations, actions, signals)
 
     @property
+    def proposer(self) -> FlowPolicy:
+        """The policy without its critics."""
+        return self.flow
+
+    @property
+    def critic_activation(self) -> Activation:
+        """Between each two of a critic's layers."""
+        return self.config.critic_activation
+
+    @property
     def observation_mean(self) -> Tensor:
         """Of the flow's normaliser. Shape (O,)."""
         return self.flow.observation_mean

@@ -1,8 +1,8 @@
 """The run of a diffusion policy on the off-policy core: what `odeploy train qvpo | dipo | dpmd` have in common.
 
-What is deployed, and scored, is one raw sample with normal noise at every tick, with all T steps of the sampler: a
-policy file holds no critics. The authors of QVPO and DPMD score the best of several samples by the critics, which
-is worth more; a file that does so is not there yet.
+What is scored is one raw sample with normal noise at every tick, with all T steps of the sampler, and so answers a
+policy file unless `odeploy export --candidates N` asks for the best of several: the critics lie in the checkpoint
+(`train/best_of_diffusion.py`). The authors of QVPO and DPMD score the best of 32, which is worth more.
 """
 
 from collections.abc import Callable

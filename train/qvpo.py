@@ -12,7 +12,8 @@ chosen by the target critics. Formulas have their names: we had the authors' cod
 As in the authors' code: M = 64, of which the best one alone is regressed on (--chosen), 10 uniform actions a
 state, each with ω = 0.02 of its weight, K_b = K_t = 4, T = 20, cosine, learning rates of 1e-4 and, for critics,
 3e-4, norms of gradients up to 2. Our choice: the norm of the critics' gradient is free, as all have it on this
-core; the network is that of our flows (3 x 256 SiLU; theirs Mish); a file answers with one sample, they score 32.
+core; the network is that of our flows (3 x 256 SiLU; theirs Mish); what is scored is one sample, they score
+the best of 32, which a file may answer too.
 """
 
 from dataclasses import dataclass

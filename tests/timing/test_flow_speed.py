@@ -20,12 +20,13 @@ from torch import Tensor, nn
 from export.best_of_n_graph import BestOfNGraph
 from export.flow_graph import SplitFlow
 from export.onnx_file import trace_graph
+from runtime.interleaved import Call, interleaved
 from runtime.machine import machine_line
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
-from tests.timing.interleaved import Call, bound_call, interleaved
+from tests.timing.bound_call import bound_call
 from train.ode import EULER, uniform_grid
 from train.policies import FlowPolicy
 

@@ -17,12 +17,13 @@ from rich.table import Table
 
 from export.flow_graph import SplitFlow
 from export.onnx_file import trace_graph
+from runtime.interleaved import interleaved
 from runtime.machine import machine_line
 from runtime.onnx_policy import open_session
 from runtime.signals import half_ranges
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.policies import flow_policy, recorded
-from tests.timing.interleaved import bound_call, interleaved
+from tests.timing.bound_call import bound_call
 from train.ode import EULER, uniform_grid
 
 ROUNDS, CALIBRATION, ROWS = 100, 128, 256

@@ -16,11 +16,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from runtime.interleaved import Call, interleaved
 from runtime.machine import machine_line
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
-from tests.timing.interleaved import Call, interleaved
 from train import diffusion_run, dipo, dpmd, fmer_run, qvpo, sac
 from train.best_of_n import BestOfNConfig
 from train.mlp_policy import MlpConfig

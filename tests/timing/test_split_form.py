@@ -11,11 +11,12 @@ from rich.table import Table
 
 from export.flow_graph import SplitFlow
 from export.onnx_file import trace_graph
+from runtime.interleaved import interleaved
 from runtime.machine import machine_line
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
-from tests.timing.interleaved import bound_call, interleaved
+from tests.timing.bound_call import bound_call
 from train.ode import EULER, uniform_grid
 
 STEPS, ROUNDS = 10, 400

@@ -13,12 +13,13 @@ from export.export import Config, export_policy
 from export.export import main as export
 from export.onnx_file import to_bytes, trace_graph
 from export.source import Source
+from export.verify import main as verify
 from runtime.errors import PolicyFileError, UsageError
 from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.policy_file import Noise, parse, read
 from sim_bridge.catalogue.fm_irl import HOPPER
-from tests.best_of_n import best_of_n, run_folder
+from tests.best_of_n import best_of_diffusion, best_of_n, diffusion_run_folder, run_folder
 from tests.policies import recorded
 from train.best_of_n import BestOfN
 from train.ode import SOLVERS, solver, uniform_grid
@@ -150,3 +151,56 @@ def test_one_candidate_may_start_from_zero(tmp_path: Path) -> None:
     out = tmp_path / "one.onnx"
     export_policy(source(best_of_n(HOPPER)), config(out, candidates=1, steps=1, noise="zero"))
     assert OnnxPolicy.load(out).manifest.sampler_label == "euler × 1"
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_the_graph_of_a_diffusion_makes_torch_s_choice(clip: float | None) -> None:
+    policy, S = best_of_diffusion(HOPPER, clip=clip).double(), 5
+    policy.diffusion.low[0], policy.diffusion.high[0] = -0.7, 0.4
+    generator, t_grid = torch.Generator().manual_seed(3), policy.diffusion.levels.t_grid(S)
+    observation = torch.randn(9, 11, generator=generator, dtype=torch.float64)
+    noise = torch.randn(9, N, S, 3, generator=generator, dtype=torch.float64)
+    wanted = policy.sample(observation, noise, t_grid)
+    action, value, index = BestOfNGraph(policy, None, t_grid, N).double()(observation, noise)
+    torch.testing.assert_close(action, wanted.action.view(9, 1, 3), atol=4e-6, rtol=0)
+    torch.testing.assert_close(value, wanted.value, atol=1e-5, rtol=1e-5)
+    assert torch.equal(index, wanted.index)
+    assert len(set(index.tolist())) > 2
+
+
+def test_a_diffusion_run_with_critics_is_served_as_torch_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    policy = best_of_diffusion(HOPPER, clip=10.0)
+    run, out = diffusion_run_folder(tmp_path / "run", HOPPER, policy), tmp_path / "best.onnx"
+    export([str(run), "--candidates", str(N), "--steps", "3", "--out", str(out)])
+    served = OnnxPolicy.load(out)
+    manifest = served.manifest
+    assert (manifest.kind, manifest.method, manifest.sampler_label) == (
+        "diffusion",
+        "qvpo",
+        f"ddpm × 3, best of {N}",
+    )
+    assert manifest.noise == Noise("normal", (N, 3, 3))
+    assert manifest.parity[0].max_error <= manifest.parity[0].tolerance == 1e-5
+    noises, t_grid = NoiseSource(manifest.noise, seed=7), policy.diffusion.levels.t_grid(3)
+    for seq, observation in enumerate(recorded(HOPPER)[:5]):
+        noise = noises.draw(episode=0, seq=seq)
+        wanted = policy.sample(torch.from_numpy(observation[None]), torch.from_numpy(noise), t_grid)
+        action = served.infer(observation, noise)
+        assert np.allclose(action.reshape(-1), wanted.action[0].numpy(), atol=1e-5)
+        assert served.index.tolist() == wanted.index.tolist()
+    monkeypatch.setattr("sys.argv", ["verify", str(out), "--run", str(run)])
+    verify()
+    assert "full gate" in capsys.readouterr().out
+
+
+def test_a_diffusion_run_with_critics_answers_one_sample_unless_more_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = diffusion_run_folder(tmp_path / "run", HOPPER, best_of_diffusion(HOPPER)), tmp_path / "one.onnx"
+    export([str(run), "--steps", "2", "--out", str(out)])
+    assert OnnxPolicy.load(out).manifest.noise == Noise("normal", (1, 2, 3))
+    monkeypatch.setattr("sys.argv", ["verify", str(out), "--run", str(run)])
+    verify()  # which finds critics in the run, and none in the file
+    assert "full gate" in capsys.readouterr().out

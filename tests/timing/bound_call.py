@@ -1,28 +1,10 @@
-"""What the speed benches share: calls timed in turn, so that the machine's drift falls on all of them alike."""
-
-import time
-from collections.abc import Callable, Mapping
+"""What the speed benches share beside `runtime.interleaved`: a graph as a call with bound buffers."""
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from runtime.interleaved import Call
 from runtime.onnx_policy import open_session
-
-Call = Callable[[], object]
-
-
-def interleaved(calls: Mapping[str, Call], rounds: int, each: int = 10) -> dict[str, NDArray[np.int64]]:
-    """Durations in ns. In each round every kind gets one call that does not count, then `each` that do."""
-    took: dict[str, list[int]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            call()
-            for _ in range(each):
-                start = time.perf_counter_ns()
-                call()
-                took[name].append(time.perf_counter_ns() - start)
-    return {name: np.array(times) for name, times in took.items()}
 
 
 def bound_call(model: onnx.ModelProto, candidates: int = 1) -> Call:
