@@ -18,10 +18,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from runtime.interleaved import Call, interleaved
 from runtime.machine import machine_line
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
-from tests.timing.interleaved import Call, interleaved
 from train import flow_run, fpo_plus_plus_run, fpo_run, gaussian_ppo
 from train.flow_actor import FlowActor
 from train.fpo import fpo, fpo_plus_plus

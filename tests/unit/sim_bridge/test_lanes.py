@@ -60,6 +60,7 @@ def test_a_second_file_in_the_same_simulations_meets_the_same_episodes(file: Pol
     assert not np.array_equal(first, lanes.play(file, SEED + 1, EPISODES, ChunkOptions()).returns)
 
 
+@pytest.mark.thorough
 def test_chunks_are_played_as_they_are_one_after_another(tmp_path: Path, lanes: Lanes) -> None:
     path, options = chunk_file(tmp_path, TASK, 4), ChunkOptions(execute=3)
     played = lanes.play(read(path), SEED, EPISODES, options)
