@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
@@ -144,3 +145,15 @@ def test_setpoints_stop_where_the_servos_do(env: TaskEnv) -> None:
     for _ in range(40):
         env.env.step(10 * RATES_RAD_S)
     np.testing.assert_allclose(inside(env)._setpoint_rad, inside(env).model.actuator_ctrlrange[:, 1])
+
+
+def test_whoever_watches_sees_marks_where_the_reference_is() -> None:
+    with closing(TaskEnv(POSE_TRACK_ROOT, render_mode="rgb_array")) as env:
+        env.reset(1)
+        env.step(IDLE)
+        model, data = inside(env).model, inside(env).data
+        mujoco.mj_kinematics(model, data)
+        marks = [data.site(f"goal_{point}").xpos[::2] for point in POINTS]
+        np.testing.assert_allclose(marks, inside(env)._goal_m)
+        red = [point for point in POINTS if model.site(f"goal_{point}").rgba[0] > 0.8]
+    assert red == ["pelvis"]
