@@ -95,7 +95,7 @@ class PoseTrackEnv(MujocoEnv):
 
     def reset_model(self) -> Array:
         """Draws a motion and puts the robot on it, velocities and all."""
-        times_s = TICK_S * np.arange(TICKS + 2)
+        times_s = np.linspace(0, TICK_S * (TICKS + 1), TICKS + 2)
         self._tick, self._poses = 0, draw(self.np_random).poses(times_s)
         self._setpoint_rad = self._poses[0, 3:]
         self._here_m, self._goal_m = self._reference(0), self._reference(1)
