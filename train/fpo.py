@@ -16,7 +16,7 @@ from typing import Literal
 from torch import Tensor
 
 from train.ppo import Info, clipped_surrogate
-from train.ratio import straight_through_limit
+from train.ratio import limited_ratio, straight_through_limit
 
 LOSS_LIMIT = 20.0
 """FPO++ lets no loss count for more than this, so that one wild draw cannot make a ratio of e^-100."""
@@ -28,7 +28,8 @@ def fpo(old: Tensor, new: Tensor, advantage: Tensor, clip: float) -> tuple[Tenso
     """PPO's clipped surrogate of ρ = exp(mean_i ℓ_old - mean_i ℓ_θ).
 
     ρ estimates exp(E ℓ_old - E ℓ_θ) and is too large on average (Jensen), the more so the fewer the draws;
-    its gradient at ρ = 1, A ∇ mean_i -ℓ_θ, is not biased.
+    its gradient at ρ = 1, A ∇ mean_i -ℓ_θ, is not biased. Where it would pass e^10 it counts as that, as it does
+    for the other flow policies: otherwise one wild action ends a run at infinity.
 
     Args:
         old: losses of the old policy. Shape (M, N).
@@ -36,7 +37,7 @@ def fpo(old: Tensor, new: Tensor, advantage: Tensor, clip: float) -> tuple[Tenso
         advantage: Shape (M,).
         clip: ε.
     """
-    ratio = (old.mean(-1) - new.mean(-1)).exp()
+    ratio = limited_ratio(old.mean(-1) - new.mean(-1))
     return clipped_surrogate(ratio, advantage, clip)
 
 

@@ -19,11 +19,12 @@ from sim_bridge.catalogue.fm_irl import (
 from sim_bridge.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
 from sim_bridge.catalogue.fpo import GRID_WORLD, SUITE
 from sim_bridge.catalogue.kitchen import kitchen, parse
+from sim_bridge.catalogue.sparse_goals import SPARSE_GOALS
 from sim_bridge.task import Task
 
 _FM_IRL = MAZE_MEDIUM, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
 _FMER = MULTIGOAL, kitchen(), HALFCHEETAH, HUMANOID
-TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, FETCH_REACH, ARM_TRACK)}
+TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, *SPARSE_GOALS, FETCH_REACH, ARM_TRACK)}
 
 
 def get(name: str) -> Task:

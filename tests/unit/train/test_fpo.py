@@ -91,6 +91,13 @@ def test_spos_top_is_at_the_edge_of_the_trust_region(sign: float) -> None:
     assert gradient.item() == pytest.approx(0, abs=1e-5)
 
 
+def test_a_wild_ratio_of_fpo_is_finite_and_its_gradient_still_brings_it_back() -> None:
+    old, new = torch.full((4, 2), 200.0), torch.zeros(4, 2)
+    value, gradient = value_and_gradient(OBJECTIVES["fpo"], old, new, -torch.ones(4))
+    assert value == pytest.approx(math.exp(10), rel=1e-5)
+    assert (gradient < 0).all()  # descending raises the losses of these actions
+
+
 def test_a_wild_loss_of_fpo_plus_plus_ends_at_its_limits() -> None:
     """Old 1000, new 0: the old one counts as 20, the difference as 10; the other way round the gradient is 0."""
     wild, zero, advantage = torch.tensor([[1000.0]]), torch.zeros(1, 1), torch.tensor([-1.0])
