@@ -91,3 +91,12 @@ def test_an_arm_that_stays_where_it_is_does_not_succeed(env: TaskEnv) -> None:
     steps = [env.step(np.zeros(2, np.float32)) for _ in range(ARM_TRACK.horizon)]
     assert steps[-1].truncated
     assert not steps[-1].success
+
+
+def test_the_point_that_a_film_shows_is_where_the_robot_is_told_that_it_is(env: TaskEnv) -> None:
+    """MuJoCo takes a site that begins at its body's origin for one that never leaves it."""
+    told = env.reset(3)[-2:]
+    for _ in range(5):
+        step = env.step(np.zeros(2, np.float32))
+        np.testing.assert_allclose(inside(env).data.site("target").xpos[:2], told, atol=0.01)
+        told = step.observation[-2:]
