@@ -52,7 +52,7 @@ def sampling(policy: Exportable, options: SamplingOptions, action_size: int) -> 
         return sampler, Noise(options.noise or "normal", (candidates, steps, action_size))
     if not isinstance(policy, FlowPolicy | BestOfN):
         flow_only = ("solver", "steps", "t_grid", "noise", "candidates")
-        refuse_given(options, flow_only, "a flow policy", "an mlp, which has no ODE to solve")
+        refuse_given(options, flow_only, "a flow policy", "one that answers without noise and without an ODE")
         return None, Noise("none")
     if isinstance(policy, FlowPolicy):
         refuse_given(options, ("candidates",), "a policy with critics", "a flow, which has none")

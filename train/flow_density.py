@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from train.flow_actor import FlowActor
+from train.networks import silu_and_slope
 from train.ode import integrate
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -60,19 +61,12 @@ def log_density(actor: FlowActor, observation: Tensor, x1: Tensor, probes: Tenso
     def field(_: float, state: Tensor) -> Tensor:
         z, dz = torch.addmm(next(constants), state[:, :D], W_x.T), first_tangent
         for layer in hidden:
-            h, slope = _silu(z)
+            h, slope = silu_and_slope(z)
             z, dz = layer(h), (slope[:, None] * dz) @ layer.weight.T
-        h, slope = _silu(z)
+        h, slope = silu_and_slope(z)
         divergence = (slope * (dz * last_tangent).sum(1)).sum(-1, keepdim=True)
         return how.output_scale * torch.cat([net.last(h), divergence], dim=-1)
 
     start = torch.cat([x1, x1.new_zeros(len(x1), 1)], dim=-1)
     end = integrate(field, start, how.tableau, backwards)
     return -0.5 * end[:, :D].square().sum(-1) - D * _HALF_LOG_2PI + end[:, D]
-
-
-def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(z) = z σ(z), and its derivative σ (1 + z - z σ)."""
-    sigmoid = z.sigmoid()
-    h = z * sigmoid
-    return h, sigmoid * (1 + z - h)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from train.networks import VelocityNet, over_states, time_embedding
+from train.networks import VelocityNet, over_states, silu_and_slope, time_embedding
 from train.ode import EULER, axpy, integrate, uniform_grid
 
 
@@ -75,15 +75,8 @@ def velocity_and_divergence(
     z = velocity.first(torch.cat([observation, x, time_embedding(t, velocity.time_features)], dim=-1))
     dz = probes @ velocity.first.weight[:, O : O + D].T
     for layer in velocity.hidden:
-        h, slope = _silu(z)
+        h, slope = silu_and_slope(z)
         z, dz = layer(h), (slope[:, None] * dz) @ layer.weight.T  # type: ignore[operator]
-    h, slope = _silu(z)
+    h, slope = silu_and_slope(z)
     divergence = (slope * (dz * (probes @ velocity.last.weight)).sum(1)).sum(-1)
     return velocity.last(h), divergence
-
-
-def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(z) = z σ(z), and its derivative σ (1 + z - z σ)."""
-    sigmoid = z.sigmoid()
-    h = z * sigmoid
-    return h, sigmoid * (1 + z - h)

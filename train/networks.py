@@ -93,6 +93,13 @@ def over_states(
     return answer
 
 
+def silu_and_slope(z: Tensor) -> tuple[Tensor, Tensor]:
+    """silu(z) = z σ(z), and its derivative σ (1 + z - z σ). Any shape."""
+    sigmoid = z.sigmoid()
+    h = z * sigmoid
+    return h, sigmoid * (1 + z - h)
+
+
 class StudentNet(nn.Module):
     """A tanh MLP whose output lies in (-1, 1)."""
 

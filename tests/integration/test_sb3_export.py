@@ -98,7 +98,10 @@ def test_the_file_drives_its_task(file: Path) -> None:
         (["--from", "sb3"], "expected --task, which the model does not name"),
         (["--from", "sb3", "--task", "walker2d"], "expected 17 observations as task walker2d has"),
         (["--from", "sb3", "--task", "hoper"], "such as hopper"),
-        (["--from", "sb3", "--task", "hopper", "--steps", "5"], "an mlp, which has no ODE to solve"),
+        (
+            ["--from", "sb3", "--task", "hopper", "--steps", "5"],
+            "one that answers without noise and without an ODE",
+        ),
         (["--from", "sb3", "--task", "hopper", "--normaliser", "no.npz"], "no.npz: expected a normaliser"),
         (["--task", "hopper"], "--task: expected --from sb3, got a run"),
         ([], "expected the card of a training run"),
