@@ -38,7 +38,8 @@ def draw(
     columns = max(len(row) for _, row in rows)
     widths = max(_PANEL_INCHES * columns + 0.6, 8.0), 5.6  # no narrower than the words above
     figure = Figure(figsize=(sum(widths), max(6.4, 0.9 + 3.4 * len(rows))), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=widths)
+    halves: Any = figure.subfigures(1, 2, width_ratios=widths)
+    left, right = halves
     left.suptitle(
         "At the start, where four goals are equally near: the flow carries noise (black) to actions,\n"
         "coloured by the goal that they make for, over the critics' value of each action: light is better",
