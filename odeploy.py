@@ -44,6 +44,8 @@ VERBS = {
     "sweep": ("train.sweep", "train,sim,sweep,export,cpu", "run methods × tasks × seeds, resumably"),
     "table": ("train.sweep_table", "train,sim,sweep,report", "print sweeps' results and draw their curves"),
     "figures fpo": ("train.figures:fpo", "train,sim,report", "draw what FPO does at the grid world's saddle"),
+    "figures goals": ("train.figures:goals", "train,sim,report", "draw at which of four goals episodes end"),
+    "figures fmer": ("train.figures:fmer", "train,sim,report", "draw how FMER's policy evolves among four goals"),
     "export": ("export.export", "export,sim,cpu", "turn a trained policy, ours or anybody's, into one file"),
     "samplers": ("export.samplers", "export,sim,cpu", "score and time noise, steps and solvers: which to deploy"),
     "inspect": ("runtime.inspect", "cpu", "print what a policy file says of itself"),

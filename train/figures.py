@@ -1,12 +1,19 @@
 """`odeploy figures NAME`: the figures of the documents, each from runs that are there already."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from runtime.table import wide
+from runtime.whole_file import write_whole
+from train.fmer_field import Snapshot, samples_at, snapshot
+from train.goal_shares import GOALS, Ways, by_method, ways_of
 from train.loop import require_positive
 from train.saddle import ROW, both_ways, flow_at_saddle, gaussian_at_saddle, modes, most_balanced
 
@@ -51,3 +58,87 @@ def fpo(arguments: list[str]) -> None:
 
     write(draw(flow, gaussian), config.out)
     console.print(f"figure: {config.out}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class GoalsConfig:
+    """Counts at which of multigoal-2d's goals policies end, acting by one raw sample a tick, and draws it."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Runs of `train fmer`, `sac`, `qvpo`, `dipo` or `dpmd` on multigoal-2d; their seeds make one row."""
+    out: Path
+    """PNG to write."""
+    results: Path | None = None
+    """Write a JSON line for each run into this file."""
+    episodes: int = 200
+    """Of each run, the same starts for all."""
+    seed: int = 0
+    """Of the starts and of the policies' noise."""
+
+
+def goals(arguments: list[str]) -> None:
+    """`odeploy figures goals`."""
+    config, console = tyro.cli(GoalsConfig, args=arguments, prog="odeploy figures goals"), Console()
+    require_positive(runs=len(config.runs), episodes=config.episodes)
+    methods = by_method([ways_of(run, config.episodes, config.seed) for run in config.runs])
+    wide(console).print(_goals_table(methods, config.episodes))
+    if config.results is not None:
+        lines = [json.dumps(ways.line(name)) for name, runs in methods.items() for ways in runs]
+        write_whole(config.results, "".join(f"{line}\n" for line in lines).encode())
+        console.print(f"results: {config.results}", soft_wrap=True)
+    from train.goal_plots import draw  # matplotlib is an extra
+    from train.saddle_plots import write
+
+    write(draw(methods), config.out)
+    console.print(f"figure: {config.out}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class FmerConfig:
+    """Draws how an FMER policy evolves on multigoal-2d, what it does from where, and what greedy weights cost."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Runs of `train fmer` that differ in --steps alone: each is what the longest was after so many."""
+    out: Path
+    """PNG to write."""
+    greedy: tuple[Path, ...] = ()
+    """Likewise, with an --effective-share just above 1 / --candidates, which leaves the best candidate alone."""
+    samples: int = 300
+    """Actions of the flow at each place that is drawn."""
+    episodes: int = 200
+    """Of each run, for the shares."""
+    seed: int = 0
+    """Of starts and noise."""
+
+
+def fmer(arguments: list[str]) -> None:
+    """`odeploy figures fmer`."""
+    config, console = tyro.cli(FmerConfig, args=arguments, prog="odeploy figures fmer"), Console()
+    require_positive(runs=len(config.runs), samples=config.samples, episodes=config.episodes)
+    weighted, greedy = (
+        _evolution(runs, config.samples, config.episodes, config.seed) for runs in (config.runs, config.greedy)
+    )
+    from train.fmer_plots import PLACES_M, draw  # matplotlib is an extra
+    from train.saddle_plots import write
+
+    answers = samples_at(config.runs[-1], PLACES_M, config.samples, config.seed)
+    write(draw(weighted, greedy, answers), config.out)
+    console.print(f"figure: {config.out}", soft_wrap=True)
+
+
+def _evolution(runs: Sequence[Path], samples: int, episodes: int, seed: int) -> list[tuple[Snapshot, Ways]]:
+    return [(snapshot(run, samples, seed), ways_of(run, episodes, seed)) for run in runs]
+
+
+def _goals_table(methods: Mapping[str, Sequence[Ways]], episodes: int) -> Table:
+    title = f"{episodes} episodes a seed, one raw sample a tick; shares of the goals where they end"
+    table = Table("method", "seed", *GOALS, "nowhere", "goals kept", "all four kept", "learning, min", title=title)
+    for name, runs in methods.items():
+        four = sum(bool(ways.kept.all()) for ways in runs)
+        for i, ways in enumerate(runs):
+            shares = (f"{share:.2f}" for share in (*ways.shares, (ways.goals < 0).mean()))
+            first, last = name if i == 0 else "", f"{four} of {len(runs)} seeds" if i == 0 else ""
+            minutes = f"{ways.train_s / 60:.1f}"
+            table.add_row(first, str(ways.card.seed), *shares, str(ways.kept.sum()), last, minutes)
+        table.add_section()
+    return table

@@ -62,7 +62,7 @@ class Improvement:
     lr: float = 3e-4
     """Learning rate of the velocity."""
     alpha: float = 0.1
-    """α at the start."""
+    """α at the start; 0 leaves the entropy out, since log α = -∞ stays where it is."""
     alpha_lr: float = 1e-3
     """Learning rate of log α."""
 
@@ -78,7 +78,7 @@ class FmerActor(Actor):
     def __init__(self, velocity: VelocityNet, how: Improvement) -> None:
         super().__init__()
         self.velocity, self.how = velocity, how
-        self.log_alpha = nn.Parameter(torch.tensor(math.log(how.alpha)))
+        self.log_alpha = nn.Parameter(torch.tensor(how.alpha).log())
         self.optimizers = {
             "velocity": torch.optim.Adam(velocity.parameters(), lr=how.lr, fused=True),
             "alpha": torch.optim.Adam([self.log_alpha], lr=how.alpha_lr),

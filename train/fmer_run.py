@@ -49,7 +49,7 @@ class Config(off_policy_run.Config):
     target_entropy: float = -1.0
     """Of the squashed action, in nats for each of its dimensions; log 2 = 0.693 is the most there is."""
     alpha: float = 0.1
-    """Multiplier of the entropy at the start."""
+    """Multiplier of the entropy at the start; 0 leaves the entropy out for good."""
     alpha_lr: float = 1e-3
     """Learning rate of its logarithm."""
     soft: float = 0.0
@@ -114,10 +114,9 @@ def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig
 def _check(config: Config) -> None:
     require_positive(
         candidates=config.candidates, choices=config.choices, solver_steps=config.solver_steps,
-        entropy_draws=config.entropy_draws, alpha=config.alpha, alpha_lr=config.alpha_lr, width=config.width,
-        depth=config.depth,
+        entropy_draws=config.entropy_draws, alpha_lr=config.alpha_lr, width=config.width, depth=config.depth,
     )  # fmt: skip
-    require_from_zero(soft=(config.soft, float("inf")))
+    require_from_zero(soft=(config.soft, float("inf")), alpha=(config.alpha, float("inf")))
     shares = f"above 1/{config.candidates} and below 1, with at least 2 candidates"
     if not 1 / config.candidates < config.effective_share < 1:
         raise UsageError(

@@ -80,11 +80,15 @@ class MlpPolicy(nn.Module):
         if not self.config.normalised:
             self.observation_mean, self.observation_std = moments(observations.double())
 
+    def normalise(self, observation: Tensor) -> Tensor:
+        """Raw units to what the first layer takes. Shape (B, O)."""
+        if not self.config.normalised:
+            return observation
+        return ((observation - self.observation_mean) / self.observation_std).clamp(-self.clip, self.clip)
+
     def forward(self, observation: Tensor) -> Tensor:
         """Shapes (B, O) -> (B, D)."""
-        h = observation
-        if self.config.normalised:
-            h = ((h - self.observation_mean) / self.observation_std).clamp(-self.clip, self.clip)
+        h = self.normalise(observation)
         *hidden, last = self.layers
         for layer in hidden:
             h = self.activation(layer(h))

@@ -1,4 +1,5 @@
-"""One tiny set of demonstrations for all training tests, and one torch thread: two spin on a busy machine."""
+"""Demonstrations and off-policy runs, tiny, made once for all training tests; one torch thread: two spin on a busy
+machine."""
 
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from sim_bridge import collect
+from train import dipo, fmer_run, gaussian_ppo, sac
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,3 +22,23 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("demos") / "maze-v0"
     collect.main(["maze-medium", "--episodes", "3", "--quality", "noisy:0.5", "--out", str(path)])
     return path
+
+
+@pytest.fixture(scope="session")
+def multigoal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs on multigoal-2d by name, hardly trained: two seeds of sac, fmer at 24 and at 48 steps, dipo, ppo."""
+    folder = tmp_path_factory.mktemp("multigoal")
+    tiny = ("--task", "multigoal-2d", "--envs", "2", "--workers", "0", "--score-episodes", "0", "--batch", "8")
+    critics = "--start-steps", "16", "--critic-widths", "8"
+    flow = "--width", "8", "--solver-steps", "3", "--candidates", "4"
+    diffusion = "--width", "8", "--depth", "1", "--diffusion-steps", "3", "--action-steps", "2"
+    for name, main, *options in (
+        ("sac", sac.main, "--steps", "24", *critics, "--widths", "8"),
+        ("sac-1", sac.main, "--steps", "24", *critics, "--widths", "8", "--seed", "1"),
+        ("fmer-24", fmer_run.main, "--steps", "24", *critics, *flow),
+        ("fmer-48", fmer_run.main, "--steps", "48", *critics, *flow),
+        ("dipo", dipo.main, "--steps", "24", *critics, *diffusion),
+        ("ppo", gaussian_ppo.main, "--steps", "16", "--ticks", "8", "--epochs", "1", "--score-every", "16"),
+    ):
+        main([*tiny, "--out", str(folder / name), *options])
+    return folder

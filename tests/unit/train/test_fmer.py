@@ -73,6 +73,18 @@ def test_the_lift_of_entropy_has_the_gradient_of_entropy() -> None:
     assert found == pytest.approx(exact, abs=0.05)
 
 
+def test_without_alpha_entropy_plays_no_part() -> None:
+    one, other = (actor(1, target, alpha=0.0) for target in (-5.0, 1.0))
+    for made in (one, other):
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            info = made.improve(batch(16, 1, generator), Bowl(1.0), generator)
+        assert float(info["alpha"]) == 0
+    for weight, same in zip(one.velocity.parameters(), other.velocity.parameters(), strict=True):
+        assert torch.equal(weight, same)
+        assert weight.isfinite().all()
+
+
 def meet(made: FmerActor, target: float, updates: int) -> Tensor:
     """Learns where all actions are equally good; the entropy must meet its target. Gives ends u."""
     generator, flat, met = torch.Generator().manual_seed(1), Bowl(0.0), 0.0

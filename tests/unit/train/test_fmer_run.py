@@ -52,6 +52,7 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
         ("entropy-draws", "5", "at most --candidates 4"),
         ("target-entropy", "0.7", "below log 2"),
         ("soft", "-1", "at least 0"),
+        ("alpha", "-1", "at least 0"),
         ("choices", "0", "a number above 0"),
     ],
 )

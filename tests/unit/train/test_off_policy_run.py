@@ -76,6 +76,23 @@ def test_a_run_is_scored_loads_and_says_when_it_is_finished(
         verb_run(verb, tmp_path, "--steps", "60", "--discount", "0.9")
 
 
+@pytest.mark.parametrize("verb", ["fmer", "sac"])
+def test_a_shorter_run_is_the_beginning_of_a_longer_one(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that runs of growing --steps show how one policy evolves."""
+    saved: dict[tuple[str, int], torch.Tensor] = {}
+
+    def keep(folder: Path, state: dict[str, Any]) -> None:
+        saved[folder.name, state["step"]] = torch.cat([each.flatten() for each in state["policy"].values()])
+
+    monkeypatch.setattr(checkpoint, "save", keep)
+    for steps in ("40", "80"):
+        verb_run(verb, tmp_path / steps, "--steps", steps)
+    assert torch.equal(saved["40", 40], saved["80", 40])
+    assert not torch.equal(saved["80", 40], saved["80", 80])
+
+
 def test_an_interrupt_waits_for_the_tick_and_the_run_continues_with_its_replay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
