@@ -1,11 +1,15 @@
 """One training makes a list, several make grids; the choice is the fastest of those that are good enough."""
 
+from pathlib import Path
 from typing import Any
 
-from export.sampler_results import Measured
+import pytest
+
+from export.sampler_results import Measured, read
 from export.sampler_settings import NoiseMode
 from export.sampler_tables import tables, trainings_of
 
+ROOT = Path(__file__).parents[3]
 NOISES: tuple[NoiseMode, ...] = ("zero", "normal")
 
 
@@ -77,3 +81,11 @@ def test_what_sets_trainings_apart_is_in_their_names_and_what_trains_nothing_is_
 def test_tasks_have_tables_of_their_own() -> None:
     made = tables([line(1, 1), line(0.5, 1, task="maze-medium", scored_by="success")], within=0.02)
     assert [table.title.split(",")[0] for table in made] == ["hopper", "maze-medium"]
+
+
+@pytest.mark.parametrize("results", sorted(ROOT.glob("results/samplers/*.jsonl")), ids=lambda path: path.stem)
+def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
+    page = (ROOT / "docs/results.md").read_text()
+    for table in tables(list(read(results).values()), within=0.02):
+        rows = table.markdown().strip().split("\n\n")[-1]
+        assert rows in page, f"odeploy samplers ... --out results/samplers/{results.name} --markdown"
