@@ -24,7 +24,7 @@ from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import flow_reward
-from train.device import Device, chosen, compiled
+from train.device import Device
 from train.experience import Rollout
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
@@ -33,9 +33,9 @@ from train.learned_reward import warn_of_one_episode
 from train.loop import require_positive
 from train.networks import initialise, initialise_orthogonal, mlp
 from train.ode import solver, uniform_grid
-from train.on_policy import Learner, train
+from train.on_policy import Learner, ppo_config, train
 from train.policies import FlowConfig, FlowPolicy
-from train.ppo import OBSERVATION_CLIP, PpoConfig
+from train.ppo import OBSERVATION_CLIP
 from train.provenance import weights_hash
 from train.run import begin, load_policy, new_card
 
@@ -178,15 +178,7 @@ def start(
     critic = mlp((sizes.observation_size, *config.critic_widths, 1), nn.Tanh)
     initialise(actor.velocity, generator)
     initialise_orthogonal(critic, 1.0, generator)
-    shared = {name: getattr(config, name) for name in PpoConfig.__dataclass_fields__ if hasattr(config, name)}
-    ppo = FlowPpo(
-        PpoConfig(**shared | {"device": chosen(config.device), "compile": compiled(config.compile)}),
-        actor,
-        critic,
-        envs,
-        generator,
-        critic_warmup=config.critic_warmup,
-    )
+    ppo = FlowPpo(ppo_config(config), actor, critic, envs, generator, critic_warmup=config.critic_warmup)
     if teacher is not None:
         begin_from(teacher, ppo, task)
     more = nn.ModuleDict()

@@ -2,7 +2,7 @@
 
 import math
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,13 +15,13 @@ from sim_bridge.catalogue import get
 from sim_bridge.task import Task
 from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
-from train.device import Device, chosen, compiled
+from train.device import Device
 from train.gaussian import GaussianActor
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.networks import initialise_orthogonal, mlp
-from train.on_policy import Learner, train
-from train.ppo import OBSERVATION_CLIP, STD_FLOOR, Ppo, PpoConfig
+from train.on_policy import Learner, ppo_config, train
+from train.ppo import OBSERVATION_CLIP, STD_FLOOR, Ppo
 from train.run import begin, new_card
 
 
@@ -107,14 +107,7 @@ def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> 
     critic = mlp((sizes.observation_size, *config.widths, 1), nn.Tanh)
     initialise_orthogonal(actor.mean, 0.01, generator)
     initialise_orthogonal(critic, 1.0, generator)
-    shared = {name: getattr(config, name) for name in asdict(PpoConfig()) if hasattr(config, name)}
-    ppo = Ppo(
-        PpoConfig(**shared | {"device": chosen(config.device), "compile": compiled(config.compile)}),
-        actor,
-        critic,
-        envs,
-        generator,
-    )
+    ppo = Ppo(ppo_config(config), actor, critic, envs, generator)
     return Learner(ppo, lambda: deployed(ppo, actor, task, sizes), nn.ModuleDict())
 
 

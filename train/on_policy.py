@@ -20,10 +20,11 @@ from torch.utils.tensorboard import SummaryWriter
 from runtime.errors import FormatError, UsageError
 from sim_bridge.task import Task
 from train import checkpoint
+from train.device import Device, chosen, compiled
 from train.experience import Rollout
 from train.finite import require_finite
 from train.loop import Interrupts
-from train.ppo import Ppo
+from train.ppo import Ppo, PpoConfig
 from train.rollouts import Episodes, Rollouts
 from train.run import Options, Policy
 
@@ -40,6 +41,28 @@ class OnPolicyOptions(Options, Protocol):
     @property
     def score_episodes(self) -> int:
         """Episodes of a score."""
+
+
+class CoreOptions(Protocol):
+    """Options of verbs whose updates need nothing but the core, so that a GPU or a compiler may take them."""
+
+    @property
+    def device(self) -> Device:
+        """Of torch, where minibatches are learnt from."""
+
+    @property
+    def compile(self) -> bool:
+        """Whether `torch.compile` makes the loss."""
+
+
+def ppo_config(options: CoreOptions) -> PpoConfig:
+    """What the core takes of a verb's options, by name.
+
+    Raises:
+        MissingError: a device or a compiler that is not there.
+    """
+    named = {name: getattr(options, name) for name in PpoConfig.__dataclass_fields__ if hasattr(options, name)}
+    return PpoConfig(**named | {"device": chosen(options.device), "compile": compiled(options.compile)})
 
 
 @dataclass
