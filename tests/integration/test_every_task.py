@@ -16,7 +16,7 @@ from tests.policies import policy_path
 from tests.thorough import mostly_thorough
 
 TICKS = 50
-KINDS = "maze-medium", "kitchen:microwave+kettle", "arm-track"
+KINDS = "maze-medium", "arm-track"
 
 
 def driven(folder: Path, name: str, mode: Mode, rate_hz: float | None = None) -> Trace:

@@ -20,6 +20,7 @@ from runtime.policy_file import PolicyFile, read
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
+from tests.thorough import mostly_thorough
 from tests.unit.export.test_diffusion_graph import denoiser
 
 ROWS = 8
@@ -34,7 +35,7 @@ KINDS: dict[str, tuple[Callable[[], Exportable], dict[str, Any]]] = {
 Feed = dict[str, NDArray[np.float32]]
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=mostly_thorough(KINDS, 2))
 def exported(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Exportable, PolicyFile]:

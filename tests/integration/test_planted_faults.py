@@ -172,12 +172,10 @@ def test_a_file_of_another_task_is_told_by_its_signals() -> None:
     assert "signals, observation" in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("steps_back", "spoil", "fragment"),
-    [
-        (True, False, "as if time ran backwards, from t = 1 to 0"),
-        pytest.param(False, True, "NaN or infinity", marks=pytest.mark.thorough),
-    ],
+    [(True, False, "as if time ran backwards, from t = 1 to 0"), (False, True, "NaN or infinity")],
     ids=["wrong time direction", "NaN weights"],
 )
 def test_the_gate_against_the_run_names_the_fault(

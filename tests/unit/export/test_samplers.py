@@ -56,6 +56,7 @@ def test_settings_are_scored_once_and_timed_each_time(
     assert again.value == first.value
 
 
+@pytest.mark.thorough
 def test_two_runs_make_a_grid(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = get("multigoal-2d")
     other = run_folder(tmp_path / "other", task, flow_policy(task, seed=1), lr=1e-4)

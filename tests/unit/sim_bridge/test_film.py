@@ -95,6 +95,7 @@ def test_the_film_has_the_robots_own_time_and_leaves_nothing_else(tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.mp4", "t"]
 
 
+@pytest.mark.thorough
 def test_a_mujoco_robot_is_filmed_or_one_line_says_what_to_install(tmp_path: Path) -> None:
     path, out = recorded(tmp_path / "t", "halfcheetah"), tmp_path / "run.mp4"
     made = odeploy("film", str(path), "--out", str(out))
