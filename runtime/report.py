@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import tyro
 from rich.console import Console
 
 from runtime.errors import FormatError
+from runtime.png import png
 from runtime.table import LEGEND, floors_table, ledger, ledger_row
 from runtime.trace import read_trace
 from runtime.whole_file import write_whole
@@ -119,9 +119,7 @@ def _html_table(table: "Table") -> str:
 
 
 def _image(figure: "Figure", title: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    data = base64.b64encode(png(figure)).decode("ascii")
     return f"<img alt='{html.escape(title, quote=True)}' src='data:image/png;base64,{data}'>"
 
 

@@ -1,7 +1,5 @@
 """The picture of a demonstration set: what its episodes were worth, how long they took, and where they went."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -10,7 +8,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from runtime.whole_file import write_whole
 from sim_bridge.demonstrations import Demonstrations
 from sim_bridge.environments.multigoal import GOALS_M
 from sim_bridge.task import Task
@@ -35,13 +32,6 @@ def draw(title: str, task: Task, demonstrations: Demonstrations) -> Figure:
     _histogram(axes[0], demonstrations.returns, demonstrations.successes, "return of an episode")
     _histogram(axes[1], demonstrations.lengths, demonstrations.successes, "ticks of an episode")
     return figure
-
-
-def write(figure: Figure, path: Path) -> None:
-    """Writes a picture, whole or not at all, as PNG."""
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    write_whole(path, data.getvalue())
 
 
 def _histogram(axes: Any, values: NDArray[Any], successes: NDArray[np.bool_] | None, label: str) -> None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from runtime.errors import UsageError
+from runtime.png import write_png
 from sim_bridge.card import Card, read_card
 from sim_bridge.catalogue import get
 from sim_bridge.demonstrations import Demonstrations, load, task_of
@@ -50,9 +51,9 @@ def main(arguments: list[str]) -> None:
     if card is None:
         console.print("no card: `odeploy collect` writes one, this set is from elsewhere")
     if config.out is not None:
-        from sim_bridge.demo_plots import draw, write  # matplotlib is an extra
+        from sim_bridge.demo_plots import draw  # matplotlib is an extra
 
-        write(draw(title, task, demonstrations), config.out)
+        write_png(draw(title, task, demonstrations), config.out)
         console.print(f"picture: {config.out}", soft_wrap=True)
 
 

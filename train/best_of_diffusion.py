@@ -10,18 +10,17 @@ unit scale. One sample needs no critics, and is what a file of such a run answer
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from train import checkpoint
-from train.best_of_n import Choice
+from train.choice import Choice, Chooser, best
 from train.diffusion_policy import DiffusionPolicy
 from train.mlp_policy import Activation
 from train.networks import mlp
 from train.run import Policy, RunCard, load_policy
 
 
-class BestOfDiffusion(nn.Module):
+class BestOfDiffusion(Chooser):
     """A diffusion policy with twin critics.
 
     Attributes:
@@ -43,29 +42,6 @@ class BestOfDiffusion(nn.Module):
         """The policy without its critics."""
         return self.diffusion
 
-    @property
-    def observation_mean(self) -> Tensor:
-        """Of the normaliser. Shape (O,)."""
-        return self.diffusion.observation_mean
-
-    @property
-    def observation_std(self) -> Tensor:
-        """Of the normaliser. Shape (O,)."""
-        return self.diffusion.observation_std
-
-    @property
-    def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
-        return self.diffusion.clip
-
-    def value(self, observation: Tensor, action: Tensor) -> Tensor:
-        """min(Q_1, Q_2) of raw observations and actions in robot units. Shapes (B, O), (B, D) -> (B,)."""
-        low, high = self.diffusion.low, self.diffusion.high
-        unit = (action - low) / ((high - low) / 2) - 1
-        seen = torch.cat([self.diffusion.normalise(observation), unit], dim=-1)
-        first, second = (critic(seen)[:, 0] for critic in self.critics)
-        return torch.minimum(first, second)
-
     def propose(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> tuple[Tensor, Tensor]:
         """All candidates and what they are worth.
 
@@ -84,10 +60,7 @@ class BestOfDiffusion(nn.Module):
 
     def sample(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> Choice:
         """The best candidate, of equally good ones the first; see `propose`."""
-        actions, values = self.propose(observation, noise, t_grid)
-        index = values.argmax(dim=1)
-        rows = torch.arange(len(index))
-        return Choice(actions[rows, index], values[rows, index], index)
+        return best(*self.propose(observation, noise, t_grid))
 
 
 def load_with_critics(folder: Path) -> tuple[Policy | BestOfDiffusion, RunCard]:

@@ -11,11 +11,11 @@ The critics see what the flow sees, the normalised observation, and actions on u
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from runtime.errors import ContractError
 from runtime.signals import Signal
+from train.choice import Choice, Chooser, best
 from train.mlp_policy import Activation
 from train.networks import mlp
 from train.ode import Tableau
@@ -36,22 +36,7 @@ class BestOfNConfig:
     """Between each two of its layers, by torch's name."""
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The best of the candidates.
-
-    Attributes:
-        action: robot units. Shape (B, D).
-        value: its Q. Shape (B,).
-        index: its place among the candidates. Shape (B,).
-    """
-
-    action: Tensor
-    value: Tensor
-    index: Tensor
-
-
-class BestOfN(nn.Module):
+class BestOfN(Chooser):
     """A flow policy with twin critics.
 
     Attributes:
@@ -93,32 +78,6 @@ class BestOfN(nn.Module):
         """Between each two of a critic's layers."""
         return self.config.critic_activation
 
-    @property
-    def observation_mean(self) -> Tensor:
-        """Of the flow's normaliser. Shape (O,)."""
-        return self.flow.observation_mean
-
-    @property
-    def observation_std(self) -> Tensor:
-        """Of the flow's normaliser. Shape (O,)."""
-        return self.flow.observation_std
-
-    @property
-    def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
-        return self.flow.clip
-
-    def to_unit(self, action: Tensor) -> Tensor:
-        """[low, high] to [-1, 1]. Shape (B, D)."""
-        low, high = self.flow.low, self.flow.high
-        return (action - low) / ((high - low) / 2) - 1
-
-    def value(self, observation: Tensor, action: Tensor) -> Tensor:
-        """min(Q_1, Q_2) of raw observations and actions in robot units. Shapes (B, O), (B, D) -> (B,)."""
-        seen = torch.cat([self.flow.normalise(observation), self.to_unit(action)], dim=-1)
-        first, second = (critic(seen)[:, 0] for critic in self.critics)
-        return torch.minimum(first, second)
-
     def propose(
         self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]
     ) -> tuple[Tensor, Tensor]:
@@ -140,7 +99,4 @@ class BestOfN(nn.Module):
 
     def sample(self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Choice:
         """The best candidate, of equally good ones the first; see `propose`."""
-        actions, values = self.propose(observation, noise, tableau, t_grid)
-        index = values.argmax(dim=1)
-        rows = torch.arange(len(index))
-        return Choice(actions[rows, index], values[rows, index], index)
+        return best(*self.propose(observation, noise, tableau, t_grid))

@@ -26,17 +26,16 @@ def chosen(device: Device) -> str:
     return "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
 
 
-def compiled(asked: bool) -> bool:
-    """Whether `torch.compile` is to be used.
+def require_compiler() -> None:
+    """Refuses where there is no compiler for what `torch.compile` writes.
 
     Raises:
-        MissingError: it was asked for, and there is no compiler for what it writes.
+        MissingError: so.
     """
-    if asked and shutil.which("g++") is None:
+    if shutil.which("g++") is None:
         raise MissingError(
             where="--compile",
             expected="the C++ compiler g++, to which torch.compile hands what it writes",
             got="none on the PATH",
             remedy="install it, or leave the option out",
         )
-    return asked

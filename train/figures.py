@@ -10,11 +10,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from runtime.png import write_png
 from runtime.table import wide
 from runtime.whole_file import write_whole
 from train.fmer_field import Snapshot, samples_at, snapshot
 from train.goal_shares import GOALS, Ways, by_method, ways_of
 from train.loop import require_positive
+from train.run import read_card
 from train.saddle import ROW, both_ways, flow_at_saddle, gaussian_at_saddle, modes, most_balanced
 
 
@@ -54,9 +56,9 @@ def fpo(arguments: list[str]) -> None:
         "in the cell of the middle row where it is most balanced; two modes: up and down each above still",
         soft_wrap=True,
     )
-    from train.saddle_plots import draw, write  # matplotlib is an extra
+    from train.saddle_plots import draw  # matplotlib is an extra
 
-    write(draw(flow, gaussian), config.out)
+    write_png(draw(flow, gaussian), config.out)
     console.print(f"figure: {config.out}", soft_wrap=True)
 
 
@@ -87,9 +89,8 @@ def goals(arguments: list[str]) -> None:
         write_whole(config.results, "".join(f"{line}\n" for line in lines).encode())
         console.print(f"results: {config.results}", soft_wrap=True)
     from train.goal_plots import draw  # matplotlib is an extra
-    from train.saddle_plots import write
 
-    write(draw(methods), config.out)
+    write_png(draw(methods), config.out)
     console.print(f"figure: {config.out}", soft_wrap=True)
 
 
@@ -98,7 +99,7 @@ class FmerConfig:
     """Draws how an FMER policy evolves on multigoal-2d, what it does from where, and what greedy weights cost."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Runs of `train fmer` that differ in --steps alone: each is what the longest was after so many."""
+    """Runs of `train fmer` that differ in --steps alone, in any order: what the longest was after so many."""
     out: Path
     """PNG to write."""
     greedy: tuple[Path, ...] = ()
@@ -119,15 +120,16 @@ def fmer(arguments: list[str]) -> None:
         _evolution(runs, config.samples, config.episodes, config.seed) for runs in (config.runs, config.greedy)
     )
     from train.fmer_plots import PLACES_M, draw  # matplotlib is an extra
-    from train.saddle_plots import write
 
-    answers = samples_at(config.runs[-1], PLACES_M, config.samples, config.seed)
-    write(draw(weighted, greedy, answers), config.out)
+    longest = max(config.runs, key=lambda run: read_card(run).steps)
+    answers = samples_at(longest, PLACES_M, config.samples, config.seed)
+    write_png(draw(weighted, greedy, answers), config.out)
     console.print(f"figure: {config.out}", soft_wrap=True)
 
 
 def _evolution(runs: Sequence[Path], samples: int, episodes: int, seed: int) -> list[tuple[Snapshot, Ways]]:
-    return [(snapshot(run, samples, seed), ways_of(run, episodes, seed)) for run in runs]
+    pairs = [(snapshot(run, samples, seed), ways_of(run, episodes, seed)) for run in runs]
+    return sorted(pairs, key=lambda pair: pair[0].card.steps)
 
 
 def _goals_table(methods: Mapping[str, Sequence[Ways]], episodes: int) -> Table:

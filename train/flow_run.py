@@ -33,7 +33,7 @@ from train.learned_reward import warn_of_one_episode
 from train.loop import require_positive
 from train.networks import initialise, initialise_orthogonal, mlp
 from train.ode import solver, uniform_grid
-from train.on_policy import Learner, ppo_config, train
+from train.on_policy import Learner, ppo_config, require_core, train
 from train.policies import FlowConfig, FlowPolicy
 from train.ppo import OBSERVATION_CLIP
 from train.provenance import weights_hash
@@ -136,6 +136,7 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
         action_scale=config.action_scale, output_scale=config.output_scale, width=config.width,
         depth=config.depth, threads=config.threads, score_every=config.score_every,
     )  # fmt: skip
+    require_core(config)
     require_from_zero(average=(config.average, 1.0), critic_warmup=(config.critic_warmup, math.inf))
     flow_reward.check(config.reward)
     torch.set_num_threads(config.threads)

@@ -27,6 +27,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from runtime.errors import UsageError
 from train import flow_run
 from train.experience import Rows
 from train.flow_actor import FlowActor, Sampling
@@ -56,6 +57,13 @@ def main(arguments: list[str]) -> None:
     """Trains, or continues, and says where the run is."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fm-a2c")
     require_from_zero(perturbation=(config.perturbation, math.inf))
+    if math.isfinite(config.kl_limit):
+        raise UsageError(
+            where="--kl-limit",
+            expected="a method with a ratio, of which a KL can be estimated",
+            got="fm-a2c, which has none",
+            remedy="leave the option out; --clip bounds how far an action moves",
+        )
     run("fm-a2c", config, actor)
 
 

@@ -20,7 +20,7 @@ from train.gaussian import GaussianActor
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.networks import initialise_orthogonal, mlp
-from train.on_policy import Learner, ppo_config, train
+from train.on_policy import Learner, ppo_config, require_core, train
 from train.ppo import OBSERVATION_CLIP, STD_FLOOR, Ppo
 from train.run import begin, new_card
 
@@ -84,6 +84,7 @@ def main(arguments: list[str]) -> None:
         steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
         lr=config.lr, threads=config.threads, score_every=config.score_every,
     )  # fmt: skip
+    require_core(config)
     torch.set_num_threads(config.threads)
     task = get(config.task)
     sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)

@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from runtime.errors import FormatError, UsageError
 from sim_bridge.task import Task
 from train import checkpoint
-from train.device import Device, chosen, compiled
+from train.device import Device, chosen, require_compiler
 from train.experience import Rollout
 from train.finite import require_finite
 from train.loop import Interrupts
@@ -51,18 +51,34 @@ class CoreOptions(Protocol):
         """Of torch, where minibatches are learnt from."""
 
     @property
+    def kl_limit(self) -> float:
+        """KL of a pass over a rollout after which there is no other."""
+
+    @property
     def compile(self) -> bool:
         """Whether `torch.compile` makes the loss."""
 
 
-def ppo_config(options: CoreOptions) -> PpoConfig:
-    """What the core takes of a verb's options, by name.
+def require_core(options: CoreOptions) -> None:
+    """Refuses what the core cannot do, before a run has a folder.
 
     Raises:
         MissingError: a device or a compiler that is not there.
+        UsageError: a limit that makes no sense.
     """
+    chosen(options.device)
+    if options.compile:
+        require_compiler()
+    if not options.kl_limit > 0:
+        raise UsageError(
+            where="--kl-limit", expected="a number above 0", got=f"{options.kl_limit:g}", remedy="change it"
+        )
+
+
+def ppo_config(options: CoreOptions) -> PpoConfig:
+    """What the core takes of a verb's options, by name."""
     named = {name: getattr(options, name) for name in PpoConfig.__dataclass_fields__ if hasattr(options, name)}
-    return PpoConfig(**named | {"device": chosen(options.device), "compile": compiled(options.compile)})
+    return PpoConfig(**named | {"device": chosen(options.device)})
 
 
 @dataclass

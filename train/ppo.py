@@ -226,7 +226,8 @@ class Ppo:
                     for name, figure in info.items():
                         totals[name] += figure
                 count += len(told)
-                if sum(info.get("kl", 0.0) for info in told) > self.config.kl_limit * len(told):
+                limit = self.config.kl_limit
+                if math.isfinite(limit) and sum(info["kl"] for info in told) > limit * len(told):
                     break
         return {name: float(total) / count for name, total in totals.items()}
 

@@ -1,7 +1,5 @@
 """The picture of the grid world's saddle: the world, a flow's way from noise to action, both policies' actions."""
 
-import io
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -11,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from runtime.whole_file import write_whole
 from sim_bridge.environments.grid_world import MOVES_FROM, REACH, two_walls
 from train.saddle import ROW, FlowAtSaddle, modes, most_balanced
 
@@ -35,13 +32,6 @@ def draw(flow: FlowAtSaddle, gaussian: Tensor) -> Figure:
     for axes in (left, right):  # one scale, so that the two compare
         axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     return figure
-
-
-def write(figure: Figure, path: Path) -> None:
-    """Writes a picture, whole or not at all, as PNG."""
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=90)
-    write_whole(path, data.getvalue())
 
 
 def _world(axes: Any, policies: dict[str, Tensor]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from runtime.png import write_png
 from train.evaluation import over_seeds
 from train.sweep import Line
 
@@ -36,8 +37,7 @@ def draw(measured: Sequence[Line], path: Path) -> None:
     figure.legend(
         handles=handles, loc="outside upper center", ncols=min(len(methods), 6), frameon=False, fontsize=9
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    write_png(figure, path, dpi=120)
 
 
 def _curves(

@@ -147,6 +147,13 @@ def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str
         fm_ppo.main(arguments(tmp_path, 64, f"--{option}", value))
 
 
+@pytest.mark.parametrize("value", ["0", "nan"])
+def test_a_limit_of_the_kl_without_sense_is_refused_before_there_is_a_run(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--kl-limit: expected a number above 0, got {value}"):
+        fm_ppo.main(arguments(tmp_path / "run", 64, "--kl-limit", value))
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:
     fpo_run.main(arguments(tmp_path / "hopper", 64))
     with pytest.raises(ContractError, match=r"--init .*: expected a flow policy of maze-medium, got .*of hopper"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from runtime.errors import UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from tests.bandit import practise
@@ -14,7 +15,7 @@ from train import checkpoint
 from train.experience import Rows
 from train.flow_actor import Sampling
 from train.flow_run import start
-from train.fm_a2c import Config, FmA2cActor, actor
+from train.fm_a2c import Config, FmA2cActor, actor, main
 from train.networks import VelocityNet, initialise, initialise_orthogonal, mlp
 from train.ode import EULER, uniform_grid
 from train.policies import FlowConfig
@@ -156,3 +157,9 @@ def test_each_rollout_is_learnt_by_the_critics_first_and_a_checkpoint_holds_them
     assert all(torch.equal(a, b) for a, b in pairs)
     for one in (made, again):
         one.ppo.envs.close()
+
+
+def test_a_limit_of_a_kl_that_it_has_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--kl-limit: expected a method with a ratio"):
+        main(["--task", "hopper", "--out", str(tmp_path / "run"), "--kl-limit", "0.1"])
+    assert not (tmp_path / "run").exists()
