@@ -235,12 +235,12 @@ def _settled(config: C, task: Task, teacher: FlowPolicy | None) -> tuple[C, Flow
 
 def _load_teacher(folder: Path, task: Task) -> tuple[FlowPolicy, dict[str, Any]]:
     policy, card = load_policy(folder)
-    if not isinstance(policy, FlowPolicy) or card.task != task.name:
+    if not isinstance(policy, FlowPolicy) or not _same_robot(get(card.task), task):
         raise ContractError(
             where=f"--init {folder}",
-            expected=f"a flow policy of {task.name}",
+            expected=f"a flow policy with the signals of {task.name}",
             got=f"a policy of kind {card.kind} of {card.task}, by {card.method}",
-            remedy="give the folder of an `odeploy train fm-bc` run on the same task",
+            remedy="give the folder of an `odeploy train fm-bc` run on the same robot; rewards may differ",
         )
     if policy.config.horizon > 1:
         raise ContractError(
@@ -250,3 +250,7 @@ def _load_teacher(folder: Path, task: Task) -> tuple[FlowPolicy, dict[str, Any]]
             remedy="give an `odeploy train fm-bc` run with --horizon 1",
         )
     return policy, card.provenance | {"weights_hash": weights_hash(policy)}
+
+
+def _same_robot(one: Task, other: Task) -> bool:
+    return (one.observation, one.action, one.rate_hz) == (other.observation, other.action, other.rate_hz)

@@ -14,6 +14,7 @@ from sim_bridge.catalogue.fm_irl import (
     HAND_ROTATE,
     HOPPER,
     MAZE_MEDIUM,
+    MAZE_MEDIUM_PROGRESS,
     WALKER2D,
 )
 from sim_bridge.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
@@ -22,7 +23,7 @@ from sim_bridge.catalogue.kitchen import kitchen, parse
 from sim_bridge.catalogue.sparse_goals import SPARSE_GOALS
 from sim_bridge.task import Task
 
-_FM_IRL = MAZE_MEDIUM, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
+_FM_IRL = MAZE_MEDIUM, MAZE_MEDIUM_PROGRESS, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
 _FMER = MULTIGOAL, kitchen(), HALFCHEETAH, HUMANOID
 TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, *SPARSE_GOALS, FETCH_REACH, ARM_TRACK)}
 

@@ -1,5 +1,7 @@
 """The tasks of FM-IRL (arXiv 2510.09222), and fetch-reach, the small one that shows a dictionary observation."""
 
+from dataclasses import replace
+
 from runtime.signals import Signal
 from sim_bridge.catalogue.signals import angles, angular_velocities, quaternion, torques, xyz
 from sim_bridge.task import NoiseScale, Task
@@ -28,6 +30,16 @@ MAZE_MEDIUM = Task(
     noise=NoiseScale("position_noise_range", 0.25, 1.6, "how far start and goal lie from their cells' centres"),
     paper="FM-IRL: Maze2d medium, sparse",
     differs="gymnasium-robotics' PointMaze_Medium-v3; 100 Hz as there; demonstrations are our own",
+)
+
+MAZE_MEDIUM_PROGRESS = replace(
+    MAZE_MEDIUM,
+    name="maze-medium-progress",
+    gym_id="odeploy/MazeMediumProgress-v0",
+    summary="the same maze, rewarded also for every metre by which the way to the goal gets shorter",
+    entry_point="sim_bridge.environments.point_maze:ProgressMazeEnv",
+    paper="none: for fine-tuning, where a reward at the goal alone is never met",
+    differs="maze-medium but for the reward",
 )
 
 _ANT_LEGS = ("hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3", "hip_4", "ankle_4")

@@ -25,6 +25,7 @@ Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 EXPERTS: dict[str, Callable[[TaskEnv], Expert]] = {
     "maze-medium": MazeExpert,
+    "maze-medium-progress": MazeExpert,
     "fetch-pick": FetchPickExpert,
     "fetch-reach": ReachExpert,
     "multigoal-2d": MultigoalExpert,

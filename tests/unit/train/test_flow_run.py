@@ -156,7 +156,9 @@ def test_a_limit_of_the_kl_without_sense_is_refused_before_there_is_a_run(value:
 
 def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:
     fpo_run.main(arguments(tmp_path / "hopper", 64))
-    with pytest.raises(ContractError, match=r"--init .*: expected a flow policy of maze-medium, got .*of hopper"):
+    with pytest.raises(
+        ContractError, match=r"--init .*: expected a flow policy with the signals of maze-medium, got .*of hopper"
+    ):
         fpo_run.main([*arguments(tmp_path / "b"), "--task", "maze-medium", "--init", str(tmp_path / "hopper")])
 
 
