@@ -1,4 +1,4 @@
-"""gymnasium-robotics' medium point maze: with the one setting that it cannot be given, and with a denser reward."""
+"""gymnasium-robotics' medium point maze: with a setting that it cannot be given, and with a denser reward."""
 
 from typing import Any
 
