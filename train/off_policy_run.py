@@ -48,6 +48,8 @@ class Config:
     """Folder of the run: new, or that of an interrupted one."""
     steps: int = 1_000_000
     """Of the environments, together."""
+    minutes: float = math.inf
+    """Of collecting and updating, after which a run ends with fewer steps: for methods at equal cost."""
     envs: int = 8
     """Simulations stepped as one."""
     batch: int = 256
@@ -85,10 +87,16 @@ class Learner:
     Attributes:
         core: ticks and updates.
         deploy: the policy of this moment; called with raw observations it answers in robot units.
+        spent_s: on collecting and updating so far.
     """
 
     core: OffPolicy
     deploy: Callable[[], Policy]
+    spent_s: float = 0.0
+
+    def finished(self, config: Config) -> bool:
+        """Whether steps or minutes are used up."""
+        return self.core.steps >= config.steps or self.spent_s >= 60 * config.minutes
 
     def save(self, folder: Path, *, finished: bool) -> None:
         """Writes the replay, then the checkpoint; of a finished run the checkpoint alone."""
@@ -97,6 +105,7 @@ class Learner:
             core.replay.save(folder)
         state = {
             "step": core.steps,
+            "spent_s": self.spent_s,
             "policy": self.deploy().state_dict(),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
@@ -125,7 +134,7 @@ class Learner:
             for name, optimizer in self._optimizers().items():
                 optimizer.load_state_dict(saved["optimizers"][name])
             core.generator.set_state(saved["generator"])
-            core.steps = saved["step"]
+            core.steps, self.spent_s = saved["step"], saved["spent_s"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(
                 where=str(folder / checkpoint.CHECKPOINT),
@@ -170,7 +179,7 @@ def run(method: Method, config: Config, task: Task, sizes: PolicyConfig, start: 
     with closing(make_vector(task, config.envs, config.seed, workers=config.workers)) as envs:
         learner = start(OffPolicyConfig(**shared), envs)
         learner.resume(config.out, config.seed)
-        if learner.core.steps >= config.steps:
+        if learner.finished(config):
             console.print(f"finished already, at step {learner.core.steps}")
         else:
             train(config, learner, task, console)
@@ -195,12 +204,13 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
     ):
         bar = progress.add_task(task.name, total=config.steps, completed=core.steps)
         due = (core.steps // config.score_every + 1) * config.score_every
-        while core.steps < config.steps:
+        while not learner.finished(config):
             until = min(core.steps + _FIGURES_STEPS, due, config.steps)
-            for name, figure in _iterate(core, until, interrupts, config.lr).items():
+            for name, figure in _iterate(learner, until, config, interrupts).items():
                 curves.add_scalar(name, figure, core.steps)
             progress.update(bar, completed=core.steps)
-            scores = core.steps >= min(due, config.steps)
+            finished = learner.finished(config)
+            scores = core.steps >= due or finished
             if scores and config.score_episodes > 0:
                 score = evaluate(learner.deploy(), rollouts, config.score_episodes)
                 curves.add_scalar("score/return", score.returns.mean(), core.steps)
@@ -209,17 +219,18 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
             due += config.score_every * scores
             stop = interrupts.asked  # read once: it may come at any moment
             if scores or stop:
-                learner.save(config.out, finished=core.steps >= config.steps)
+                learner.save(config.out, finished=finished)
             if stop:
                 break
 
 
-def _iterate(core: OffPolicy, until: int, interrupts: Interrupts, lr: float) -> dict[str, float]:
-    """Ticks and the updates that they earn, until a step or an interrupt; what the curves show of them."""
+def _iterate(learner: Learner, until: int, config: Config, interrupts: Interrupts) -> dict[str, float]:
+    """Ticks and the updates that they earn, until a step, an interrupt or the end; what curves show of them."""
+    core = learner.core
     totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
     updates, spent_s, began = 0, np.zeros(2), core.steps
     ended = []
-    while core.steps < until and not interrupts.asked:
+    while core.steps < until and not interrupts.asked and not learner.finished(config):
         begun = time.monotonic()
         ended.append(core.tick())
         ticked = time.monotonic()
@@ -228,6 +239,7 @@ def _iterate(core: OffPolicy, until: int, interrupts: Interrupts, lr: float) -> 
                 totals[name] += figure
             updates += 1
         spent_s += ticked - begun, time.monotonic() - ticked
+        learner.spent_s += time.monotonic() - begun
     figures = {f"update/{name}": float(total) / updates for name, total in totals.items()}
     returns, successes = (np.concatenate(parts) for parts in zip(*ended, strict=True)) if ended else ((), ())
     if len(returns):
@@ -235,7 +247,7 @@ def _iterate(core: OffPolicy, until: int, interrupts: Interrupts, lr: float) -> 
     for name, value in figures.items():
         if not math.isfinite(value):
             raise UsageError(
-                where=f"--lr {lr:g}, step {core.steps}",
+                where=f"--lr {config.lr:g}, step {core.steps}",
                 expected="finite figures",
                 got=f"{value} for {name}",
                 remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
@@ -251,6 +263,10 @@ def _check(config: Config, task: Task) -> None:
         start_steps=config.start_steps, capacity=config.capacity, lr=config.lr, target_rate=config.target_rate,
         threads=config.threads, score_every=config.score_every,
     )  # fmt: skip
+    if not config.minutes > 0:
+        raise UsageError(
+            where="--minutes", expected="a number above 0", got=f"{config.minutes:g}", remedy="change it"
+        )
     if config.capacity < max(config.start_steps, config.envs):
         raise UsageError(
             where="--capacity",

@@ -76,6 +76,27 @@ def test_a_run_is_scored_loads_and_says_when_it_is_finished(
         verb_run(verb, tmp_path, "--steps", "60", "--discount", "0.9")
 
 
+def test_a_run_ends_when_its_minutes_are_used_up_and_does_not_begin_them_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endless = "--steps", "1000000", "--minutes", "0.02"
+    verb_run("sac", tmp_path, *endless)
+    saved = checkpoint.load(tmp_path)
+    assert saved is not None
+    assert 20 < saved["step"] < 1_000_000
+    assert saved["spent_s"] >= 1.2
+    assert learning_curve.train_s(tmp_path) == pytest.approx(saved["spent_s"], rel=0.05)
+    assert not (tmp_path / REPLAY).exists()
+    capsys.readouterr()
+    verb_run("sac", tmp_path, *endless)
+    assert f"finished already, at step {saved['step']}" in capsys.readouterr().out
+
+
+def test_no_minutes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--minutes: expected a number above 0, got 0"):
+        verb_run("sac", tmp_path, "--minutes", "0")
+
+
 @pytest.mark.parametrize("verb", ["fmer", "sac"])
 def test_a_shorter_run_is_the_beginning_of_a_longer_one(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
