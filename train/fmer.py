@@ -17,8 +17,12 @@ reconstruction, which the paper may do otherwise:
 - Paths are constants, and so would be the tanh term: then div v alone is pushed up, and at a high target u runs
   away until all actions saturate. Its gradient is kept to first order: u moves by ∫ δv dt along the path, so
   E ∫ -2 tanh(u) · v(x_t, t) dt, with u constant, is added.
-- Critics learn the value of one raw sample, by the smaller of both targets: hard. `soft` adds that much of
-  -log π(a'|s') to it, in units of reward; α is no measure for it, since it weighs against a regression here.
+- Critics learn the value of one raw sample, by the smaller of both targets: hard. With `soft` an action is worth
+  that much of its -log π(a|s) more, in units of reward, in their target and where candidates are weighed; α is no
+  measure for it, since it weighs against a regression here. A step of the weights then leads towards
+  π ∝ exp(Q / soft), and of two equally good ways the rarer one gains. Without it their shares only drift: a
+  candidate's weight does not know how many others there are like it, and div v sees no more than its
+  neighbourhood.
 - M, N, K, ρ, target entropy, widths and learning rates are our choices.
 """
 
@@ -58,7 +62,7 @@ class Improvement:
     entropy_draws: int = 2
     """Of each state's candidates, those whose paths the entropy is estimated on, at one random point each."""
     soft: float = 0.0
-    """What an action's -log π earns in the critics' target, in units of reward; 0 for the hard target."""
+    """What an action's -log π is worth, in units of reward; 0 leaves it out and makes the target hard."""
     lr: float = 3e-4
     """Learning rate of the velocity."""
     alpha: float = 0.1
@@ -101,14 +105,14 @@ class FmerActor(Actor):
         """min(Q̄_1, Q̄_2) of one raw sample, plus `soft` times its -log π. Shapes (B, O) -> (B,)."""
         path = self.propose(observation, 1, generator)
         worth = targets.judge(observation, path.end.tanh())[:, 0]
-        return worth if self.how.soft == 0 else worth + self.how.soft * self.surprise(observation, path, generator)
+        return worth + self.bonus(observation, path, generator)[:, 0]
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
         """One step of the velocity on L - α H, one of α."""
         observation = rows.observation
         path = self.propose(observation, self.how.candidates, generator)
         with torch.no_grad():
-            value = critics.judge(observation, path.end.tanh())
+            value = critics.judge(observation, path.end.tanh()) + self.bonus(observation, path, generator)
         weights, temperature = advantage_weights(value, self.how.effective_share)
         regression = self.regression(observation, path.end, weights, generator)
         entropy, lift = self.entropy(observation, path, generator)
@@ -153,16 +157,22 @@ class FmerActor(Actor):
         entropy = D / 2 * (_LOG_2PI + 1) + divergence.detach().mean() + log_slope(path.end).mean()
         return entropy, lift
 
+    def bonus(self, observation: Tensor, path: Path, generator: torch.Generator) -> Tensor:
+        """What `soft` adds to the value of each candidate; 0 without it. Shapes (B, O), (K, B, M, D) -> (B, M)."""
+        if self.how.soft == 0:
+            return path.end.new_zeros(path.end.shape[:2])
+        return self.how.soft * self.surprise(observation, path, generator)
+
     @torch.no_grad()
     def surprise(self, observation: Tensor, path: Path, generator: torch.Generator) -> Tensor:
-        """-log π(a|s) of the ends of single paths, whose mean is H. Shapes (B, O), (K, B, 1, D) -> (B,)."""
-        K, B, _, D = path.states.shape
-        x = path.states.view(K * B, D)
-        t = path.times.repeat_interleave(B)
-        probes = sign_probes(x, 1, generator)
-        _, divergence = velocity_and_divergence(self.velocity, observation.repeat(K, 1), x, t, probes)
-        noise = path.states[0, :, 0]
-        spread = divergence.view(K, B).mean(dim=0) + log_slope(path.end[:, 0])
+        """-log π(a|s) of the ends of paths, whose mean is H. Shapes (B, O), (K, B, M, D) -> (B, M)."""
+        K, B, M, D = path.states.shape
+        x = path.states.reshape(K * B * M, D)
+        t = path.times.repeat_interleave(B * M)
+        states = observation.repeat_interleave(M, dim=0).repeat(K, 1)
+        _, divergence = velocity_and_divergence(self.velocity, states, x, t, sign_probes(x, 1, generator))
+        noise = path.states[0]
+        spread = divergence.view(K, B, M).mean(dim=0) + log_slope(path.end)
         return 0.5 * (noise.square().sum(-1) + D * _LOG_2PI) + spread
 
     def _descend(self, name: str, loss: Tensor) -> None:

@@ -53,7 +53,8 @@ class Config(off_policy_run.Config):
     alpha_lr: float = 1e-3
     """Learning rate of its logarithm."""
     soft: float = 0.0
-    """What an action's -log π earns in the critics' target, in units of reward; 0 for the hard target."""
+    """What an action's -log π is worth, in units of reward, to critics and where candidates are weighed; 0 leaves
+    it out. Keeps ways that are equally good."""
     width: int = 256
     """Neurons of each hidden layer of the velocity."""
     depth: int = 2

@@ -1,6 +1,7 @@
 """FMER: its entropy, its weighted regression, and that nothing is learnt through the solver."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def test_entropy_of_a_linear_flow_is_that_of_the_squashed_gaussian(slope: float)
     observation = torch.zeros(rows, OBSERVATION)
     path = made.propose(observation, 1, generator)
     entropy, _ = made.entropy(observation, path, generator)
-    surprise = made.surprise(observation, path, generator)
+    surprise = made.surprise(observation, path, generator)[:, 0]
     # N(0, e^slope): its entropy, and E log(1 - tanh²) by a fine grid.
     std = math.exp(slope)
     z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
@@ -170,7 +171,40 @@ def test_the_soft_target_adds_its_share_of_the_surprise() -> None:
     observation, generator = torch.randn(8, OBSERVATION), torch.Generator()
     plain = hard.value(observation, Bowl(1.0), generator.manual_seed(0))
     path = hard.propose(observation, 1, generator.manual_seed(0))
-    surprise = hard.surprise(observation, path, generator)
+    surprise = hard.surprise(observation, path, generator)[:, 0]
     found = soft.value(observation, Bowl(1.0), generator.manual_seed(0))
     torch.testing.assert_close(found, plain + 0.5 * surprise)
     torch.testing.assert_close(plain, -path.end[:, 0, 0].tanh().square())
+
+
+def test_the_surprise_of_each_candidate_is_minus_the_logarithm_of_the_squashed_gaussians_density() -> None:
+    D, slope = 2, -0.7
+    made = FmerActor(Linear(D, slope), Improvement(0.0, solver_steps=400))
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.zeros(3, OBSERVATION)
+    path = made.propose(observation, 5, generator)
+    z = path.end / math.exp(slope)
+    gaussian = -(0.5 * z.square() + slope + 0.5 * math.log(2 * math.pi)).sum(-1)
+    exact = -gaussian + (1 - path.end.tanh().square()).log().sum(-1)
+    torch.testing.assert_close(made.surprise(observation, path, generator), exact, atol=0.01, rtol=0)
+
+
+def test_where_surprise_is_worth_something_equally_good_ways_come_to_be_equally_frequent() -> None:
+    """A quarter of all samples lies at u = 1, the others at -1. With soft = 0 one of the two was lost (3 of 3)."""
+    made, generator = actor(1, alpha=0.0, soft=1.0, lr=1e-3), torch.Generator().manual_seed(0)
+    observation, even = torch.zeros(64, OBSERVATION), torch.full((64, 8), 1 / 8)
+    for _ in range(600):
+        u = 2.0 * (torch.rand(64, 8, 1, generator=generator) < 0.25) - 1
+        loss = made.regression(observation, u + 0.1 * torch.randn(u.shape, generator=generator), even, generator)
+        made.optimizers["velocity"].zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        made.optimizers["velocity"].step()
+
+    def rarer() -> float:
+        return float((made.propose(torch.zeros(2000, OBSERVATION), 1, generator).end > 0).float().mean())
+
+    assert rarer() < 0.35
+    rows = replace(batch(64, 1, generator), observation=observation)
+    for _ in range(150):
+        made.improve(rows, Bowl(0.0), generator)
+    assert rarer() == pytest.approx(0.5, abs=0.12)
