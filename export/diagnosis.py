@@ -57,16 +57,22 @@ def diagnose(
     rows: Rows,
     actions: tuple[Signal, ...],
 ) -> str | None:
-    """Names the fault with which the policy computes what the graph does, on all rows; None if none is known."""
+    """Names the fault with which the policy computes what the graph does, on all rows; None if none is known.
+
+    None also where the policy as it is agrees: a fault that changes nothing in it, such as a scale of 1 that is
+    left out, would explain what rounding did.
+    """
     got = run_in_batches(session, rows, _BATCH)
     horizon = got.shape[1] // len(actions)
     scale = np.tile(half_ranges(actions), horizon)
     if not np.isfinite(got).all():
         return "a weight in the graph were not finite"
+    exact = reference(policy, sampler, torch.float64)(rows.observation, rows.noise)
+    if (np.abs(exact - got) / scale).max() <= _AGREES:
+        return None
     for fault, act in _faulty(policy, sampler, actions):
         if (np.abs(act(rows.observation, rows.noise) - got) / scale).max() <= _AGREES:
             return fault
-    exact = reference(policy, sampler, torch.float64)(rows.observation, rows.noise)
     return _permutation(got / scale, exact / scale, column_names(actions, horizon))
 
 

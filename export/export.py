@@ -15,6 +15,7 @@ from export.actuation_option import actuation_for
 from export.best_of_n_graph import OUTPUTS, BestOfNGraph, Choosing
 from export.chunk_gate import golden_chunks
 from export.closed_loop import ClosedLoop, compare
+from export.deviation import ROUNDING
 from export.diagnosis import explained
 from export.diffusion_graph import UnrolledDiffusion
 from export.flow_graph import SplitFlow
@@ -81,7 +82,8 @@ class Config(SamplingOptions):
     name: str | None = None
     """Name of the policy; if not given, the run's folder name, or task and algorithm or file of a model."""
     tolerance: float | None = None
-    """Largest error between torch and ONNX, on unit-scale actions; 1e-5 if not given, 1e-2 of fp16."""
+    """Largest error between torch and ONNX, on unit-scale actions. If not given 1e-5, or 1e-2 of fp16, and of a
+    policy whose own float32 is off by more than a quarter of that, four times as much as it is."""
     precision: Precision = "f32"
     """Of weights and products; `fp16` is for GPUs. Inputs and outputs are float32 in any case."""
     provider: tuple[str, ...] = ("cpu",)
@@ -202,14 +204,15 @@ def _gate(
     """Its answers, then its states along the ODE, on one execution provider."""
     where, candidates = str(config.out), max(1, rows.noise.shape[1])
     tolerance = TOLERANCES[config.precision] if config.tolerance is None else config.tolerance
+    rounding = ROUNDING if config.tolerance is None else 0.0
     session = open_session(model.SerializeToString(), provider, where, rows=candidates)
     try:
-        parity = measure(session, policy, sampler, rows, task.action, where, tolerance)
+        parity = measure(session, policy, sampler, rows, task.action, where, tolerance, rounding)
     except ParityError as error:
         raise explained(error, session, policy, sampler, rows, task.action) from None
     if isinstance(policy, FlowPolicy | BestOfN) and config.frozen is None:
         assert sampler is not None
-        measure_steps(model, policy, sampler, rows, task.action, where, tolerance, provider)
+        measure_steps(model, policy, sampler, rows, task.action, where, tolerance, provider, rounding)
     return parity
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from export.best_of_n_graph import OUTPUTS, Choosing
 from export.choice_gate import Chosen, Proposals, measure_choice
 from export.chunk_gate import measure_continuations
-from export.deviation import column_names, worst_deviation
+from export.deviation import ROUNDING, allowance, column_names, worst_deviation
 from export.real_time_chunk_graph import FROZEN, PREVIOUS
 from export.recurrent_graph import STATE_IN
 from export.sequence_gate import measure_sequences, played, run_sequences
@@ -158,8 +158,12 @@ def measure(
     actions: tuple[Signal, ...],
     where: str,
     tolerance: float = TOLERANCE,
+    rounding: float = ROUNDING,
 ) -> Parity:
     """Compares all rows at all batch sizes.
+
+    What was allowed is in the answer: the tolerance, or `rounding` times torch's own float32 error where that is
+    more, see `allowance`.
 
     Raises:
         ParityError: an error beyond the tolerance; the message names the worst row and signal.
@@ -170,6 +174,7 @@ def measure(
     if isinstance(policy, Choosing):
         assert sampler is not None
         candidates = [proposals(policy, sampler, rows, dtype) for dtype in dtypes]
+        tolerance = allowance([c.actions for c in candidates], scale, tolerance, rounding)
 
         def run(noise: Array, batch: int) -> Chosen:
             action, value, index = _run(session, Rows(rows.observation, noise), batch, OUTPUTS)
@@ -186,6 +191,7 @@ def measure(
         worst = measure_sequences(session, policy, rows.observation, BATCHES, scale, names, tolerance, where)
         return Parity(provider, worst, tolerance, len(rows), BATCHES)
     wanted = [reference(policy, sampler, dtype)(rows.observation, rows.noise) for dtype in dtypes]
+    tolerance = allowance(wanted, scale, tolerance, rounding)
     worst = max(
         worst_deviation(
             run_in_batches(session, rows, batch), wanted, scale, names, tolerance, where, f"at batch {batch}"

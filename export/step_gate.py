@@ -18,7 +18,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.deviation import column_names, worst_deviation
+from export.deviation import ROUNDING, allowance, column_names, worst_deviation
 from export.gate import Rows
 from runtime.onnx_policy import open_session
 from runtime.policy_file import Sampler
@@ -39,6 +39,7 @@ def measure_steps(
     where: str,
     tolerance: float,
     provider: str = "cpu",
+    rounding: float = ROUNDING,
 ) -> tuple[float, ...]:
     """Compares the state after every step but the last with torch's, in float64 and in float32.
 
@@ -64,13 +65,14 @@ def measure_steps(
     worst = []
     for k, (got, *wanted) in enumerate(zip(zip(*parts, strict=True), *references, strict=True), start=1):
         size = np.maximum(unit, np.abs(wanted[0]))
+        units = [w / size for w in wanted]
         worst.append(
             worst_deviation(
                 np.concatenate(got)[:, :D] / size,
-                [w / size for w in wanted],
+                units,
                 np.ones(D),
                 column_names(actions, horizon),
-                tolerance,
+                allowance(units, np.ones(D), tolerance, rounding),
                 where,
                 f"after step {k} of {sampler.steps}, t = {sampler.t_grid[k]:g}",
             )

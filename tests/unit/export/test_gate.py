@@ -15,6 +15,7 @@ from export.onnx_file import trace_graph
 from runtime.errors import ParityError
 from runtime.onnx_policy import open_session
 from runtime.policy_file import Noise, Parity, Sampler
+from runtime.signals import half_ranges
 from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from sim_bridge.task import Task
 from tests.policies import flow_policy, recorded, student_policy
@@ -116,6 +117,22 @@ def test_another_policy_is_refused_by_row_and_signal(
 def test_another_sampler_is_refused(session: ort.InferenceSession, sampler: Sampler) -> None:
     with pytest.raises(ParityError):
         gate_flow(session, flow_policy(MAZE_MEDIUM), sampler)
+
+
+def test_a_flow_so_steep_that_torchs_own_float32_misses_the_tolerance_passes_by_what_float32_loses() -> None:
+    policy = flow_policy(MAZE_MEDIUM)
+    with torch.no_grad():
+        for parameter in policy.velocity.parameters():
+            parameter *= 1.5
+    graph = traced(SplitFlow(policy, solver("euler"), EULER_3.t_grid), MAZE_MEDIUM, (1, 1, 2))
+    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
+    answers = [reference(policy, EULER_3, d)(rows.observation, rows.noise) for d in (torch.float64, torch.float32)]
+    lost = float((np.abs(answers[1] - answers[0]) / half_ranges(MAZE_MEDIUM.action)).max())
+    assert lost > TOLERANCE
+    parity = measure(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph")
+    assert TOLERANCE < parity.max_error <= parity.tolerance == pytest.approx(4 * lost)
+    with pytest.raises(ParityError, match="within 1e-05"):
+        measure(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph", rounding=0)
 
 
 def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None:
