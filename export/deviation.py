@@ -60,8 +60,8 @@ def worst_deviation(
             where=f"{where}, row {row} {at}, {names[column]}",
             expected=f"torch and ONNX within {tolerance:g} on unit scale",
             got=f"{references[0][row, column]:.7g} from torch and {got[row, column]:.7g} from ONNX",
-            remedy="nothing was written; if that is rounding and good enough give a larger --tolerance, else check "
-            "the graph's sampler, normaliser and bounds against the policy",
+            remedy="nothing was written; if that is rounding give a larger --tolerance, else check the graph's "
+            "sampler, normaliser and bounds against the policy",
         )
     return float(error[row, column])
 
