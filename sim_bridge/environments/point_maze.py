@@ -28,13 +28,15 @@ class ProgressMazeEnv(MediumMazeEnv):
     What a whole way earns is its length, whatever was tried in between: the sum of a difference of potentials.
     """
 
-    _paths: MazePaths
     _to_go_m: float
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._paths = MazePaths(self.maze)
 
     def reset(self, **arguments: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """A new start and a new goal."""
         observation, info = super().reset(**arguments)
-        self._paths = MazePaths(self.maze)
         self._to_go_m = self._length_m(observation)
         return observation, info
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from export.deviation import MOST, allowance
 from export.flow_graph import SplitFlow
 from export.gate import BATCHES, TOLERANCE, gate_rows, measure, reference, run_in_batches
 from export.mlp_graph import StudentGraph
@@ -133,6 +134,14 @@ def test_a_flow_so_steep_that_torchs_own_float32_misses_the_tolerance_passes_by_
     assert TOLERANCE < parity.max_error <= parity.tolerance == pytest.approx(4 * lost)
     with pytest.raises(ParityError, match="within 1e-05"):
         measure(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph", rounding=0)
+
+
+@pytest.mark.parametrize(("lost", "allowed"), [(1e-6, 1e-5), (1e-5, 4e-5), (0.1, MOST), (np.inf, MOST)])
+def test_what_float32_loses_is_allowed_four_times_and_up_to_a_limit(lost: float, allowed: float) -> None:
+    exact = np.zeros((3, 2))
+    rounded = exact.copy()
+    rounded[1, 1] = 2 * lost
+    assert allowance([exact, rounded], np.array([1.0, 2.0]), TOLERANCE) == pytest.approx(allowed)
 
 
 def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None:
