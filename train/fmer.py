@@ -17,12 +17,13 @@ reconstruction, which the paper may do otherwise:
 - Paths are constants, and so would be the tanh term: then div v alone is pushed up, and at a high target u runs
   away until all actions saturate. Its gradient is kept to first order: u moves by ∫ δv dt along the path, so
   E ∫ -2 tanh(u) · v(x_t, t) dt, with u constant, is added.
-- Critics learn the value of one raw sample, by the smaller of both targets: hard. With `soft` an action is worth
-  that much of its -log π(a|s) more, in units of reward, in their target and where candidates are weighed; α is no
-  measure for it, since it weighs against a regression here. A step of the weights then leads towards
-  π ∝ exp(Q / soft), and of two equally good ways the rarer one gains. Without it their shares only drift: a
-  candidate's weight does not know how many others there are like it, and div v sees no more than its
-  neighbourhood.
+- Critics learn the value of one raw sample, by the smaller of both targets: hard, since α weighs against a
+  regression and is no measure for Q.
+- With `uniform` some candidates are drawn from all actions alike, as in QVPO's entropy term (`train.qvpo`). A
+  policy that is regressed on its own samples alone drifts where nothing is at stake, and does not come back to a
+  way that it has lost: a candidate's weight does not know how many others there are like it, and div v sees no
+  more than its neighbourhood. With them π = m w / (1 - (1 - m) w) at rest, where m is their share and w the weight
+  of an action in units of the mean: as even as Q is.
 - M, N, K, ρ, target entropy, widths and learning rates are our choices.
 """
 
@@ -34,6 +35,7 @@ from torch import Tensor, nn
 
 from train.candidate_weights import advantage_weights, effective_size
 from train.flow import straight_path
+from train.flow_actor import SATURATED
 from train.flow_density import sign_probes
 from train.flow_path import Path, solve, velocity_and_divergence
 from train.networks import VelocityNet
@@ -52,18 +54,18 @@ class Improvement:
     target_entropy: float
     """Of the squashed action, in nats."""
     candidates: int = 8
-    """M: actions for each state that the flow is regressed on."""
+    """M: actions of the flow for each state that it is regressed on."""
     choices: int = 8
     """N: actions of which the one with the highest Q is tried in the environment."""
     solver_steps: int = 10
     """K, of Euler."""
     effective_share: float = 0.5
-    """ρ: effective sample size of the weights, as a share of M."""
+    """ρ: effective sample size of the weights, as a share of all candidates."""
+    uniform: int = 0
+    """Further candidates, drawn from all actions alike."""
     entropy_draws: int = 2
     """Of each state's candidates, those whose paths the entropy is estimated on, at one random point each."""
-    soft: float = 0.0
-    """What an action's -log π is worth, in units of reward; 0 leaves it out and makes the target hard."""
-    lr: float = 3e-4
+    actor_lr: float = 3e-4
     """Learning rate of the velocity."""
     alpha: float = 0.1
     """α at the start; 0 leaves the entropy out, since log α = -∞ stays where it is."""
@@ -84,7 +86,7 @@ class FmerActor(Actor):
         self.velocity, self.how = velocity, how
         self.log_alpha = nn.Parameter(torch.tensor(how.alpha).log())
         self.optimizers = {
-            "velocity": torch.optim.Adam(velocity.parameters(), lr=how.lr, fused=True),
+            "velocity": torch.optim.Adam(velocity.parameters(), lr=how.actor_lr, fused=True),
             "alpha": torch.optim.Adam([self.log_alpha], lr=how.alpha_lr),
         }
 
@@ -102,19 +104,20 @@ class FmerActor(Actor):
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of one raw sample, plus `soft` times its -log π. Shapes (B, O) -> (B,)."""
-        path = self.propose(observation, 1, generator)
-        worth = targets.judge(observation, path.end.tanh())[:, 0]
-        return worth + self.bonus(observation, path, generator)[:, 0]
+        """min(Q̄_1, Q̄_2) of one raw sample. Shapes (B, O) -> (B,)."""
+        return targets.judge(observation, self.propose(observation, 1, generator).end.tanh())[:, 0]
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
         """One step of the velocity on L - α H, one of α."""
         observation = rows.observation
         path = self.propose(observation, self.how.candidates, generator)
+        B, _, D = path.end.shape
+        uniform = (2 * torch.rand(B, self.how.uniform, D, generator=generator) - 1).clamp(-SATURATED, SATURATED)
+        u = torch.cat([path.end, uniform.atanh()], dim=1)
         with torch.no_grad():
-            value = critics.judge(observation, path.end.tanh()) + self.bonus(observation, path, generator)
+            value = critics.judge(observation, u.tanh())
         weights, temperature = advantage_weights(value, self.how.effective_share)
-        regression = self.regression(observation, path.end, weights, generator)
+        regression = self.regression(observation, u, weights, generator)
         entropy, lift = self.entropy(observation, path, generator)
         alpha = self.log_alpha.detach().exp()
         self._descend("velocity", regression - alpha * lift)
@@ -124,7 +127,7 @@ class FmerActor(Actor):
             "entropy": entropy,
             "alpha": alpha,
             "temperature": temperature,
-            "effective_share": effective_size(weights).mean() / self.how.candidates,
+            "effective_share": effective_size(weights).mean() / u.shape[1],
             "saturated": (path.end.tanh().abs() > 0.99).float().mean(),
         }
 
@@ -156,24 +159,6 @@ class FmerActor(Actor):
         lift = (divergence - 2 * (u.tanh() * v).sum(-1)).mean()
         entropy = D / 2 * (_LOG_2PI + 1) + divergence.detach().mean() + log_slope(path.end).mean()
         return entropy, lift
-
-    def bonus(self, observation: Tensor, path: Path, generator: torch.Generator) -> Tensor:
-        """What `soft` adds to the value of each candidate; 0 without it. Shapes (B, O), (K, B, M, D) -> (B, M)."""
-        if self.how.soft == 0:
-            return path.end.new_zeros(path.end.shape[:2])
-        return self.how.soft * self.surprise(observation, path, generator)
-
-    @torch.no_grad()
-    def surprise(self, observation: Tensor, path: Path, generator: torch.Generator) -> Tensor:
-        """-log π(a|s) of the ends of paths, whose mean is H. Shapes (B, O), (K, B, M, D) -> (B, M)."""
-        K, B, M, D = path.states.shape
-        x = path.states.reshape(K * B * M, D)
-        t = path.times.repeat_interleave(B * M)
-        states = observation.repeat_interleave(M, dim=0).repeat(K, 1)
-        _, divergence = velocity_and_divergence(self.velocity, states, x, t, sign_probes(x, 1, generator))
-        noise = path.states[0]
-        spread = divergence.view(K, B, M).mean(dim=0) + log_slope(path.end)
-        return 0.5 * (noise.square().sum(-1) + D * _LOG_2PI) + spread
 
     def _descend(self, name: str, loss: Tensor) -> None:
         optimizer = self.optimizers[name]

@@ -37,13 +37,15 @@ class Config(off_policy_run.Config):
     batch: int = 128
     """Transitions of an update; the flow is regressed on M candidates for each."""
     candidates: int = 8
-    """M: actions for each state that the flow is regressed on."""
+    """M: actions of the flow for each state that it is regressed on."""
     choices: int = 8
     """N: actions of which the one with the highest Q is tried in the environment, and scored."""
     solver_steps: int = 10
     """K, of Euler; a file takes its own at `odeploy export`."""
     effective_share: float = 0.5
-    """ρ: effective sample size of the candidates' weights, as a share of M."""
+    """ρ: effective sample size of the candidates' weights, as a share of all candidates."""
+    uniform: int = 0
+    """Further candidates, drawn from all actions alike: they keep ways that are equally good."""
     entropy_draws: int = 2
     """Of each state's candidates, those whose paths the entropy is estimated on."""
     target_entropy: float = -1.0
@@ -52,9 +54,8 @@ class Config(off_policy_run.Config):
     """Multiplier of the entropy at the start; 0 leaves the entropy out for good."""
     alpha_lr: float = 1e-3
     """Learning rate of its logarithm."""
-    soft: float = 0.0
-    """What an action's -log π is worth, in units of reward, to critics and where candidates are weighed; 0 leaves
-    it out. Keeps ways that are equally good."""
+    actor_lr: float = 3e-4
+    """Learning rate of the velocity; `lr` is the critics'."""
     width: int = 256
     """Neurons of each hidden layer of the velocity."""
     depth: int = 2
@@ -115,11 +116,13 @@ def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig
 def _check(config: Config) -> None:
     require_positive(
         candidates=config.candidates, choices=config.choices, solver_steps=config.solver_steps,
-        entropy_draws=config.entropy_draws, alpha_lr=config.alpha_lr, width=config.width, depth=config.depth,
+        entropy_draws=config.entropy_draws, alpha_lr=config.alpha_lr, actor_lr=config.actor_lr,
+        width=config.width, depth=config.depth,
     )  # fmt: skip
-    require_from_zero(soft=(config.soft, float("inf")), alpha=(config.alpha, float("inf")))
-    shares = f"above 1/{config.candidates} and below 1, with at least 2 candidates"
-    if not 1 / config.candidates < config.effective_share < 1:
+    require_from_zero(uniform=(config.uniform, float("inf")), alpha=(config.alpha, float("inf")))
+    count = config.candidates + config.uniform
+    shares = f"above 1/{count} and below 1, with at least 2 candidates"
+    if not 1 / count < config.effective_share < 1:
         raise UsageError(
             where="--effective-share", expected=shares, got=f"{config.effective_share:g}", remedy="change it"
         )

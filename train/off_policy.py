@@ -38,6 +38,8 @@ class OffPolicyConfig:
     """Updates for each step of the environments."""
     start_steps: int = 5_000
     """Steps of uniformly random actions at the start; updates wait until the replay holds as many."""
+    actor_start_steps: int = 0
+    """Steps before which the critics learn alone: to the first guesses of theirs a policy would commit itself."""
     capacity: int = 1_000_000
     """Of the replay."""
     discount: float = 0.99
@@ -169,11 +171,12 @@ class OffPolicy:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.critics.requires_grad_(False)  # an actor's gradient passes through them and stops at none
-        info |= self.actor.improve(rows, self.critics, self.generator)
-        self.critics.requires_grad_(True)
-        if rows.improved is not None and rows.index is not None:
-            self.replay.take_back(rows.index, rows.improved)
+        if self.steps >= self.config.actor_start_steps:
+            self.critics.requires_grad_(False)  # an actor's gradient passes through them and stops at none
+            info |= self.actor.improve(rows, self.critics, self.generator)
+            self.critics.requires_grad_(True)
+            if rows.improved is not None and rows.index is not None:
+                self.replay.take_back(rows.index, rows.improved)
         with torch.no_grad():
             for target, weight in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
                 target.lerp_(weight, self.config.target_rate)

@@ -58,6 +58,8 @@ class Config:
     """Updates for each step of the environments."""
     start_steps: int = 5_000
     """Steps of random actions at the start, from which nothing is learnt yet."""
+    actor_start_steps: int = 0
+    """Steps before which the critics learn alone: to the first guesses of theirs a policy would commit itself."""
     capacity: int = 1_000_000
     """Transitions that the replay holds."""
     lr: float = 3e-4

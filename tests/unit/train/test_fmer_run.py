@@ -51,7 +51,7 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
         ("effective-share", "1", "above 1/4 and below 1"),
         ("entropy-draws", "5", "at most --candidates 4"),
         ("target-entropy", "0.7", "below log 2"),
-        ("soft", "-1", "at least 0"),
+        ("uniform", "-1", "at least 0"),
         ("alpha", "-1", "at least 0"),
         ("choices", "0", "a number above 0"),
     ],
