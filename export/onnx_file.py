@@ -74,6 +74,7 @@ def _strip(model: onnx.ModelProto) -> None:
     for node in graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
-    for value in (*graph.input, *graph.output, *graph.initializer):
+    values: list[onnx.ValueInfoProto | onnx.TensorProto] = [*graph.input, *graph.output, *graph.initializer]
+    for value in values:
         value.doc_string = ""
         del value.metadata_props[:]
