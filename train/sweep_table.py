@@ -24,6 +24,8 @@ from train.sweep import Line, lines
 
 SUCCESS_THRESHOLDS = (0.5, 0.8)
 RETURN_THRESHOLDS = (1000.0, 2500.0)
+SUITE_THRESHOLDS = (250.0, 500.0)  # the control suite pays at most 1 a tick, 1000 an episode
+_SUITE = "sim_bridge.environments.suite:SuiteEnv"
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def rows(task: str, measured: Sequence[Line]) -> list[Row]:
 
 def thresholds(task: str) -> tuple[float, ...]:
     """Of learning efficiency on a task."""
-    return SUCCESS_THRESHOLDS if get(task).scored_by == "success" else RETURN_THRESHOLDS
+    if get(task).scored_by == "success":
+        return SUCCESS_THRESHOLDS
+    return SUITE_THRESHOLDS if get(task).entry_point == _SUITE else RETURN_THRESHOLDS
 
 
 def table(task: str, measured: Sequence[Line]) -> tuple[list[str], list[list[str]]]:

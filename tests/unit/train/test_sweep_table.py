@@ -6,7 +6,7 @@ import pytest
 
 from runtime.errors import MissingError
 from train.sweep_plots import draw
-from train.sweep_table import main, markdown, read, rows, table
+from train.sweep_table import main, markdown, read, rows, table, thresholds
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,6 +39,11 @@ def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_publis
     assert irl.trained_min == 2
     assert (irl.published, fp.published) == (0.873, 0.542)
     assert fp.reached == (None, None)
+
+
+def test_the_control_suite_has_thresholds_within_what_it_pays() -> None:
+    assert thresholds("cartpole-balance") == (250.0, 500.0)
+    assert thresholds("hopper") == (1000.0, 2500.0)
 
 
 def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -> None:
