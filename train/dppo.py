@@ -66,7 +66,8 @@ class Config(flow_run.Config):
     denoising_discount: float = Chain.discount
     """γ_denoise: what one more step before the action takes of an advantage."""
     exploration_std: float = Chain.exploration_std
-    """Standard deviation of the noise that each step of a rollout's sampler adds."""
+    """Standard deviation of the noise that each step of a rollout's sampler adds. To tune a teacher that has
+    little noise of its own it takes more, such as 0.3."""
     likelihood_std: float = Chain.likelihood_std
     """Standard deviation by which the likelihood of a step is judged."""
     solver: Literal["euler"] = "euler"
