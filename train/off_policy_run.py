@@ -269,6 +269,13 @@ def _check(config: Config, task: Task) -> None:
         raise UsageError(
             where="--minutes", expected="a number above 0", got=f"{config.minutes:g}", remedy="change it"
         )
+    if config.actor_start_steps >= config.steps:
+        raise UsageError(
+            where="--actor-start-steps",
+            expected=f"fewer than --steps {config.steps}",
+            got=str(config.actor_start_steps),
+            remedy="change one of them: the policy would learn nothing",
+        )
     if config.capacity < max(config.start_steps, config.envs):
         raise UsageError(
             where="--capacity",

@@ -90,6 +90,24 @@ def test_updates_wait_for_the_start_and_then_keep_their_share() -> None:
     assert made.owed == 2
 
 
+def test_critics_learn_alone_until_the_actor_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = core(actor_start_steps=6, batch=4)
+    improved: list[int] = []
+
+    def improve(*_: Any) -> Info:
+        improved.append(made.steps)
+        return {}
+
+    monkeypatch.setattr(East, "improve", improve)
+    for _ in range(4):
+        before = [weight.clone() for weight in made.critics.parameters()]
+        made.tick()
+        made.update()
+        pairs = zip(before, made.critics.parameters(), strict=True)
+        assert any(not torch.equal(old, weight) for old, weight in pairs)
+    assert improved == [6, 8]
+
+
 @pytest.mark.parametrize("updates_per_step", [0.5, 2.0])
 def test_an_update_pays_for_itself(updates_per_step: float) -> None:
     made = core(updates_per_step=updates_per_step, batch=4)

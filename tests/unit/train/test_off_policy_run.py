@@ -215,3 +215,8 @@ def test_a_figure_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from
 def test_a_replay_that_cannot_hold_the_start_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--capacity: expected at least --start-steps 20.* got 10"):
         verb_run("sac", tmp_path, "--capacity", "10")
+
+
+def test_an_actor_that_would_never_start_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--actor-start-steps: expected fewer than --steps 60, got 60"):
+        verb_run("sac", tmp_path, "--steps", "60", "--actor-start-steps", "60")
