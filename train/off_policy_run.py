@@ -63,7 +63,7 @@ class Config:
     capacity: int = 1_000_000
     """Transitions that the replay holds."""
     lr: float = 3e-4
-    """Learning rate of policy and critics, constant."""
+    """Learning rate of the critics, constant; SAC takes it for its policy too."""
     discount: float = 0.99
     """γ."""
     target_rate: float = 0.005
