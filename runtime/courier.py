@@ -17,7 +17,7 @@ import zmq
 from runtime.errors import OdeployError
 from runtime.keys import RobotKeys
 from runtime.real_time import real_time
-from runtime.sockets import connect_dealer
+from runtime.sockets import connect_dealer, send_at_once
 from runtime.wire import MAX_FRAME_BYTES
 
 TOUCH = b"\xc1"
@@ -41,11 +41,8 @@ def carry(robot: socket.socket, dealer: "zmq.Socket[bytes]") -> None:
                 _hand(robot, frame)
         poll.poll()
         newest, alive = _newest(robot)
-        if newest is not None:
-            try:
-                dealer.send(newest, zmq.NOBLOCK)
-            except zmq.Again:
-                _hand(robot, UNSENT)
+        if newest is not None and not send_at_once(dealer, newest):
+            _hand(robot, UNSENT)
 
 
 def _newest(robot: socket.socket) -> tuple[bytes | None, bool]:

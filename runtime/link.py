@@ -14,7 +14,7 @@ from runtime.clock import Clock
 from runtime.courier import TOUCH
 from runtime.errors import RelayedError, WorkerError
 from runtime.keys import RobotKeys
-from runtime.sockets import connect_dealer, receive
+from runtime.sockets import connect_dealer, receive, send_at_once
 from runtime.wire import MAX_FRAME_BYTES
 
 _START_S = 30.0
@@ -65,11 +65,7 @@ class DealerLink:
 
     def put(self, frame: bytes) -> bool:
         """Hands a frame over; whether it could leave at once. If not, it is gone."""
-        try:
-            self._socket.send(frame, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+        return send_at_once(self._socket, frame)
 
     def wait(self, deadline_ns: int) -> bool:
         """Whether `take` has something, before the deadline."""

@@ -20,7 +20,7 @@ from runtime.onnx_policy import Policy
 from runtime.pretouch import PreTouch
 from runtime.register import FREED_AFTER_NS
 from runtime.service import Service
-from runtime.sockets import Aside, receive
+from runtime.sockets import Aside, receive, send_at_once
 from runtime.token_bucket import TokenBucket
 
 MOST_HZ = 10_000.0
@@ -133,6 +133,4 @@ class Server:
         self.service.condition.show(now_ns)
 
     def _send(self, identity: bytes, frame: bytes) -> None:
-        # A ROUTER drops what its peer cannot take; it never blocks.
-        self._socket.send(identity, zmq.SNDMORE)  # a third of the time of send_multipart
-        self._socket.send(frame)
+        send_at_once(self._socket, identity, frame)  # what its robot cannot take is dropped

@@ -25,7 +25,7 @@ from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from runtime.pretouch import Arrivals, PreTouch
 from runtime.real_time import real_time
-from runtime.sockets import bind_router, connect_dealer, receive
+from runtime.sockets import bind_router, connect_dealer, receive, send_at_once
 
 _REPLY_WAIT_NS = 1_000_000_000
 _SETTLING_TICKS = 20
@@ -146,8 +146,7 @@ def _echo(endpoint: str, policy: OnnxPolicy, rate_hz: float) -> None:
                 message = receive(router, clock.now_ns() + _REPLY_WAIT_NS, clock)
             identity, frame = message
             received_ns = clock.now_ns()
-            router.send(identity, zmq.SNDMORE)
-            router.send(reply)
+            send_at_once(router, identity, reply)
             request = wire.unpack(frame)
             assert isinstance(request, wire.Observation)
             expected_ns = arrivals.next_ns(request.sent_ns, received_ns, period_ns)

@@ -9,7 +9,7 @@ import numpy as np
 import zmq
 
 from runtime import wire
-from runtime.sockets import bind_router
+from runtime.sockets import bind_router, send_at_once
 
 Say = Callable[[wire.Observation], list[float]]
 
@@ -33,7 +33,7 @@ class ScriptedServer:
             if self._socket.poll(5):
                 identity, frame = self._socket.recv_multipart()
                 for message in self._answer(wire.unpack(frame)):
-                    self._socket.send_multipart((identity, wire.pack(message)))
+                    send_at_once(self._socket, identity, wire.pack(message))
         self._socket.close()
 
     def end(self) -> None:

@@ -1,6 +1,8 @@
 """Sockets: what may be bound, who is told that it is taken, and waiting that is neither short nor long."""
 
 import socket as plain
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from runtime.clock import MonotonicClock
 from runtime.errors import AddressError
 from runtime.keys import KeyPair, RobotKeys, read_pair
 from runtime.new_keys import main
-from runtime.sockets import bind_router, connect_dealer, receive
+from runtime.sockets import bind_router, connect_dealer, receive, send_at_once
 from runtime.wire import MAX_FRAME_BYTES
 from tests.unit.runtime.fakes import FakeClock, FakeSelect
 
@@ -168,6 +170,62 @@ def test_both_ends_are_bounded(context: Context, tmp_path: Path) -> None:
 def test_a_dealer_queues_nothing_while_the_server_is_away(context: Context, tmp_path: Path) -> None:
     with connect_dealer(context, f"ipc://{tmp_path}/nobody") as dealer, pytest.raises(zmq.Again):
         dealer.send(b"stale", zmq.NOBLOCK)
+
+
+def test_a_thousand_exchanges_lose_nothing_however_soon_one_follows_the_other(
+    context: Context, tmp_path: Path
+) -> None:
+    """Without the second try, a twentieth of them would be refused: the queue seems full after eight in 1 ms."""
+    with bind_router(context, f"ipc://{tmp_path}/s") as router, Context() as other:
+
+        def echo() -> None:
+            clock = MonotonicClock()
+            for _ in range(1000):
+                frames = receive(router, clock.now_ns() + 20_000_000_000, clock)
+                assert frames is not None
+                answered.append(send_at_once(router, *frames))
+                time.sleep(10e-6)  # what is next to come is there before it is asked for
+
+        answered: list[bool] = []
+        thread = threading.Thread(target=echo)
+        thread.start()
+        with connect_dealer(other, f"ipc://{tmp_path}/s") as dealer:
+            assert dealer.poll(20_000, zmq.POLLOUT)
+            dealer.setsockopt(zmq.RCVTIMEO, 20_000)
+            for _ in range(1000):
+                assert send_at_once(dealer, b"observation")
+                time.sleep(10e-6)
+                assert dealer.recv() == b"observation"
+        thread.join()
+    assert answered == [True] * 1000
+
+
+def test_a_message_for_a_robot_that_is_not_there_is_not_sent_and_nothing_of_it_is_left(
+    context: Context, tmp_path: Path
+) -> None:
+    with (
+        bind_router(context, f"ipc://{tmp_path}/s") as router,
+        connect_dealer(context, f"ipc://{tmp_path}/s") as dealer,
+    ):
+        dealer.send(b"hello")
+        identity, _ = router.recv_multipart()
+        assert not send_at_once(router, b"nobody", b"action")
+        assert send_at_once(router, identity, b"action")
+        assert dealer.recv_multipart() == [b"action"]
+
+
+def test_a_queue_that_is_full_takes_nothing_more(context: Context) -> None:
+    with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
+        sent = [send_at_once(dealer, bytes([i])) for i in range(20)]
+        assert sent == [True] * 16 + [False] * 4  # eight at either end
+        assert [router.recv_multipart()[1] for _ in range(16)] == [bytes([i]) for i in range(16)]
+
+
+def test_an_error_of_another_kind_is_not_hidden(context: Context) -> None:
+    with bind_router(context, "inproc://s") as router:
+        router.close()
+        with pytest.raises(zmq.ZMQError, match="socket"):
+            send_at_once(router, b"nobody", b"action")
 
 
 def test_a_waiting_message_is_received_although_the_deadline_has_passed(
