@@ -108,6 +108,7 @@ class Learner:
         state = {
             "step": core.steps,
             "spent_s": self.spent_s,
+            "finished": finished,
             "policy": self.deploy().state_dict(),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},

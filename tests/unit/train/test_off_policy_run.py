@@ -22,6 +22,7 @@ from train.mlp_policy import MlpConfig
 from train.off_policy import OffPolicyConfig
 from train.off_policy_run import Config, Learner, train
 from train.replay import REPLAY
+from train.run import load_policy
 
 TINY = (
     "--task", "multigoal-2d", "--envs", "2", "--batch", "8", "--critic-widths", "8", "--workers", "0",
@@ -87,6 +88,7 @@ def test_a_run_ends_when_its_minutes_are_used_up_and_does_not_begin_them_anew(
     assert saved["spent_s"] >= 1.2
     assert learning_curve.train_s(tmp_path) == pytest.approx(saved["spent_s"], rel=0.05)
     assert not (tmp_path / REPLAY).exists()
+    assert load_policy(tmp_path)[1].steps == 1_000_000  # finished: what asks for a finished run takes it
     capsys.readouterr()
     verb_run("sac", tmp_path, *endless)
     assert f"finished already, at step {saved['step']}" in capsys.readouterr().out
