@@ -29,6 +29,7 @@ from train.experience import Rollout
 from train.flow_actor import FlowActor, Sampling
 from train.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
 from train.flow_reward import TeacherOptions, pretrain, reward_by_teacher
+from train.kept import Keep
 from train.learned_reward import warn_of_one_episode
 from train.loop import require_positive
 from train.networks import initialise, initialise_orthogonal, mlp
@@ -120,6 +121,8 @@ class Config:
     """Environment steps between two scores of the zero-sampled policy, and between checkpoints."""
     score_episodes: int = 10
     """Of a score; 0 for none."""
+    keep: Keep = "last"
+    """Which policy is deployed: the last, or the best of those scored."""
 
 
 C = TypeVar("C", bound=Config)

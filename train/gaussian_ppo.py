@@ -17,6 +17,7 @@ from sim_bridge.vector import Backend, make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train.device import Device
 from train.gaussian import GaussianActor
+from train.kept import Keep
 from train.loop import require_positive
 from train.mlp_policy import MlpConfig, MlpPolicy
 from train.networks import initialise_orthogonal, mlp
@@ -75,6 +76,8 @@ class Config:
     """Environment steps between two scores of the deterministic policy, and between checkpoints."""
     score_episodes: int = 10
     """Of a score; 0 for none."""
+    keep: Keep = "last"
+    """Which policy is deployed: the last, or the best of those scored."""
 
 
 def main(arguments: list[str]) -> None:

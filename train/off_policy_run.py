@@ -12,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import checkpoint
+from train.kept import Keep, Kept, require_scores
 from train.loop import Interrupts, require_positive
 from train.off_policy import OffPolicy, OffPolicyConfig
 from train.on_policy import evaluate
@@ -80,6 +81,8 @@ class Config:
     """Environment steps between two scores of the deployed policy, and between checkpoints."""
     score_episodes: int = 10
     """Of a score; 0 for none."""
+    keep: Keep = "last"
+    """Which policy is deployed: the last, or the best of those scored."""
 
 
 @dataclass
@@ -90,11 +93,13 @@ class Learner:
         core: ticks and updates.
         deploy: the policy of this moment; called with raw observations it answers in robot units.
         spent_s: on collecting and updating so far.
+        kept: a policy that is deployed instead, if there is one.
     """
 
     core: OffPolicy
     deploy: Callable[[], Policy]
     spent_s: float = 0.0
+    kept: Kept = field(default_factory=Kept)
 
     def finished(self, config: Config) -> bool:
         """Whether steps or minutes are used up."""
@@ -109,7 +114,8 @@ class Learner:
             "step": core.steps,
             "spent_s": self.spent_s,
             "finished": finished,
-            "policy": self.deploy().state_dict(),
+            "policy": self.kept.policy or self.deploy().state_dict(),
+            "kept": self.kept.state(),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self._optimizers().items()},
             "generator": core.generator.get_state(),
@@ -138,6 +144,7 @@ class Learner:
                 optimizer.load_state_dict(saved["optimizers"][name])
             core.generator.set_state(saved["generator"])
             core.steps, self.spent_s = saved["step"], saved["spent_s"]
+            self.kept.resume(saved["kept"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(
                 where=str(folder / checkpoint.CHECKPOINT),
@@ -215,7 +222,10 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
             finished = learner.finished(config)
             scores = core.steps >= due or finished
             if scores and config.score_episodes > 0:
-                score = evaluate(learner.deploy(), rollouts, config.score_episodes)
+                policy = learner.deploy()
+                score = evaluate(policy, rollouts, config.score_episodes)
+                if config.keep == "best":
+                    learner.kept.offer(policy, score, task, core.steps)
                 curves.add_scalar("score/return", score.returns.mean(), core.steps)
                 curves.add_scalar("score/success", score.successes.mean(), core.steps)
                 console.print(f"{core.steps:>10,} steps: {score.score(task)}", highlight=False)
@@ -266,6 +276,7 @@ def _check(config: Config, task: Task) -> None:
         start_steps=config.start_steps, capacity=config.capacity, lr=config.lr, target_rate=config.target_rate,
         threads=config.threads, score_every=config.score_every,
     )  # fmt: skip
+    require_scores(config.keep, config.score_episodes)
     if not config.minutes > 0:
         raise UsageError(
             where="--minutes", expected="a number above 0", got=f"{config.minutes:g}", remedy="change it"

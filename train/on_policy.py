@@ -23,6 +23,7 @@ from train import checkpoint
 from train.device import Device, chosen, require_compiler
 from train.experience import Rollout
 from train.finite import require_finite
+from train.kept import Keep, Kept, require_scores
 from train.loop import Interrupts
 from train.ppo import Ppo, PpoConfig
 from train.rollouts import Episodes, Rollouts
@@ -41,6 +42,10 @@ class OnPolicyOptions(Options, Protocol):
     @property
     def score_episodes(self) -> int:
         """Episodes of a score."""
+
+    @property
+    def keep(self) -> Keep:
+        """Which policy is deployed."""
 
 
 class CoreOptions(Protocol):
@@ -91,6 +96,7 @@ class Learner:
         more: other modules whose weights belong to the training, such as a reward's.
         before_update: what a method learns from a rollout before the policy does; gives figures for the curves.
         optimizers: of those other modules, by any name.
+        kept: a policy that is deployed instead, if there is one.
     """
 
     ppo: Ppo
@@ -98,13 +104,15 @@ class Learner:
     more: nn.ModuleDict
     before_update: Callable[[Rollout], dict[str, float]] | None = None
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
         p = self.ppo
         return {
             "step": p.steps,
-            "policy": self.deploy().state_dict(),
+            "policy": self.kept.policy or self.deploy().state_dict(),
+            "kept": self.kept.state(),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizer": p.optimizer.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
@@ -128,6 +136,7 @@ class Learner:
                 optimizer.load_state_dict(saved["optimizers"][name])
             self.ppo.generator.set_state(saved["generator"])
             self.ppo.steps = saved["step"]
+            self.kept.resume(saved["kept"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(
                 where=str(options.out / checkpoint.CHECKPOINT),
@@ -149,8 +158,10 @@ def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Conso
 
     Raises:
         KeyboardInterrupt: asked to stop; the checkpoint has been written.
-        UsageError: a figure is not finite any more; the last checkpoint is from before.
+        UsageError: the best is to be kept of policies that are not scored; or a figure is not finite any more, and
+            the last checkpoint is from before.
     """
+    require_scores(options.keep, options.score_episodes)
     ppo = learner.ppo
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
@@ -168,7 +179,10 @@ def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Conso
             progress.update(bar, completed=ppo.steps)
             scores = ppo.steps >= min(due, options.steps)
             if scores and options.score_episodes > 0:
-                score = evaluate(learner.deploy(), rollouts, options.score_episodes)
+                policy = learner.deploy()
+                score = evaluate(policy, rollouts, options.score_episodes)
+                if options.keep == "best":
+                    learner.kept.offer(policy, score, task, ppo.steps)
                 curves.add_scalar("score/return", score.returns.mean(), ppo.steps)
                 curves.add_scalar("score/success", score.successes.mean(), ppo.steps)
                 console.print(f"{ppo.steps:>10,} steps: {score.score(task)}", highlight=False)

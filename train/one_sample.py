@@ -72,6 +72,13 @@ def _drawing(
 def _gaussian(policy: MlpPolicy, folder: Path, generator: torch.Generator) -> Act:
     """SAC's squashed Gaussian: the deployed policy is its mean, the checkpoint has both."""
     saved: Any = checkpoint.load(folder)
+    if saved.get("kept", {}).get("policy") is not None:
+        raise ContractError(
+            where=str(folder),
+            expected="a run that deploys its last policy, whose spread is in the checkpoint",
+            got="one of --keep best",
+            remedy="train with --keep last",
+        )
     sizes = policy.config
     actor = SacActor(sizes.observation_size, sizes.action_size, sizes.widths, target_entropy=0.0)
     checkpoint.restore(actor, saved["modules"]["actor"], folder)

@@ -17,12 +17,13 @@ from runtime.errors import ContractError, FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import SerialVectorEnv
-from train import checkpoint, dipo, dpmd, fmer_run, learning_curve, qvpo, sac
+from train import checkpoint, dipo, dpmd, fmer_run, learning_curve, off_policy_run, qvpo, sac
 from train.mlp_policy import MlpConfig
 from train.off_policy import OffPolicyConfig
 from train.off_policy_run import Config, Learner, train
 from train.replay import REPLAY
-from train.run import load_policy
+from train.rollouts import Episodes, Rollouts
+from train.run import Policy, load_policy
 
 TINY = (
     "--task", "multigoal-2d", "--envs", "2", "--batch", "8", "--critic-widths", "8", "--workers", "0",
@@ -92,6 +93,24 @@ def test_a_run_ends_when_its_minutes_are_used_up_and_does_not_begin_them_anew(
     capsys.readouterr()
     verb_run("sac", tmp_path, *endless)
     assert f"finished already, at step {saved['step']}" in capsys.readouterr().out
+
+
+@every_verb
+def test_of_the_scored_policies_the_best_is_kept_and_loaded(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    successes, seen = iter([0.0, 1.0, 0.5]), []
+
+    def score(policy: Policy, _rollouts: Rollouts, episodes: int) -> Episodes:
+        seen.append(torch.cat([each.flatten() for each in policy.state_dict().values()]))
+        solved = np.arange(episodes) < next(successes) * episodes
+        return Episodes(torch.zeros(0, 2), np.zeros(episodes), solved)
+
+    monkeypatch.setattr(off_policy_run, "evaluate", score)
+    verb_run(verb, tmp_path, "--steps", "120", "--score-every", "40", "--score-episodes", "2", "--keep", "best")
+    policy, _ = load_policy(tmp_path)
+    assert torch.equal(torch.cat([each.flatten() for each in policy.state_dict().values()]), seen[1])
+    assert not torch.equal(seen[2], seen[1])
 
 
 def test_no_minutes_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -14,11 +15,14 @@ from torch import nn
 from runtime.errors import FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
-from train import checkpoint, gaussian_ppo
+from train import checkpoint, gaussian_ppo, on_policy
 from train.experience import Rollout
 from train.gaussian import GaussianActor
+from train.kept import Keep
 from train.mlp_policy import MlpConfig
 from train.on_policy import Learner, train
+from train.rollouts import Episodes, Rollouts
+from train.run import Policy
 
 QUIET = Console(file=io.StringIO())
 HOPPER = get("hopper")
@@ -35,6 +39,7 @@ class Options:
     seed: int = 0
     score_every: int = 128
     score_episodes: int = 0
+    keep: Keep = "last"
 
 
 def learner(tmp_path: Path) -> Learner:
@@ -61,6 +66,34 @@ def test_a_score_is_of_the_deterministic_policy_over_whole_episodes(tmp_path: Pa
     train(Options(tmp_path, steps=128, score_episodes=2), learner(tmp_path), HOPPER, Console(file=out))
     assert "128 steps: return" in out.getvalue()
     assert "over 2 lockstep episodes" in out.getvalue()
+
+
+def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returns, seen = iter([1.0, 3.0, 2.0, 0.0]), []
+
+    def score(policy: Policy, _rollouts: Rollouts, episodes: int) -> Episodes:
+        seen.append(torch.cat([each.flatten() for each in policy.state_dict().values()]))
+        return Episodes(torch.zeros(0, 11), np.full(episodes, next(returns)), np.zeros(episodes, bool))
+
+    monkeypatch.setattr(on_policy, "evaluate", score)
+    for steps in (384, 512):
+        options = Options(tmp_path, steps=steps, score_episodes=2, keep="best")
+        made = learner(tmp_path)
+        made.resume(options)
+        train(options, made, HOPPER, QUIET)
+        saved = checkpoint.load(tmp_path)
+        assert saved is not None
+        assert (saved["step"], saved["kept"]["step"]) == (steps, 256)
+        assert torch.equal(torch.cat([each.flatten() for each in saved["policy"].values()]), seen[1])
+    assert len(seen) == 4
+    assert not torch.equal(seen[3], seen[1])
+
+
+def test_the_best_of_policies_without_a_score_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):
+        train(Options(tmp_path, keep="best"), learner(tmp_path), HOPPER, QUIET)
 
 
 def test_an_interrupt_waits_for_the_iteration_and_the_run_continues_from_there(tmp_path: Path) -> None:

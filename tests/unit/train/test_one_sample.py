@@ -1,5 +1,6 @@
 """One raw sample is what the trained actor itself would draw, in robot units."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_diffusion_answers_by_all_its_steps(multigoal: Path) -> None:
     with torch.no_grad():
         expected = policy.sample(OBSERVATION, noise, policy.levels.t_grid(3))
     torch.testing.assert_close(act(OBSERVATION), expected)
+
+
+def test_sac_has_no_spread_for_a_policy_that_is_not_its_last(multigoal: Path, tmp_path: Path) -> None:
+    run = tmp_path / "sac"
+    shutil.copytree(multigoal / "sac", run)
+    saved = checkpoint.load(run)
+    assert saved is not None
+    saved["kept"]["policy"] = saved["policy"]
+    checkpoint.save(run, saved)
+    with pytest.raises(ContractError, match="got one of --keep best"):
+        one_sample(run, 0)
 
 
 def test_a_run_without_such_samples_is_refused(multigoal: Path) -> None:
