@@ -51,8 +51,9 @@ def draw_goals(axes: Any) -> None:
 
 def _ways(axes: Any, runs: Sequence[Ways]) -> None:
     each = max(1, _MOST_WAYS // len(runs))
-    lines = [way for ways in runs for way in ways.positions[:each]]
-    goals = np.concatenate([ways.goals[:each] for ways in runs])
+    parts = [slice(k, each * len(runs), len(runs)) for k in range(len(runs))]  # starts are the same for all seeds
+    lines = [way for ways, part in zip(runs, parts, strict=True) for way in ways.positions[part]]
+    goals = np.concatenate([ways.goals[part] for ways, part in zip(runs, parts, strict=True)])
     colours = [NOWHERE if goal < 0 else COLOURS[goal] for goal in goals]
     axes.add_collection(LineCollection(lines, colors=colours, alpha=0.5, linewidths=0.7))
     draw_goals(axes)
