@@ -1,10 +1,13 @@
-"""Whether a rollout is made of numbers; the first tensor that is not stops the training by its name.
+"""Whether a training is made of numbers; what is not stops it by its name.
 
 What is not finite in a simulation reaches a policy's weights within one update, and a normaliser for good. So it
-is looked for before either learns from the rollout, while the last checkpoint is whole.
+is looked for before either learns from the rollout, and in the figures of every update, while the last checkpoint
+is whole.
 """
 
-from runtime.errors import ContractError
+import math
+
+from runtime.errors import ContractError, UsageError
 from train.experience import Rollout
 
 _TENSORS = ("raw", "observation", "action", "reward", "last")
@@ -32,4 +35,25 @@ def require_finite(rollout: Rollout, step: int) -> None:
                 expected="a finite number",
                 got=f"{value}",
                 remedy="look into the task or lower --lr; the same command continues from the last checkpoint",
+            )
+
+
+def require_finite_figures(figures: dict[str, float], lr: float, step: int) -> None:
+    """Refuses to go on from an update that has diverged.
+
+    Args:
+        figures: of the update, by name.
+        lr: that made it.
+        step: of the environments.
+
+    Raises:
+        UsageError: names the first figure that is not finite.
+    """
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise UsageError(
+                where=f"--lr {lr:g}, step {step}",
+                expected="finite figures",
+                got=f"{value} for {name}",
+                remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
             )

@@ -28,13 +28,14 @@ from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
 from train import checkpoint
+from train.finite import require_finite_figures
 from train.kept import Keep, Kept, require_scores
 from train.loop import Interrupts, require_positive
 from train.off_policy import OffPolicy, OffPolicyConfig
-from train.on_policy import evaluate
 from train.replay import REPLAY
 from train.rollouts import Rollouts
 from train.run import Method, Policy, PolicyConfig, begin, new_card
+from train.scoring import Scorer
 
 _FIGURES_STEPS = 1_000  # of the environments, over which curves are averaged
 
@@ -212,6 +213,7 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
         Interrupts() as interrupts,
         closing(Rollouts(task)) as rollouts,
     ):
+        scorer = Scorer(config, rollouts, learner.kept, curves, console)
         bar = progress.add_task(task.name, total=config.steps, completed=core.steps)
         due = (core.steps // config.score_every + 1) * config.score_every
         while not learner.finished(config):
@@ -221,14 +223,8 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
             progress.update(bar, completed=core.steps)
             finished = learner.finished(config)
             scores = core.steps >= due or finished
-            if scores and config.score_episodes > 0:
-                policy = learner.deploy()
-                score = evaluate(policy, rollouts, config.score_episodes)
-                if config.keep == "best":
-                    learner.kept.offer(policy, score, task, core.steps)
-                curves.add_scalar("score/return", score.returns.mean(), core.steps)
-                curves.add_scalar("score/success", score.successes.mean(), core.steps)
-                console.print(f"{core.steps:>10,} steps: {score.score(task)}", highlight=False)
+            if scores:
+                scorer.score(learner.deploy(), core.steps)
             due += config.score_every * scores
             stop = interrupts.asked  # read once: it may come at any moment
             if scores or stop:
@@ -257,14 +253,7 @@ def _iterate(learner: Learner, until: int, config: Config, interrupts: Interrupt
     returns, successes = (np.concatenate(parts) for parts in zip(*ended, strict=True)) if ended else ((), ())
     if len(returns):
         figures |= {"rollout/return": float(np.mean(returns)), "rollout/success": float(np.mean(successes))}
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise UsageError(
-                where=f"--lr {config.lr:g}, step {core.steps}",
-                expected="finite figures",
-                got=f"{value} for {name}",
-                remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
-            )
+    require_finite_figures(figures, config.lr, core.steps)
     figures["wall/collect_s"], figures["wall/update_s"] = spent_s.tolist()
     figures["wall/steps_per_s"] = (core.steps - began) / max(spent_s.sum(), 1e-9)
     return figures

@@ -4,7 +4,6 @@ Weights, optimizer, normalisers, random numbers and the count of steps are saved
 are not, so a run that is continued begins new episodes, under seeds that it has not used.
 """
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.utils.tensorboard import SummaryWriter
 
@@ -22,30 +21,17 @@ from sim_bridge.task import Task
 from train import checkpoint
 from train.device import Device, chosen, require_compiler
 from train.experience import Rollout
-from train.finite import require_finite
-from train.kept import Keep, Kept, require_scores
+from train.finite import require_finite, require_finite_figures
+from train.kept import Kept, require_scores
 from train.loop import Interrupts
 from train.ppo import Ppo, PpoConfig
-from train.rollouts import Episodes, Rollouts
+from train.rollouts import Rollouts
 from train.run import Options, Policy
+from train.scoring import ScoreOptions, Scorer
 
-_SCORE_SEED = 2**42
 
-
-class OnPolicyOptions(Options, Protocol):
-    """What the config of every on-policy verb has beside the rest."""
-
-    @property
-    def score_every(self) -> int:
-        """Environment steps between two scores."""
-
-    @property
-    def score_episodes(self) -> int:
-        """Episodes of a score."""
-
-    @property
-    def keep(self) -> Keep:
-        """Which policy is deployed."""
+class OnPolicyOptions(Options, ScoreOptions, Protocol):
+    """What the config of every on-policy verb has."""
 
 
 class CoreOptions(Protocol):
@@ -170,6 +156,7 @@ def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Conso
         Interrupts() as interrupts,
         closing(Rollouts(task)) as rollouts,
     ):
+        scorer = Scorer(options, rollouts, learner.kept, curves, console)
         bar = progress.add_task(task.name, total=options.steps, completed=ppo.steps)
         due = (ppo.steps // options.score_every + 1) * options.score_every
         while ppo.steps < options.steps:
@@ -178,30 +165,14 @@ def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Conso
                 curves.add_scalar(name, figure, ppo.steps)
             progress.update(bar, completed=ppo.steps)
             scores = ppo.steps >= min(due, options.steps)
-            if scores and options.score_episodes > 0:
-                policy = learner.deploy()
-                score = evaluate(policy, rollouts, options.score_episodes)
-                if options.keep == "best":
-                    learner.kept.offer(policy, score, task, ppo.steps)
-                curves.add_scalar("score/return", score.returns.mean(), ppo.steps)
-                curves.add_scalar("score/success", score.successes.mean(), ppo.steps)
-                console.print(f"{ppo.steps:>10,} steps: {score.score(task)}", highlight=False)
+            if scores:
+                scorer.score(learner.deploy(), ppo.steps)
             due += options.score_every * scores
             stop = interrupts.asked  # read once: it may come at any moment
             if scores or stop:
                 checkpoint.save(options.out, learner.state())
             if stop:
                 break
-
-
-def evaluate(policy: Policy, rollouts: Rollouts, episodes: int) -> Episodes:
-    """The deterministic policy over episodes that training never sees."""
-
-    def act(observation: Tensor) -> Tensor:
-        action: Tensor = policy(observation.double())
-        return action.float()
-
-    return rollouts.play(act, _SCORE_SEED, episodes)
 
 
 def _iterate(learner: Learner, options: Options) -> dict[str, float]:
@@ -218,14 +189,7 @@ def _iterate(learner: Learner, options: Options) -> dict[str, float]:
     if len(rollout.returns):
         figures["rollout/return"] = float(rollout.returns.mean())
         figures["rollout/success"] = float(rollout.successes.mean())
-    for name, value in figures.items():
-        if not math.isfinite(value):
-            raise UsageError(
-                where=f"--lr {options.lr:g}, step {ppo.steps}",
-                expected="finite figures",
-                got=f"{value} for {name}",
-                remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
-            )
+    require_finite_figures(figures, options.lr, ppo.steps)
     figures["wall/collect_s"], figures["wall/update_s"] = collected - begun, done - collected
     figures["wall/steps_per_s"] = len(rows) / (done - begun)
     return figures

@@ -1,13 +1,14 @@
-"""A rollout with anything that is no finite number is refused by name and place."""
+"""A rollout or a figure that is no finite number is refused by its name."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from runtime.errors import ContractError
+from runtime.errors import ContractError, UsageError
 from train.experience import Rollout
-from train.finite import require_finite
+from train.finite import require_finite, require_finite_figures
 
 T, N, O, D = 3, 2, 4, 1  # noqa: E741
 
@@ -42,3 +43,9 @@ def test_the_first_that_is_none_is_named_with_its_place(
     values[index] = value
     with pytest.raises(ContractError, match=f"at step 6: {place}: expected a finite number, got {value}"):
         require_finite(replace(rollout(), **{name: values}), 6)
+
+
+def test_an_update_that_diverged_is_refused_with_its_rate_and_its_first_such_figure() -> None:
+    require_finite_figures({"update/loss": 0.5, "rollout/return": -3.0}, 3e-4, 70)
+    with pytest.raises(UsageError, match=r"--lr 0\.0003, step 70: expected finite figures, got nan for update/kl"):
+        require_finite_figures({"update/loss": 0.5, "update/kl": math.nan, "update/ess": math.inf}, 3e-4, 70)

@@ -17,7 +17,7 @@ from runtime.errors import ContractError, FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import SerialVectorEnv
-from train import checkpoint, dipo, dpmd, fmer_run, learning_curve, off_policy_run, qvpo, sac
+from train import checkpoint, dipo, dpmd, fmer_run, learning_curve, qvpo, sac, scoring
 from train.mlp_policy import MlpConfig
 from train.off_policy import OffPolicyConfig
 from train.off_policy_run import Config, Learner, train
@@ -106,7 +106,7 @@ def test_of_the_scored_policies_the_best_is_kept_and_loaded(
         solved = np.arange(episodes) < next(successes) * episodes
         return Episodes(torch.zeros(0, 2), np.zeros(episodes), solved)
 
-    monkeypatch.setattr(off_policy_run, "evaluate", score)
+    monkeypatch.setattr(scoring, "evaluate", score)
     verb_run(verb, tmp_path, "--steps", "120", "--score-every", "40", "--score-episodes", "2", "--keep", "best")
     policy, _ = load_policy(tmp_path)
     assert torch.equal(torch.cat([each.flatten() for each in policy.state_dict().values()]), seen[1])

@@ -15,7 +15,7 @@ from torch import nn
 from runtime.errors import FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
-from train import checkpoint, gaussian_ppo, on_policy
+from train import checkpoint, gaussian_ppo, scoring
 from train.experience import Rollout
 from train.gaussian import GaussianActor
 from train.kept import Keep
@@ -77,7 +77,7 @@ def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
         seen.append(torch.cat([each.flatten() for each in policy.state_dict().values()]))
         return Episodes(torch.zeros(0, 11), np.full(episodes, next(returns)), np.zeros(episodes, bool))
 
-    monkeypatch.setattr(on_policy, "evaluate", score)
+    monkeypatch.setattr(scoring, "evaluate", score)
     for steps in (384, 512):
         options = Options(tmp_path, steps=steps, score_episodes=2, keep="best")
         made = learner(tmp_path)
