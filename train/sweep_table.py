@@ -25,7 +25,12 @@ from train.sweep import Line, lines
 SUCCESS_THRESHOLDS = (0.5, 0.8)
 RETURN_THRESHOLDS = (1000.0, 2500.0)
 SUITE_THRESHOLDS = (250.0, 500.0)  # the control suite pays at most 1 a tick, 1000 an episode
-_SUITE = "sim_bridge.environments.suite:SuiteEnv"
+KITCHEN_THRESHOLDS = (1.0, 2.0)  # sub-tasks
+_BY_ENVIRONMENT = {
+    "sim_bridge.environments.suite:SuiteEnv": SUITE_THRESHOLDS,
+    "sim_bridge.environments.kitchen:FlatKitchenEnv": KITCHEN_THRESHOLDS,
+}
+_FEW = 10.0  # scores below it are told with two digits
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def thresholds(task: str) -> tuple[float, ...]:
     """Of learning efficiency on a task."""
     if get(task).scored_by == "success":
         return SUCCESS_THRESHOLDS
-    return SUITE_THRESHOLDS if get(task).entry_point == _SUITE else RETURN_THRESHOLDS
+    return _BY_ENVIRONMENT.get(get(task).entry_point or "", RETURN_THRESHOLDS)
 
 
 def table(task: str, measured: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
@@ -133,7 +138,7 @@ def table(task: str, measured: Sequence[Line]) -> tuple[list[str], list[list[str
     cells = [
         [
             row.method,
-            *(_score(row.scores.get(level), scored_by) for level in levels),
+            *(_score(row.scores.get(level)) for level in levels),
             str(max(score.seeds for score in row.scores.values())),
             *("–" if at is None else f"{at[0] / 1e3:,.0f} k / {at[1]:.1f}" for at in row.reached),
             f"{row.trained_min:.1f}",
@@ -172,8 +177,8 @@ def _reached(measured: Sequence[Line], threshold: float) -> tuple[float, float] 
     return statistics.median(steps for steps, _ in at), statistics.median(minutes for _, minutes in at)
 
 
-def _score(score: Aggregate | None, scored_by: str) -> str:
+def _score(score: Aggregate | None) -> str:
     if score is None:
         return "not run"
-    digits = 2 if scored_by == "success" else 0
+    digits = 2 if score.high < _FEW else 0
     return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"

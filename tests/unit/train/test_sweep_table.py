@@ -41,8 +41,10 @@ def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_publis
     assert fp.reached == (None, None)
 
 
-def test_the_control_suite_has_thresholds_within_what_it_pays() -> None:
+def test_the_control_suite_and_the_kitchen_have_thresholds_within_what_they_pay() -> None:
     assert thresholds("cartpole-balance") == (250.0, 500.0)
+    assert thresholds("kitchen:microwave+kettle") == (1.0, 2.0)
+    assert thresholds("kitchen:kettle") == (0.5, 0.8)
     assert thresholds("hopper") == (1000.0, 2500.0)
 
 
@@ -52,6 +54,12 @@ def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -
     assert header[1:3] == ["success [95 %], level 1", "success [95 %], level 2"]
     assert cells[0][1:3] == ["0.90 [0.65, 1.02]", "0.40 [0.15, 0.53]"]  # one seed: over its episodes
     assert cells[1][2] == "not run"
+
+
+def test_a_count_of_subtasks_is_told_with_digits_and_a_long_return_without() -> None:
+    few, many = (line("SAC", 0, value, task=task) for value, task in ((1.25, "kitchen"), (1250.25, "hopper")))
+    assert table("kitchen", [few])[1][0][1] == "1.25 [1.00, 1.38]"
+    assert table("hopper", [many])[1][0][1] == "1250 [1250, 1250]"
 
 
 def test_markdown_has_as_many_cells_in_every_row() -> None:
