@@ -1,4 +1,4 @@
-"""`odeploy film TRACE`: the episodes of a trace as a video, rendered afterwards and without a display.
+"""`odeploy film TRACE`: the episodes of a trace as a video or a strip, rendered afterwards and without a display.
 
 The commands of the trace are played again in a fresh simulation, so that filming costs the loop nothing and any
 run that was kept can be watched. Each observation on the way must be the recorded one, bit for bit: what is
@@ -8,10 +8,10 @@ seen is what was driven.
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import imageio_ffmpeg
 import numpy as np
@@ -19,24 +19,25 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 
-from runtime.errors import ContractError, MissingError, RelayedError, UsageError
+from runtime.errors import ContractError, MissingError, OdeployError, RelayedError, UsageError
 from runtime.trace import SKIPPED, Trace, read_trace
 from sim_bridge.catalogue import get
 from sim_bridge.task import TaskEnv, episode_seed
 
 _BACKENDS = ("egl", "osmesa")
 _MAX_FPS = 50
+_STRIP = 6  # pictures of an episode, evenly over its steps, each at half its size
 _NO_OPENGL = 3  # exit status of a child that could not open a context
 
 
 @dataclass(frozen=True)
 class Config:
-    """Films a trace as an MP4 in the robot's own time."""
+    """Films a trace: as an MP4 in the robot's own time, or as a PNG with a row of pictures for each episode."""
 
     trace: Annotated[Path, tyro.conf.Positional]
     """A trace that `odeploy sim` or `odeploy bench` wrote."""
     out: Path
-    """The video to write, such as `hopper.mp4`."""
+    """What to write, such as `hopper.mp4` or `hopper.png`."""
     episodes: int = 3
     """At most this many, from the first one."""
 
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> None:
     check_out(config.out)
     read_trace(config.trace)
     film(config.trace, config.out, config.episodes)
-    console.print(f"video: {config.out}", soft_wrap=True)
+    console.print(f"film: {config.out}", soft_wrap=True)
 
 
 def film(trace: Path, out: Path, episodes: int = 3) -> None:
@@ -77,12 +78,12 @@ def film(trace: Path, out: Path, episodes: int = 3) -> None:
 
 def check_out(path: Path) -> None:
     """Refuses early what could not be written in the end."""
-    if path.suffix != ".mp4" or not path.parent.is_dir():
+    if path.suffix not in {".mp4", ".png"} or not path.parent.is_dir():
         raise UsageError(
             where=str(path),
-            expected="a file name that ends in .mp4, in a folder that exists",
+            expected="a file name that ends in .mp4 or .png, in a folder that exists",
             got=f"'{path.suffix}' in {path.parent}",
-            remedy="give for example --video run.mp4",
+            remedy="give for example run.mp4",
         )
 
 
@@ -92,36 +93,83 @@ def frames(trace: Trace, env: TaskEnv, episodes: int, stride: int = 1) -> Iterat
     Raises:
         ContractError: the simulation goes another way than the trace says.
     """
+    for episode, rows in _stepped(trace, episodes):
+        yield from _played(trace, env, episode, rows, {*range(0, len(rows), stride), len(rows)})
+
+
+def strip(trace: Trace, env: TaskEnv, episodes: int) -> NDArray[np.uint8]:
+    """A row of pictures for each episode, from its start to its end.
+
+    Raises:
+        ContractError: see `frames`.
+    """
+    made = []
+    for episode, rows in _stepped(trace, episodes):
+        at = np.linspace(0, len(rows), _STRIP).round().astype(int).tolist()
+        shown = dict(zip(sorted(set(at)), _played(trace, env, episode, rows, set(at)), strict=True))
+        made.append(np.hstack([shown[i] for i in at]))  # an episode of few ticks shows some of them twice
+    return np.vstack(made)
+
+
+def _stepped(trace: Trace, episodes: int) -> Iterator[tuple[int, NDArray[Any]]]:
     rows = trace.rows[trace.rows["kind"] != SKIPPED]
-    for episode in np.unique(rows["episode"])[:episodes]:
-        observation = env.reset(episode_seed(trace.header.seed, int(episode)))
-        for i, row in enumerate(rows[rows["episode"] == episode]):
-            if i % stride == 0:
-                yield env.render()
-            if not np.array_equal(observation, row["observation"]):
-                raise ContractError(
-                    where=f"episode {episode}, tick {row['tick']}",
-                    expected="the observation of the trace",
-                    got="another one from the same commands",
-                    remedy="film on the machine, and with the versions, that recorded the trace",
-                )
-            observation = env.step(row["action"]).observation
+    if not len(rows):
+        raise MissingError(
+            where=f"trace of {trace.header.task}",
+            expected="a tick that was stepped",
+            got="none",
+            remedy="record another one",
+        )
+    for episode in np.unique(rows["episode"])[:episodes].tolist():
+        yield episode, rows[rows["episode"] == episode]
+
+
+def _played(
+    trace: Trace, env: TaskEnv, episode: int, rows: NDArray[Any], shown: Container[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames of those of an episode's ticks that are to be shown; its end is number `len(rows)`."""
+    observation = env.reset(episode_seed(trace.header.seed, episode))
+    for i, row in enumerate(rows):
+        if i in shown:
+            yield env.render()
+        if not np.array_equal(observation, row["observation"]):
+            raise ContractError(
+                where=f"episode {episode}, tick {row['tick']}",
+                expected="the observation of the trace",
+                got="another one from the same commands",
+                remedy="film on the machine, and with the versions, that recorded the trace",
+            )
+        observation = env.step(row["action"]).observation
+    if len(rows) in shown:
         yield env.render()
 
 
 def _write(trace: Trace, env: TaskEnv, out: Path, episodes: int) -> None:
-    stride = max(1, round(trace.header.task_rate_hz / _MAX_FPS))
+    if out.suffix == ".png":
+        form: dict[str, Any] = {
+            "fps": 1,
+            "codec": "png",
+            "pix_fmt_out": "rgb24",
+            "output_params": ["-vf", "scale=iw/2:ih/2:flags=area", "-f", "image2", "-update", "1"],
+        }
+        _encode([strip(trace, env, episodes)], out, form)
+    else:
+        stride = max(1, round(trace.header.task_rate_hz / _MAX_FPS))
+        form = {"fps": trace.header.task_rate_hz / stride, "quality": 7, "output_params": ["-f", "mp4"]}
+        _encode(frames(trace, env, episodes, stride), out, form)
+
+
+def _encode(pictures: Iterable[NDArray[np.uint8]], out: Path, form: dict[str, Any]) -> None:
+    """Writes them by ffmpeg, into a scratch file that takes its name when it is whole."""
     scratch = out.with_name(f".{out.name}")
     writer = None
     try:
-        for frame in frames(trace, env, episodes, stride):
+        for picture in pictures:
             if writer is None:
-                size, fps = (frame.shape[1], frame.shape[0]), trace.header.task_rate_hz / stride
-                writer = imageio_ffmpeg.write_frames(
-                    str(scratch), size, fps=fps, macro_block_size=2, quality=7, output_params=["-f", "mp4"]
-                )
+                size = picture.shape[1], picture.shape[0]
+                writer = imageio_ffmpeg.write_frames(str(scratch), size, macro_block_size=2, **form)
                 writer.send(None)
-            writer.send(np.ascontiguousarray(frame))
+            writer.send(np.ascontiguousarray(picture))
         if writer is not None:
             writer.close()
             scratch.replace(out)
@@ -140,7 +188,7 @@ def _child(trace_path: str, out: str, episodes: str) -> int:
         return _NO_OPENGL
     try:
         _write(trace, env, Path(out), int(episodes))
-    except ContractError as error:
+    except OdeployError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from runtime import wire
-from runtime.errors import ContractError, MissingError, UsageError
+from runtime.errors import ContractError, MissingError, RelayedError, UsageError
 from runtime.trace import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, new_header, read_trace
 from runtime.trace_writer import TraceWriter
 from sim_bridge import film
@@ -95,6 +95,36 @@ def test_the_film_has_the_robots_own_time_and_leaves_nothing_else(tmp_path: Path
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.mp4", "t"]
 
 
+def test_a_strip_shows_each_episode_from_its_start_to_its_end(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "t", "grid-world", skip=(3, 4))
+    every = pictures(path)
+    env = TaskEnv(get("grid-world"), render_mode="rgb_array")
+    shown = film.strip(read_trace(path), env, 9)
+    env.close()
+    height, width, _ = every[0].shape
+    assert shown.shape == (2 * height, 6 * width, 3)
+    for column, tick in enumerate((0, 2, 4, 6, 8, 10)):
+        for row, start in enumerate((0, TICKS - 2 + 1)):
+            piece = shown[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            assert np.array_equal(piece, every[start + tick])
+
+
+def test_a_trace_without_a_step_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "t", "grid-world", skip=tuple(range(TICKS)))
+    with pytest.raises(RelayedError, match="trace of grid-world: expected a tick that was stepped, got none"):
+        film.main([str(path), "--out", str(tmp_path / "run.mp4")])
+    assert not (tmp_path / "run.mp4").exists()
+
+
+def test_a_strip_is_written_at_half_its_size(tmp_path: Path) -> None:
+    path = recorded(tmp_path / "t", "grid-world")
+    film.main([str(path), "--out", str(tmp_path / "run.png"), "--episodes", "1"])
+    height, width, _ = pictures(path)[0].shape
+    frames = imageio_ffmpeg.read_frames(str(tmp_path / "run.png"))
+    assert next(frames)["source_size"] == (6 * width // 2, height // 2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.png", "t"]
+
+
 @pytest.mark.thorough
 def test_a_mujoco_robot_is_filmed_or_one_line_says_what_to_install(tmp_path: Path) -> None:
     path, out = recorded(tmp_path / "t", "halfcheetah"), tmp_path / "run.mp4"
@@ -132,5 +162,5 @@ def test_no_opengl_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("name", ["run.gif", "run", "nowhere/run.mp4"])
 def test_a_name_that_cannot_be_written_is_refused_early(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"ends in \.mp4"):
+    with pytest.raises(UsageError, match=r"ends in \.mp4 or \.png"):
         film.check_out(tmp_path / name)
