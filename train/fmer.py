@@ -24,8 +24,8 @@ reconstruction, which the paper may do otherwise:
   way that it has lost: a candidate's weight does not know how many others there are like it, and div v sees no
   more than its neighbourhood. With them π = m w / (1 - (1 - m) w) at rest, where m is their share and w the weight
   of an action in units of the mean: as even as Q is.
-- With `slow_rate` below 1 a slow copy of the flow is deployed and is what V̄ values: at high learning rates the flow
-  itself is another one every few hundred updates. That is good for exploring, and some of them fall.
+- With `slow_rate` below 1 a slow copy of the flow acts, is deployed, and is what V̄ values: at high learning rates
+  the flow itself is another one every few hundred updates, and some of them fall.
 - M, N, K, ρ, target entropy, widths and learning rates are our choices.
 """
 
@@ -86,7 +86,7 @@ class FmerActor(Actor):
         how: how it acts and learns.
 
     Attributes:
-        slow: the copy that is deployed.
+        slow: the copy that acts and is deployed.
     """
 
     def __init__(self, velocity: VelocityNet, how: Improvement) -> None:
@@ -108,7 +108,7 @@ class FmerActor(Actor):
     @torch.no_grad()
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
         """The best of N. Shapes (B, O) -> (B, D)."""
-        actions = self.propose(observation, self.how.choices, generator).end.tanh()
+        actions = self.propose(observation, self.how.choices, generator, self.slow).end.tanh()
         best = critics.judge(observation, actions).argmax(dim=1)
         return actions[torch.arange(len(best)), best]
 

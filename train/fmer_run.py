@@ -57,7 +57,7 @@ class Config(off_policy_run.Config):
     actor_lr: float = 3e-4
     """Learning rate of the velocity; `lr` is the critics'."""
     slow_rate: float = 1.0
-    """How far the copy that is deployed moves to the flow that learns and acts with each update; 1 for none."""
+    """How far the copy that acts and is deployed moves to the flow that learns with each update; 1 for none."""
     width: int = 256
     """Neurons of each hidden layer of the velocity."""
     depth: int = 2
