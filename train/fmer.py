@@ -24,12 +24,9 @@ reconstruction, which the paper may do otherwise:
   way that it has lost: a candidate's weight does not know how many others there are like it, and div v sees no
   more than its neighbourhood. With them π = m w / (1 - (1 - m) w) at rest, where m is their share and w the weight
   of an action in units of the mean: as even as Q is.
-- With `slow_rate` below 1 a slow copy of the flow acts, is deployed, and is what V̄ values: at high learning rates
-  the flow itself is another one every few hundred updates, and some of them fall.
 - M, N, K, ρ, target entropy, widths and learning rates are our choices.
 """
 
-import copy
 import math
 from dataclasses import dataclass
 
@@ -74,8 +71,6 @@ class Improvement:
     """α at the start; 0 leaves the entropy out, since log α = -∞ stays where it is."""
     alpha_lr: float = 1e-3
     """Learning rate of log α."""
-    slow_rate: float = 1.0
-    """How far the slow copy moves to the flow with each update; 1 for none."""
 
 
 class FmerActor(Actor):
@@ -84,41 +79,36 @@ class FmerActor(Actor):
     Args:
         velocity: v_θ, over normalised observations; it ends at u, before the tanh.
         how: how it acts and learns.
-
-    Attributes:
-        slow: the copy that acts and is deployed.
     """
 
     def __init__(self, velocity: VelocityNet, how: Improvement) -> None:
         super().__init__()
-        self.velocity, self.slow, self.how = velocity, copy.deepcopy(velocity).requires_grad_(False), how
+        self.velocity, self.how = velocity, how
         self.log_alpha = nn.Parameter(torch.tensor(how.alpha).log())
         self.optimizers = {
             "velocity": torch.optim.Adam(velocity.parameters(), lr=how.actor_lr, fused=True),
             "alpha": torch.optim.Adam([self.log_alpha], lr=how.alpha_lr),
         }
 
-    def propose(
-        self, observation: Tensor, count: int, generator: torch.Generator, velocity: VelocityNet | None = None
-    ) -> Path:
-        """So many paths from fresh noise for each state, constants; of the learning flow if no other is given."""
-        noise = torch.randn((len(observation), count, self.velocity.action_size), generator=generator)
-        return solve(self.velocity if velocity is None else velocity, observation, noise, self.how.solver_steps)
+    def propose(self, observation: Tensor, count: int, generator: torch.Generator) -> Path:
+        """So many paths from fresh noise for each state; constants. Shape (B, O)."""
+        shape = len(observation), count, self.velocity.action_size
+        return solve(self.velocity, observation, torch.randn(shape, generator=generator), self.how.solver_steps)
 
     @torch.no_grad()
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
         """The best of N. Shapes (B, O) -> (B, D)."""
-        actions = self.propose(observation, self.how.choices, generator, self.slow).end.tanh()
+        actions = self.propose(observation, self.how.choices, generator).end.tanh()
         best = critics.judge(observation, actions).argmax(dim=1)
         return actions[torch.arange(len(best)), best]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
         """min(Q̄_1, Q̄_2) of one raw sample. Shapes (B, O) -> (B,)."""
-        return targets.judge(observation, self.propose(observation, 1, generator, self.slow).end.tanh())[:, 0]
+        return targets.judge(observation, self.propose(observation, 1, generator).end.tanh())[:, 0]
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One step of the velocity on L - α H, one of α, one of the slow copy."""
+        """One step of the velocity on L - α H, one of α."""
         observation = rows.observation
         path = self.propose(observation, self.how.candidates, generator)
         B, _, D = path.end.shape
@@ -131,9 +121,6 @@ class FmerActor(Actor):
         entropy, lift = self.entropy(observation, path, generator)
         alpha = self.log_alpha.detach().exp()
         self._descend("velocity", regression - alpha * lift)
-        with torch.no_grad():
-            for slow, weight in zip(self.slow.parameters(), self.velocity.parameters(), strict=True):
-                slow.lerp_(weight, self.how.slow_rate)
         self._descend("alpha", self.log_alpha * (entropy - self.how.target_entropy))
         return {
             "regression": regression.detach(),

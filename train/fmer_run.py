@@ -56,8 +56,6 @@ class Config(off_policy_run.Config):
     """Learning rate of its logarithm."""
     actor_lr: float = 3e-4
     """Learning rate of the velocity; `lr` is the critics'."""
-    slow_rate: float = 1.0
-    """How far the copy that acts and is deployed moves to the flow that learns with each update; 1 for none."""
     width: int = 256
     """Neurons of each hidden layer of the velocity."""
     depth: int = 2
@@ -80,11 +78,10 @@ def start(config: Config, sizes: BestOfNConfig, core_config: OffPolicyConfig, en
     generator = torch.Generator().manual_seed(config.seed)
     shared = {name: getattr(config, name) for name in Improvement.__dataclass_fields__}
     shared["target_entropy"] = config.target_entropy * sizes.flow.action_size
-    velocity = velocity_net(sizes.flow)
+    actor = FmerActor(velocity_net(sizes.flow), Improvement(**shared))
     critics = TwinCritics(sizes.flow.observation_size, sizes.flow.action_size, config.critic_widths)
-    initialise(velocity, generator)  # before there is a slow copy of it
+    initialise(actor, generator)
     initialise(critics, generator)
-    actor = FmerActor(velocity, Improvement(**shared))
     core = OffPolicy(core_config, actor, critics, envs, generator)
     return Learner(core, lambda: deployed(core, actor, envs.task, sizes))
 
@@ -108,7 +105,7 @@ class Scored(BestOfN):
 def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig) -> Scored:
     """The policy of this moment."""
     policy = Scored(sizes, actor.how.choices, actor.how.solver_steps)
-    policy.flow.velocity.load_state_dict(actor.slow.state_dict())
+    policy.flow.velocity.load_state_dict(actor.velocity.state_dict())
     policy.critics.load_state_dict(core.critics.both.state_dict())
     policy.flow.observation_mean = core.moments.mean.float()
     policy.flow.observation_std = core.moments.std(STD_FLOOR).float()
@@ -120,7 +117,7 @@ def _check(config: Config) -> None:
     require_positive(
         candidates=config.candidates, choices=config.choices, solver_steps=config.solver_steps,
         entropy_draws=config.entropy_draws, alpha_lr=config.alpha_lr, actor_lr=config.actor_lr,
-        slow_rate=config.slow_rate, width=config.width, depth=config.depth,
+        width=config.width, depth=config.depth,
     )  # fmt: skip
     require_from_zero(uniform=(config.uniform, float("inf")), alpha=(config.alpha, float("inf")))
     count = config.candidates + config.uniform
@@ -135,10 +132,6 @@ def _check(config: Config) -> None:
             expected=f"at most --candidates {config.candidates}",
             got=str(config.entropy_draws),
             remedy="change one of them",
-        )
-    if config.slow_rate > 1:
-        raise UsageError(
-            where="--slow-rate", expected="at most 1", got=f"{config.slow_rate:g}", remedy="choose a lower one"
         )
     if config.target_entropy >= 0.6931:
         raise UsageError(

@@ -24,7 +24,7 @@ TINY = (
 
 def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tmp_path: Path) -> None:
     """On a task whose limits are not ±1."""
-    fmer_run.main([*TINY, "--slow-rate", "0.3", "--out", str(tmp_path)])
+    fmer_run.main([*TINY, "--out", str(tmp_path)])
     policy, card = load_policy(tmp_path)
     assert isinstance(policy, BestOfN)
     assert (card.method, card.kind) == ("fmer", "best-of-n")
@@ -37,7 +37,7 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
     with torch.no_grad():
         actions, values = policy.propose(raw, noise, EULER, uniform_grid(3))
         normalised = core.normalise(raw)
-        unit = solve(core.actor.slow, normalised, noise, 3).end.tanh()
+        unit = solve(core.actor.velocity, normalised, noise, 3).end.tanh()
         torch.testing.assert_close(actions, 0.4 * unit, atol=1e-5, rtol=0)
         torch.testing.assert_close(values, core.critics.judge(normalised, unit), atol=1e-4, rtol=1e-4)
         raw_sample = policy.flow.sample(raw, noise[:, 0], EULER, uniform_grid(3))
@@ -54,8 +54,6 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
         ("uniform", "-1", "at least 0"),
         ("alpha", "-1", "at least 0"),
         ("choices", "0", "a number above 0"),
-        ("slow-rate", "0", "a number above 0"),
-        ("slow-rate", "1.5", "at most 1"),
     ],
 )
 def test_a_number_without_sense_is_refused_by_its_option(
