@@ -34,8 +34,10 @@ def draw(measured: Sequence[Line], path: Path) -> None:
             _noise(row[2], of_task, colours)
         row[0].set_ylabel(f"{task}\n{of_task[0]['scored_by']}")
     handles = [mpl.lines.Line2D([], [], color=colour, label=method) for method, colour in colours.items()]
+    widest_in = 0.6 + 0.08 * max(map(len, methods))  # line, gap and name at 9 points
+    fitting = max(1, int(figure.get_figwidth() / widest_in))
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=min(len(methods), 6), frameon=False, fontsize=9
+        handles=handles, loc="outside upper center", ncols=min(len(methods), fitting), frameon=False, fontsize=9
     )
     write_png(figure, path, dpi=120)
 

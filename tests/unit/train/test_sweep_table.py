@@ -3,8 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from runtime.errors import MissingError
+from train import sweep_plots
 from train.sweep_plots import draw
 from train.sweep_table import main, markdown, read, rows, table, thresholds
 
@@ -93,6 +95,16 @@ def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Pat
     )
     widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("two.png", "three.png")]
     assert widths[1] * 2 == widths[0] * 3
+
+
+def test_many_long_names_stay_within_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Figure] = []
+    monkeypatch.setattr(sweep_plots, "write_png", lambda figure, *_path, **_form: seen.append(figure))
+    draw([line(f"{i} candidates, 20 solver steps", 0, 0.5) for i in range(9)], tmp_path / "many.png")
+    (figure,) = seen
+    figure.draw_without_rendering()
+    extent = figure.legends[0].get_window_extent()
+    assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
 
 
 def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
