@@ -92,6 +92,7 @@ def frames(trace: Trace, env: TaskEnv, episodes: int, stride: int = 1) -> Iterat
 
     Raises:
         ContractError: the simulation goes another way than the trace says.
+        MissingError: no tick was stepped.
     """
     for episode, rows in _stepped(trace, episodes):
         yield from _played(trace, env, episode, rows, {*range(0, len(rows), stride), len(rows)})
@@ -101,7 +102,7 @@ def strip(trace: Trace, env: TaskEnv, episodes: int) -> NDArray[np.uint8]:
     """A row of pictures for each episode, from its start to its end.
 
     Raises:
-        ContractError: see `frames`.
+        ContractError, MissingError: see `frames`.
     """
     made = []
     for episode, rows in _stepped(trace, episodes):
