@@ -44,7 +44,7 @@ def require_finite_figures(figures: dict[str, float], lr: float, step: int) -> N
     Args:
         figures: of the update, by name.
         lr: that made it.
-        step: of the environments.
+        step: of the training.
 
     Raises:
         UsageError: names the first figure that is not finite.

@@ -22,6 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import FormatError, UsageError
 from train import checkpoint
+from train.finite import require_finite_figures
 from train.run import Options
 
 LOG_STEPS = 50
@@ -110,7 +111,7 @@ def train(options: Options, state: State, loss: Callable[[], Tensor], console: C
             state.step += 1
             if state.step % LOG_STEPS == 0 or state.step == options.steps:
                 mean, now = float(total) / (state.step - since), time.monotonic()
-                _require_finite(mean, options, state)
+                require_finite_figures({"loss": mean}, options.lr, state.step)
                 curves.add_scalar("loss", mean, state.step)
                 curves.add_scalar("lr", lr, state.step)
                 curves.add_scalar("steps_per_s", (state.step - since) / (now - started), state.step)
@@ -118,7 +119,7 @@ def train(options: Options, state: State, loss: Callable[[], Tensor], console: C
                 total, since, started = torch.zeros(()), state.step, now
             stop = interrupts.asked  # read once: it may come at any moment
             if stop or state.step % CHECKPOINT_STEPS == 0 or state.step == options.steps:
-                _require_finite(float(total), options, state)
+                require_finite_figures({"loss": float(total)}, options.lr, state.step)
                 state.save(options.out)
 
 
@@ -181,13 +182,3 @@ def _descend(state: State, loss: Callable[[], Tensor], lr: float) -> Tensor:
     value.backward()  # type: ignore[no-untyped-call]
     state.optimizer.step()
     return value.detach()
-
-
-def _require_finite(loss: float, options: Options, state: State) -> None:
-    if not math.isfinite(loss):
-        raise UsageError(
-            where=f"--lr {options.lr:g}, step {state.step}",
-            expected="a finite loss",
-            got=f"{loss}",
-            remedy="train into another folder with a lower --lr",
-        )

@@ -139,7 +139,9 @@ def test_the_curves_hold_loss_rate_and_speed(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
     state = fresh()
-    with pytest.raises(UsageError, match=r"--lr 0.1, step 50: expected a finite loss, got nan; .* lower --lr"):
+    with pytest.raises(
+        UsageError, match=r"--lr 0.1, step 50: expected finite figures, got nan for loss; .* lower --lr"
+    ):
         train(Options(tmp_path), state, lambda: state.policy(torch.full((1, 3), math.nan)).sum(), QUIET)
     assert checkpoint.load(tmp_path) is None
 
