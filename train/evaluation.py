@@ -81,3 +81,13 @@ def steps_to(threshold: float, steps: Sequence[int], scores: Sequence[float]) ->
     No smoothing: a curve's points are means over episodes already, and the first one that reaches counts.
     """
     return next((at for at, score in zip(steps, scores, strict=True) if score >= threshold), None)
+
+
+def late_score(curve: Mapping[str, Sequence[float]]) -> float | None:
+    """Mean of a learning curve's scores in the last third of its time; None where it has no score.
+
+    Where scores rise and fall from one to the next, what a run ends with is a draw among them; this is their mean.
+    """
+    wall_s = curve["wall_s"]
+    late = [score for score, at in zip(curve["scores"], wall_s, strict=True) if at > wall_s[-1] * 2 / 3]
+    return float(np.mean(late)) if late else None

@@ -18,7 +18,7 @@ from rich.table import Table
 from runtime.errors import MissingError
 from runtime.table import wide
 from sim_bridge.catalogue import get
-from train.evaluation import Aggregate, over_seeds, steps_to
+from train.evaluation import Aggregate, aggregate, late_score, over_seeds, steps_to
 from train.published import PUBLISHED
 from train.sweep import Line, lines
 
@@ -41,6 +41,8 @@ class Config:
     """JSON lines that `odeploy sweep` wrote; several are read as one."""
     markdown: bool = False
     """Print Markdown, for a document."""
+    late: bool = False
+    """Also tell what the policies scored in the last third of learning: whether the last one is like them."""
     plot: Path | None = None
     """Draw curves into this PNG."""
 
@@ -52,6 +54,7 @@ class Row:
     Attributes:
         method: its name.
         scores: by noise level, over seeds.
+        late: scores on the way in the last third of learning, over seeds; None where a run has none.
         reached: environment steps and minutes of learning to each threshold, medians over the seeds; None where
             any seed never got there, or where the method keeps no curve.
         trained_min: minutes of learning in all, median over the seeds.
@@ -60,6 +63,7 @@ class Row:
 
     method: str
     scores: dict[str, Aggregate]
+    late: Aggregate | None
     reached: tuple[tuple[float, float] | None, ...]
     trained_min: float
     published: float | None
@@ -71,7 +75,7 @@ def main(arguments: list[str]) -> None:
     measured = read(config.results)
     for task in dict.fromkeys(line["task"] for line in measured):
         of_task = [line for line in measured if line["task"] == task]
-        header, cells = table(task, of_task)
+        header, cells = table(task, of_task, config.late)
         if config.markdown:
             console.print(markdown(task, header, cells), soft_wrap=True, highlight=False, markup=False)
         else:
@@ -128,17 +132,19 @@ def thresholds(task: str) -> tuple[float, ...]:
     return _BY_ENVIRONMENT.get(get(task).entry_point or "", RETURN_THRESHOLDS)
 
 
-def table(task: str, measured: Sequence[Line]) -> tuple[list[str], list[list[str]]]:
-    """Header and cells."""
+def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Header and cells; `late` adds a column."""
     made, scored_by = rows(task, measured), get(task).scored_by
     levels = list(dict.fromkeys(level for row in made for level in row.scores))
     scores = [f"{scored_by} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
     reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task)]
-    header = ["method", *scores, "seeds", *reached, "learning, min", "published"]
+    last_third = ["in the last third [95 %]"] if late else []
+    header = ["method", *scores, *last_third, "seeds", *reached, "learning, min", "published"]
     cells = [
         [
             row.method,
             *(_score(row.scores.get(level)) for level in levels),
+            *(_late(row.late) for _ in last_third),
             str(max(score.seeds for score in row.scores.values())),
             *("–" if at is None else f"{at[0] / 1e3:,.0f} k / {at[1]:.1f}" for at in row.reached),
             f"{row.trained_min:.1f}",
@@ -163,7 +169,9 @@ def _row(method: str, measured: Sequence[Line], task: str) -> Row:
     }
     reached = tuple(_reached(measured, threshold) for threshold in thresholds(task))
     trained_min = statistics.median(line["train_s"] for line in measured) / 60
-    return Row(method, scores, reached, trained_min, PUBLISHED.get(task, {}).get(method))
+    late = [score for line in measured if (score := late_score(line["curve"])) is not None]
+    over_late = aggregate([late]) if len(late) == len(measured) else None
+    return Row(method, scores, over_late, reached, trained_min, PUBLISHED.get(task, {}).get(method))
 
 
 def _reached(measured: Sequence[Line], threshold: float) -> tuple[float, float] | None:
@@ -182,3 +190,10 @@ def _score(score: Aggregate | None) -> str:
         return "not run"
     digits = 2 if score.high < _FEW else 0
     return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+
+
+def _late(score: Aggregate | None) -> str:
+    if score is None:
+        return "–"
+    told = _score(score)
+    return told if score.seeds > 1 else told.partition(" ")[0]  # one seed has no interval

@@ -64,6 +64,17 @@ def test_a_count_of_subtasks_is_told_with_digits_and_a_long_return_without() -> 
     assert table("hopper", [many])[1][0][1] == "1250 [1250, 1250]"
 
 
+def test_the_last_third_of_learning_has_a_column_with_an_interval_where_there_are_seeds() -> None:
+    curve = {"steps": [1, 2, 3, 4], "scores": [0.9, 0.9, 0.2, 0.4], "wall_s": [10.0, 60.0, 70.0, 90.0]}
+    seeds = [line("FM-IRL", seed, 0.5, curve=curve) for seed in range(3)]
+    for measured, told in ((seeds, "0.30 [0.30, 0.30]"), (seeds[:1], "0.30"), (MEASURED[3:], "–")):
+        header, cells = table("maze-medium", measured, late=True)
+        assert header[:4] == ["method", "success [95 %]", "in the last third [95 %]", "seeds"]
+        assert cells[0][2] == told
+    header, _ = table("maze-medium", seeds)
+    assert header[2] == "seeds"
+
+
 def test_markdown_has_as_many_cells_in_every_row() -> None:
     text = markdown("maze-medium", *table("maze-medium", MEASURED))
     body = [row for row in text.splitlines() if row.startswith("|")]
@@ -119,5 +130,6 @@ def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
     page, measured = (ROOT / "docs/results.md").read_text(), read([results])
     for task in dict.fromkeys(k["task"] for k in measured):
-        _, *rows = markdown(task, *table(task, [k for k in measured if k["task"] == task])).strip().split("\n\n")
-        assert rows[0] in page, f"odeploy table results/{results.name} --markdown"
+        of_task = [k for k in measured if k["task"] == task]
+        made = [markdown(task, *table(task, of_task, late)).strip().partition("\n\n")[2] for late in (False, True)]
+        assert any(rows in page for rows in made), f"odeploy table results/{results.name} [--late] --markdown"
