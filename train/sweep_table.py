@@ -39,6 +39,8 @@ class Config:
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """JSON lines that `odeploy sweep` wrote; several are read as one."""
+    methods: tuple[str, ...] = ()
+    """Show these alone; all if none is given."""
     markdown: bool = False
     """Print Markdown, for a document."""
     late: bool = False
@@ -72,7 +74,7 @@ class Row:
 def main(arguments: list[str]) -> None:
     """Prints, and draws."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy table"), Console()
-    measured = read(config.results)
+    measured = of_methods(read(config.results), config.methods)
     for task in dict.fromkeys(line["task"] for line in measured):
         of_task = [line for line in measured if line["task"] == task]
         header, cells = table(task, of_task, config.late)
@@ -115,6 +117,24 @@ def read(paths: Iterable[Path]) -> list[Line]:
             remedy="run `odeploy sweep` first",
         )
     return list(measured.values())
+
+
+def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
+    """The lines of these methods; of all where none is named.
+
+    Raises:
+        MissingError: a method that has no line.
+    """
+    known = dict.fromkeys(line["method"] for line in measured)
+    for method in methods:
+        if method not in known:
+            raise MissingError(
+                where="--methods",
+                expected=f"one of {', '.join(map(repr, known))}",
+                got=method,
+                remedy="name methods as their specification does",
+            )
+    return [line for line in measured if line["method"] in (methods or known)]
 
 
 def rows(task: str, measured: Sequence[Line]) -> list[Row]:

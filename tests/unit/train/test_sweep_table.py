@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from runtime.errors import MissingError
 from train import sweep_plots
 from train.sweep_plots import draw
-from train.sweep_table import main, markdown, read, rows, table, thresholds
+from train.sweep_table import main, markdown, of_methods, read, rows, table, thresholds
 
 ROOT = Path(__file__).parents[3]
 
@@ -96,6 +96,13 @@ def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | Non
         path.write_text(text)
     with pytest.raises(MissingError, match="odeploy sweep"):
         read([path])
+
+
+def test_some_methods_are_shown_alone_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+    assert of_methods(MEASURED, ()) == MEASURED
+    assert {k["method"] for k in of_methods(MEASURED, ["FP"])} == {"FP"}
+    with pytest.raises(MissingError, match="--methods: expected one of 'FM-IRL', 'FP', got GAIL"):
+        of_methods(MEASURED, ["FP", "GAIL"])
 
 
 def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Path) -> None:
