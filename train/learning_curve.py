@@ -1,4 +1,4 @@
-"""What a training left in TensorBoard's files, read back: scores against steps and against the time they took."""
+"""TensorBoard's files of a training, and what they tell: scores against steps and against the time they took."""
 
 import logging
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 _PARTS_S = ("wall/collect_s", "wall/update_s")
 
@@ -24,6 +25,16 @@ class LearningCurve:
     steps: tuple[int, ...]
     scores: tuple[float, ...]
     wall_s: tuple[float, ...]
+
+
+def writer(folder: Path, step: int) -> SummaryWriter:
+    """Takes the figures after that step. What a killed sitting wrote after it is left out when they are read.
+
+    Args:
+        folder: of the run.
+        step: at which the run begins, or continues: the figures of that step itself stay.
+    """
+    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read(folder: Path, scored_by: str) -> LearningCurve:

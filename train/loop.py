@@ -18,10 +18,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import FormatError, UsageError
-from train import checkpoint
+from train import checkpoint, learning_curve
 from train.finite import require_finite_figures
 from train.run import Options
 
@@ -98,7 +97,7 @@ def train(options: Options, state: State, loss: Callable[[], Tensor], console: C
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
-        SummaryWriter(str(options.out), purge_step=state.step) as curves,
+        learning_curve.writer(options.out, state.step) as curves,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         Interrupts() as interrupts,
     ):

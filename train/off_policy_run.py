@@ -21,13 +21,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import ContractError, FormatError, UsageError
 from sim_bridge.task import Task
 from sim_bridge.vector import make_vector
 from sim_bridge.vector_env import TaskVectorEnv
-from train import checkpoint
+from train import checkpoint, learning_curve
 from train.finite import require_finite_figures
 from train.kept import Keep, Kept, require_scores
 from train.loop import Interrupts, require_positive
@@ -208,7 +207,7 @@ def train(config: Config, learner: Learner, task: Task, console: Console) -> Non
     core = learner.core
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
-        SummaryWriter(str(config.out), purge_step=core.steps) as curves,
+        learning_curve.writer(config.out, core.steps) as curves,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         Interrupts() as interrupts,
         closing(Rollouts(task)) as rollouts,

@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.optim import Optimizer
-from torch.utils.tensorboard import SummaryWriter
 
 from runtime.errors import FormatError, UsageError
 from sim_bridge.task import Task
-from train import checkpoint
+from train import checkpoint, learning_curve
 from train.device import Device, chosen, require_compiler
 from train.experience import Rollout
 from train.finite import require_finite, require_finite_figures
@@ -151,7 +150,7 @@ def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Conso
     ppo = learner.ppo
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with (
-        SummaryWriter(str(options.out), purge_step=ppo.steps) as curves,
+        learning_curve.writer(options.out, ppo.steps) as curves,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         Interrupts() as interrupts,
         closing(Rollouts(task)) as rollouts,

@@ -137,6 +137,17 @@ def test_the_curves_hold_loss_rate_and_speed(tmp_path: Path) -> None:
     assert min(event.value for event in curves.Scalars("steps_per_s")) > 1
 
 
+def test_a_continued_training_keeps_the_figures_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+    cut, again = fresh(), fresh()
+    with pytest.raises(KeyboardInterrupt):
+        train(Options(tmp_path), cut, regression(cut, kill_at(49, signal.SIGTERM)), QUIET)
+    (file,) = tmp_path.glob("events*")
+    file.rename(tmp_path / "events.out.tfevents.0000000001")  # names tell sittings apart by the second only
+    again.resume(tmp_path)
+    train(Options(tmp_path), again, regression(again), QUIET)
+    assert [event.step for event in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")] == [50, 60]
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_is_not_saved(tmp_path: Path) -> None:
     state = fresh()
     with pytest.raises(

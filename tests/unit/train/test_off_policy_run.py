@@ -4,6 +4,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,18 @@ def test_an_interrupt_waits_for_the_tick_and_the_run_continues_with_its_replay(
     train(options(tmp_path), again, MULTIGOAL, QUIET)
     assert again.core.steps == 80
     assert not torch.equal(weights(again), weights(made))
+
+
+def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+    for steps in (40, 80):
+        for file in tmp_path.glob("events*"):
+            file.rename(
+                tmp_path / "events.out.tfevents.0000000001"
+            )  # names tell sittings apart by the second only
+        made, scored = learner(options(tmp_path)), replace(options(tmp_path, steps), score_episodes=1)
+        made.resume(tmp_path, seed=0)
+        train(scored, made, MULTIGOAL, QUIET)
+    assert learning_curve.read(tmp_path, "success").steps == (40, 80)
 
 
 def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from runtime.errors import FormatError, UsageError
 from sim_bridge.catalogue import get
 from sim_bridge.vector import make_vector
-from train import checkpoint, gaussian_ppo, scoring
+from train import checkpoint, gaussian_ppo, learning_curve, scoring
 from train.experience import Rollout
 from train.gaussian import GaussianActor
 from train.kept import Keep
@@ -116,6 +116,18 @@ def test_an_interrupt_waits_for_the_iteration_and_the_run_continues_from_there(t
     train(Options(tmp_path), again, HOPPER, QUIET)
     assert again.ppo.steps == 256
     assert not torch.equal(weights(again), weights(made))
+
+
+def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+    for steps in (128, 256):
+        for file in tmp_path.glob("events*"):
+            file.rename(
+                tmp_path / "events.out.tfevents.0000000001"
+            )  # names tell sittings apart by the second only
+        made, scored = learner(tmp_path), Options(tmp_path, steps, score_episodes=1)
+        made.resume(scored)
+        train(scored, made, HOPPER, QUIET)
+    assert learning_curve.read(tmp_path, "return").steps == (128, 256)
 
 
 def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) -> None:
