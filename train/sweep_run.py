@@ -101,7 +101,7 @@ def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, An
     kept.unlink(missing_ok=True)
     words = ["score", spec.task, "--policy", str(policy), "--episodes", str(spec.episodes), "--out", str(kept)]
     odeploy([*words, "--noise", str(level)], log)
-    figures = json.loads(kept.read_text())["tasks"][spec.task]
+    figures = json.loads(kept.read_text())["tasks"][get(spec.task).name]  # a spec may order sub-tasks otherwise
     wanted = ("value", "low", "high", "std", "return_mean", "episodes", "invalid", "fingerprint")
     return {name: figures[name] for name in wanted}
 
