@@ -120,10 +120,8 @@ def test_an_interrupt_waits_for_the_iteration_and_the_run_continues_from_there(t
 
 def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
     for steps in (128, 256):
-        for file in tmp_path.glob("events*"):
-            file.rename(
-                tmp_path / "events.out.tfevents.0000000001"
-            )  # names tell sittings apart by the second only
+        for file in tmp_path.glob("events*"):  # their names tell sittings apart by the second only
+            file.rename(tmp_path / "events.out.tfevents.0000000001")
         made, scored = learner(tmp_path), Options(tmp_path, steps, score_episodes=1)
         made.resume(scored)
         train(scored, made, HOPPER, QUIET)
