@@ -5,6 +5,7 @@ way out as Ctrl-C, so that traces are kept and child processes ended.
 """
 
 import importlib
+import os
 import signal
 import sys
 from types import FrameType
@@ -77,6 +78,7 @@ def main() -> NoReturn:
     module, extra, _ = VERBS[verb]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
+    os.environ["PYTHONSAFEPATH"] = "1"  # pools of worker processes: what lies in the working directory is data
     try:
         name, _, function = module.partition(":")
         getattr(importlib.import_module(name), function or "main")(arguments[len(verb.split()) :])

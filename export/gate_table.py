@@ -7,7 +7,6 @@ and noise mode that it has, on every provider that is asked for; keeps the figur
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from rich.console import Console
 from export.export import Config as Export
 from export.export import export_policy
 from export.source import Source, from_run
+from runtime.child import python_module
 from runtime.errors import RelayedError
 from runtime.machine import machine_line
 from runtime.typed_json import encode
@@ -255,7 +255,7 @@ def _keep(rows: list[Row]) -> None:
 
 
 def _make(verb: list[str], out: Path) -> None:
-    command = [sys.executable, "-m", "odeploy", *verb, "--out", str(out)]
+    command = python_module("odeploy", *verb, "--out", str(out))
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise RelayedError((result.stderr.strip().splitlines() or ["a training ended without a message"])[-1])

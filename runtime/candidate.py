@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runtime.backend import load_policy
+from runtime.child import python_module
 from runtime.errors import OdeployError, RelayedError, WorkerError
 from runtime.onnx_policy import Policy
 from runtime.policy_file import parse
@@ -41,7 +42,7 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
     """
     with in_memory(data) as memory:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.candidate", where, provider, *([str(signers)] if signers else [])],
+            python_module("runtime.candidate", where, provider, *([str(signers)] if signers else [])),
             stdin=memory,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C at the terminal is for the server alone

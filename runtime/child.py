@@ -16,15 +16,23 @@ _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 3.0
 
 
+def python_module(module: str, *arguments: str) -> list[str]:
+    """Return the command line that runs an installed module in a Python of its own.
+
+    `-P` keeps the working directory off its import path: a `numpy.py` or `runtime.py` there stays a file.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
 @contextlib.contextmanager
-def child(arguments: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs `python ARGUMENTS` beside this process, output to `log`; it is ended on the way out.
+def child(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command beside this process, output to `log`; end it on the way out.
 
     It gets a process group of its own, so a Ctrl-C at the terminal reaches it only through its parent, once.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -51,9 +59,8 @@ def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
         socket, log = Path(folder) / "server.ipc", Path(folder) / "server.log"
-        with child(
-            ["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *extra], log
-        ) as process:
+        command = python_module("odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *extra)
+        with child(command, log) as process:
             wait_bound(socket, process, log)
             yield f"ipc://{socket}"
 

@@ -4,11 +4,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from runtime.child import python_module
 from runtime.drain import READY, Drain
 from runtime.errors import WorkerError
 from runtime.flight import ring_rows
@@ -47,7 +47,7 @@ class DrainedTrace(RowWriter):
         self._life, theirs = socket.socketpair()
         descriptors = memory, self._file.descriptor, theirs.fileno()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.drain", *map(str, descriptors), str(beside)],
+            python_module("runtime.drain", *map(str, descriptors), str(beside)),
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C at the terminal is for the robot alone

@@ -5,11 +5,11 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from typing import Protocol
 
 import zmq
 
+from runtime.child import python_module
 from runtime.clock import Clock
 from runtime.courier import TOUCH
 from runtime.errors import RelayedError, WorkerError
@@ -126,7 +126,7 @@ class CourierLink:
         with theirs:
             arguments = endpoint, str(theirs.fileno()), str(priority or ""), *paths
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "runtime.courier", *arguments],
+                python_module("runtime.courier", *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the terminal is for the robot alone

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from runtime.child import python_module
 from runtime.clock import Clock, MonotonicClock
 from runtime.counters import CounterNames, Counters, shareable
 from runtime.errors import MissingError, RelayedError, UsageError
@@ -50,7 +51,7 @@ def reported(address: str, names: CounterNames) -> Iterator[Counters]:
     memory = shareable(names)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "runtime.metrics", str(memory), host, str(port), json.dumps(asdict(names))],
+            python_module("runtime.metrics", str(memory), host, str(port), json.dumps(asdict(names))),
             pass_fds=[memory],
             stdin=subprocess.PIPE,  # it ends when this end closes, however that happens
             stdout=subprocess.PIPE,

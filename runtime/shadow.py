@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from runtime import wire
 from runtime.candidate import in_memory, proven, require_proven
+from runtime.child import python_module
 from runtime.clock import Clock, MonotonicClock
 from runtime.counters import CounterNames, Counters, shareable
 from runtime.memory import Memory
@@ -75,7 +76,7 @@ class Shadow:
         memory = shareable(names)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptors = theirs.fileno(), memory, out
-        command = [sys.executable, "-m", "runtime.shadow", *map(str, descriptors), where, provider]
+        command = python_module("runtime.shadow", *map(str, descriptors), where, provider)
         try:
             with theirs, in_memory(data) as standard_input:
                 self._process = subprocess.Popen(

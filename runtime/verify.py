@@ -15,6 +15,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from runtime.child import python_module
 from runtime.errors import MissingError, RelayedError
 from runtime.onnx_policy import OnnxPolicy
 
@@ -66,8 +67,7 @@ def main(arguments: list[str]) -> None:
 def _child(module: str, *arguments: str) -> None:
     """Runs a program of the floors above; what it prints goes where ours goes, its error becomes ours."""
     sys.stdout.flush()
-    result = subprocess.run(
-        [sys.executable, "-m", module, *arguments], stderr=subprocess.PIPE, text=True, check=False
-    )
+    command = python_module(module, *arguments)
+    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if result.returncode != 0:
         raise RelayedError((result.stderr.strip().splitlines() or [f"{module} ended without a message"])[-1])

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from runtime.backend import backend_name, require_backend
-from runtime.child import child, child_error, serving
+from runtime.child import child, child_error, python_module, serving
 from runtime.chunk import ChunkOptions
 from runtime.clock import steal_ticks
 from runtime.errors import FormatError, UsageError
@@ -165,7 +165,7 @@ def _run(run: Run, config: Config, task: Task, progress: Progress) -> dict[str, 
         tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
     ):
         log = Path(folder) / "robot.log"
-        command = ["-m", "odeploy", "sim", task.name, "--endpoint", endpoint, *mode]
+        command = python_module("odeploy", "sim", task.name, "--endpoint", endpoint, *mode)
         command += ["--episodes", str(run.episodes), "--seed", str(config.seed), "--trace", str(run.trace)]
         command += ["--noise", str(config.noise), "--no-courier"]  # as the floors are: without that hop
         command += config.given()
@@ -202,7 +202,7 @@ def _floors(files: list[PolicyFile], rate_hz: float, progress: Progress) -> dict
     for file in files:
         with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
             out, log = Path(folder) / "floors.json", Path(folder) / "floors.log"
-            command = ["-m", "sim_bridge.floors", str(file.path), "--rate", str(rate_hz)]
+            command = python_module("sim_bridge.floors", str(file.path), "--rate", str(rate_hz))
             with child([*command, "--ticks", str(ticks), "--out", str(out)], log) as process:
                 _wait(process, lambda: None)
             if process.returncode != 0:

@@ -19,6 +19,7 @@ import tyro
 from numpy.typing import NDArray
 from rich.console import Console
 
+from runtime.child import python_module
 from runtime.errors import ContractError, MissingError, OdeployError, RelayedError, UsageError
 from runtime.trace import SKIPPED, Trace, read_trace
 from sim_bridge.catalogue import get
@@ -60,7 +61,7 @@ def film(trace: Path, out: Path, episodes: int = 3) -> None:
     """
     chosen = os.environ.get("MUJOCO_GL")
     for backend in (chosen,) if chosen else _BACKENDS:
-        command = [sys.executable, "-m", "sim_bridge.film", str(trace), str(out), str(episodes)]
+        command = python_module("sim_bridge.film", str(trace), str(out), str(episodes))
         environment = os.environ | {"MUJOCO_GL": backend}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode == 0:

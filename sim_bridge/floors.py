@@ -18,7 +18,7 @@ import tyro
 import zmq
 
 from runtime import wire
-from runtime.child import child, wait_bound
+from runtime.child import child, python_module, wait_bound
 from runtime.clock import MonotonicClock, Rate
 from runtime.errors import UnreachableError
 from runtime.noise import NoiseSource
@@ -95,15 +95,8 @@ def _echo_floor(config: Config, policy: OnnxPolicy) -> dict[str, list[int]]:
     ):
         path, log = Path(folder) / "echo.ipc", Path(folder) / "echo.log"
         endpoint = f"ipc://{path}"
-        command = [
-            "-m",
-            "sim_bridge.floors",
-            str(config.file),
-            "--rate",
-            str(config.rate),
-            "--echo",
-            endpoint,
-        ]
+        options = "--rate", str(config.rate), "--echo", endpoint
+        command = python_module("sim_bridge.floors", str(config.file), *options)
         with child(command, log) as process:
             wait_bound(path, process, log)
             dealer = connect_dealer(context, endpoint)

@@ -9,11 +9,10 @@ import ctypes
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from runtime.child import child_error
+from runtime.child import child_error, python_module
 from runtime.errors import RelayedError
 from runtime.machine import machine_line
 from sim_bridge.catalogue import get
@@ -86,7 +85,7 @@ def odeploy(words: list[str], log: Path) -> None:
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "odeploy", *words],
+            python_module("odeploy", *words),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

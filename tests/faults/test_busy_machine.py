@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zmq
 
-from runtime.child import child, wait_bound
+from runtime.child import child, python_module, wait_bound
 from runtime.clock import MonotonicClock, Rate
 from runtime.errors import RefusedError
 from runtime.trace import APPLIED, read_trace
@@ -35,7 +35,9 @@ PR_CAPBSET_DROP, CAP_IPC_LOCK, CAP_SYS_NICE, CAP_SYS_RESOURCE = 24, 14, 23, 24
 def served(folder: Path) -> Iterator[tuple[str, int]]:
     """An endpoint of the maze, and its server's process id."""
     socket, log = folder / "s.ipc", folder / "s.log"
-    command = ["-m", "odeploy", "serve", str(policy_path(folder, MAZE_MEDIUM)), "--endpoint", f"ipc://{socket}"]
+    command = python_module(
+        "odeploy", "serve", str(policy_path(folder, MAZE_MEDIUM)), "--endpoint", f"ipc://{socket}"
+    )
     with child(command, log) as process:
         wait_bound(socket, process, log)
         yield f"ipc://{socket}", process.pid

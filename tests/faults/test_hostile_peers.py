@@ -19,7 +19,7 @@ import pytest
 import zmq
 
 from runtime import wire
-from runtime.child import child, wait_bound
+from runtime.child import child, python_module, wait_bound
 from runtime.client import Drops, RobotClient
 from runtime.clock import MonotonicClock, Rate
 from runtime.errors import RefusedError
@@ -66,7 +66,7 @@ class Served:
 @contextmanager
 def served(folder: Path, *options: str) -> Iterator[Served]:
     policy, made = policy_path(folder, MAZE_MEDIUM), folder / "s.ipc"
-    command = ["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{made}", *options]
+    command = python_module("odeploy", "serve", str(policy), "--endpoint", f"ipc://{made}", *options)
     with child(command, folder / "s.log") as process:
         wait_bound(made, process, folder / "s.log")
         yield Served(folder, process)

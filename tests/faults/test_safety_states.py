@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from runtime import wire
-from runtime.child import child, serving, wait_bound
+from runtime.child import child, python_module, serving, wait_bound
 from runtime.safety import Cause, State
 from runtime.trace import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace, read_trace
 from sim_bridge.catalogue.fm_irl import HOPPER
@@ -85,7 +85,7 @@ def served(policy: Path, socket: Path, *options: str) -> Iterator["subprocess.Po
     """A server at a place that another one may have had before."""
     socket.unlink(missing_ok=True)
     log = socket.with_suffix(".log")
-    command = ["-m", "odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *options]
+    command = python_module("odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *options)
     with child(command, log) as process:
         wait_bound(socket, process, log)
         yield process

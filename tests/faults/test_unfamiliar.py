@@ -11,7 +11,7 @@ import zmq
 
 from export.onnx_file import to_bytes
 from runtime import wire
-from runtime.child import child, wait_bound
+from runtime.child import child, python_module, wait_bound
 from runtime.client import RobotClient
 from runtime.clock import MonotonicClock
 from runtime.link import DealerLink
@@ -34,7 +34,7 @@ def robot(folder: Path, *options: str) -> Iterator[RobotClient]:
     knowing = replace(file.manifest, observed=((-1.0, 1.0),) * 2)
     file.path.write_bytes(to_bytes(onnx.load_from_string(file.data), knowing))
     socket, log = folder / "s.ipc", folder / "s.log"
-    command = ["-m", "odeploy", "serve", str(file.path), "--endpoint", f"ipc://{socket}", *options]
+    command = python_module("odeploy", "serve", str(file.path), "--endpoint", f"ipc://{socket}", *options)
     with child(command, log) as process, zmq.Context[zmq.Socket[bytes]]() as context:
         wait_bound(socket, process, log)
         with closing(RobotClient(DealerLink(context, f"ipc://{socket}", CLOCK), HELLO, CLOCK, 20.0)) as client:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from runtime.child import child, wait_bound
+from runtime.child import child, python_module, wait_bound
 from runtime.clock import steal_ticks
 from runtime.latency import summary
 from runtime.machine import machine_line
@@ -87,12 +87,12 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
     """The robot's trace, the probe's lateness in ns, memory, and the stolen seconds."""
     file, socket, trace, seen = (folder / name for name in ("p.onnx", "s.ipc", "t.trace", "late.npy"))
     file.write_bytes(policy_bytes(config.task, "mlp", width=256))
-    serve = ["-m", "odeploy", "serve", str(file), "--endpoint", f"ipc://{socket}", *config.for_server()]
-    sim = ["-m", "odeploy", "sim", config.task, "--trace", str(trace)]
+    serve = python_module("odeploy", "serve", str(file), "--endpoint", f"ipc://{socket}", *config.for_server())
+    sim = python_module("odeploy", "sim", config.task, "--trace", str(trace))
     sim += ["--in-process", "--policy", str(file)] if config.in_process else ["--endpoint", f"ipc://{socket}"]
     sim += ["--rate", str(config.rate), "--episodes", "100000000", "--spin-us", str(config.spin_us)]
     sim += ["--courier" if config.courier else "--no-courier", *config.for_robot()]
-    look = ["-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
+    look = [sys.executable, "-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
     with ExitStack() as stack:
         pids = {}
         if not config.in_process:
@@ -100,7 +100,7 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
             wait_bound(socket, server, folder / "server.log")
             pids["server"] = server.pid
         log = (folder / "robot.log").open("wb")
-        robot = subprocess.Popen([sys.executable, *sim], stdout=log, stderr=subprocess.STDOUT)
+        robot = subprocess.Popen(sim, stdout=log, stderr=subprocess.STDOUT)
         wait_bound(trace, robot, folder / "robot.log")
         time.sleep(3)  # its children are there, and the first episode has begun
         pids |= {"robot": robot.pid, "drain": child_of(robot.pid, "runtime.drain")}

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime import wire
-from runtime.child import child, serving, wait_bound
+from runtime.child import child, python_module, serving, wait_bound
 from runtime.client import Drops, RobotClient
 from runtime.clock import MonotonicClock, Rate, Tick
 from runtime.connect import connect
@@ -215,7 +215,7 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
     """Durations in ns of each kind."""
     policy, env, took = OnnxPolicy.load(file), TaskEnv(MAZE_MEDIUM), dict[str, list[int]]()
     path, log = folder / "echo.ipc", folder / "echo.log"
-    echoing = ["-m", "sim_bridge.floors", str(file), "--rate", str(rate_hz), "--echo", f"ipc://{path}"]
+    echoing = python_module("sim_bridge.floors", str(file), "--rate", str(rate_hz), "--echo", f"ipc://{path}")
     with ExitStack() as stack:
         stack.callback(env.close)
         robots = [

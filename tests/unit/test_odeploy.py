@@ -18,6 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(odeploy, "VERBS", {"collect": ("fake_verb", "sim", "")})
     monkeypatch.setattr(sys, "argv", ["odeploy", "collect"])
     monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # put back after the test
     odeploy.main()
 
 
