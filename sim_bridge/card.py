@@ -23,7 +23,7 @@ class ExpertCard:
     Attributes:
         kind: a script of ours, or a policy file.
         name: of its class, or in its manifest.
-        fingerprint: SHA-256 of the script's module as it was, or the policy file's own.
+        fingerprint: SHA-256 of the script's statements, or the policy file's own.
     """
 
     kind: Literal["scripted", "policy"]

@@ -1,5 +1,6 @@
 """Who shows a task: its scripted expert, its trained one, or any policy file."""
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Callable
@@ -62,6 +63,21 @@ def _script(env: TaskEnv) -> Demonstrator:
     make = EXPERTS[env.task.name]
     source = inspect.getsourcefile(make)
     assert source is not None
-    fingerprint = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    card = ExpertCard("scripted", getattr(make, "__name__", str(make)), fingerprint)
+    card = ExpertCard(
+        "scripted", getattr(make, "__name__", str(make)), script_fingerprint(Path(source).read_text())
+    )
     return Demonstrator(card, lambda _episode: make(env))
+
+
+def script_fingerprint(source: str) -> str:
+    """Return SHA-256 of what a script computes: comments, docstrings and imports may change without it."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            texts_and_imports = (ast.Import, ast.ImportFrom)
+            node.body = [s for s in node.body if not (isinstance(s, texts_and_imports) or _is_text(s))]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

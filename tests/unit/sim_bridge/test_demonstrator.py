@@ -1,7 +1,6 @@
 """Who shows a task: a given file before a script before a trained file, and who it was is on record."""
 
 import dataclasses
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from runtime.noise import NoiseSource
 from runtime.onnx_policy import OnnxPolicy
 from sim_bridge import demonstrator as module
 from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.demonstrator import demonstrator
+from sim_bridge.demonstrator import demonstrator, script_fingerprint
 from sim_bridge.experts import maze as maze_module
 from sim_bridge.task import TaskEnv
 from sim_bridge.trained import trained
@@ -38,7 +37,7 @@ def test_a_task_with_a_script_is_shown_by_it(maze: TaskEnv) -> None:
     expert = demonstrator(maze, None, 0)
     source = Path(maze_module.__file__).read_bytes()
     assert (expert.card.kind, expert.card.name) == ("scripted", "MazeExpert")
-    assert expert.card.fingerprint == hashlib.sha256(source).hexdigest()
+    assert expert.card.fingerprint == script_fingerprint(source.decode())
     np.testing.assert_array_equal(expert.begin(0)(OBSERVATION), maze_module.MazeExpert(maze)(OBSERVATION))
 
 
@@ -120,3 +119,10 @@ def test_scripts_need_no_onnxruntime() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "MazeExpert\n", done.stderr
+
+
+def test_a_scripts_fingerprint_is_that_of_its_statements_alone() -> None:
+    plain = "from a import b\n\n\ndef act(x):\n    return b(2 * x)\n"
+    moved = '"""What it does."""\n\nfrom c.d import b\n\ndef act(x):\n    """Return twice x."""\n    return b(2 * x)  # twice\n'
+    assert script_fingerprint(plain) == script_fingerprint(moved)
+    assert script_fingerprint(plain) != script_fingerprint(plain.replace("2", "3"))
