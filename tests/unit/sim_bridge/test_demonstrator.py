@@ -123,6 +123,7 @@ def test_scripts_need_no_onnxruntime() -> None:
 
 def test_a_scripts_fingerprint_is_that_of_its_statements_alone() -> None:
     plain = "from a import b\n\n\ndef act(x):\n    return b(2 * x)\n"
-    moved = '"""What it does."""\n\nfrom c.d import b\n\ndef act(x):\n    """Return twice x."""\n    return b(2 * x)  # twice\n'
+    told = '"""What it does."""\n\nfrom c.d import b\n'
+    moved = told + '\ndef act(x):\n    """Return twice x."""\n    return b(2 * x)  # twice\n'
     assert script_fingerprint(plain) == script_fingerprint(moved)
     assert script_fingerprint(plain) != script_fingerprint(plain.replace("2", "3"))
