@@ -55,8 +55,8 @@ reliability: $(VENV)/.installed
 
 # The guard's tests reach every branch, and notice every change of it that matters.
 guard: $(VENV)/.installed
-	$(BIN)/coverage run --branch --include='runtime/guard.py,runtime/safety.py' -m pytest \
-		tests/unit/runtime/test_guard.py tests/unit/runtime/test_safety.py
+	$(BIN)/coverage run --branch --include='runtime/odeploy_runtime/safety/guard.py,runtime/odeploy_runtime/safety/states.py' -m pytest \
+		tests/unit/runtime/safety/test_guard.py tests/unit/runtime/safety/test_states.py
 	$(BIN)/coverage report --fail-under=100
 	$(BIN)/mutmut run
 

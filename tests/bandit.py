@@ -2,8 +2,8 @@
 
 import torch
 
-from train.experience import Rows
-from train.flow_actor import FlowActor
+from odeploy_train.flow_rl.actor import FlowActor
+from odeploy_train.on_policy.rollout import Rows
 
 BEST = 0.6
 

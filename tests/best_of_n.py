@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from sim_bridge.task import Task
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
+from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
+from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import begin, new_card
 from tests.policies import TRAINED_SCALE, recorded
-from train import checkpoint
-from train.best_of_diffusion import BestOfDiffusion
-from train.best_of_n import BestOfN, BestOfNConfig
-from train.diffusion_policy import DiffusionConfig, DiffusionPolicy
-from train.policies import FlowConfig, FlowPolicy
-from train.run import begin, new_card
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from train.off_policy import TwinCritics
-from train.replay import Transitions
+from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.replay import Transitions
 
 OBSERVATION = 2
 

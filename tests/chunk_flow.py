@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from export.export import Config, export_policy
-from export.source import Source
-from sim_bridge.task import Task
+from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.sources.runs import Source
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy
 from tests.policies import TRAINED_SCALE, recorded
-from train.policies import FlowConfig, FlowPolicy
 
 
 def chunk_flow(task: Task, horizon: int) -> FlowPolicy:

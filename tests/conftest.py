@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from runtime.machine import machine_line
-from runtime.whole_file import write_whole
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.realtime.machine import machine_line
 from tests.faults.fault_table import FAULTS, Observed, page
 
 _ROWS = "fault rows"
@@ -60,7 +60,7 @@ class _Observer:
 
 def pytest_collection_finish() -> None:
     """Every export builds torch's table of operators anew, for a second of its two and a half; tests share one."""
-    if "export.onnx_file" not in sys.modules:
+    if "odeploy_export.graphs.tracing" not in sys.modules:
         return
     with contextlib.suppress(ImportError, AttributeError):  # another torch may have it elsewhere
         from torch.onnx._internal.exporter._registration import ONNXRegistry

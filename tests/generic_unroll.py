@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from train.networks import time_embedding
-from train.ode import Tableau, integrate
-from train.policies import FlowPolicy
+from odeploy_train.modules.networks import time_embedding
+from odeploy_train.modules.ode import Tableau, integrate
+from odeploy_train.policies.policies import FlowPolicy
 
 
 class GenericUnroll(nn.Module):

@@ -7,16 +7,16 @@ import numpy as np
 import onnx
 import torch
 
-from export.flow_graph import SplitFlow
-from export.gate import gate_rows, measure
-from export.mlp_graph import StudentGraph
-from export.onnx_file import to_bytes, trace_graph
-from runtime.onnx_policy import open_session
-from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler
-from sim_bridge.catalogue import get
-from sim_bridge.task import Task
-from train.ode import solver, uniform_grid
-from train.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_export.graphs.flow import SplitFlow
+from odeploy_export.graphs.mlp import StudentGraph
+from odeploy_export.graphs.tracing import to_bytes, trace_graph
+from odeploy_export.parity.gate import gate_rows, measure
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.task import Task
+from odeploy_train.modules.ode import solver, uniform_grid
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
 
 TRAINED_SCALE = 2.0
 """Weights at default initialisation are so small that a wrong graph passes: the flow hardly bends."""

@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from export.gate import gate_rows, measure, reference
-from export.onnx_file import to_bytes
-from export.recurrent_graph import recurrent_graph
-from runtime.onnx_policy import open_session
-from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.task import Task
+from odeploy_export.graphs.recurrent import recurrent_graph
+from odeploy_export.graphs.tracing import to_bytes
+from odeploy_export.parity.gate import gate_rows, measure, reference
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Noise
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from tests.policies import recorded
-from train.recurrent_policy import RecurrentConfig, RecurrentPolicy
 
 STATE_SIZE = 16
 

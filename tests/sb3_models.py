@@ -13,7 +13,7 @@ from stable_baselines3 import A2C, DDPG, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from sim_bridge.task import Task
+from odeploy_sim.tasks.task import Task
 from tests.policies import recorded
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {

@@ -11,8 +11,8 @@ from collections import Counter
 
 import msgpack
 
-from runtime import wire
-from runtime.errors import WireError
+from odeploy_runtime.errors import WireError
+from odeploy_runtime.transport import messages as wire
 
 NAMES = [f"joint_{i}" for i in range(12)]
 MESSAGES: tuple[wire.Message, ...] = (

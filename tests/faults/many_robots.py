@@ -12,11 +12,11 @@ from contextlib import ExitStack, closing
 import numpy as np
 import zmq
 
-from runtime import wire
-from runtime.client import RobotClient
-from runtime.clock import MonotonicClock
-from runtime.link import DealerLink
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.robot.client import RobotClient
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.link import DealerLink
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 
 CLOCK = MonotonicClock()
 S = 1_000_000_000

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from runtime.safety import State
-from runtime.signals import highs, lows
-from runtime.trace import APPLIED, SKIPPED, STAMPS, Trace
-from sim_bridge.catalogue import get
+from odeploy_runtime.safety.states import State
+from odeploy_runtime.signals import highs, lows
+from odeploy_runtime.trace.format import APPLIED, SKIPPED, STAMPS, Trace
+from odeploy_sim.catalogue import get
 
 DUE, WOKE, ARRIVED, APPLIED_AT = (STAMPS.index(name) for name in ("due", "woke", "arrived", "applied"))
 

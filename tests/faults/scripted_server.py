@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import numpy as np
 import zmq
 
-from runtime import wire
-from runtime.sockets import bind_router, send_at_once
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.sockets import bind_router, send_at_once
 
 Say = Callable[[wire.Observation], list[float]]
 

@@ -20,15 +20,15 @@ import tyro
 import zmq
 from numpy.typing import NDArray
 
-from runtime.clock import MonotonicClock
-from runtime.control import ask, control_of
-from runtime.health import ask as ask_health
-from runtime.noise import NoiseSource
-from runtime.onnx_policy import OnnxPolicy
-from runtime.real_time import RealTimeOptions
-from runtime.sockets import connect_dealer
-from runtime.trace import APPLIED, STAMPS, Trace, read_trace
-from sim_bridge.catalogue.fmer import MULTIGOAL
+from odeploy_runtime.cli.health import ask as ask_health
+from odeploy_runtime.hot_swap.control_socket import ask, control_of
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.trace.format import APPLIED, STAMPS, Trace, read_trace
+from odeploy_runtime.transport.sockets import connect_dealer
+from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.faults.test_safety_states import served
 from tests.integration.programs import started
 from tests.policies import policy_bytes

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from runtime.child import child, python_module, wait_bound
-from runtime.clock import MonotonicClock, Rate
-from runtime.errors import RefusedError
-from runtime.trace import APPLIED, read_trace
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.catalogue.fmer import MULTIGOAL
+from odeploy_runtime.errors import RefusedError
+from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.trace.format import APPLIED, read_trace
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.faults.fault_table import Record
 from tests.faults.many_robots import VALUES, robot
 from tests.faults.promises import assert_kept

@@ -18,17 +18,17 @@ import onnx
 import pytest
 import zmq
 
-from runtime import wire
-from runtime.child import child, python_module, wait_bound
-from runtime.client import Drops, RobotClient
-from runtime.clock import MonotonicClock, Rate
-from runtime.errors import RefusedError
-from runtime.keys import RobotKeys
-from runtime.link import DealerLink
-from runtime.new_keys import main as make_keys
-from runtime.policy_file import FINGERPRINT_KEY, NO_FINGERPRINT
-from runtime.sockets import connect_dealer, receive
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_runtime.cli.keys import main as make_keys
+from odeploy_runtime.errors import RefusedError
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, NO_FINGERPRINT
+from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.robot.client import Drops, RobotClient
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.keys import RobotKeys
+from odeploy_runtime.transport.link import DealerLink
+from odeploy_runtime.transport.sockets import connect_dealer, receive
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from tests.faults.fault_table import Record
 from tests.faults.fuzz_wire import MESSAGES, fuzz, mutated
 from tests.faults.mutated_files import fates
@@ -272,7 +272,7 @@ def test_a_key_that_is_not_listed_meets_silence_and_the_log_names_it(tmp_path: P
 FLOOD = """
 import sys, time, zmq
 from runtime import wire
-from runtime.sockets import connect_dealer
+from odeploy_runtime.transport.sockets import connect_dealer
 print("here", flush=True)
 sys.stdin.readline()
 with zmq.Context() as context, connect_dealer(context, sys.argv[1]) as dealer:

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 import zmq
 
-from runtime import wire
-from runtime.client import Drops, RobotClient
-from runtime.clock import MonotonicClock
-from runtime.control import ask, control_of
-from runtime.errors import RelayedError
-from runtime.link import DealerLink
+from odeploy_runtime.errors import RelayedError
+from odeploy_runtime.hot_swap.control_socket import ask, control_of
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.robot.client import Drops, RobotClient
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.link import DealerLink
 from tests.faults.swap_under_load import Config, drive, swap, told
 from tests.faults.test_safety_states import served
 from tests.unit.runtime.fakes import hello

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.child import serving
-from runtime.trace import read_trace
-from sim_bridge.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.trace.format import read_trace
+from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy, started
 from tests.policies import policy_path
 

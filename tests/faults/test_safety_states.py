@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import wire
-from runtime.child import child, python_module, serving, wait_bound
-from runtime.safety import Cause, State
-from runtime.trace import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace, read_trace
-from sim_bridge.catalogue.fm_irl import HOPPER
-from sim_bridge.catalogue.fmer import MULTIGOAL
+from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
+from odeploy_runtime.safety.states import Cause, State
+from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace, read_trace
+from odeploy_runtime.transport import messages as wire
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.faults.children import child_of
 from tests.faults.fault_table import Record
 from tests.faults.frame_proxy import proxied
@@ -68,7 +68,7 @@ class Driven:
 
     def courier(self) -> int:
         """Process id of its courier."""
-        return child_of(self.process.pid, "runtime.courier")
+        return child_of(self.process.pid, "odeploy_runtime.transport.io_process")
 
     def end(self, status: int = 0) -> Trace:
         """Waits for the end; the trace has been checked."""
@@ -305,7 +305,7 @@ def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_pat
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "100", "--panel", str(panel))
         robot.after_ticks(0.5)
-        code = f"from runtime.panel import main; main(['stop', {str(panel)!r}])"
+        code = f"from odeploy_runtime.safety.operator_panel import main; main(['stop', {str(panel)!r}])"
         subprocess.run([sys.executable, "-c", code], check=True)
         trace = robot.end()
     assert trace.rows["end"][-1] == STOPPED

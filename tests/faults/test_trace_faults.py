@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime import wire
-from runtime.errors import OdeployError
-from runtime.safety import State
-from runtime.trace import APPLIED, Trace, read_trace
+from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.safety.states import State
+from odeploy_runtime.trace.format import APPLIED, Trace, read_trace
+from odeploy_runtime.transport import messages as wire
 from tests.faults.children import child_of
 from tests.faults.fault_table import Record
 from tests.faults.promises import DUE, assert_kept
@@ -51,7 +51,7 @@ class Driven:
 
     def drain(self) -> int:
         """Process id of the one that writes the trace."""
-        return child_of(self.process.pid, "runtime.drain")
+        return child_of(self.process.pid, "odeploy_runtime.trace.writer_process")
 
     def end(self, status: int = 0) -> Trace:
         self.output, _ = self.process.communicate(timeout=60)

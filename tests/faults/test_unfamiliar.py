@@ -9,14 +9,14 @@ import onnx
 import pytest
 import zmq
 
-from export.onnx_file import to_bytes
-from runtime import wire
-from runtime.child import child, python_module, wait_bound
-from runtime.client import RobotClient
-from runtime.clock import MonotonicClock
-from runtime.link import DealerLink
-from runtime.policy_file import parse
-from sim_bridge.catalogue.fmer import MULTIGOAL
+from odeploy_export.graphs.tracing import to_bytes
+from odeploy_runtime.policy_file.file import parse
+from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.robot.client import RobotClient
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.link import DealerLink
+from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.policies import policy_bytes
 from tests.unit.runtime.fakes import floats
 

@@ -6,7 +6,7 @@ import io
 import subprocess
 import sys
 
-from odeploy import VERBS
+from odeploy.verbs import VERBS
 
 
 def odeploy(*arguments: str, timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from runtime.typed_json import encode, to_json
-from sim_bridge.task import Task
+from odeploy_runtime.typed_json import encode, to_json
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import CARD, RunCard
 from tests.policies import flow_policy
-from train import checkpoint
-from train.policies import FlowPolicy
-from train.run import CARD, RunCard
 
 
 def saved_run(folder: Path, task: Task) -> FlowPolicy:

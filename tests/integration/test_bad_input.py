@@ -11,9 +11,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from runtime.child import serving
-from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
-from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.chunk import ChunkOptions
-from runtime.noise import NoiseSource
-from runtime.onnx_policy import OnnxPolicy
-from runtime.trace import APPLIED, Trace, read_trace
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.player import player
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_runtime.trace.format import APPLIED, Trace, read_trace
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.demonstrations.policy_player import player
 from tests.chunk_flow import chunk_file
 from tests.integration.programs import odeploy
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from runtime.policy_file import FINGERPRINT_KEY, MANIFEST_KEY
-from sim_bridge.catalogue.fm_irl import HOPPER
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY
+from odeploy_sim.catalogue.fm_irl import HOPPER
 from tests.integration.runs import saved_run
 
 pytestmark = pytest.mark.thorough

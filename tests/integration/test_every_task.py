@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from runtime.child import serving
-from runtime.trace import APPLIED, SKIPPED, Trace, read_trace
-from sim_bridge.catalogue import TASKS, get
-from sim_bridge.sim import drive
-from sim_bridge.sim_options import Config, Mode
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace, read_trace
+from odeploy_sim.catalogue import TASKS, get
+from odeploy_sim.simulated_robot.options import Config, Mode
+from odeploy_sim.simulated_robot.run import drive
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from export.export import main as export
-from runtime.errors import OdeployError
-from runtime.onnx_policy import OnnxPolicy
-from runtime.policy_file import read
-from sim_bridge.catalogue.fm_irl import HOPPER
+from odeploy_export.pipeline import main as export
+from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
+from odeploy_sim.catalogue.fm_irl import HOPPER
 from tests.integration.programs import odeploy, started
 from tests.policies import recorded
 from tests.thorough import mostly_thorough

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.child import serving
-from runtime.latency import stages_ns, totals_ns
-from runtime.noise import NoiseSource
-from runtime.onnx_policy import OnnxPolicy
-from runtime.safety import State
-from runtime.trace import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
-from sim_bridge.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
-from sim_bridge.task import Task
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.reports.latency import stages_ns, totals_ns
+from odeploy_runtime.safety.states import State
+from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
+from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_sim.tasks.task import Task
 from tests.integration.programs import in_process, odeploy, started
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough
-from tests.unit.runtime.test_metrics import free_port, get
+from tests.unit.runtime.realtime.test_http_metrics import free_port, get
 
 
 def drive(folder: Path, task: Task, *options: str, kind: str = "mlp", policy: Path | None = None) -> Trace:

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from export.export import Config, export_policy
-from export.gate import Exportable, gate_rows, measure, run_in_batches
-from export.source import Source
-from runtime.errors import ParityError
-from runtime.onnx_policy import open_session
-from runtime.policy_file import PolicyFile, read
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_export.parity.gate import Exportable, gate_rows, measure, run_in_batches
+from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.sources.runs import Source
+from odeploy_runtime.errors import ParityError
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough
-from tests.unit.export.test_diffusion_graph import denoiser
+from tests.unit.export.graphs.test_diffusion import denoiser
 
 ROWS = 8
 KINDS: dict[str, tuple[Callable[[], Exportable], dict[str, Any]]] = {

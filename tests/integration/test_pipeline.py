@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from export.export import main as export
-from runtime.errors import OdeployError
-from runtime.onnx_policy import OnnxPolicy
-from runtime.policy_file import read
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.demonstrations import load
+from odeploy_export.pipeline import main as export
+from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.demonstrations.dataset import load
 from tests.integration.programs import in_process, odeploy
 from tests.thorough import mostly_thorough
 

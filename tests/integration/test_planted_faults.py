@@ -12,21 +12,21 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from export.gate import gate_rows, run_in_batches
-from export.onnx_file import to_bytes, trace_graph
-from runtime.clock import MonotonicClock
-from runtime.onnx_policy import open_session
-from runtime.policy_file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler, read
-from sim_bridge.catalogue.fm_irl import HOPPER
-from sim_bridge.doctor import Examination, examine
-from sim_bridge.findings import Finding
-from sim_bridge.trained import trained
+from odeploy_export.graphs.tracing import to_bytes, trace_graph
+from odeploy_export.parity.gate import gate_rows, run_in_batches
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler, read
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.doctor.examine import Examination, examine
+from odeploy_sim.doctor.findings import Finding
+from odeploy_sim.experts.trained import trained
+from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.generic_unroll import GenericUnroll
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
 from tests.policies import recorded
 from tests.thorough import mostly_thorough
-from train.ode import EULER, uniform_grid
 
 Fault = Callable[[onnx.ModelProto], None]
 Numbers = NDArray[Any]

@@ -8,17 +8,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 
-from export.onnx_file import to_bytes
-from runtime.child import serving
-from runtime.noise import NoiseSource
-from runtime.onnx_policy import OnnxPolicy
-from runtime.policy_file import Noise
-from runtime.recipe import Recipe, Term
-from runtime.replay import replay, require_same
-from runtime.trace import read_trace
-from sim_bridge.catalogue import get
-from sim_bridge.sim import drive
-from sim_bridge.sim_options import Config
+from odeploy_export.graphs.tracing import to_bytes
+from odeploy_runtime.cli.replay import replay, require_same
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.recipe import Recipe, Term
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.trace.format import read_trace
+from odeploy_sim.catalogue import get
+from odeploy_sim.simulated_robot.options import Config
+from odeploy_sim.simulated_robot.run import drive
 from tests.unit.runtime.fakes import manifest
 from tests.unit.runtime.naive_recipe import NaiveRecipe
 

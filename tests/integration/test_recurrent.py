@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export import export
-from runtime.onnx_policy import OnnxPolicy
-from runtime.trace import APPLIED, read_trace
-from sim_bridge import collect
+from odeploy_export import pipeline as export
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.trace.format import APPLIED, read_trace
+from odeploy_sim.cli import collect
+from odeploy_train.behaviour_cloning import gru_bc
 from tests.integration.programs import odeploy
-from train import gru_bc
 
 NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
 

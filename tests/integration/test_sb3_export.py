@@ -9,24 +9,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.export import main as export
-from runtime.errors import MissingError, OdeployError
-from runtime.onnx_policy import OnnxPolicy
-from runtime.policy_file import read
-from sim_bridge.catalogue.fm_irl import HOPPER
+from odeploy_export.pipeline import main as export
+from odeploy_runtime.errors import MissingError, OdeployError
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_train.experts.sb3_expert import save_normaliser
 from tests.integration.programs import odeploy
 from tests.policies import recorded
 from tests.sb3_models import answers, flat_spaces, model, normalised, saved
-from train.experts import save_normaliser
 
 pytestmark = pytest.mark.thorough
 
 _WITHOUT_THE_LIBRARY = """
 import sys
 sys.modules["stable_baselines3"] = sys.modules["sb3_contrib"] = sys.modules["cloudpickle"] = None
-import odeploy
+import odeploy.verbs
 sys.argv = ["odeploy", *sys.argv[1:]]
-odeploy.main()
+odeploy.verbs.main()
 """
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from train import sweep_run
-from train.sweep_spec import RunSpec
+from odeploy_train.sweeps import steps as sweep_run
+from odeploy_train.sweeps.spec import RunSpec
 
 
 @pytest.mark.timeout(240)

@@ -1,10 +1,10 @@
-"""What the speed benches share beside `runtime.interleaved`: a graph as a call with bound buffers."""
+"""What the speed benches share beside `reports.interleaved_timing`: a graph as a call with bound buffers."""
 
 import numpy as np
 import onnx
 
-from runtime.interleaved import Call
-from runtime.onnx_policy import open_session
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.reports.interleaved_timing import Call
 
 
 def bound_call(model: onnx.ModelProto, candidates: int = 1) -> Call:

@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from runtime.child import child, python_module, wait_bound
-from runtime.clock import steal_ticks
-from runtime.latency import summary
-from runtime.machine import machine_line
-from runtime.real_time import RealTimeOptions
-from runtime.statistics import percentiles_us
-from runtime.trace import Trace, read_trace
+from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.clock import steal_ticks
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.reports.latency import summary
+from odeploy_runtime.reports.statistics import percentiles_us
+from odeploy_runtime.trace.format import Trace, read_trace
 from tests.faults.children import child_of
 from tests.faults.promises import assert_kept
 from tests.policies import policy_bytes
@@ -103,9 +103,9 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
         robot = subprocess.Popen(sim, stdout=log, stderr=subprocess.STDOUT)
         wait_bound(trace, robot, folder / "robot.log")
         time.sleep(3)  # its children are there, and the first episode has begun
-        pids |= {"robot": robot.pid, "drain": child_of(robot.pid, "runtime.drain")}
+        pids |= {"robot": robot.pid, "drain": child_of(robot.pid, "odeploy_runtime.trace.writer_process")}
         if config.courier and not config.in_process:
-            pids["courier"] = child_of(robot.pid, "runtime.courier")
+            pids["courier"] = child_of(robot.pid, "odeploy_runtime.transport.io_process")
         memory = Memory(pids)
         stolen = steal_ticks()
         with child(look, folder / "probe.log") as prober:

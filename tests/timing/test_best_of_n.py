@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from export.best_of_n_graph import OUTPUTS, BestOfNGraph
-from export.onnx_file import trace_graph
-from export.outputs import name_outputs
-from runtime.machine import machine_line
-from runtime.onnx_policy import open_session
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
+from odeploy_export.graphs.outputs import name_outputs
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.best_of_n import best_of_n
-from train.ode import EULER, uniform_grid
 
 N, WIDTH, PRODUCTS, ROUNDS, CALLS = 16, 256, 22, 80, 5
 FLOP = PRODUCTS * 2 * N * WIDTH * WIDTH

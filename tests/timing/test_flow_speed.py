@@ -17,18 +17,18 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from export.best_of_n_graph import BestOfNGraph
-from export.flow_graph import SplitFlow
-from export.onnx_file import trace_graph
-from runtime.interleaved import Call, interleaved
-from runtime.machine import machine_line
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_export.graphs.best_of_n import BestOfNGraph
+from odeploy_export.graphs.flow import SplitFlow
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.interleaved_timing import Call, interleaved
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.policies.policies import FlowPolicy
 from tests.best_of_n import best_of_n
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
 from tests.timing.bound_call import bound_call
-from train.ode import EULER, uniform_grid
-from train.policies import FlowPolicy
 
 STEPS, WIDTH, CANDIDATES, ROUNDS = 10, 256, 16, 200
 GEMVS = 20  # hidden products of ten steps, through two weights in turn

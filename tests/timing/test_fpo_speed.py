@@ -18,16 +18,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from runtime.interleaved import Call, interleaved
-from runtime.machine import machine_line
-from sim_bridge.catalogue import get
-from sim_bridge.vector import make_vector
-from train import flow_run, fpo_plus_plus_run, fpo_run, gaussian_ppo
-from train.flow_actor import FlowActor
-from train.fpo import fpo, fpo_plus_plus
-from train.mlp_policy import MlpConfig
-from train.policies import FlowConfig
-from train.ppo import Ppo
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.interleaved_timing import Call, interleaved
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_train.flow_rl import fpo_plus_plus_run, fpo_run
+from odeploy_train.flow_rl import run as flow_run
+from odeploy_train.flow_rl.actor import FlowActor
+from odeploy_train.flow_rl.fpo import fpo, fpo_plus_plus
+from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.on_policy.ppo import Ppo
+from odeploy_train.policies.mlp import MlpConfig
+from odeploy_train.policies.policies import FlowConfig
 
 ENVS, TICKS, ROUNDS, HERE = 8, 512, 5, Path()
 HOPPER = get("hopper")

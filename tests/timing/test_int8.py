@@ -15,16 +15,16 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
-from export.flow_graph import SplitFlow
-from export.onnx_file import trace_graph
-from runtime.interleaved import interleaved
-from runtime.machine import machine_line
-from runtime.onnx_policy import open_session
-from runtime.signals import half_ranges
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_export.graphs.flow import SplitFlow
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.interleaved_timing import interleaved
+from odeploy_runtime.signals import half_ranges
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.policies import flow_policy, recorded
 from tests.timing.bound_call import bound_call
-from train.ode import EULER, uniform_grid
 
 ROUNDS, CALIBRATION, ROWS = 100, 128, 256
 

@@ -12,15 +12,15 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from runtime.clock import MonotonicClock, Rate
-from runtime.machine import machine_line
-from runtime.native_policy import NativePolicy
-from runtime.onnx_policy import OnnxPolicy
-from runtime.policy_file import parse
-from runtime.pretouch import PreTouch
-from runtime.real_time import real_time
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.task import TaskEnv
+from odeploy_runtime.inference.native_policy import NativePolicy
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import parse
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.realtime.pretouch import PreTouch
+from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.tasks.task import TaskEnv
 from tests.policies import policy_bytes
 
 TICKS = {50.0: 400, 500.0: 2000}

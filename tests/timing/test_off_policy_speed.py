@@ -17,17 +17,19 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from runtime.interleaved import Call, interleaved
-from runtime.machine import machine_line
-from sim_bridge.catalogue import get
-from sim_bridge.vector import make_vector
-from sim_bridge.vector_env import TaskVectorEnv
-from train import diffusion_run, dipo, dpmd, fmer_run, qvpo, sac
-from train.best_of_n import BestOfNConfig
-from train.mlp_policy import MlpConfig
-from train.off_policy import OffPolicyConfig
-from train.off_policy_run import Learner
-from train.policies import FlowConfig
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.interleaved_timing import Call, interleaved
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_sim.tasks.vector_env import TaskVectorEnv
+from odeploy_train.diffusion_rl import dipo, dpmd, qvpo
+from odeploy_train.diffusion_rl import run as diffusion_run
+from odeploy_train.off_policy import fmer_run, sac
+from odeploy_train.off_policy.core import OffPolicyConfig
+from odeploy_train.off_policy.run import Learner
+from odeploy_train.policies.best_of_n import BestOfNConfig
+from odeploy_train.policies.mlp import MlpConfig
+from odeploy_train.policies.policies import FlowConfig
 
 HOPPER, BATCH, ROUNDS = get("hopper"), 64, 5
 CANDIDATES, STEPS = (4, 8, 16, 32, 64), (5, 10, 20)  # QVPO's are 64 and 20

@@ -18,12 +18,12 @@ from rich.table import Table
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
-from runtime.machine import machine_line
-from sim_bridge.catalogue import get
-from sim_bridge.flat_env import FlatEnv
-from sim_bridge.vector import Backend, make_vector
-from train import gaussian_ppo
-from train.mlp_policy import MlpConfig
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.gym_env import FlatEnv
+from odeploy_sim.tasks.vector import Backend, make_vector
+from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.policies.mlp import MlpConfig
 
 ENVS, TICKS, ROUNDS = 8, 512, 6
 HOPPER = get("hopper")

@@ -11,15 +11,15 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from runtime import wire
-from runtime.child import serving
-from runtime.client import RobotClient
-from runtime.clock import MonotonicClock, Rate
-from runtime.connect import connect
-from runtime.machine import machine_line
-from runtime.real_time import real_time
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.task import TaskEnv
+from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_runtime.robot.client import RobotClient
+from odeploy_runtime.robot.connect import connect
+from odeploy_runtime.transport import messages as wire
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.tasks.task import TaskEnv
 from tests.policies import policy_bytes
 
 RATE_HZ, TICKS, SETTLING = 50.0, 4000, 100

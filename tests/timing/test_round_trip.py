@@ -21,38 +21,38 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from runtime import wire
-from runtime.child import child, python_module, serving, wait_bound
-from runtime.client import Drops, RobotClient
-from runtime.clock import MonotonicClock, Rate, Tick
-from runtime.connect import connect
-from runtime.counters import Counters
-from runtime.guard import Counts, Guard, Offer
-from runtime.machine import machine_line
-from runtime.noise import NoiseSource
-from runtime.onnx_policy import OnnxPolicy
-from runtime.pretouch import PreTouch
-from runtime.real_time import real_time
-from runtime.ring import Ring
-from runtime.safety import Safety
-from runtime.sockets import connect_dealer, receive
-from runtime.trace import new_header, row_type
-from runtime.trace_writer import RowWriter
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
-from sim_bridge.robot_counters import ROBOT, RobotCounters
-from sim_bridge.task import TaskEnv
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick
+from odeploy_runtime.realtime.counters import Counters
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.realtime.pretouch import PreTouch
+from odeploy_runtime.realtime.ring import Ring
+from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_runtime.robot.client import Drops, RobotClient
+from odeploy_runtime.robot.connect import connect
+from odeploy_runtime.robot.counters import ROBOT, RobotCounters
+from odeploy_runtime.safety.guard import Counts, Guard, Offer
+from odeploy_runtime.safety.states import Safety
+from odeploy_runtime.trace.format import new_header, row_type
+from odeploy_runtime.trace.writer import RowWriter
+from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.sockets import connect_dealer, receive
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.tasks.task import TaskEnv
 from tests.policies import policy_bytes
 
 TURNS, SETTLING = 30, 20
 S = 1_000_000_000
 CLOCK = MonotonicClock()
-TOUCHED = 1  # the echo server of `sim_bridge.floors` pre-touches after odd numbers
+TOUCHED = 1  # the echo server of `odeploy_sim.bench.floors` pre-touches after odd numbers
 Took = dict[str, list[int]]
 Floats = NDArray[np.float32]
 
 
 class Robot:
-    """A tick as `sim_bridge.robot` runs it: sense, ask, guard, and after the physics trace and count."""
+    """A tick as `simulated_robot.loop` runs it: sense, ask, guard, and after the physics trace and count."""
 
     def __init__(self, name: str, endpoint: str, rate_hz: float) -> None:
         task = MAZE_MEDIUM
@@ -215,7 +215,9 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
     """Durations in ns of each kind."""
     policy, env, took = OnnxPolicy.load(file), TaskEnv(MAZE_MEDIUM), dict[str, list[int]]()
     path, log = folder / "echo.ipc", folder / "echo.log"
-    echoing = python_module("sim_bridge.floors", str(file), "--rate", str(rate_hz), "--echo", f"ipc://{path}")
+    echoing = python_module(
+        "odeploy_sim.bench.floors", str(file), "--rate", str(rate_hz), "--echo", f"ipc://{path}"
+    )
     with ExitStack() as stack:
         stack.callback(env.close)
         robots = [

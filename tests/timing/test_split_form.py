@@ -9,15 +9,15 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from export.flow_graph import SplitFlow
-from export.onnx_file import trace_graph
-from runtime.interleaved import interleaved
-from runtime.machine import machine_line
-from sim_bridge.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_export.graphs.flow import SplitFlow
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.interleaved_timing import interleaved
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
 from tests.timing.bound_call import bound_call
-from train.ode import EULER, uniform_grid
 
 STEPS, ROUNDS = 10, 400
 

@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
-from runtime.machine import machine_line
-from sim_bridge.catalogue import TASKS
-from sim_bridge.flat_env import FlatEnv
-from sim_bridge.task import Task
-from sim_bridge.vector import make_vector
-from sim_bridge.vector_envpool import POOLS
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_sim.catalogue import TASKS
+from odeploy_sim.tasks.gym_env import FlatEnv
+from odeploy_sim.tasks.task import Task
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_sim.tasks.vector_envpool import POOLS
 
 ENVS, ROUNDS, ROUND_S = 8, 9, 0.3
 WORKERS = {"serial": 0, "1 worker": 1, f"{min(os.cpu_count() or 1, ENVS)} workers": min(os.cpu_count() or 1, ENVS)}

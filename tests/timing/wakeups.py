@@ -2,7 +2,7 @@
 
     python -m tests.timing.wakeups RATE PRIORITY OUT
 
-PRIORITY is that of `runtime.real_time`, 0 for none. OUT gets an array: how late it woke, ns, one number a due
+PRIORITY is that of `realtime.scheduling`, 0 for none. OUT gets an array: how late it woke, ns, one number a due
 tick; -1 for one that it slept through.
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from runtime.clock import MonotonicClock, Rate
-from runtime.real_time import real_time
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.realtime.scheduling import real_time
 
 
 def probe(rate_hz: float, priority: int | None, out: Path) -> None:

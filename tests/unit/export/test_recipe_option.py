@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 import pytest
 
-from export.export import main as export
-from export.recipe_option import prepared, recipe_for
-from runtime.errors import OdeployError
-from runtime.onnx_policy import OnnxPolicy
-from runtime.recipe import Recipe, Term
-from sim_bridge.catalogue.fmer import MULTIGOAL
-from sim_bridge.collect import main as collect
+from odeploy_export.pipeline import main as export
+from odeploy_export.recipe_option import prepared, recipe_for
+from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.recipe import Recipe, Term
+from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.cli.collect import main as collect
 from tests.integration.test_recipe import network
 
 TEXT = """

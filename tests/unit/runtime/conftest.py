@@ -24,5 +24,5 @@ def clock() -> FakeClock:
 def waiting(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeSelect:
     """Lets `receive` jump instead of wait."""
     fake = FakeSelect(clock)
-    monkeypatch.setattr("runtime.sockets.select", fake)
+    monkeypatch.setattr("odeploy_runtime.transport.sockets.select", fake)
     return fake

@@ -7,9 +7,9 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from runtime import wire
-from runtime.policy_file import GoldenRow, Manifest, Noise, Parity, Sampler
-from runtime.signals import Signal
+from odeploy_runtime.policy_file.file import GoldenRow, Manifest, Noise, Parity, Sampler
+from odeploy_runtime.signals import Signal
+from odeploy_runtime.transport import messages as wire
 
 Floats = NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
 import math
 
-from runtime.recipe import Recipe, Term
+from odeploy_runtime.policy_file.recipe import Recipe, Term
 
 
 class NaiveRecipe:

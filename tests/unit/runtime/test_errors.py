@@ -4,8 +4,8 @@ import inspect
 
 import pytest
 
-from runtime import errors
-from runtime.errors import FormatError, OdeployError, PolicyFileError, RelayedError, WireError
+from odeploy_runtime import errors
+from odeploy_runtime.errors import FormatError, OdeployError, PolicyFileError, RelayedError, WireError
 
 KINDS = [
     kind

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-MODULES = sorted(f"runtime.{path.stem}" for path in (ROOT / "runtime").glob("*.py") if path.stem != "__init__")
+ROOF = ROOT / "runtime"
+FILES = (ROOF / "odeploy_runtime").rglob("*.py")
+MODULES = sorted(".".join(f.relative_to(ROOF).with_suffix("").parts) for f in FILES if f.stem != "__init__")
 TOO_HEAVY = {"torch", "onnx", "onnxscript", "mujoco", "gymnasium", "gymnasium_robotics", "minari", "tensorboard"}
-UPSTAIRS = {"train", "export", "sim_bridge"}
+UPSTAIRS = {"odeploy_train", "odeploy_export", "odeploy_sim"}
 
 
 def top_level_after(statement: str) -> set[str]:
@@ -20,13 +22,13 @@ def top_level_after(statement: str) -> set[str]:
 
 
 def test_all_modules_of_the_runtime_bring_in_no_torch_no_graph_tools_and_no_simulator() -> None:
-    assert "runtime.wire" in MODULES
+    assert "odeploy_runtime.transport.messages" in MODULES
     found = top_level_after(f"import {', '.join(MODULES)}")
-    assert "runtime" in found
+    assert "odeploy_runtime" in found
     assert found & (TOO_HEAVY | UPSTAIRS) == set()
 
 
-@pytest.mark.parametrize("module", ["runtime.client", "runtime.guard"])
+@pytest.mark.parametrize("module", ["odeploy_runtime.robot.client", "odeploy_runtime.safety.guard"])
 def test_a_robot_without_inference_needs_no_onnxruntime(module: str) -> None:
     assert "onnxruntime" not in top_level_after(f"import {module}")
 

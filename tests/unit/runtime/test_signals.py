@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import ContractError
-from runtime.signals import Signal, half_ranges, highs, lows, max_steps, require_same_names
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.signals import Signal, half_ranges, highs, lows, max_steps, require_same_names
 
 THREE = (Signal("a", "1", -2.0, 4.0, 0.5), Signal("b", "m", low=-1.0), Signal("c", "m", high=7.0))
 

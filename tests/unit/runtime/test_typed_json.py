@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.errors import FormatError
-from runtime.typed_json import decode, encode, from_json, to_json
+from odeploy_runtime.errors import FormatError
+from odeploy_runtime.typed_json import decode, encode, from_json, to_json
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.signals import Signal
-from runtime.trace import STAMPS, TraceHeader, new_header, row_type
-from runtime.trace_writer import TraceWriter
+from odeploy_runtime.signals import Signal
+from odeploy_runtime.trace.format import STAMPS, TraceHeader, new_header, row_type
+from odeploy_runtime.trace.writer import TraceWriter
 
 OBSERVATION = (Signal("x", "m", -4.0, 4.0), Signal("y", "m"), Signal("speed", "m/s"))
 ACTION = (Signal("motor_x", "N", -1.0, 1.0, 0.25), Signal("motor_y", "N", -1.0, 1.0))

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from runtime.signals import Signal
-from sim_bridge.task import Task
+from odeploy_runtime.signals import Signal
+from odeploy_sim.tasks.task import Task
 
 BREAK, DIE = 0.5, -0.5
 

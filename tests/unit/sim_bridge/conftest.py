@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sim_bridge.catalogue import TASKS
-from sim_bridge.task import TaskEnv
+from odeploy_sim.catalogue import TASKS
+from odeploy_sim.tasks.task import TaskEnv
 
 
 @pytest.fixture(scope="session", params=list(TASKS))

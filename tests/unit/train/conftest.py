@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sim_bridge import collect
-from train import dipo, fmer_run, gaussian_ppo, sac
+from odeploy_sim.cli import collect
+from odeploy_train.diffusion_rl import dipo
+from odeploy_train.off_policy import fmer_run, sac
+from odeploy_train.on_policy import gaussian_ppo
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.errors import UsageError
-from runtime.signals import highs, lows
-from sim_bridge.catalogue.fm_irl import ANT_GOAL, FETCH_PICK, HAND_ROTATE
-from sim_bridge.task import Task, TaskEnv
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.signals import highs, lows
+from odeploy_sim.catalogue.fm_irl import ANT_GOAL, FETCH_PICK, HAND_ROTATE
+from odeploy_sim.tasks.task import Task, TaskEnv
 
 OWN = (ANT_GOAL, HAND_ROTATE, FETCH_PICK)
 each_task = pytest.mark.parametrize("task", OWN, ids=[task.name for task in OWN])

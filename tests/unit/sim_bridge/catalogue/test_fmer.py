@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.signals import highs, lows
-from sim_bridge.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
-from sim_bridge.task import TaskEnv
+from odeploy_runtime.signals import highs, lows
+from odeploy_sim.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
+from odeploy_sim.tasks.task import TaskEnv
 
 AXES = "xyz"
 

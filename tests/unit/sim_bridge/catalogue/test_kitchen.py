@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS, OBS_ELEMENT_INDICES
 
-from runtime.errors import MissingError
-from runtime.signals import highs, lows
-from sim_bridge.catalogue.kitchen import SUBTASKS, kitchen, parse
-from sim_bridge.task import TaskEnv
+from odeploy_runtime.errors import MissingError
+from odeploy_runtime.signals import highs, lows
+from odeploy_sim.catalogue.kitchen import SUBTASKS, kitchen, parse
+from odeploy_sim.tasks.task import TaskEnv
 
 
 @pytest.fixture(scope="module")

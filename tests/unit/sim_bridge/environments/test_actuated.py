@@ -9,8 +9,8 @@ import pytest
 from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from numpy.typing import NDArray
 
-from runtime.actuation import PD, Actuation
-from sim_bridge.environments.actuated import ActuatedEnv
+from odeploy_runtime.policy_file.actuation import PD, Actuation
+from odeploy_sim.environments.actuated import ActuatedEnv
 
 HZ = 500.0  # of the hopper's physics: four steps a tick
 POSE_RAD = (-0.1, -0.2, 0.1)

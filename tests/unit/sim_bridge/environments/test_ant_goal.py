@@ -9,9 +9,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from sim_bridge.catalogue.fm_irl import ANT_GOAL
-from sim_bridge.environments.ant_goal import AntGoalEnv
-from sim_bridge.task import TaskEnv
+from odeploy_sim.catalogue.fm_irl import ANT_GOAL
+from odeploy_sim.environments.ant_goal import AntGoalEnv
+from odeploy_sim.tasks.task import TaskEnv
 
 IDLE = np.zeros(8, np.float32)
 

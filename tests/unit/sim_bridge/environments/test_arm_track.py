@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from runtime.actuation import Actuation
-from sim_bridge.catalogue.actuated import ARM_TRACK
-from sim_bridge.environments.arm_track import NEAR_M, RANGE_RAD, SERVO
-from sim_bridge.experts.arm_track import ArmTrackExpert
-from sim_bridge.task import Step, TaskEnv
+from odeploy_runtime.policy_file.actuation import Actuation
+from odeploy_sim.catalogue.arm_track import ARM_TRACK
+from odeploy_sim.environments.arm_track import NEAR_M, RANGE_RAD, SERVO
+from odeploy_sim.experts.arm_track import ArmTrackExpert
+from odeploy_sim.tasks.task import Step, TaskEnv
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from sim_bridge.catalogue.fpo import GRID_WORLD
-from sim_bridge.environments.grid_world import (
+from odeploy_sim.catalogue.control_suite import GRID_WORLD
+from odeploy_sim.environments.grid_world import (
     DEATH_REWARD,
     GOAL_REWARD,
     LAYOUTS,
@@ -18,7 +18,7 @@ from sim_bridge.environments.grid_world import (
     three_goals,
     two_walls,
 )
-from sim_bridge.task import Step, TaskEnv
+from odeploy_sim.tasks.task import Step, TaskEnv
 
 UP, DOWN, STILL = (np.array([0, y], np.float32) for y in (1, -1, 0))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim_bridge.environments import motions
-from sim_bridge.environments.motions import ANKLE_M, Motion, Trunk, draw
+from odeploy_sim.environments import motions
+from odeploy_sim.environments.motions import ANKLE_M, Motion, Trunk, draw
 
 SEED = 0
 MODEL = mujoco.MjModel.from_xml_path(str(Path(motions.__file__).with_name("pose_track.xml")))

@@ -10,9 +10,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from sim_bridge.catalogue.fmer import MULTIGOAL
-from sim_bridge.environments.multigoal import GOALS_M, REACHED_M, MultigoalEnv, goal_at
-from sim_bridge.task import TaskEnv
+from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.environments.multigoal import GOALS_M, REACHED_M, MultigoalEnv, goal_at
+from odeploy_sim.tasks.task import TaskEnv
 
 STILL = np.zeros(2, np.float32)
 

@@ -10,11 +10,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from sim_bridge.catalogue.sparse_goals import POSE_TRACK_ALL, POSE_TRACK_ROOT, SPARSE_GOALS
-from sim_bridge.environments import pose_track
-from sim_bridge.environments.motions import Motion
-from sim_bridge.environments.pose_track import FAR_M, POINTS, RATES_RAD_S, TICK_S, TICKS, TOLD, PoseTrackEnv
-from sim_bridge.task import Step, Task, TaskEnv
+from odeploy_sim.catalogue.pose_track import POSE_TRACK_ALL, POSE_TRACK_ROOT, SPARSE_GOALS
+from odeploy_sim.environments import pose_track
+from odeploy_sim.environments.motions import Motion
+from odeploy_sim.environments.pose_track import FAR_M, POINTS, RATES_RAD_S, TICK_S, TICKS, TOLD, PoseTrackEnv
+from odeploy_sim.tasks.task import Step, Task, TaskEnv
 
 IDLE = np.zeros(11, np.float32)
 

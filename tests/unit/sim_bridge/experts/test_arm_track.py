@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import sim_bridge.environments.arm_track as arm
-from sim_bridge.experts.arm_track import angles_rad
+import odeploy_sim.environments.arm_track as arm
+from odeploy_sim.experts.arm_track import angles_rad
 
 MODEL = mujoco.MjModel.from_xml_path(arm.__file__.replace(".py", ".xml"))
 

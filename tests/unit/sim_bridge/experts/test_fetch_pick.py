@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sim_bridge.catalogue.fm_irl import FETCH_PICK
-from sim_bridge.experts.fetch_pick import FetchPickExpert
-from sim_bridge.task import Step, TaskEnv
+from odeploy_sim.catalogue.fm_irl import FETCH_PICK
+from odeploy_sim.experts.fetch_pick import FetchPickExpert
+from odeploy_sim.tasks.task import Step, TaskEnv
 
 BLOCK = np.array([1.3, 0.85, 0.425])
 GOAL = np.array([1.35, 0.65, 0.575])

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sim_bridge.catalogue.kitchen import SUBTASKS, kitchen
-from sim_bridge.experts.kitchen import KitchenExpert
-from sim_bridge.task import Step, TaskEnv, episode_seed
+from odeploy_sim.catalogue.kitchen import SUBTASKS, kitchen
+from odeploy_sim.experts.kitchen import KitchenExpert
+from odeploy_sim.tasks.task import Step, TaskEnv, episode_seed
 from tests.thorough import mostly_thorough
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim_bridge.catalogue.fpo import POINT_MASS
-from sim_bridge.experts.point_mass import PointMassExpert
-from sim_bridge.task import TaskEnv
+from odeploy_sim.catalogue.control_suite import POINT_MASS
+from odeploy_sim.experts.point_mass import PointMassExpert
+from odeploy_sim.tasks.task import TaskEnv
 
 
 @pytest.fixture(scope="module")

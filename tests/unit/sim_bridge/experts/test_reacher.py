@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sim_bridge.catalogue.fpo import REACHER_EASY, REACHER_HARD
-from sim_bridge.experts.reacher import ReacherExpert, finger
-from sim_bridge.task import TaskEnv
+from odeploy_sim.catalogue.control_suite import REACHER_EASY, REACHER_HARD
+from odeploy_sim.experts.reacher import ReacherExpert, finger
+from odeploy_sim.tasks.task import TaskEnv
 
 
 @pytest.fixture(scope="module", params=[REACHER_EASY, REACHER_HARD], ids=lambda task: task.name)

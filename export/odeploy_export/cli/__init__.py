@@ -1,0 +1,4 @@
+"""The verbs of the export, one file each.
+
+May import: every room of the export.
+"""

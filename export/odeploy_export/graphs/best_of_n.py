@@ -1,0 +1,94 @@
+"""Best of N in one graph: N candidates by the split form, twin critics in split form, argmax, gather.
+
+The candidates are a flow's or a diffusion's. The observation's products, the proposer's and the critics', are
+computed once for an observation and repeated for its N candidates, which then are rows like those of a batch. A
+critic's first layer is linear over [normalised observation, unit action], W_s s + W_a (a - middle) / half_range +
+b: the action's scale joins W_a, its middle joins b, and both critics' first layers are one Gemm.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from odeploy_export.graphs.diffusion import UnrolledDiffusion
+from odeploy_export.graphs.flow import ObservationPart, SplitFlow
+from odeploy_train.modules.ode import Tableau
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
+from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.policies.policies import FlowPolicy
+
+OUTPUTS = ("action", "value", "index")
+Choosing = BestOfN | BestOfDiffusion
+
+
+class BestOfNGraph(nn.Module):
+    """`observation` (B, O) and `noise` (B, N, S, D) to `action` (B, H, A), `value` (B,) and `index` (B,).
+
+    Args:
+        policy: proposer and critics.
+        tableau: of a flow the solver; None of a diffusion, which has one sampler only.
+        t_grid: its times from 0 to 1.
+        candidates: N.
+    """
+
+    def __init__(
+        self, policy: Choosing, tableau: Tableau | None, t_grid: Sequence[float], candidates: int
+    ) -> None:
+        super().__init__()
+        self._candidates, proposer = candidates, policy.proposer
+        self._action_size = proposer.config.action_size
+        self._horizon = proposer.config.horizon if isinstance(proposer, FlowPolicy) else 1
+        self.proposer: SplitFlow | UnrolledDiffusion
+        if isinstance(proposer, FlowPolicy):
+            assert tableau is not None
+            self.proposer = SplitFlow(proposer, tableau, t_grid)
+        else:
+            self.proposer = UnrolledDiffusion(proposer, t_grid)
+        self.activation: nn.Module = getattr(nn, policy.critic_activation)()
+        first, *later = zip(*(_linears(critic) for critic in policy.critics), strict=True)
+        W = torch.cat([layer.weight.detach().double() for layer in first])
+        b = torch.cat([layer.bias.detach().double() for layer in first])
+        low, high = proposer.low.double(), proposer.high.double()
+        W_s, W_a = W[:, : -len(low)], W[:, -len(low) :] / ((high - low) / 2)
+        self.critics_observation = ObservationPart(proposer, W_s, b - W_a @ ((high + low) / 2))
+        self.action_weight = _constant(W_a.T)
+        self.later = nn.ModuleList(
+            nn.Sequential(*(m for layer in layers for m in (self.activation, _frozen(layer))))
+            for layers in zip(*later, strict=True)
+        )
+
+    def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Shapes (B, O), (B, N, S, D) -> (B, H, A), (B,), (B,)."""
+        N = self._candidates
+        candidates = self.proposer.solve(self._for_each(self.proposer.observation(observation)), noise)
+        value, index = self._values(observation, candidates).reshape(-1, N).max(dim=1)
+        D = self._horizon * self._action_size
+        picks = index.reshape(-1, 1, 1).repeat(1, 1, D)
+        action = candidates.reshape(-1, N, D).gather(1, picks)
+        return action.reshape(-1, self._horizon, self._action_size), value, index
+
+    def _values(self, observation: Tensor, candidates: Tensor) -> Tensor:
+        """min(Q_1, Q_2) of each candidate. Shapes (B, O), (B N, D) -> (B N, 1)."""
+        h = torch.addmm(self._for_each(self.critics_observation(observation)), candidates, self.action_weight)
+        first, second = (rest(h_i) for rest, h_i in zip(self.later, h.chunk(2, dim=1), strict=True))
+        return torch.minimum(first, second)
+
+    def _for_each(self, part: Tensor) -> Tensor:
+        """A row for each candidate of each observation. Shapes (B, W) -> (B N, W)."""
+        return part.repeat(1, self._candidates).reshape(-1, part.shape[1])
+
+
+def _linears(critic: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in critic.modules() if isinstance(layer, nn.Linear)]
+
+
+def _frozen(layer: nn.Linear) -> nn.Linear:
+    """A copy in float32."""
+    copy = nn.Linear(layer.in_features, layer.out_features)
+    copy.load_state_dict(layer.state_dict())
+    return copy.requires_grad_(False)
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

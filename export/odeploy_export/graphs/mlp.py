@@ -1,0 +1,72 @@
+"""An MLP as a graph: the normaliser is folded into the first layer where it can be, tanh or bounds come last."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from odeploy_export.graphs.bounds import Bounds
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from odeploy_train.policies.policies import StudentPolicy
+
+
+class MlpGraph(nn.Module):
+    """`observation` (B, O) to `action` (B, H, A)."""
+
+    def __init__(self, policy: MlpPolicy) -> None:
+        super().__init__()
+        layers = [layer for layer in policy.layers if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
+        self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
+        self._clip = policy.clip
+        self._clips = policy.config.normalised and math.isfinite(policy.clip)
+        if self._clips:  # a clip between normaliser and first layer keeps them apart
+            self.mean, self.scale = _constant(policy.observation_mean), _constant(1 / policy.observation_std)
+        elif policy.config.normalised:
+            weights[0] = weights[0] / policy.observation_std
+            biases[0] = biases[0] - weights[0] @ policy.observation_mean
+        self.weight = nn.ParameterList(_constant(w) for w in weights)
+        self.bias = nn.ParameterList(_constant(b) for b in biases)
+        self.activation = policy.activation
+        self._squash = policy.config.squash
+        half_range, middle = (policy.high - policy.low) / 2, (policy.high + policy.low) / 2
+        self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
+        self.half_range, self.middle = _constant(half_range), _constant(middle)
+        self.bounds = Bounds(policy.low.float(), policy.high.float())
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Shapes (B, O) -> (B, H, A)."""
+        h = observation
+        if self._clips:
+            h = torch.clamp((h - self.mean) * self.scale, -self._clip, self._clip)
+        last = len(self.weight) - 1
+        for i, (weight, bias) in enumerate(zip(self.weight, self.bias, strict=True)):
+            h = linear(h, weight, bias)
+            if i < last:
+                h = self.activation(h)
+        if self._squash:
+            h = torch.tanh(h)
+            if not self._unit_scale:
+                h = h * self.half_range + self.middle
+        if not (self._squash and self._unit_scale):  # else tanh alone keeps the bounds
+            h = self.bounds(h)
+        return h.reshape(-1, self._horizon, self._action_size)
+
+
+class StudentGraph(MlpGraph):
+    """A student: tanh throughout, and a normaliser without a clip."""
+
+    def __init__(self, policy: StudentPolicy) -> None:
+        layers = [layer for layer in (*policy.net.hidden, policy.net.last) if isinstance(layer, nn.Linear)]
+        widths = tuple(layer.out_features for layer in layers[:-1])
+        same = MlpPolicy(MlpConfig(layers[0].in_features, layers[-1].out_features, widths, squash=True))
+        for mine, its in zip(same.layers, layers, strict=True):
+            mine.load_state_dict(its.state_dict())
+        for name in ("observation_mean", "observation_std", "low", "high"):
+            setattr(same, name, getattr(policy, name).double())
+        super().__init__(same)
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

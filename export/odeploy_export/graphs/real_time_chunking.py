@@ -1,0 +1,185 @@
+"""A flow of chunks that goes on from the chunk before, written node by node with the gradient of its guidance.
+
+`observation` (B, O), `noise` (B, 1, 1, D), `previous` (B, H, A), `frozen` (B, H) → `action` (B, H, A). What is
+computed is `policies/chunk_guidance.py`. There autograd takes the product with the transposed Jacobian; here each
+layer of the velocity network has its own: the weights transposed, and between them silu'(z) = σ(z) + silu(z) (1 -
+σ(z)).
+The observation's product is taken once, the time's is a constant of each evaluation, and weights are shared by the
+steps, as in `graphs/flow.py`. What is folded away there the gradient would have to unfold: here x stays on
+unit scale.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from odeploy_export.graphs.tracing import OPSET
+from odeploy_runtime.errors import UsageError
+from odeploy_train.modules.networks import time_embedding
+from odeploy_train.modules.ode import Tableau, integrate
+from odeploy_train.policies.chunk_guidance import strength
+from odeploy_train.policies.policies import FlowPolicy
+
+PREVIOUS, FROZEN = "previous", "frozen"
+_IR_VERSION = 10  # as torch's exporter writes it
+
+
+class _Nodes:
+    """A graph under construction: every value is known by its name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, onnx.TensorProto] = {}
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Appends a node; returns its output."""
+        output = f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def weight(self, name: str, values: Tensor | NDArray[Any] | Sequence[float]) -> str:
+        """A constant: of floats in float32, of integers as it is."""
+        array = np.asarray(values.detach().double() if isinstance(values, Tensor) else values)
+        kept = array if array.dtype == np.int64 else array.astype(np.float32)
+        self.weights[name] = numpy_helper.from_array(np.ascontiguousarray(kept), name)
+        return name
+
+    def number(self, value: float) -> str:
+        """The same of one number."""
+        return self.weight(f"number {value!r}", [value])
+
+
+def real_time_chunk_graph(policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float]) -> onnx.ModelProto:
+    """The graph of a policy in float32, checked."""
+    H, A, D = policy.config.horizon, policy.config.action_size, policy.config.chunk_size
+    new = _Nodes()
+    flat = new.weight("flat", np.array([-1, D]))
+    mean, std = new.weight("action.mean", policy.action_mean), new.weight("action.std", policy.action_std)
+    before = new.add("Reshape", PREVIOUS, flat)
+    wanted = new.add("Div", new.add("Sub", before, mean), std)
+    each = new.add("Unsqueeze", FROZEN, new.weight("last axis", np.array([2])))
+    spread = new.add("Mul", each, new.weight("all signals", np.ones((1, 1, A))))
+    field = _Field(new, policy, wanted, new.add("Reshape", spread, flat))
+
+    def advance(x: str, slope: str, scale: float) -> str:
+        return new.add("Add", x, new.add("Mul", slope, new.number(scale)))
+
+    # The loop that trains and samples also writes the graph: names stand for tensors.
+    loop = cast(Any, integrate)
+    x = loop(field, new.add("Reshape", "noise", flat), tableau, t_grid, advance)
+    drawn = new.add("Add", new.add("Mul", x, std), mean)
+    is_frozen = new.add("Equal", field.weight, new.number(1.0))
+    action = new.add("Where", is_frozen, before, drawn)
+    for operator, name, limit in (("Max", "low", policy.low), ("Min", "high", policy.high)):
+        action = new.add(operator, action, new.weight(name, limit))
+    new.nodes.append(helper.make_node("Reshape", [action, new.weight("chunk", np.array([-1, H, A]))], ["action"]))
+    graph = helper.make_graph(
+        new.nodes,
+        "policy",
+        [
+            _value("observation", policy.config.observation_size),
+            _value("noise", 1, 1, D),
+            _value(PREVIOUS, H, A),
+            _value(FROZEN, H),
+        ],
+        [_value("action", H, A)],
+        list(new.weights.values()),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="odeploy")
+    model.ir_version = _IR_VERSION
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Field:
+    """The guided velocity at (t, x); `weight` and what is `wanted` are of shape (B, D)."""
+
+    def __init__(self, new: _Nodes, policy: FlowPolicy, wanted: str, weight: str) -> None:
+        self._new, self._wanted, self.weight = new, wanted, weight
+        net, O, D = policy.velocity, policy.config.observation_size, policy.config.chunk_size  # noqa: E741
+        W = net.first.weight.detach().double()
+        W_o, W_x, self._W_t = W[:, :O], W[:, O : O + D], W[:, O + D :]
+        self._features = net.time_features
+        self._observation = _observation_part(new, policy, W_o, net.first.bias)
+        self._first = new.weight("first.weight", W_x.T)
+        hidden = [layer for layer in net.hidden if isinstance(layer, nn.Linear)]
+        self._hidden = [
+            (new.weight(f"hidden.{i}.weight", layer.weight.T), new.weight(f"hidden.{i}.bias", layer.bias))
+            for i, layer in enumerate(hidden)
+        ]
+        # By rows: a narrow weight by columns leaves ONNX Runtime's vector kernel (graphs/rewrites.py).
+        self._last = new.weight("last.weight", net.last.weight), new.weight("last.bias", net.last.bias)
+
+    def __call__(self, t: float, x: str) -> str:
+        new = self._new
+        v, slopes = self._velocity(t, x)
+        end = new.add("Add", x, new.add("Mul", v, new.number(1 - t)))
+        error = new.add("Mul", self.weight, new.add("Sub", self._wanted, end))
+        g = new.add("Mul", new.add("Gemm", error, self._last[0], alpha=1 - t), slopes.pop())
+        for weight, _ in reversed(self._hidden):
+            g = new.add("Mul", new.add("Gemm", g, weight, transB=1), slopes.pop())
+        pull = new.add("Gemm", g, self._first, error, transB=1)
+        return new.add("Add", v, new.add("Mul", pull, new.number(strength(t))))
+
+    def _velocity(self, t: float, x: str) -> tuple[str, list[str]]:
+        """v, and silu'(z) of each hidden layer."""
+        new, slopes = self._new, []
+        time = time_embedding(torch.tensor([t], dtype=torch.float64), self._features)[0]
+        start = new.add("Add", self._observation, new.weight(f"time {t!r}", self._W_t @ time))
+        z = new.add("Gemm", x, self._first, start)
+        for weight, bias in (*self._hidden, self._last):
+            gate = new.add("Sigmoid", z)
+            h = new.add("Mul", z, gate)
+            rest = new.add("Sub", new.number(1.0), gate)
+            slopes.append(new.add("Add", gate, new.add("Mul", h, rest)))
+            z = new.add("Gemm", h, weight, bias, transB=int(weight == self._last[0]))
+        return z, slopes
+
+
+def continuable(policy: object, frozen: int) -> FlowPolicy:
+    """The policy, if it can go on from the chunk before with so many of its actions frozen.
+
+    Raises:
+        UsageError: no flow of chunks, one that is squashed, or one with fewer actions than are to be frozen.
+    """
+    if not isinstance(policy, FlowPolicy) or policy.config.horizon == 1 or policy.config.squash:
+        raise UsageError(
+            where="--frozen",
+            expected="a flow policy that answers chunks, not squashed",
+            got="another one",
+            remedy="leave the option out, or train with `odeploy train fm-bc --horizon H`",
+        )
+    if not 0 <= frozen < policy.config.horizon:
+        raise UsageError(
+            where="--frozen",
+            expected=f"from 0 to {policy.config.horizon - 1} of a chunk of {policy.config.horizon} actions",
+            got=str(frozen),
+            remedy="give the ticks that an answer takes",
+        )
+    return policy
+
+
+def _observation_part(new: _Nodes, policy: FlowPolicy, weight: Tensor, bias: Tensor) -> str:
+    """W_o o + b; the normaliser is folded into the weight, or stands in front where it clips."""
+    mean, std = policy.observation_mean.double(), policy.observation_std.double()
+    observation = "observation"
+    if math.isfinite(policy.clip):
+        unit = new.add("Sub", observation, new.weight("observation.mean", mean))
+        unit = new.add("Div", unit, new.weight("observation.std", std))
+        unit = new.add("Max", unit, new.number(-policy.clip))
+        observation = new.add("Min", unit, new.number(policy.clip))
+    else:
+        weight = weight / std
+        bias = bias.detach().double() - weight @ mean
+    return new.add("Gemm", observation, new.weight("observation.weight", weight.T), new.weight("first.bias", bias))
+
+
+def _value(name: str, *sizes: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sizes])

@@ -1,0 +1,77 @@
+"""Which operator of which layer a graph cannot hold, where torch's exporter gives pages of its own insides."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from odeploy_runtime.errors import ContractError
+
+_NO_FUNCTION = re.compile(r"OpOverload\(op='([\w.]+)'")
+_READS_A_VALUE = "aten._local_scalar_dense"  # what `if tensor:` and `.item()` do
+
+
+def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, opset: int) -> ContractError:
+    """The exporter's error as one line that names operator and layer.
+
+    Args:
+        module: what could not be exported; it is run once more, as it is.
+        inputs: of its forward.
+        error: what the exporter raised.
+        opset: that was asked for.
+    """
+    layers = _layer_of_each_operator(module, inputs)
+    text, cause = "", error.__cause__
+    while cause is not None:
+        text, cause = f"{text}{cause} ", cause.__cause__
+    named = _NO_FUNCTION.search(text)
+    if named is not None:
+        got, remedy = named[1], "build the layer from operators that ONNX has"
+        layer = layers.get(named[1])
+    elif _READS_A_VALUE in layers:
+        got, remedy = "a branch on the value of a tensor", "use torch.where or clamp, which compute both ways"
+        layer = layers[_READS_A_VALUE]
+    else:
+        got, layer = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0][:200], None
+        remedy = "write the module with fixed shapes and plain tensor operators"
+    where = type(module).__name__ + (f", layer {layer}" if layer else "")
+    return ContractError(where=where, expected=f"operators of ONNX opset {opset}", got=got, remedy=remedy)
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes, for each operator, the layer that was the first to call it."""
+
+    def __init__(self, inside: list[str]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._inside = inside
+        self.layers: dict[str, str] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.layers.setdefault(str(func.overloadpacket), self._inside[-1])
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _told_which_layer(module: nn.Module) -> Iterator[list[str]]:
+    inside = [""]
+    hooks = []
+    for name, layer in module.named_modules():
+        hooks.append(layer.register_forward_pre_hook(lambda *_, name=name: inside.append(name)))
+        hooks.append(layer.register_forward_hook(lambda *_: inside.pop() and None, always_call=True))
+    try:
+        yield inside
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _layer_of_each_operator(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
+    with torch.no_grad(), _told_which_layer(module) as inside:
+        operators = _Operators(inside)
+        with operators:
+            module(*inputs)
+    return operators.layers

@@ -1,0 +1,4 @@
+"""The parity check: ONNX outputs against torch.
+
+May import: graphs.
+"""

@@ -1,0 +1,194 @@
+"""The work of `odeploy samplers`: a file for each training and setting, its score in lockstep, its latency."""
+
+import gc
+import hashlib
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odeploy_export.parity.gate import Exportable
+from odeploy_export.pipeline import Config as Export
+from odeploy_export.pipeline import export_policy
+from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
+from odeploy_export.sources.runs import from_run
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.reports.interleaved_timing import interleaved
+from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_sim.bench.batched_policy import Lanes, Played
+from odeploy_sim.catalogue import get
+from odeploy_train.policies.best_of_diffusion import load_with_critics
+from odeploy_train.runs.folder import RunCard
+from odeploy_train.runs.provenance import weights_hash
+
+_EACH = 10  # calls of a file in a row
+
+
+@dataclass(frozen=True)
+class Score:
+    """How files are scored: the same episodes for all of them.
+
+    Attributes:
+        episodes: how many.
+        seed: of resets and noise.
+        level: of the task's noise.
+        chunks: how chunks are played.
+    """
+
+    episodes: int
+    seed: int
+    level: float
+    chunks: ChunkOptions
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished run.
+
+    Attributes:
+        folder: of the run.
+        policy: that it left.
+        card: what it is.
+        weights_hash: of the policy.
+    """
+
+    folder: Path
+    policy: Exportable
+    card: RunCard
+    weights_hash: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "Training":
+        """Reads a run folder."""
+        policy, card = load_with_critics(folder)
+        return cls(folder, policy, card, weights_hash(policy))
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return self.folder.resolve().name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file that is to be made, scored and timed.
+
+    Attributes:
+        key: names training, setting and episodes.
+        training: whose policy.
+        setting: how it is deployed.
+        file: where it is, or will be.
+    """
+
+    key: str
+    training: Training
+    setting: Setting
+    file: Path
+
+    def __str__(self) -> str:
+        return f"{self.training.name}: {self.setting.sampler}, {self.setting.noise}"
+
+
+def jobs(training: Training, axes: Axes, score: Score, folder: Path) -> list[Job]:
+    """A job for each setting that the axes span.
+
+    A file is named by weights and setting, so that one that is there is the right one.
+    """
+    task = get(training.card.task)
+    made = []
+    for setting in settings(training.policy, axes, len(task.action), str(training.folder)):
+        learnt = [training.card.method, training.card.task, training.weights_hash, vars(setting)]
+        file = folder / f"{training.name}-{_digest(learnt)}.onnx"
+        key = _digest([learnt, score.episodes, score.seed, score.level, score.chunks.given()])
+        made.append(Job(key, training, setting, file))
+    return made
+
+
+def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> None:
+    """Exports, by the ordinary way through the gate, what is not there yet; calls back after each file.
+
+    Raises:
+        ParityError: a graph computes something else than its policy.
+    """
+    for training in {id(job.training): job.training for job in wanted}.values():
+        missing = [job for job in wanted if job.training is training and not job.file.exists()]
+        source = from_run(training.folder, None) if missing else None
+        for job in missing:
+            assert source is not None
+            options = job.setting.export_options(has_critics(training.policy))
+            export_policy(source, Export(training.folder, job.file, **options))
+            exported()
+
+
+def scored(
+    wanted: Sequence[Job], score: Score, processes: int, ended: Callable[[], object]
+) -> Iterator[tuple[Job, Played]]:
+    """What each file's episodes gave, file after file as they finish.
+
+    Args:
+        wanted: files that are there.
+        score: how.
+        processes: at once; with one, in this process.
+        ended: called after each episode; in several processes after each file, as often.
+    """
+    if processes > 1:
+        with multiprocessing.get_context("spawn").Pool(processes, _leave_interrupts_to_parent) as pool:
+            tasks = [(i, job.file, job.training.card.task, score) for i, job in enumerate(wanted)]
+            for i, played in pool.imap_unordered(_played_elsewhere, tasks):
+                for _ in range(score.episodes):
+                    ended()
+                yield wanted[i], played
+        return
+    for task in dict.fromkeys(job.training.card.task for job in wanted):
+        with closing(Lanes(get(task), score.level)) as lanes:
+            for job in wanted:
+                if job.training.card.task == task:
+                    yield job, lanes.play(read(job.file), score.seed, score.episodes, score.chunks, ended)
+
+
+def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], object]) -> list[dict[str, float]]:
+    """p50 and p99 of every file's call, as a server makes it, all files in turn in one run.
+
+    A file answers its golden rows' observations and noise: times do not depend on the numbers.
+    """
+    policies = [OnnxPolicy.load(file) for file in files]
+
+    def call(policy: OnnxPolicy) -> Callable[[], object]:
+        row, shape = policy.manifest.golden[0], (1, *policy.manifest.noise.shape)
+        observation = np.array(row.observation, np.float32)
+        noise = np.array(row.noise, np.float32).reshape(shape)
+        return lambda: policy.infer(observation, noise)
+
+    gc.collect()
+    gc.freeze()  # as a server does
+    timed = {str(i): call(policy) for i, policy in enumerate(policies)}
+    took = interleaved(timed, -(-calls // _EACH), _EACH, after_round)
+    gc.unfreeze()
+    percentiles = [np.percentile(took[str(i)], (50, 99)) / 1e3 for i in range(len(files))]
+    return [{"p50": float(p50), "p99": float(p99)} for p50, p99 in percentiles]
+
+
+def rounds(calls: int) -> int:
+    """How often `inference_us` calls back."""
+    return -(-calls // _EACH)
+
+
+def _played_elsewhere(work: tuple[int, Path, str, Score]) -> tuple[int, Played]:
+    i, file, task, score = work
+    with closing(Lanes(get(task), score.level)) as lanes:
+        return i, lanes.play(read(file), score.seed, score.episodes, score.chunks)
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,174 @@
+"""The ends of a foreign graph: our names in front, the task's limits and shape behind, any batch if it can."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, compose, helper, numpy_helper
+
+from odeploy_export.graphs.tracing import OPSET
+from odeploy_export.parity.gate import BATCHES, Array, Rows, run_in_batches
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.signals import Signal, highs, lows
+
+_IR_VERSION = 10
+_KEEP_VALUES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_NEAR = 1e-3  # rows that see each other differ by more; how exact the graph is, the gate finds
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A graph with ends like ours.
+
+    Attributes:
+        model: `observation` (B, O) and perhaps `noise` (B, 1, 1, D) to `action` (B, H, A), within the limits.
+        batches: sizes at which each row is answered as if it were alone.
+        notes: lines for the user.
+    """
+
+    model: onnx.ModelProto
+    batches: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def finish(
+    model: onnx.ModelProto,
+    observation: tuple[Signal, ...],
+    actions: tuple[Signal, ...],
+    noise_size: int,
+    horizon: int,
+    where: str,
+) -> Finished:
+    """Puts our ends to a graph of one output, (B, A) or (B, H, A).
+
+    The batch is made dynamic where the graph then still answers row by row; otherwise it is fixed at 1.
+
+    Raises:
+        ContractError: a graph that answers not even one row.
+    """
+    low, high = lows(actions), highs(actions)
+    clipped = _keeps(model.graph, low, high)
+    notes = () if clipped else ("limits: nodes that clip to the task's were appended",)
+    fault = ""
+    for batch, sizes in (("batch", BATCHES), (1, BATCHES[:1])):
+        finished = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch)
+        if not clipped:
+            _clip(finished.graph, low, high)
+        fault = _fault(finished, sizes, len(observation), noise_size, where)
+        if not fault:
+            kept = () if batch != 1 else ("batch: fixed at 1, with which it is served",)
+            return Finished(finished, sizes, notes + kept)
+    raise ContractError(
+        where=where,
+        expected="a graph that answers one observation, or any number",
+        got=fault,
+        remedy="export it with a first dimension that is dynamic, or 1",
+    )
+
+
+def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that are not weights; old files list those among them."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [value for value in graph.input if value.name not in weights]
+
+
+def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int) -> onnx.ModelProto:
+    """The same nodes under a prefix, stripped of what is not needed to run them, between our ends."""
+    O, D, H, A = sizes  # noqa: E741
+    inner = compose.add_prefix(model, "policy/").graph
+    for node in inner.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for tensor in inner.initializer:
+        tensor.doc_string = ""
+        del tensor.metadata_props[:]
+    ends = {"observation": [batch, O]} | ({"noise": [batch, 1, 1, D]} if D else {})
+    entries = [
+        helper.make_node("Identity", [ours], [its.name]) for ours, its in zip(ends, fed(inner), strict=True)
+    ]
+    output = inner.output[0]
+    axis = numpy_helper.from_array(np.array([1]), "action_axis")
+    flat = len(output.type.tensor_type.shape.dim) == 2
+    leave = (
+        helper.make_node("Unsqueeze", [output.name, axis.name], ["action"])
+        if flat
+        else helper.make_node("Identity", [output.name], ["action"])
+    )
+    float32 = TensorProto.FLOAT
+    graph = helper.make_graph(
+        [*entries, *inner.node, leave],
+        "policy",
+        [helper.make_tensor_value_info(name, float32, shape) for name, shape in ends.items()],
+        [helper.make_tensor_value_info("action", float32, [batch, H, A])],
+        [*inner.initializer, *[axis] * flat],
+        sparse_initializer=inner.sparse_initializer,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="odeploy")
+
+
+def _keeps(graph: onnx.GraphProto, low: Array, high: Array) -> bool:
+    """Whether the graph ends, but for changes of shape, in a clip or a tanh that lies within the limits."""
+    if np.isinf(low).all() and np.isinf(high).all():
+        return True
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(graph.output[0].name)
+    while node is not None and node.op_type in _KEEP_VALUES:
+        node = makers.get(node.input[0])
+    if node is None or node.op_type not in ("Clip", "Tanh"):
+        return False
+    bounds: list[float | None] = [-1.0, 1.0]
+    if node.op_type == "Clip":
+        given = [*node.input[1:], "", ""][:2]
+        bounds = [
+            _constant(graph, makers, name) if name else end
+            for name, end in zip(given, (-np.inf, np.inf), strict=True)
+        ]
+    least, most = bounds
+    return least is not None and most is not None and bool((low <= least).all() and (most <= high).all())
+
+
+def _constant(graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], name: str) -> float | None:
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    if name in makers and makers[name].op_type == "Constant":
+        tensors[name] = makers[name].attribute[0].t
+    return float(numpy_helper.to_array(tensors[name]).item()) if name in tensors else None
+
+
+def _clip(graph: onnx.GraphProto, low: Array, high: Array) -> None:
+    """Clips before the graph's last node; with one scalar operator where all signals share their limits."""
+    last = graph.node[-1]
+    value, given = last.input[0], {"action_low": np.nan_to_num(low), "action_high": np.nan_to_num(high)}
+    if all((limit == limit[0]).all() for limit in given.values()):
+        given = {name: limit[0] for name, limit in given.items()}
+        nodes = [helper.make_node("Clip", [value, *given], ["clipped"])]
+    else:
+        nodes = [
+            helper.make_node("Max", [value, "action_low"], ["raised"]),
+            helper.make_node("Min", ["raised", "action_high"], ["clipped"]),
+        ]
+    last.input[0] = "clipped"
+    graph.initializer.extend(numpy_helper.from_array(np.asarray(v, np.float32), n) for n, v in given.items())
+    for node in nodes:
+        graph.node.insert(len(graph.node) - 1, node)
+
+
+def _fault(
+    model: onnx.ModelProto, batches: tuple[int, ...], observation_size: int, noise_size: int, where: str
+) -> str:
+    """What keeps a graph from answering each row of a batch as if it were alone; empty if nothing does."""
+    rng = np.random.default_rng(0)
+    observation = rng.standard_normal((max(batches), observation_size), np.float32)
+    rows = Rows(observation, np.zeros((len(observation), 1, 1, noise_size), np.float32))
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        session = open_session(model.SerializeToString(), "cpu", where)
+        answers: list[NDArray[np.float64]] = [run_in_batches(session, rows, batch) for batch in batches]
+    except Exception as error:  # noqa: BLE001 - onnx and ONNX Runtime raise a dozen bare types
+        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    for batch, got in zip(batches, answers, strict=True):
+        if not np.allclose(got, answers[0], rtol=_NEAR, atol=_NEAR, equal_nan=True):
+            return f"other answers at batch {batch} than row by row"
+    return ""

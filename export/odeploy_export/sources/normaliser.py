@@ -1,0 +1,162 @@
+"""The observation normaliser of another library's policy: our `.npz`, or stable-baselines3's `vecnormalize.pkl`.
+
+A pickle is a program. This one is read without running any of it: every class and function that it names
+becomes an inert record of its arguments and state, numpy's own included, and the few arrays that matter are
+then rebuilt from their recorded bytes.
+"""
+
+import io
+import math
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError, FormatError, MissingError, OdeployError
+
+BESIDE = ("normaliser.npz", "vecnormalize.pkl", "vec_normalize.pkl")
+"""Names under which one is found next to a policy: ours, rl-baselines3-zoo's, the model hub's."""
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """clip((observation - mean) / std, -clip, clip).
+
+    Attributes:
+        mean: Shape (O,).
+        std: all positive. Shape (O,).
+        clip: positive; infinite where nothing is clipped.
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    clip: float = math.inf
+
+
+def read_normaliser(path: Path) -> Normaliser | None:
+    """Reads a normaliser; None for a file that says that observations are left as they are.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: damaged, or something else.
+        ContractError: a normaliser of dictionary observations.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="a normaliser: normaliser.npz or stable-baselines3's vecnormalize.pkl",
+            got=error.strerror or type(error).__name__,
+            remedy="give the path of the file that was saved with the policy",
+        ) from None
+    try:
+        normaliser = _from_npz(content) if path.suffix == ".npz" else _from_pickle(content, path)
+    except OdeployError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a damaged pickle or zip raises almost anything
+        reason = str(error).splitlines()[0][:100] if str(error) else ""
+        raise _not_one(path, f"a file that does not read ({type(error).__name__}: {reason})") from None
+    if normaliser is None:
+        return None
+    mean, std = normaliser.mean, normaliser.std
+    numbers = np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and normaliser.clip > 0
+    if mean.ndim != 1 or mean.shape != std.shape or not numbers:
+        raise _not_one(path, f"mean {mean.shape}, variance {std.shape}, or numbers that are none")
+    return normaliser
+
+
+def _not_one(path: Path, got: str) -> FormatError:
+    return FormatError(
+        where=str(path),
+        expected="finite mean and variance of the observations, epsilon and clip",
+        got=got,
+        remedy="save the normaliser again with VecNormalize.save",
+    )
+
+
+def _from_npz(content: bytes) -> Normaliser:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        mean, var = (np.asarray(arrays[name], np.float64) for name in ("mean", "var"))
+        epsilon, clip = (float(arrays[name]) for name in ("epsilon", "clip"))
+    return Normaliser(mean, np.sqrt(var + epsilon), clip)
+
+
+def _from_pickle(content: bytes, path: Path) -> Normaliser | None:
+    top = _Reader(io.BytesIO(content)).load()
+    if not isinstance(top, _Inert) or not top.is_a("VecNormalize"):
+        raise _not_one(path, f"a pickle of {top.name if isinstance(top, _Inert) else type(top).__name__}")
+    if not top.state.get("norm_obs", True):
+        return None
+    moments = top.state["obs_rms"]
+    if isinstance(moments, dict):
+        raise ContractError(
+            where=str(path),
+            expected="a normaliser of flat observations",
+            got=f"one of dictionary observations with the keys {', '.join(map(str, moments))}",
+            remedy="train on the flat observation: odeploy_sim.tasks.gym_env.FlatEnv gives it",
+        )
+    mean, var = (_array(moments.state[name]) for name in ("mean", "var"))
+    epsilon, clip = (float(_array(top.state[name])) for name in ("epsilon", "clip_obs"))
+    return Normaliser(mean, np.sqrt(var + epsilon), clip)
+
+
+class _Inert:
+    """What stands for any foreign class, function or object: it records, and does nothing."""
+
+    name = ""
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: Any, **_: Any) -> "_Inert":
+        record = super().__new__(cls)
+        record.args, record.state = args, None
+        return record
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Items of foreign mappings are of no interest."""
+
+    def append(self, item: Any) -> None:
+        """Nor are those of foreign lists."""
+
+    def extend(self, items: Any) -> None:
+        """The same, many at once."""
+
+    def is_a(self, name: str) -> bool:
+        """Whether the pickle called it so, whatever the module: numpy and others move theirs."""
+        return self.name.rpartition(".")[2] == name
+
+
+class _Reader(pickle.Unpickler):
+    """Never imports: a global of any name is a fresh inert class."""
+
+    def find_class(self, module: str, name: str) -> type[_Inert]:
+        return type("_Inert", (_Inert,), {"name": f"{module}.{name}"})
+
+
+def _array(recorded: Any) -> NDArray[np.float64]:
+    """A number or a recorded float array, of either of the two forms in which numpy pickles one."""
+    if isinstance(recorded, int | float):
+        return np.asarray(recorded, np.float64)
+    if recorded.is_a("scalar"):
+        dtype, data = recorded.args
+        return _floats(data, dtype)[0]  # type: ignore[no-any-return]
+    if recorded.is_a("_frombuffer"):
+        data, dtype, shape, _ = recorded.args
+    else:
+        _, shape, dtype, _, data = recorded.state
+    return _floats(data, dtype).reshape(shape)
+
+
+def _floats(data: Any, dtype: _Inert) -> NDArray[np.float64]:
+    """Bytes as numbers. A recorded dtype has its kind and size as argument, its byte order in its state."""
+    order = dtype.state[1]
+    if dtype.args[0] not in ("f4", "f8") or order not in ("<", ">"):
+        raise ValueError(f"numbers of type {order}{dtype.args[0]}")
+    return np.frombuffer(bytes(data), order + dtype.args[0]).astype(np.float64)

@@ -1,0 +1,235 @@
+"""The deterministic policy inside a model that stable-baselines3 or sb3-contrib saved.
+
+Readable fields tell the algorithm, the activation and the action's limits; names and shapes of the tensors are
+the network. Whatever is not understood to the last tensor is refused: a policy that is nearly right moves a
+robot wrongly.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from odeploy_export.sources.normaliser import Normaliser
+from odeploy_export.sources.sb3_zip import SavedModel
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.signals import Signal, highs, lows
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.mlp import Activation, MlpConfig, MlpPolicy
+
+_ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)  # with no arguments, as sb3 makes them
+# A field that only this algorithm has, or only it and those before it.
+_SIGNS = {
+    "tqc": "top_quantiles_to_drop_per_net",
+    "sac": "target_entropy",
+    "td3": "policy_delay",
+    "ppo": "clip_range",
+    "trpo": "cg_max_steps",
+    "a2c": "gae_lambda",
+}
+_CONTRIB = ("tqc", "trpo")
+
+
+@dataclass(frozen=True)
+class _Actor:
+    """How algorithms that share a policy class keep what acts.
+
+    Attributes:
+        hidden: prefix of its layers' names.
+        last: prefix of the last layer's name; None where it is one of the others.
+        aside: prefixes of what takes no part in a deterministic action.
+        activation: unless the model says otherwise.
+        squash: whether tanh maps the output onto the limits; otherwise it is clipped to them.
+    """
+
+    hidden: str
+    last: str | None
+    aside: tuple[str, ...]
+    activation: Activation
+    squash: bool
+
+
+_GAUSSIAN = _Actor(
+    "mlp_extractor.policy_net",
+    "action_net",
+    ("mlp_extractor.value_net.", "value_net.", "log_std"),
+    "Tanh",
+    squash=False,
+)
+_SQUASHED = _Actor(
+    "actor.latent_pi", "actor.mu", ("actor.log_std.", "critic.", "critic_target."), "ReLU", squash=True
+)
+_PLAIN = _Actor("actor.mu", None, ("actor_target.", "critic.", "critic_target."), "ReLU", squash=True)
+_ACTORS = {
+    "stable_baselines3.common.policies": _GAUSSIAN,
+    "stable_baselines3.sac.policies": _SQUASHED,
+    "sb3_contrib.tqc.policies": _SQUASHED,
+    "stable_baselines3.td3.policies": _PLAIN,
+}
+
+
+def algorithm(model: SavedModel) -> str:
+    """Its name in small letters.
+
+    Raises:
+        ContractError: none of those that can be exported.
+    """
+    _actor(model)
+    name = next((name for name, field in _SIGNS.items() if field in model.fields), None)
+    if name is None:
+        raise _refusal(model, "an algorithm of these", "another, with the same kind of policy")
+    # DDPG is TD3 that neither delays its actor nor disturbs its targets
+    plain = model.fields.get("policy_delay") == 1 and model.fields.get("target_noise_clip") == 0
+    return "ddpg" if name == "td3" and plain else name
+
+
+def library(model: SavedModel) -> str:
+    """The one that has the algorithm."""
+    return "sb3-contrib" if algorithm(model) in _CONTRIB else "stable-baselines3"
+
+
+def trained_normalised(model: SavedModel) -> bool:
+    """Whether training surely had a VecNormalize: it then keeps the observation from before.
+
+    Algorithms with a replay buffer keep one in any case, so nothing is known of theirs.
+    """
+    return _actor(model) is _GAUSSIAN and model.fields.get("_last_original_obs") is not None
+
+
+def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> MlpPolicy:
+    """The policy in a model, for a task.
+
+    Raises:
+        ContractError: a kind that is not known, or one for other observations or actions.
+    """
+    actor, kwargs = _actor(model), model.parts("policy_kwargs")
+    algorithm(model)
+    for space, kind in (("observation_space", "flat observations"), ("action_space", "continuous actions")):
+        found, shape = model.parts(space).get(":type:"), model.parts(space).get("_shape")
+        if not str(found).endswith(".box.Box'>") or not isinstance(shape, list) or len(shape) != 1:
+            raise _refusal(model, f"{kind}, a Box of one dimension", f"an {space} {found} of shape {shape}")
+    if model.fields.get("use_sde"):
+        raise _refusal(model, "plain Gaussian noise", "gSDE (use_sde)")
+    extractor = str(kwargs.get("features_extractor_class", "FlattenExtractor"))
+    if "FlattenExtractor" not in extractor:
+        raise _refusal(model, "no features extractor of its own", extractor)
+    layers = _layers(model, actor)
+    _require_size(model, "observations", task.observation, layers[0].in_features, task)
+    _require_size(model, "actions", task.action, layers[-1].out_features, task)
+    if normaliser is not None and len(normaliser.mean) != layers[0].in_features:
+        raise ContractError(
+            where=f"the normaliser of {model.path}",
+            expected=f"{layers[0].in_features} observations as the network takes",
+            got=str(len(normaliser.mean)),
+            remedy="give the normaliser that was saved with this model",
+        )
+    low, high = _limits(model, task, actor.squash)
+    activation = _activation(model, kwargs.get("activation_fn"), actor.activation)
+    policy = MlpPolicy(
+        MlpConfig(
+            layers[0].in_features,
+            layers[-1].out_features,
+            tuple(layer.out_features for layer in layers[:-1]),
+            activation,
+            normalised=normaliser is not None,
+            clip=None if normaliser is None or math.isinf(normaliser.clip) else normaliser.clip,
+            squash=actor.squash,
+        )
+    )
+    for mine, its in zip(policy.layers, layers, strict=True):
+        mine.load_state_dict(its.state_dict())
+    policy.low, policy.high = low.double(), high.double()
+    if normaliser is not None:
+        policy.observation_mean, policy.observation_std = map(torch.from_numpy, (normaliser.mean, normaliser.std))
+    return policy
+
+
+def _refusal(model: SavedModel, expected: str, got: str) -> ContractError:
+    return ContractError(
+        where=str(model.path),
+        expected=f"an MlpPolicy of PPO, A2C, TRPO, SAC, TQC, TD3 or DDPG with {expected}",
+        got=got,
+        remedy="train one on odeploy_sim.tasks.gym_env.FlatEnv, without gSDE and networks of your own",
+    )
+
+
+def _actor(model: SavedModel) -> _Actor:
+    module = model.parts("policy_class").get("__module__")
+    if module not in _ACTORS:
+        raise _refusal(model, "a policy class of these libraries'", f"one of the module {module}")
+    return _ACTORS[str(module)]
+
+
+def _require_size(model: SavedModel, what: str, signals: tuple[Signal, ...], size: int, task: Task) -> None:
+    if size != len(signals):
+        raise ContractError(
+            where=str(model.path),
+            expected=f"{len(signals)} {what} as task {task.name} has, {signals[0].name} to {signals[-1].name}",
+            got=f"a network with {size}",
+            remedy="give --task the task that the model was trained on",
+        )
+
+
+def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
+    """The actor's linear layers in order; every tensor is one of them or known to stand aside."""
+    member = re.compile(re.escape(actor.hidden) + r"\.(\d+)\.(?:weight|bias)")
+    places = sorted({int(m[1]) for name in model.tensors if (m := member.fullmatch(name))})
+    prefixes = [f"{actor.hidden}.{i}" for i in places] + [actor.last] * (actor.last is not None)
+    wanted = {f"{prefix}.{part}" for prefix in prefixes for part in ("weight", "bias")}
+    strangers = [n for n in model.tensors if n not in wanted and not n.startswith(actor.aside)]
+    if strangers:
+        raise _refusal(model, "linear layers alone", f"also the tensor {strangers[0]}")
+    shapes = {name: tuple(model.tensors[name].shape) for name in wanted & model.tensors.keys()}
+    weights = [shapes.get(f"{prefix}.weight", ()) for prefix in prefixes]
+    biases = [shapes.get(f"{prefix}.bias") for prefix in prefixes]
+    alternating = places == list(range(0, 2 * len(places), 2))
+    chained = all(len(w) == 2 for w in weights) and all(a[0] == b[1] for a, b in pairwise(weights))
+    if not weights or not alternating or not chained or biases != [w[:1] for w in weights]:
+        found = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
+        raise _refusal(model, "linear layers and an activation in turn", f"the tensors {found or 'none'}")
+    layers = []
+    for prefix, (outputs, inputs) in zip(prefixes, weights, strict=True):
+        layer = nn.Linear(inputs, outputs)
+        layer.load_state_dict({part: model.tensors[f"{prefix}.{part}"] for part in ("weight", "bias")})
+        layers.append(layer)
+    return layers
+
+
+def _activation(model: SavedModel, stated: Any, default: Activation) -> Activation:
+    match = re.fullmatch(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>", str(stated))
+    name = default if stated is None else match[1] if match else str(stated)
+    for activation in _ACTIVATIONS:
+        if activation == name:
+            return activation
+    raise _refusal(model, f"one of the activations {', '.join(_ACTIVATIONS)}", name)
+
+
+def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor]:
+    """The limits that the model was trained with; the task's own where they are the same or not readable."""
+    task_low, task_high = lows(task.action), highs(task.action)
+    space = model.parts("action_space")
+    try:
+        low, high = (np.array(str(space[name]).strip("[]").split(), np.float32) for name in ("low", "high"))
+    except (KeyError, ValueError):  # another version's, or abbreviated
+        low, high = task_low, task_high
+    if low.shape != task_low.shape or high.shape != task_low.shape:
+        low, high = task_low, task_high
+    if np.allclose(low, task_low, 1e-6) and np.allclose(high, task_high, 1e-6):  # the text has eight digits
+        low, high = task_low, task_high
+    right = (task_low <= low) & (low < high) & (high <= task_high)
+    if squash:
+        right &= np.isfinite(low) & np.isfinite(high)
+    if not right.all():
+        i = int(np.argmin(right))
+        raise ContractError(
+            where=f"{model.path}, action {task.action[i].name}",
+            expected=f"{'finite ' * squash}limits within the task's [{task_low[i]:g}, {task_high[i]:g}]",
+            got=f"[{low[i]:g}, {high[i]:g}]",
+            remedy="give --task the task that the model was trained on",
+        )
+    return torch.from_numpy(low), torch.from_numpy(high)

@@ -1,0 +1,78 @@
+"""The zip that stable-baselines3's `model.save` writes, read without executing anything in it.
+
+`data` is JSON; what is no JSON is pickled there, beside parts of it as text, and only the text is looked at.
+`policy.pth` is tensors, which torch loads without running a pickle's code.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import FormatError, MissingError
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a zip holds, before it is known to be of use.
+
+    Attributes:
+        path: of the zip.
+        fields: of the algorithm, by name.
+        tensors: of its policy, by name.
+        hash: SHA-256 of the zip.
+        versions: of the packages that it was trained with, as it says.
+    """
+
+    path: Path
+    fields: dict[str, Any]
+    tensors: dict[str, Tensor]
+    hash: str
+    versions: dict[str, str]
+
+    def parts(self, field: str) -> dict[str, Any]:
+        """The readable parts of a field that is an object; `:type:` is its class."""
+        value = self.fields.get(field)
+        return value if isinstance(value, dict) else {}
+
+
+def read_zip(path: Path) -> SavedModel:
+    """Reads a saved model.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: damaged, or not such a zip.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="a model that stable-baselines3 saved",
+            got=error.strerror or type(error).__name__,
+            remedy="give the path of the zip that model.save wrote",
+        ) from None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
+            fields = json.loads(file.read("data"))
+            tensors = torch.load(io.BytesIO(file.read("policy.pth")), map_location="cpu", weights_only=True)
+            info = file.read("system_info.txt").decode() if "system_info.txt" in file.namelist() else ""
+        if not isinstance(fields, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
+            raise ValueError("no fields or no tensors in it")
+    except Exception as error:  # noqa: BLE001 - zip, JSON and torch raise a dozen kinds for a damaged file
+        reason = str(error).splitlines()[0][:100] if str(error) else ""
+        raise FormatError(
+            where=str(path),
+            expected="a model that stable-baselines3 saved: a zip with data and policy.pth",
+            got=f"a file that does not load ({type(error).__name__}: {reason})",
+            remedy="copy the file again or save the model anew",
+        ) from None
+    versions = {name.lower(): version for name, version in re.findall(r"^- ([\w-]+): (\d\S*)$", info, re.M)}
+    return SavedModel(path, fields, dict(tensors), hashlib.sha256(content).hexdigest(), versions)

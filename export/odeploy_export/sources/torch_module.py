@@ -1,0 +1,169 @@
+"""Anybody's torch module as a policy file: `export_module` in Python, `odeploy export --from module` elsewhere."""
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from odeploy_export.foreign_export import Say, export_foreign, silent
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_export.parity.gate import TOLERANCE, Array, Reference
+from odeploy_export.sources.external import Foreign
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.policy_file.file import Manifest
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.task import Task
+
+
+def export_module(
+    module: nn.Module,
+    task: Task | str,
+    out: Path,
+    *,
+    name: str | None = None,
+    noise_size: int = 0,
+    noise: Literal["zero", "normal"] = "normal",
+    recorded: Array | None = None,
+    tolerance: float = TOLERANCE,
+    sign: Path | None = None,
+    say: Say = silent,
+) -> Manifest:
+    """Writes a torch module as a policy file that proves itself, if torch and ONNX agree.
+
+        >>> net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
+        >>> manifest = export_module(net, "hopper", Path("hopper.onnx"))
+        >>> manifest.method, manifest.horizon, manifest.parity[0].max_error < 1e-5
+        ('torch module', 1, True)
+
+    Args:
+        module: `forward(observation)`, raw observations (B, O) in the task's order, to actions in robot units,
+            (B, A) or (B, H, A). What it answers beyond the limits is clipped. It is copied, not changed.
+        task: a catalogued task's name, or a task of your own.
+        out: the file to write.
+        name: for the manifest; if not given, the task's and the class's.
+        noise_size: D, if it is `forward(observation, noise)` with noise (B, D).
+        noise: what the robot draws for it: zeros or N(0, I).
+        recorded: observations that it meets in use, for the gate and the golden rows, shape (M, O); if not
+            given, it plays its task for them.
+        tolerance: largest error between torch and ONNX, on unit-scale actions.
+        sign: secret key to sign the file with.
+        say: takes what the command line would print, line by line.
+
+    Raises:
+        ContractError: a module that does not fit the task, or an operator that ONNX has not.
+        ParityError: the graph computes something else; nothing was written.
+    """
+    task = get(task) if isinstance(task, str) else task
+    foreign = from_module(module, task, noise_size, type(module).__name__)
+    return export_foreign(
+        foreign, task, out, name=name, noise=noise, recorded=recorded, tolerance=tolerance, sign=sign, say=say
+    )
+
+
+def from_module(
+    module: nn.Module, task: Task, noise_size: int, where: str, provenance: Mapping[str, Any] | None = None
+) -> Foreign:
+    """A module, its graph by torch's exporter, and torch itself as the reference.
+
+    Raises:
+        ContractError: a module that does not take the task's observations, answers something else than one
+            tensor of real numbers, or holds an operator that ONNX has not.
+    """
+    module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    require_answer(module, task, noise_size, where)
+    try:
+        graph = trace_graph(Fed(module), len(task.observation), (1, 1, noise_size) if noise_size else (0, 0, 0))
+    except ContractError as error:
+        layer = error.where.partition("layer module.")[2]
+        place = f"{where}, layer {layer}" if layer else where
+        raise ContractError(where=place, expected=error.expected, got=error.got, remedy=error.remedy) from None
+    answers, notes = references(module, task, noise_size)
+    return Foreign(
+        model=graph,
+        references=answers,
+        witness="torch",
+        method="torch module",
+        name=f"{task.name}-{type(module).__name__}",
+        where=where,
+        noise_size=noise_size,
+        provenance={
+            "class": type(module).__name__,
+            **(provenance or {}),
+            "versions": {"torch": torch.__version__},
+        },
+        notes=notes,
+    )
+
+
+class Fed(nn.Module):
+    """A module as a graph is fed: our names, and noise of shape (B, 1, 1, D) where it takes (B, D)."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, observation: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Shapes (B, O), (B, 1, 1, D) -> the module's own."""
+        answer: Tensor = self.module(observation, *([] if noise is None else [noise.reshape(-1, noise.shape[-1])]))
+        return answer
+
+
+def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -> None:
+    """Asks a module for one answer, before anything slow is done.
+
+    Raises:
+        ContractError: it fails, or its answer is not one tensor of real numbers.
+    """
+    O = len(task.observation)  # noqa: E741
+    takes = f"observation (B, {O})" + (f" and noise (B, {noise_size})" if noise_size else "")
+    try:
+        with torch.no_grad():
+            answer = module(torch.zeros(2, O), *([torch.zeros(2, noise_size)] if noise_size else []))
+    except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+        raise ContractError(
+            where=where,
+            expected=f"a forward that takes {takes}: task {task.name} has {O} observation signals",
+            got=_last_line(error),
+            remedy="give --task the task that it was trained on, and --noise-size if it takes noise",
+        ) from None
+    if not isinstance(answer, Tensor) or not answer.is_floating_point():
+        kind = f"one of {answer.dtype}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        raise ContractError(
+            where=where,
+            expected="a forward that answers one tensor of real numbers, the actions",
+            got=kind,
+            remedy="wrap it in a module that answers the action alone, in robot units",
+        )
+
+
+def references(module: nn.Module, task: Task, noise_size: int) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
+    """torch in float64 and in float32; in float32 alone, and a note that says so, where a module insists on it."""
+    single, exact = _reference(module, torch.float32, noise_size), None
+    zeros = np.zeros((2, len(task.observation)), np.float32)
+    try:
+        exact = _reference(copy.deepcopy(module).double(), torch.float64, noise_size)
+        exact(zeros, np.zeros((2, 1, 1, noise_size), np.float32))
+    except RuntimeError as error:
+        return (single,), (
+            f"torch: held against float32 alone, since it does not run in float64 ({_last_line(error)})",
+        )
+    return (exact, single), ()
+
+
+def _reference(module: nn.Module, dtype: torch.dtype, noise_size: int) -> Reference:
+    @torch.no_grad()
+    def act(observation: Array, noise: Array) -> NDArray[np.float64]:
+        draws = [torch.from_numpy(noise).to(dtype).reshape(-1, noise_size)] if noise_size else []
+        return module(torch.from_numpy(observation).to(dtype), *draws).double().numpy()  # type: ignore[no-any-return]
+
+    return act
+
+
+def _last_line(error: Exception) -> str:
+    """Of TorchScript's errors the first lines are a trace."""
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1].strip()[:200]}"

@@ -1,0 +1,127 @@
+"""A TorchScript archive as a policy: `odeploy export --from torchscript MODEL.pt`.
+
+An archive is a program, and to load it is to run it. There is no Python in it, and its unpickler builds only
+types that the archive's own code declares: a pickle that names any other is refused by torch. But TorchScript
+has operators that read and write files, and `__setstate__` may use them at load: one that wrote a file was
+tried, and it did. So an archive of unknown origin is to be opened where there is nothing to lose; what comes
+out, the policy file, has no such operators.
+"""
+
+import hashlib
+import io
+import logging
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from odeploy_export.graphs.tracing import OPSET
+from odeploy_export.sources.external import Foreign
+from odeploy_export.sources.torch_module import references, require_answer
+from odeploy_runtime.errors import ContractError, FormatError, MissingError
+from odeploy_sim.tasks.task import Task
+
+_OPERATOR = re.compile(r"'?(aten::\w+|prim::\w+)'?")
+_NOTE = "torchscript: the archive's program was run to load it; do that only with archives that you trust"
+
+
+def from_torchscript(path: Path, task: Task, noise_size: int) -> Foreign:
+    """Loads an archive that `torch.jit.save` wrote, which runs what is in it.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: not such an archive.
+        ContractError: a module that does not fit the task, or an operator that ONNX has not.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="a TorchScript archive",
+            got=error.strerror or type(error).__name__,
+            remedy="give the file that torch.jit.save wrote",
+        ) from None
+    script = _loaded(content, str(path))
+    require_answer(script, task, noise_size, str(path))
+    answers, notes = references(script, task, noise_size)
+    return Foreign(
+        model=_converted(script, len(task.observation), noise_size, str(path)),
+        references=answers,
+        witness="torch",
+        method="torchscript",
+        name=f"{task.name}-{path.stem}",
+        where=str(path),
+        noise_size=noise_size,
+        provenance={
+            "class": script.original_name,
+            "source_hash": hashlib.sha256(content).hexdigest(),
+            "versions": {"torch": torch.__version__},
+        },
+        notes=(_NOTE, *notes),
+    )
+
+
+def _loaded(content: bytes, where: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch would have everybody leave TorchScript
+            script = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
+    except (RuntimeError, ValueError) as error:
+        raise FormatError(
+            where=where,
+            expected="a TorchScript archive",
+            got=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
+            remedy="save it with torch.jit.save; for a state dict or a pickled module give --from module",
+        ) from None
+    for parameter in script.parameters():
+        parameter.requires_grad = False  # a script knows no requires_grad_
+    return script.float().eval()
+
+
+class _FlatNoise(nn.Module):
+    """A script that takes noise (B, D), for a graph that is fed (B, 1, 1, D)."""
+
+    def __init__(self, script: nn.Module) -> None:
+        super().__init__()
+        self.script = script
+
+    def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """Shapes (B, O), (B, 1, 1, D) -> the script's own."""
+        answer: Tensor = self.script(observation, noise.reshape(-1, noise.shape[-1]))
+        return answer
+
+
+def _converted(script: Any, observation_size: int, noise_size: int, where: str) -> onnx.ModelProto:
+    """By torch's older exporter: the one that `trace_graph` calls refuses TorchScript."""
+    inputs = {"observation": torch.zeros(2, observation_size)}
+    if noise_size:
+        inputs["noise"] = torch.zeros(2, 1, 1, noise_size)
+    file = io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        try:
+            torch.onnx.export(
+                torch.jit.script(_FlatNoise(script)).eval() if noise_size else script,
+                tuple(inputs.values()),
+                file,  # type: ignore[arg-type]  # this exporter takes one
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=["action"],
+                dynamic_axes={name: {0: "batch"} for name in inputs},
+            )
+        except Exception as error:  # noqa: BLE001 - the exporter raises its own, and RuntimeErrors of all sorts
+            operator = _OPERATOR.search(str(error))
+            raise ContractError(
+                where=where,
+                expected=f"operators of ONNX opset {OPSET}",
+                got=operator[1] if operator else str(error).strip().splitlines()[0][:200],
+                remedy="script a module of operators that ONNX has, with fixed shapes",
+            ) from None
+    return onnx.load_from_string(file.getvalue())

@@ -1,0 +1,1 @@
+"""odeploy: ODE policies, deployed."""

@@ -1,0 +1,88 @@
+"""`odeploy swap`, `odeploy rollback`, `odeploy shadow`: exchange the policy of a server while it serves."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Annotated
+
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.errors import MissingError
+from odeploy_runtime.hot_swap.control_socket import ask
+from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
+
+
+@dataclass(frozen=True)
+class SwapConfig:
+    """Has a server that runs serve another policy file from one tick to the next, if that proves good."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """A policy file for the same task, signals, rate and horizon; any other is refused, and nothing changes."""
+    server: str = DEFAULT_ENDPOINT
+    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+
+
+@dataclass(frozen=True)
+class RollbackConfig:
+    """Has a server serve the policy again that it served before; once more, and it is the other one again."""
+
+    server: str = DEFAULT_ENDPOINT
+    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+
+
+@dataclass(frozen=True)
+class ShadowConfig:
+    """Runs a second policy beside the served one, on the same observations; it moves nothing.
+
+    How far the two lie apart is in `odeploy health`, and in a file as one line of JSON a second.
+    """
+
+    file: Annotated[str, tyro.conf.Positional]
+    """A policy file for the same task, signals, rate and horizon; `off` ends the shadow."""
+    server: str = DEFAULT_ENDPOINT
+    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+    out: Path = Path("runs/shadow.jsonl")
+    """Where the lines go; they are appended."""
+
+
+def swap(arguments: list[str]) -> None:
+    """Prints what is served now."""
+    config = tyro.cli(SwapConfig, args=arguments, prog="odeploy swap")
+    with _opened(config.file, "rb") as file:
+        _print(ask(config.server, ["swap", str(config.file)], [file.fileno()]))
+
+
+def rollback(arguments: list[str]) -> None:
+    """Prints what is served now."""
+    config = tyro.cli(RollbackConfig, args=arguments, prog="odeploy rollback")
+    _print(ask(config.server, ["rollback"]))
+
+
+def shadow(arguments: list[str]) -> None:
+    """Prints which shadow runs now."""
+    config = tyro.cli(ShadowConfig, args=arguments, prog="odeploy shadow")
+    if config.file == "off":
+        _print(ask(config.server, ["shadow"]))
+        return
+    with _opened(Path(config.file), "rb") as file:
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        with _opened(config.out, "ab") as out:
+            _print(ask(config.server, ["shadow", config.file], [file.fileno(), out.fileno()]))
+    _print(f"divergence: {config.out}, and odeploy health {config.server}")
+
+
+def _opened(path: Path, mode: str) -> IO[bytes]:
+    try:
+        opened: IO[bytes] = path.open(mode)
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="a policy file" if mode == "rb" else "a place where lines can be written",
+            got=error.strerror or type(error).__name__,
+            remedy="give another path",
+        ) from None
+    return opened
+
+
+def _print(line: str) -> None:
+    Console().print(line, soft_wrap=True, highlight=False, markup=False)

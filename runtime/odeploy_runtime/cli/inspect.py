@@ -1,0 +1,87 @@
+"""`odeploy inspect FILE`: what a policy file says of itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from odeploy_runtime.policy_file.file import Manifest, read
+from odeploy_runtime.signals import Signal
+
+
+@dataclass(frozen=True)
+class Config:
+    """Prints a policy file's signals, sampler, parity and provenance."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """A policy file."""
+    json: bool = False
+    """Print the manifest as JSON instead of tables."""
+
+
+def main(arguments: list[str]) -> None:
+    """Prints a manifest; the graph is not run."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy inspect"), Console()
+    file = read(config.file)
+    if config.json:
+        from odeploy_runtime.typed_json import to_json
+
+        console.out(to_json(file.manifest), highlight=False, end="")
+        return
+    m = file.manifest
+    size = f"{len(file.data):,} bytes"
+    made = f"{escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {size}"
+    console.print(f"[bold]{escape(m.name)}[/bold]: {made}")
+    console.print(f"fingerprint {file.fingerprint}", soft_wrap=True)
+    console.print(_contract_table(m))
+    console.print(signal_table("observation", m.observation))
+    console.print(signal_table("action", m.action))
+    parity = Table("provider", "max error", "tolerance", "rows", "batches", title="parity at export (unit scale)")
+    for p in m.parity:
+        parity.add_row(
+            p.provider,
+            f"{p.max_error:.2e}",
+            f"{p.tolerance:.0e}",
+            str(p.rows),
+            ", ".join(map(str, p.batches)),
+        )
+    console.print(parity)
+    provenance = Table("key", "value", title="provenance")
+    for key, value in m.provenance.items():
+        provenance.add_row(key, str(value))
+    console.print(provenance)
+
+
+def signal_table(title: str, signals: Sequence[Signal]) -> Table:
+    """Signals in order: the form of gymnasium's observation tables."""
+    table = Table("#", "signal", "unit", "min", "max", "max step", title=title)
+    for i, s in enumerate(signals):
+        numbers = ("" if v is None else f"{v:g}" for v in (s.low, s.high, s.max_step))
+        table.add_row(str(i), s.name, s.unit, *numbers)
+    return table
+
+
+def _contract_table(m: Manifest) -> Table:
+    table = Table("contract", "", title="contract")
+    table.add_row("solver × steps", m.sampler_label)
+    table.add_row("noise", m.noise.mode if m.noise.mode == "none" else f"{m.noise.mode} {m.noise.shape}")
+    table.add_row("actions per inference", str(m.horizon))
+    if m.state_size:
+        table.add_row("state", f"{m.state_size} numbers, zeros at the beginning of an episode")
+    if m.frozen is not None:
+        table.add_row("real-time chunking", f"the first {m.frozen} actions are those of the chunk before")
+    if m.recipe is not None:
+        table.add_row("the robot sends", ", ".join(m.raw_names))
+        if m.recipe.command:
+            table.add_row("the operator sets", ", ".join(m.recipe.command))
+    if m.actuation is not None:
+        law = "setpoints" if m.actuation.pd is None else "torques by a PD law"
+        table.add_row("beside the motors", f"{law} at {m.actuation.rate_hz:g} Hz, {m.actuation.interpolation}")
+    table.add_row("action", m.action_semantics)
+    table.add_row("golden rows", str(len(m.golden)))
+    return table

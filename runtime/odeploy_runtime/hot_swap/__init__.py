@@ -1,0 +1,4 @@
+"""Replacing a served policy between two ticks: slot, proving, shadow, control socket.
+
+May import: inference.
+"""

@@ -1,0 +1,149 @@
+"""A policy file without ONNX Runtime in the loop: its graph as a program in C, compiled on this machine.
+
+For one row a policy is a handful of matrix-vector products. ONNX Runtime brings a large path of code along
+with each call, which an idle stretch of 20 ms empties from the caches; a few loops stay small. Measured in
+docs/decisions.md. ONNX Runtime still loads the file first: its golden rows are proven there, and the program
+must then give the same answers on this machine, or is not used. A compiler (`cc`) is needed here and nowhere
+else.
+"""
+
+import ctypes
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError
+from odeploy_runtime.inference.native_graph import read_graph
+from odeploy_runtime.inference.native_program import Program
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy, warm_up
+from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_runtime.signals import half_ranges
+
+_COMPILER = ("cc", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
+_SOURCE = Path(__file__).with_name("native.c")
+_RANDOM_ROWS = 256
+
+
+class NativePolicy:
+    """A compiled program with bound buffers; a `Policy`.
+
+    Attributes:
+        manifest: of the file.
+        fingerprint: of the file, 64 hex characters.
+        provider: `native`.
+        state: of no numbers, since a recurrent policy is refused. Shape (0,).
+        previous, frozen: that nothing reads, since real-time chunking is refused. Shapes (H, A), (H,).
+        golden_error: largest deviation from ONNX Runtime at load, golden and random rows, unit scale.
+        hot_call_ns: the shortest call.
+    """
+
+    provider = "native"
+
+    def __init__(self, file: PolicyFile) -> None:
+        """Translates, compiles, and compares with ONNX Runtime.
+
+        Raises:
+            PolicyFileError: ONNX Runtime refuses the file, or its graph has what the program cannot do.
+            MissingError: no working C compiler.
+            ParityError: the program answers otherwise than ONNX Runtime.
+        """
+        where, m = str(file.path), file.manifest
+        kinds = {
+            "a recurrent policy": m.state_size > 0,
+            "one that chooses among candidates": m.sampler is not None and m.sampler.candidates > 1,
+            "one that goes on from its last chunk": m.frozen is not None,
+        }
+        got = next((kind for kind, it_is in kinds.items() if it_is), None)
+        if got is not None:
+            raise PolicyFileError(
+                where=where,
+                expected="a policy of one row without a state",
+                got=got,
+                remedy="serve the file with ONNX Runtime",
+            )
+        proven = OnnxPolicy(file)
+        self.manifest, self.fingerprint = m, file.fingerprint
+        self.state = np.zeros(0, np.float32)
+        self.previous, self.frozen = (
+            np.zeros((m.horizon, len(m.action)), np.float32),
+            np.zeros(m.horizon, np.float32),
+        )
+        inputs: dict[str, tuple[int, ...]] = {"observation": (1, len(m.observation))}
+        if m.noise.mode != "none":
+            inputs["noise"] = (1, *m.noise.shape)
+        self._program = Program(read_graph(file.data, where), inputs, where)
+        self._observation = self._program.values["observation"]
+        self._noise = self._program.values.get("noise", np.zeros((1, *m.noise.shape), np.float32))
+        self._action: NDArray[np.float32] = self._program.values["action"][0]
+        self._run = _compiled().run
+        self._arguments = self._program.steps, len(self._program.steps)
+        self.golden_error = self._compare(proven, where)
+        self.hot_call_ns = warm_up(self.touch)
+
+    @classmethod
+    def load(cls, path: Path) -> "NativePolicy":
+        """Reads, checks and compiles a policy file."""
+        return cls(read(path))
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions for one observation (O,) and its noise (1, 1, D). Shape (H, A); valid until the next call."""
+        self._observation[0] = observation
+        self._noise[:] = noise
+        self._run(*self._arguments)
+        return self._action
+
+    def touch(self) -> None:
+        """One dummy call on whatever the buffers hold."""
+        self._run(*self._arguments)
+
+    def reset(self) -> None:
+        """There is nothing to forget."""
+
+    def _compare(self, proven: OnnxPolicy, where: str) -> float:
+        """The largest deviation on the golden rows and on observations around them, up to three times as large."""
+        m, rng = self.manifest, np.random.default_rng(0)
+        golden = np.array([row.observation for row in m.golden], np.float32)
+        spread = rng.uniform(-3, 3, (_RANDOM_ROWS, golden.shape[1])).astype(np.float32)
+        rows = np.concatenate([golden, golden[np.arange(_RANDOM_ROWS) % len(golden)] * spread])
+        draws = rng.standard_normal((len(rows), *self._noise.shape), np.float32) * (m.noise.mode == "normal")
+        for row, draw in zip(m.golden, draws, strict=False):
+            draw[:] = np.reshape(row.noise, draw.shape)
+        scale, tolerance = half_ranges(m.action), max(parity.tolerance for parity in m.parity)
+        worst = 0.0
+        for row, draw in zip(rows, draws, strict=True):
+            error = np.abs(self.infer(row, draw[0]) - proven.infer(row, draw[0])) / scale
+            worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not
+        if not worst <= tolerance:
+            raise ParityError(
+                where=f"{where}, native",
+                expected=f"ONNX Runtime's actions within {tolerance:g} on unit scale",
+                got=f"an error of {worst:g}",
+                remedy="serve the file with ONNX Runtime",
+            )
+        return worst
+
+
+def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
+    """native.c as a library of this process; built anew each time, since a cache could be tampered with.
+
+    Raises:
+        MissingError: no compiler, or one that fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        library = Path(folder) / "native.so"
+        try:
+            subprocess.run([*compiler, "-o", library, _SOURCE], check=True, capture_output=True, text=True)
+            native = ctypes.CDLL(str(library))
+        except (OSError, subprocess.CalledProcessError) as error:
+            said = (getattr(error, "stderr", None) or str(error)).splitlines()[0][:200]
+            raise MissingError(
+                where=compiler[0],
+                expected="a C compiler, which the native backend needs on this machine",
+                got=said,
+                remedy="install one (Debian: gcc), or serve with ONNX Runtime",
+            ) from None
+    native.run.argtypes, native.run.restype = (ctypes.c_void_p, ctypes.c_int32), None
+    return native

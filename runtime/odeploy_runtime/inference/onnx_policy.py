@@ -1,0 +1,234 @@
+"""A policy file in ONNX Runtime, ready for a control loop.
+
+Buffers are bound once, so a call copies a few numbers and runs. Loading proves the file: fingerprint,
+shapes, golden rows. One thread, no spinning: the default pool burns a whole core at 50 Hz and gains nothing
+on nets of this size.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import PolicyFileError
+from odeploy_runtime.inference.previous_chunk import Continuation
+from odeploy_runtime.inference.providers import (
+    PROVIDERS,
+    fallback,
+    forbid_fallback,
+    provider_options,
+    require_available,
+    require_in_use,
+)
+from odeploy_runtime.policy_file.file import Manifest, PolicyFile, read
+from odeploy_runtime.signals import half_ranges
+
+_WARM_UP_CALLS = 20
+
+
+class Policy(Protocol):
+    """What a server needs of a policy.
+
+    Attributes:
+        manifest: of the file.
+        fingerprint: of the file.
+        state: what a recurrent policy remembers: `infer` goes on from it. Written to, it goes on from there.
+            Shape (S,), without numbers for any other policy.
+        previous, frozen: what real-time chunking lets `infer` agree with, and how much; written to by who asks.
+            Shapes (H, A), (H,).
+    """
+
+    manifest: Manifest
+    fingerprint: str
+    state: NDArray[np.float32]
+    previous: NDArray[np.float32]
+    frozen: NDArray[np.float32]
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
+
+    def touch(self) -> None:
+        """One dummy call, which brings code and weights back into the caches; the state stays."""
+
+    def reset(self) -> None:
+        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
+
+
+class OnnxPolicy:
+    """One ONNX Runtime session with bound buffers.
+
+    Attributes:
+        manifest: of the file.
+        fingerprint: of the file, 64 hex characters.
+        provider: ONNX Runtime's name of the execution provider in use.
+        state: what a recurrent policy remembers, see `Policy`. Shape (S,).
+        previous, frozen: of real-time chunking, see `Policy`. Shapes (H, A), (H,).
+        golden_error: largest error of the golden rows at load, unit scale.
+        value, index: of a best-of-N, what the latest answer is worth and its place among the candidates.
+            Each of shape (1,).
+    """
+
+    def __init__(self, file: PolicyFile, provider: str = "cpu") -> None:
+        """Builds the session and replays the golden rows.
+
+        Raises:
+            PolicyFileError: the graph does not run, has other inputs than it says, or fails its golden rows.
+            ProviderError: the provider is not available or was silently replaced.
+        """
+        self.manifest, self.fingerprint = file.manifest, file.fingerprint
+        self._where = str(file.path)
+        m = file.manifest
+        self._candidates = 1 if m.sampler is None else m.sampler.candidates
+        self._session = open_session(file.data, provider, self._where, rows=self._candidates)
+        self.provider = self._session.get_providers()[0]
+        self._observation = np.zeros((1, len(m.observation)), np.float32)
+        self._noise = np.zeros((1, *m.noise.shape), np.float32)
+        self._action = np.zeros((1, m.horizon, len(m.action)), np.float32)
+        self._state, self._next_state = np.zeros((2, 1, m.state_size), np.float32)
+        self.state = self._state[0]
+        self._previous, self._frozen = np.zeros_like(self._action), np.zeros((1, m.horizon), np.float32)
+        self.previous, self.frozen = self._previous[0], self._frozen[0]
+        self.value, self.index = np.zeros(1, np.float32), np.zeros(1, np.int64)
+        self._require_shapes()
+        self._binding = self._session.io_binding()
+        for name, buffer in self._inputs().items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+        for name, output in self._outputs().items():
+            self._binding.bind_output(name, "cpu", 0, output.dtype.type, output.shape, output.ctypes.data)
+        self.golden_error = self._replay_golden_rows()
+        self.hot_call_ns = warm_up(self.touch)
+
+    @classmethod
+    def load(cls, path: Path, provider: str = "cpu") -> "OnnxPolicy":
+        """Reads, checks and loads a policy file."""
+        return cls(read(path), provider)
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
+        self._observation[0] = observation
+        self._noise[:] = noise
+        self._session.run_with_iobinding(self._binding)
+        if self._state.size:
+            self._state[:] = self._next_state
+        action: NDArray[np.float32] = self._action[0]
+        return action
+
+    def touch(self) -> None:
+        """One dummy call on whatever the buffers hold; the state stays."""
+        self._session.run_with_iobinding(self._binding)
+
+    def reset(self) -> None:
+        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
+        self.state.fill(0)
+        self.frozen.fill(0)
+
+    def _inputs(self) -> dict[str, NDArray[np.float32]]:
+        """The buffer of each input that the manifest promises."""
+        inputs: dict[str, NDArray[np.float32]] = {"observation": self._observation}
+        if self.manifest.noise.mode != "none":
+            inputs["noise"] = self._noise
+        if self.manifest.state_size:
+            inputs["state_in"] = self._state
+        if self.manifest.frozen is not None:
+            inputs |= {"previous": self._previous, "frozen": self._frozen}
+        return inputs
+
+    def _outputs(self) -> dict[str, NDArray[Any]]:
+        """The buffer of each output that the manifest promises."""
+        outputs: dict[str, NDArray[Any]] = {"action": self._action}
+        if self._candidates > 1:
+            outputs |= {"value": self.value, "index": self.index}
+        if self.manifest.state_size:
+            outputs["state_out"] = self._next_state
+        return outputs
+
+    def _require_shapes(self) -> None:
+        stated = {name: buffer.shape[1:] for name, buffer in self._inputs().items()}
+        inputs = {i.name: tuple(i.shape[1:]) for i in self._session.get_inputs()}
+        outputs = {o.name: tuple(o.shape[1:]) for o in self._session.get_outputs()}
+        promised = {name: output.shape[1:] for name, output in self._outputs().items()}
+        if inputs != stated or any(outputs.get(name) != shape for name, shape in promised.items()):
+            raise PolicyFileError(
+                where=self._where,
+                expected=f"inputs {stated} and outputs {promised} as the manifest says",
+                got=f"{inputs} and {outputs}",
+                remedy="export the policy anew",
+            )
+
+    def _replay_golden_rows(self) -> float:
+        scale = half_ranges(self.manifest.action)
+        gated = {p.provider: p.tolerance for p in self.manifest.parity}
+        tolerance = gated.get(self.provider, max(gated.values(), default=0.0))
+        worst, continuation = 0.0, Continuation()
+        self.reset()
+        for i, row in enumerate(self.manifest.golden):
+            noise = np.array(row.noise, np.float32).reshape(self._noise.shape)
+            self.previous[:], self.frozen[:] = continuation.before(0, 0, i)
+            action = self.infer(np.array(row.observation, np.float32), noise)
+            continuation.keep(0, 0, i, action, self.manifest.frozen or 0)
+            wanted = np.array(row.action, np.float32).reshape(action.shape)
+            error = np.abs(action - wanted) / scale
+            worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not
+            if not worst <= tolerance:
+                name = self.manifest.action_names[int(error.max(axis=0).argmax())]
+                raise PolicyFileError(
+                    where=f"{self._where}, golden row {i}, signal {name}",
+                    expected=f"the recorded action within {tolerance:g} on unit scale",
+                    got=f"an error of {worst:g}",
+                    remedy="export anew; if this machine's ONNX Runtime is at fault, install another version",
+                )
+        self.reset()
+        return worst
+
+
+def warm_up(touch: Callable[[], None]) -> int:
+    """Runs until hot; returns the shortest call in ns."""
+    took = []
+    for _ in range(_WARM_UP_CALLS):
+        start = time.monotonic_ns()
+        touch()
+        took.append(time.monotonic_ns() - start)
+    return min(took)
+
+
+def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows: int = 1) -> ort.InferenceSession:
+    """An ONNX Runtime session on checked bytes, with a provider that is really in use.
+
+    Args:
+        data: of the model.
+        provider: by our name, a key of `PROVIDERS`.
+        where: the file, for messages.
+        threads: that one operator may use.
+        rows: that a weight meets in one call: the candidates of a best-of-N.
+
+    Raises:
+        ProviderError: unknown or unavailable provider, or a silent fallback.
+        PolicyFileError: ONNX Runtime cannot load the graph.
+    """
+    require_available(provider)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Prepacking copies a weight for every node that uses it: ten solver steps then no longer fit the caches. For
+    # one row that costs more than it gains; for several the weight would be packed anew in every call.
+    options.add_session_config_entry("session.disable_prepacking", "1" if rows == 1 else "0")
+    options.log_severity_level = 4
+    forbid_fallback(options, provider)
+    asked = (PROVIDERS[provider], provider_options(provider, threads))
+    try:
+        session = ort.InferenceSession(data, options, providers=[asked], enable_fallback=0)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen bare types
+        raise fallback(str(error), provider, where) or PolicyFileError(
+            where=where,
+            expected="a graph that ONNX Runtime loads",
+            got=str(error).splitlines()[0][:200],
+            remedy="export the policy anew",
+        ) from None
+    require_in_use(session, provider, where)
+    return session

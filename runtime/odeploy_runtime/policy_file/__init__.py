@@ -1,0 +1,4 @@
+"""The policy file: manifest, observation recipe, actuation, validation, signature.
+
+May import: realtime.
+"""

@@ -1,0 +1,186 @@
+"""Health and counters over HTTP, from a process of its own: /live, /ready, and /metrics for Prometheus.
+
+It reads what a server or a robot counts from shared memory and shares neither interpreter nor lock with it, so no
+number of requests reaches the loop; it also yields to it at every chance (nice 10). Needs the extra `metrics`.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from odeploy_runtime.errors import MissingError, RelayedError, UsageError
+from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.clock import Clock, MonotonicClock
+from odeploy_runtime.realtime.counters import CounterNames, Counters, shareable
+
+_DEAD_AFTER_NS = 2_000_000_000  # the loop turns at least four times a second
+_NICE, _TIMEOUT_S = 10, 5.0
+_BOUND = "bound"
+_NOT_READY = {"server": "no robot could connect now", "robot": "it would not move: SAFE or STOP"}
+
+
+@contextlib.contextmanager
+def reported(address: str, names: CounterNames) -> Iterator[Counters]:
+    """Counters of that name, that a process reports at `address` while this lasts.
+
+    Args:
+        address: `PORT`, which is bound on loopback, or `HOST:PORT`.
+        names: what is counted.
+
+    Raises:
+        UsageError: not an address.
+        RelayedError: it cannot be bound; the process says why.
+        MissingError: prometheus-client is not installed.
+    """
+    host, port = _parsed(address)
+    if importlib.util.find_spec("prometheus_client") is None:
+        raise MissingError(
+            where="--http",
+            expected="the package prometheus-client",
+            got="none",
+            remedy="run: pip install 'odeploy[metrics]'",
+        )
+    memory = shareable(names)
+    try:
+        process = subprocess.Popen(
+            python_module(
+                "odeploy_runtime.realtime.http_metrics", str(memory), host, str(port), json.dumps(asdict(names))
+            ),
+            pass_fds=[memory],
+            stdin=subprocess.PIPE,  # it ends when this end closes, however that happens
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C at the terminal is for the server alone
+        )
+        counters = Counters(names, memory)
+    finally:
+        os.close(memory)
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = process.stdout.readline().strip()
+        if said != _BOUND:
+            raise RelayedError(said or "the process for --http ended without a message")
+        try:
+            yield counters
+        finally:
+            process.stdin.close()
+
+
+def status(path: str, counters: Counters, clock: Clock) -> tuple[int, str]:
+    """What /live and /ready answer: a status of HTTP and a line."""
+    age_ns = clock.now_ns() - counters["turned_ns"]
+    if age_ns > _DEAD_AFTER_NS:
+        return 503, f"the loop has not turned for {age_ns / 1e9:.1f} s"
+    if path == "/ready" and not counters["ready"]:
+        return 503, _NOT_READY[counters.names.of]
+    return 200, "ok"
+
+
+def exposition(counters: Counters, clock: Clock) -> bytes:
+    """All counters in Prometheus' text format."""
+    from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.exposition import generate_latest
+
+    class Collector:
+        def collect(self) -> Iterator[Any]:
+            families: dict[str, Any] = {}
+            of = counters.names.of
+            for name in counters.names.counters:
+                family, _, label = name.partition(":")
+                if family not in families:
+                    labels = ["kind"] if label else []
+                    title = f"odeploy_{of}_{family.replace('_ns', '_seconds')}"
+                    families[family] = CounterMetricFamily(title, f"Since the {of} began.", labels=labels)
+                scale = 1e-9 if family.endswith("_ns") else 1
+                families[family].add_metric([label] if label else [], counters[name] * scale)
+            yield from families.values()
+            for name in counters.names.gauges:
+                if name != "turned_ns":
+                    yield GaugeMetricFamily(f"odeploy_{of}_{name}", "Now.", value=counters[name])
+            age_s = (clock.now_ns() - counters["turned_ns"]) / 1e9
+            yield GaugeMetricFamily(f"odeploy_{of}_turned_seconds_ago", "When the loop last turned.", value=age_s)
+
+    registry = CollectorRegistry()
+    registry.register(Collector())
+    text: bytes = generate_latest(registry)
+    return text
+
+
+def handler(counters: Counters, clock: Clock) -> type[BaseHTTPRequestHandler]:
+    """Answers requests from counters."""
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _TIMEOUT_S  # whoever says nothing is sent away
+        server_version, sys_version = "odeploy", ""
+
+        def do_GET(self) -> None:
+            """One of three pages."""
+            if self.path in ("/live", "/ready"):
+                code, line = status(self.path, counters, clock)
+                self._answer(code, f"{line}\n".encode(), "text/plain; charset=utf-8")
+            elif self.path == "/metrics":
+                self._answer(200, exposition(counters, clock), "text/plain; version=0.0.4; charset=utf-8")
+            else:
+                self._answer(404, b"expected /live, /ready or /metrics\n", "text/plain; charset=utf-8")
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as http.server names it
+            """Requests are not logged: they come every few seconds, for ever."""
+
+        def _answer(self, code: int, body: bytes, kind: str) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Handler
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each request; many may come at once."""
+
+    daemon_threads, request_queue_size = True, 128
+
+
+def main(descriptor: int, host: str, port: int, names: CounterNames) -> None:
+    """The process: answers until the other end of its standard input closes."""
+    os.nice(_NICE)
+    counters = Counters(names, descriptor)
+    try:
+        server = Server((host, port), handler(counters, MonotonicClock()))
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        _say(f"--http {host}:{port}: expected an address that is free, got {got}; give another port")
+        return
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    _say(_BOUND)
+    sys.stdin.read()
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(
+            where=f"--http {address}",
+            expected="PORT or HOST:PORT",
+            got="something else",
+            remedy="give for example --http 9464, which is bound on 127.0.0.1",
+        )
+    return host or "127.0.0.1", int(port)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - to the parent
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), CounterNames(**json.loads(sys.argv[4])))

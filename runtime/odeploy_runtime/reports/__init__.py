@@ -1,0 +1,4 @@
+"""Latency statistics, tables, plots and the HTML report.
+
+May import: robot, trace.
+"""

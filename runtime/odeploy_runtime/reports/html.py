@@ -1,0 +1,135 @@
+"""`odeploy report DIR`: a bench's results as one HTML page that needs nothing beside it."""
+
+import base64
+import html
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import FormatError
+from odeploy_runtime.reports.figure_file import png
+from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row
+from odeploy_runtime.trace.format import read_trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; }
+body { margin: 2rem auto; max-width: 70rem; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem; }
+th, td { padding: 0.3rem 0.7rem; border-bottom: 1px solid #d0d7de; text-align: right; white-space: pre; }
+th:first-child, td:first-child { text-align: left; }
+img { max-width: 100%; } .wide { overflow-x: auto; } .note { color: #59636e; font-size: 0.85rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Draws a bench's results as one HTML page."""
+
+    bench: Annotated[Path, tyro.conf.Positional]
+    """Folder that `odeploy bench` wrote."""
+    out: Path | None = None
+    """The page; `report.html` in that folder if not given."""
+
+
+def main(arguments: list[str]) -> None:
+    """Reads bench.json and its traces, writes the page."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy report")
+    out = config.out or config.bench / "report.html"
+    write_whole(out, render(config.bench).encode())
+    Console().print(f"report: {out}", soft_wrap=True)
+
+
+def render(bench: Path) -> str:
+    """The page as text.
+
+    Raises:
+        FormatError: no bench.json there, or one that does not parse.
+    """
+    from odeploy_runtime.reports import plots
+
+    result = _results(bench)
+    rows = result["rows"]
+    runs = [plots.Drawn(_label(row), row, read_trace(bench / row["trace"])) for row in rows]
+    paced = [run for run in runs if run.row["mode"] != "lockstep"] or runs
+    table = ledger("")
+    for row in rows:
+        table.add_row(*ledger_row(row))
+    machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    parts = [
+        f"<h1>{html.escape(result['task'])}: {len(rows)} runs</h1>",
+        f"<p class='note'>{html.escape(machine)}</p>",
+        "<h2>Ledger</h2>",
+        _html_table(table),
+        f"<p class='note'>{html.escape(LEGEND)}</p>",
+    ]
+    if any("floors" in row for row in rows):
+        floors = floors_table(rows, result["pre_touch"])
+        parts += [f"<h2>{html.escape(str(floors.title).capitalize())}</h2>", _html_table(floors)]
+    for title, figure in (
+        ("What the policies achieve, and at what latency", plots.quality_against_latency(paced)),
+        ("How latency is distributed", plots.distribution(paced)),
+        ("Where a tick's time goes", plots.stage_bars(runs)),
+        ("Tick by tick", plots.time_line(paced)),
+    ):
+        parts += [f"<h2>{title}</h2>", _image(figure, title)]
+    parts += ["<h2>Runs</h2>", _run_list(rows)]
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f"<title>odeploy: {html.escape(result['task'])}</title><style>{_STYLE}</style></head>"
+        f"<body>{''.join(parts)}</body></html>\n"
+    )
+
+
+def _results(bench: Path) -> dict[str, Any]:
+    path = bench / "bench.json"
+    try:
+        result = json.loads(path.read_text())
+        if not result["rows"]:
+            raise ValueError("no rows")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            where=str(path),
+            expected="the results of `odeploy bench`",
+            got=f"{type(error).__name__}: {error}",
+            remedy="give the folder that `odeploy bench` printed, or run it again",
+        ) from None
+    parsed: dict[str, Any] = result
+    return parsed
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['policy']} {row['mode'] if row['mode'] == 'lockstep' else format(row['rate_hz'], 'g') + ' Hz'}"
+
+
+def _html_table(table: "Table") -> str:
+    head = "".join(f"<th>{html.escape(str(column.header))}</th>" for column in table.columns)
+    cells = zip(*(list(column.cells) for column in table.columns), strict=True)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>" for row in cells)
+    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _image(figure: "Figure", title: str) -> str:
+    data = base64.b64encode(png(figure)).decode("ascii")
+    return f"<img alt='{html.escape(title, quote=True)}' src='data:image/png;base64,{data}'>"
+
+
+def _run_list(rows: list[dict[str, Any]]) -> str:
+    items = []
+    for row in rows:
+        obtained = ", ".join(f"{key}: {value}" for key, value in row["obtained"].items())
+        line = (
+            f"{_label(row)}: {row['file']}, fingerprint {row['fingerprint'][:12]}, {row['provider']}; "
+            f"{row['wall_s']:.0f} s, of which {row['steal_s']:.2f} CPU-s stolen; {obtained}; trace {row['trace']}"
+        )
+        items.append(f"<li>{html.escape(line)}</li>")
+    return f"<ul class='note'>{''.join(items)}</ul>"

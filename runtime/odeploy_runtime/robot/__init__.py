@@ -1,0 +1,4 @@
+"""The robot side: client, chunk playback, counters.
+
+May import: server, trace.
+"""

@@ -1,0 +1,4 @@
+"""The guard, its safety states, and the operator panel.
+
+May import: realtime.
+"""

@@ -1,0 +1,74 @@
+"""How a server is: what its loop counts, and what it tells whoever asks."""
+
+from odeploy_runtime.hot_swap.shadow import Shadow
+from odeploy_runtime.hot_swap.slot import Exchange
+from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.server.sessions import Register
+from odeploy_runtime.transport import messages as wire
+
+_ERRORS = {
+    wire.UNKNOWN_SESSION: "errors:unknown_session",
+    wire.WRONG_LENGTH: "errors:wrong_length",
+    wire.NOT_FINITE: "errors:not_finite",
+    wire.MALFORMED: "errors:malformed",
+    wire.INFERENCE_FAILED: "errors:inference_failed",
+    wire.FAR_OUTSIDE: "errors:far_outside",
+}
+_REFUSALS = tuple(name for name in SERVER.counters if name.startswith("refusals:"))
+
+
+class Condition:
+    """Of one server since `began_ns`."""
+
+    def __init__(self, counters: Counters, robots: Register, exchange: Exchange, began_ns: int) -> None:
+        self._counters, self._robots, self._exchange, self._began_ns = counters, robots, exchange, began_ns
+        self.show(began_ns)
+
+    def show(self, now_ns: int) -> None:
+        """That the loop turns, and what a robot that came now would meet."""
+        self._counters.set("turned_ns", now_ns)
+        self._counters.set("sessions", len(self._robots))
+        self._counters.set("ready", int(not self._robots.full))
+        self._counters.set("policy_epoch", self._exchange.epoch)
+
+    def count(self, message: wire.Message) -> None:
+        """One message that leaves."""
+        if isinstance(message, wire.Action):
+            self._counters.add("actions")
+            self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
+            if message.status == wire.FAR:
+                self._counters.add("far_observations")
+        elif isinstance(message, wire.Error):
+            self._counters.add(_ERRORS[message.code])
+
+    def health(self, now_ns: int, shadow: Shadow | None) -> wire.Health:
+        """The answer to a Ping."""
+        self.show(now_ns)
+        counters, serving = self._counters, self._exchange.serving
+        health = wire.Health(
+            protocol=wire.PROTOCOL,
+            ready=counters["ready"],
+            policy=serving.manifest.name,
+            fingerprint=serving.fingerprint,
+            policy_epoch=self._exchange.epoch,
+            up_ns=now_ns - self._began_ns,
+            sessions=len(self._robots),
+            actions=counters["actions"],
+            errors=sum(counters[name] for name in _ERRORS.values()),
+            dropped=counters["dropped:rate_cap"],
+            refusals=sum(counters[name] for name in _REFUSALS),
+            skipped=counters["stream_ticks_skipped"],
+            inference_ns=counters["inference_ns"],
+            fingerprints=self._exchange.recent,
+            signals=list(serving.manifest.action_names),
+        )
+        if shadow is None:
+            return health
+        divergence = shadow.divergence()
+        return health._replace(
+            shadow=shadow.fingerprint,
+            shadow_compared=divergence.compared,
+            shadow_dropped=counters["shadow:dropped"],
+            shadow_mean=wire.to_bytes(divergence.mean),
+            shadow_max=wire.to_bytes(divergence.max),
+        )

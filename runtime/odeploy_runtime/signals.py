@@ -1,0 +1,88 @@
+"""Signals: what each number of an observation or an action means, in order.
+
+Two sides that exchange vectors must agree on every name at every place: a permuted pair of joints has the
+right shape and the right range, and moves the wrong joint.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One number of a vector.
+
+    Attributes:
+        name: unique within its vector, such as `thigh_joint_rad` or `goal_x`.
+        unit: SI unit, or `1` for a pure number.
+        low: smallest value; None means unbounded.
+        high: largest value; None means unbounded.
+        max_step: largest change from one tick to the next; None means that the guard does not limit it.
+    """
+
+    name: str
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    max_step: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if low is not None and high is not None and not low < high:
+            raise ValueError(f"signal {self.name}: low {low} is not below high {high}")
+
+
+def lows(signals: Sequence[Signal]) -> NDArray[np.float32]:
+    """Lower limits, -inf where there is none. Shape (len(signals),)."""
+    return np.array([-math.inf if s.low is None else s.low for s in signals], np.float32)
+
+
+def highs(signals: Sequence[Signal]) -> NDArray[np.float32]:
+    """Upper limits, +inf where there is none. Shape (len(signals),)."""
+    return np.array([math.inf if s.high is None else s.high for s in signals], np.float32)
+
+
+def max_steps(signals: Sequence[Signal]) -> NDArray[np.float32]:
+    """Largest changes per tick, +inf where there is no limit. Shape (len(signals),)."""
+    return np.array([math.inf if s.max_step is None else s.max_step for s in signals], np.float32)
+
+
+def half_ranges(signals: Sequence[Signal]) -> NDArray[np.float64]:
+    """What turns an error in robot units into one on unit scale: half of (high - low), 1 where unbounded."""
+    return np.array([1.0 if s.low is None or s.high is None else (s.high - s.low) / 2 for s in signals])
+
+
+def require_same_names(expected: Sequence[str], got: Sequence[str], where: str) -> None:
+    """Checks two name lists place by place.
+
+    Raises:
+        ContractError: the lists differ; the message tells a changed order from missing or unknown names.
+    """
+    expected, got = list(expected), list(got)
+    if expected == got:
+        return
+    if sorted(expected) == sorted(got):
+        i = next(i for i, (e, g) in enumerate(zip(expected, got, strict=True)) if e != g)
+        raise ContractError(
+            where=f"{where}, place {i}",
+            expected=f"'{expected[i]}'",
+            got=f"'{got[i]}' (same names, another order)",
+            remedy="reorder the robot's signals to match the policy file",
+        )
+    missing = [n for n in expected if n not in got]
+    unknown = [n for n in got if n not in expected]
+    difference = [f"missing {', '.join(missing)}"] * bool(missing) + [f"unknown {', '.join(unknown)}"] * bool(
+        unknown
+    )
+    raise ContractError(
+        where=where,
+        expected=f"{len(expected)} signals as in the policy file",
+        got=f"{len(got)}: {'; '.join(difference) or 'names repeated'}",
+        remedy="use a policy that was exported for this task",
+    )

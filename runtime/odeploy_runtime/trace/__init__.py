@@ -1,0 +1,4 @@
+"""Traces: format, reader, writer, writer process, flight recorder.
+
+May import: safety, transport.
+"""

@@ -1,0 +1,82 @@
+"""The flight recorder: the last 10 s of a run, kept when something went wrong.
+
+It is no recorder of its own: the ring that carries rows to the trace still holds the last ones when it is asked,
+also after the robot's process died. What is kept is a trace like any other.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.realtime.ring import Ring
+from odeploy_runtime.safety.states import State
+from odeploy_runtime.trace.format import SKIPPED
+from odeploy_runtime.trace.writer import TraceFile
+
+_KEPT_S = 10.0
+_FEWEST_ROWS = 64
+_PIECE_ROWS = 256
+_MOST_DUMPS = 6  # of a run: the first faults tell most, and a disk is soon full
+
+
+def kept_rows(rate_hz: float) -> int:
+    """Rows that a dump has at most."""
+    return max(_FEWEST_ROWS, math.ceil(_KEPT_S * rate_hz))
+
+
+def ring_rows(rate_hz: float) -> int:
+    """Capacity of a ring for it: twice the rows, so that none is overwritten while they are copied."""
+    return 2 * kept_rows(rate_hz)
+
+
+class FlightRecorder:
+    """Notices faults in the rows that pass, and keeps what came before each."""
+
+    def __init__(self, ring: Ring, file: TraceFile, beside: Path) -> None:
+        """Takes up its work.
+
+        Args:
+            ring: where the last rows are.
+            file: of the trace, for its header.
+            beside: a dump is called as this, with `.fault-1` and so on after it.
+        """
+        self._ring, self._head, self._beside = ring, file.head, beside
+        self._count = kept_rows(file.header.rate_hz)
+        self._state, self._dumps = int(State.RUN), 0
+
+    def fault(self, rows: NDArray[np.void]) -> str | None:
+        """Which transition to SAFE or STOP is among these rows, the first of them; None for none."""
+        ran = rows[rows["kind"] != SKIPPED]
+        before = np.concatenate([[self._state], ran["state"]])
+        self._state = int(before[-1])
+        worse = ran[(ran["state"] >= State.SAFE) & (ran["state"] > before[:-1])]
+        if not len(worse):
+            return None
+        return f"{State(worse[0]['state']).name} in episode {worse[0]['episode']}, tick {worse[0]['tick']}"
+
+    def dump(self, last: int) -> Path | None:
+        """Keeps the rows before `last` under the next name that is free; None if there are none, or dumps enough.
+
+        Raises:
+            UsageError: the place cannot be written, or the disk is full.
+        """
+        if self._dumps == _MOST_DUMPS:
+            return None
+        if not self._ring.newest(1, last):
+            return None
+        names = (self._beside.with_name(f"{self._beside.name}.fault-{n}") for n in itertools.count(1))
+        path = next(name for name in names if not name.exists())
+        write_whole(path, itertools.chain([self._head], self._rows(last)))
+        self._dumps += 1
+        return path
+
+    def _rows(self, last: int) -> Iterator[bytes]:
+        """Those before `last`, a few at a time: all at once would be megabytes."""
+        for begin in range(max(0, last - self._count), last, _PIECE_ROWS):
+            end = min(begin + _PIECE_ROWS, last)
+            yield self._ring.newest(end - begin, end)

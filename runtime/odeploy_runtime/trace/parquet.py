@@ -1,0 +1,110 @@
+"""A trace as Parquet: for pandas, polars, DuckDB, and an archive a fraction of the size.
+
+One column a stamp, one a signal (`observation.NAME`, `action.NAME`, `offered.NAME`); the header is in the file's
+metadata, so nothing is lost and `read_trace` reads it back. It is written when a run is over: a Parquet file that
+is cut is lost whole. pyarrow is an extra.
+"""
+
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import MissingError
+from odeploy_runtime.signals import Signal
+from odeploy_runtime.trace.format import STAMPS, Trace, TraceHeader, not_a_trace, row_type
+from odeploy_runtime.typed_json import from_json, to_json
+
+_HEADER, _LOST = b"odeploy.header", b"odeploy.lost"
+_VECTORS = ("observation", "action", "offered")
+
+
+def require_pyarrow() -> None:
+    """Refuses early what could not be written in the end.
+
+    Raises:
+        MissingError: pyarrow is not installed.
+    """
+    if importlib.util.find_spec("pyarrow") is None:
+        raise MissingError(
+            where="Parquet",
+            expected="the package pyarrow",
+            got="none installed",
+            remedy="run: pip install 'odeploy[report]'",
+        )
+
+
+def write_parquet(trace: Trace, beside: Path) -> Path:
+    """Writes a trace beside the file that it was read from, whole; returns where.
+
+    Raises:
+        UsageError: the place cannot be written, or the disk is full.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = _columns(trace)
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    metadata = {_HEADER: to_json(trace.header).encode(), _LOST: str(trace.lost).encode()}
+    # Stamps differ little from row to row; the exponents of floats do, stored apart from their other bytes.
+    encoding = {
+        name: "DELTA_BINARY_PACKED" if values.dtype.kind in "iu" else "BYTE_STREAM_SPLIT"
+        for name, values in columns.items()
+        if values.dtype.itemsize >= 4
+    }
+    small = [name for name in columns if name not in encoding]
+    whole, path = io.BytesIO(), beside.with_suffix(".parquet")
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        whole,
+        compression="zstd",
+        use_dictionary=small,
+        column_encoding=encoding,
+    )
+    write_whole(path, whole.getvalue())
+    return path
+
+
+def read_parquet(path: Path) -> Trace:
+    """Reads back what `write_parquet` wrote; `odeploy_runtime.trace.format.read_trace` is the door to it.
+
+    Raises:
+        FormatError: not a trace.
+        MissingError: pyarrow is not installed.
+    """
+    require_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+        metadata = table.schema.metadata or {}
+        header = from_json(TraceHeader, metadata[_HEADER], str(path))
+        rows = np.zeros(len(table), row_type(len(header.observation), len(header.action)))
+        for name, values in _columns(Trace(header, rows)).items():
+            values[:] = table[name].to_numpy()
+        return Trace(header, rows, int(metadata[_LOST]))
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise not_a_trace(path, str(error).splitlines()[0] or type(error).__name__) from None
+
+
+def _columns(trace: Trace) -> dict[str, np.ndarray[Any, Any]]:
+    """Each column as a view of the rows, by its name."""
+    rows = trace.rows
+    columns: dict[str, np.ndarray[Any, Any]] = {}
+    for name in rows.dtype.names or ():
+        if name == "stamps":
+            columns |= {f"{stamp}_ns": rows[name][:, i] for i, stamp in enumerate(STAMPS)}
+        elif name in _VECTORS:
+            signals = _signals(trace.header, name)
+            columns |= {f"{name}.{signal.name}": rows[name][:, i] for i, signal in enumerate(signals)}
+        else:
+            columns[name] = rows[name]
+    return columns
+
+
+def _signals(header: TraceHeader, vector: str) -> tuple[Signal, ...]:
+    return header.observation if vector == "observation" else header.action

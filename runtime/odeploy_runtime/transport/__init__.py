@@ -1,0 +1,4 @@
+"""The wire: messages, sockets, links to the I/O process, keys and authentication.
+
+May import: realtime.
+"""

@@ -1,0 +1,85 @@
+"""The door of a server with keys: whose key is listed comes in, and who does not is named in the log.
+
+ZeroMQ asks for each connection over a socket of its own (ZAP, RFC 27), and reports handshakes that break off.
+Both are answered in the server's own loop, one at a time and only while no robot's message waits: a thread, as
+pyzmq's authenticator has one, would take the interpreter from the loop whenever somebody knocks.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import zmq
+from zmq.utils import z85
+from zmq.utils.monitor import recv_monitor_message
+
+from odeploy_runtime.realtime.counters import Counters
+
+_ENDPOINT = "inproc://zeromq.zap.01"  # where ZeroMQ asks
+_VERSION = b"1.0"
+_BROKEN_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+
+
+class Doorkeeper:
+    """Answers for one server socket. Made before the socket is bound; without it nobody is let in.
+
+    Attributes:
+        descriptors: that become readable when somebody knocks.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        allowed: Mapping[bytes, str],
+        counters: Counters,
+        say: Callable[[str], None],
+    ) -> None:
+        """Listens for ZeroMQ's questions.
+
+        Args:
+            context: of the server's socket.
+            allowed: the 32 bytes of each key that may connect, and its name.
+            counters: gets `refusals:key` and `refusals:handshake`.
+            say: the log.
+        """
+        self._allowed, self._counters, self._say = allowed, counters, say
+        self._questions = context.socket(zmq.REP)
+        self._questions.setsockopt(zmq.LINGER, 0)
+        self._questions.bind(_ENDPOINT)
+        self._reports: zmq.Socket[bytes] | None = None
+        self.descriptors: tuple[int, ...] = (cast(int, self._questions.getsockopt(zmq.FD)),)
+
+    def watch(self, router: "zmq.Socket[bytes]") -> None:
+        """Hears of the handshakes that break off at a socket: no key, or not this server's."""
+        self._reports = router.get_monitor_socket(_BROKEN_OFF)
+        self.descriptors += (cast(int, self._reports.getsockopt(zmq.FD)),)
+
+    def attend(self) -> bool:
+        """Answers one question, or hears one report; whether there was one."""
+        if cast(int, self._questions.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._questions.send_multipart(self._answer(*self._questions.recv_multipart()))
+            return True
+        reports = self._reports
+        if reports is not None and cast(int, reports.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            endpoint = recv_monitor_message(reports)["endpoint"].decode("utf-8", "replace")
+            self._counters.add("refusals:handshake")
+            self._say(f"turned away at {endpoint}: no key, or not for this server")
+            return True
+        return False
+
+    def close(self) -> None:
+        """Closes what it listens to; the server's socket is its owner's."""
+        if self._reports is not None:
+            self._reports.close(linger=0)
+        self._questions.close()
+
+    def _answer(
+        self, _version: bytes, request: bytes, _domain: bytes, address: bytes, _identity: bytes, *how: bytes
+    ) -> tuple[bytes, ...]:
+        """ZAP's reply: version, request, status, text, user and metadata."""
+        name = self._allowed.get(how[1]) if len(how) == 2 and how[0] == b"CURVE" else None
+        if name is not None:
+            return _VERSION, request, b"200", b"OK", name.encode(), b""
+        self._counters.add("refusals:key")
+        key = z85.encode(how[1]).decode() if len(how) == 2 and len(how[1]) == 32 else "none"
+        self._say(f"turned away {address.decode('utf-8', 'replace')}: its key {key} is not listed")
+        return _VERSION, request, b"400", b"", b"", b""

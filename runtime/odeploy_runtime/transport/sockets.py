@@ -1,0 +1,245 @@
+"""ZeroMQ sockets as this project uses them: bounded in every way, private, polled to the microsecond.
+
+Beyond this machine a server listens with CURVE keys alone, unless it is told to be insecure.
+"""
+
+import ipaddress
+import select
+import socket
+from pathlib import Path
+from typing import Protocol, cast
+
+import zmq
+
+from odeploy_runtime.errors import AddressError
+from odeploy_runtime.realtime.clock import Clock
+from odeploy_runtime.transport.keys import KeyPair, RobotKeys, read_pair, read_public
+from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
+
+DEFAULT_ENDPOINT = "ipc:///tmp/odeploy.ipc"
+_HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute stale requests
+_RECONNECT_MS = 5  # up to twice that, by libzmq; takes 1 to 3 % of a core while the server is away
+_HANDSHAKE_MS = 2000  # then a connection that says nothing is closed; ZeroMQ's 30 s let them pile up
+_BACKLOG = 1024  # robots that connect at the same moment
+_IPC_PATH_LIMIT = 107
+ZAP_DOMAIN = b"odeploy"
+
+
+class Aside(Protocol):
+    """What is attended to while no message waits.
+
+    Attributes:
+        descriptors: that become readable when there is something to do.
+    """
+
+    descriptors: tuple[int, ...]
+
+    def attend(self) -> bool:
+        """Does one thing, if there is one; whether there was."""
+
+
+def bind_router(
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    endpoint: str,
+    keys: KeyPair | None = None,
+    insecure: bool = False,
+) -> "zmq.Socket[bytes]":
+    """A server's socket.
+
+    Args:
+        context: of the process; with keys, `transport.curve_auth` must answer in it, or nobody is let in.
+        endpoint: where to listen.
+        keys: the server's own; robots then need keys too.
+        insecure: listen beyond this machine without keys.
+
+    Raises:
+        AddressError: not an address, already in use, or open to other machines or users without keys.
+    """
+    _require_scheme(endpoint)
+    if keys is None and not insecure:
+        _require_local(endpoint)
+    path = _ipc_path(endpoint)
+    if path is not None and _answers(path):
+        # ZeroMQ would unlink the other server's socket file and take its place without a word.
+        raise _in_use(endpoint)
+    router = context.socket(zmq.ROUTER)
+    router.setsockopt(zmq.LINGER, 0)
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # says what it could not send, instead of dropping it unseen
+    router.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    router.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
+    router.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)  # whoever sends more waits; others have their turn
+    router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    router.setsockopt(zmq.BACKLOG, _BACKLOG)
+    if keys is not None:
+        router.setsockopt(zmq.CURVE_SERVER, 1)
+        router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
+        router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, nobody asked means everybody let in
+    try:
+        router.bind(endpoint)
+    except zmq.ZMQError as error:
+        router.close()
+        if error.errno == zmq.EADDRINUSE:
+            raise _in_use(endpoint) from None
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="ipc:///path or tcp://127.0.0.1:port",
+            got=str(error),
+            remedy="give another --endpoint",
+        ) from None
+    return router
+
+
+def connect_dealer(
+    context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, keys: RobotKeys | None = None
+) -> "zmq.Socket[bytes]":
+    """A robot's socket. It queues nothing while the server is away and is back within 10 ms of its return.
+
+    Raises:
+        AddressError: not an address.
+        MissingError, FormatError: a key that cannot be used.
+    """
+    curve = None if keys is None else (read_pair(keys.own), read_public(keys.server))
+    dealer = context.socket(zmq.DEALER)
+    dealer.setsockopt(zmq.LINGER, 0)
+    dealer.setsockopt(zmq.IMMEDIATE, 1)
+    dealer.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+    dealer.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    dealer.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
+    dealer.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+    if curve is not None:
+        own, server = curve
+        dealer.setsockopt(zmq.CURVE_PUBLICKEY, own.public)
+        dealer.setsockopt(zmq.CURVE_SECRETKEY, own.secret)
+        dealer.setsockopt(zmq.CURVE_SERVERKEY, server)
+    try:
+        dealer.connect(endpoint)
+    except zmq.ZMQError as error:
+        dealer.close()
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="ipc:///path or tcp://host:port",
+            got=str(error),
+            remedy="give the endpoint that `odeploy serve` printed",
+        ) from None
+    return dealer
+
+
+def receive(
+    sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock, aside: Aside | None = None
+) -> list[bytes] | None:
+    """The frames of the next message, or None at the deadline, which `zmq_poll` would hold to the millisecond.
+
+    The message is asked for outright, and waited for only where it is not there yet: to ask first whether it is,
+    or whether it has more frames, takes 2 to 7 µs each in pyzmq. ZeroMQ's descriptor signals edges, so the socket
+    is asked again after every wait on it. What is aside gets its turn one thing at a time, so that a message waits
+    for no more than one of them.
+    """
+    while True:
+        try:
+            frame = sock.recv(zmq.NOBLOCK, copy=False)
+            break
+        except zmq.Again:
+            remaining_ns = deadline_ns - clock.now_ns()
+            if remaining_ns <= 0:
+                return None
+            if aside is None or not aside.attend():
+                descriptors = () if aside is None else aside.descriptors
+                select.select([cast(int, sock.getsockopt(zmq.FD)), *descriptors], [], [], remaining_ns * 1e-9)
+    frames = [frame.bytes]
+    while frame.more:
+        frame = sock.recv(copy=False)
+        frames.append(frame.bytes)
+    return frames
+
+
+def send_at_once(sock: "zmq.Socket[bytes]", *frames: bytes) -> bool:
+    """Sends a message if it can leave now; whether it could. To nobody, or into a full queue, nothing is sent.
+
+    While it sends, ZeroMQ learns at most once a millisecond what the other end has taken. Whoever sends eight
+    messages in less is told of a full queue that is empty; asked for EVENTS, ZeroMQ looks.
+    """
+    if _has_left(sock, frames):
+        return True
+    sock.getsockopt(zmq.EVENTS)
+    return _has_left(sock, frames)
+
+
+def _has_left(sock: "zmq.Socket[bytes]", frames: tuple[bytes, ...]) -> bool:
+    try:
+        for frame in frames[:-1]:  # a third of the time of send_multipart
+            sock.send(frame, zmq.SNDMORE | zmq.NOBLOCK)
+        sock.send(frames[-1], zmq.NOBLOCK)
+    except zmq.ZMQError as error:
+        if error.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            raise
+        return False
+    return True
+
+
+def _require_scheme(endpoint: str) -> None:
+    if endpoint.partition("://")[0] not in ("ipc", "tcp", "inproc"):
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="ipc:///path or tcp://host:port",
+            got="another kind of address",
+            remedy="give another --endpoint",
+        )
+
+
+def _require_local(endpoint: str) -> None:
+    if endpoint.startswith("ipc://@"):
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="a path, whose folder says who may connect",
+            got="an abstract name, which every user of this machine reaches",
+            remedy="give ipc:///path, or --key and --allow",
+        )
+    if not endpoint.startswith("tcp://"):
+        return
+    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected="a loopback address, since without keys the wire is not encrypted",
+            got=host or "none",
+            remedy="give --key and --allow (odeploy keys makes them), or bind 127.0.0.1 and use an ssh tunnel",
+        )
+
+
+def _ipc_path(endpoint: str) -> str | None:
+    if not endpoint.startswith("ipc://"):
+        return None
+    path = endpoint.removeprefix("ipc://")
+    if path.startswith("@"):
+        return None
+    if len(path.encode()) > _IPC_PATH_LIMIT or not Path(path).parent.is_dir():
+        raise AddressError(
+            where=f"endpoint {endpoint}",
+            expected=f"a path of at most {_IPC_PATH_LIMIT} bytes in a folder that exists",
+            got=f"{len(path.encode())} bytes in {Path(path).parent}",
+            remedy="give a shorter path in an existing folder, such as ipc:///tmp/odeploy.ipc",
+        )
+    return path
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def _in_use(endpoint: str) -> AddressError:
+    return AddressError(
+        where=f"endpoint {endpoint}",
+        expected="a free address",
+        got="one on which another server answers",
+        remedy="stop that server or give another --endpoint",
+    )

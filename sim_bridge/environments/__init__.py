@@ -1,1 +1,0 @@
-"""Environments of our own, where no library has what a paper used."""

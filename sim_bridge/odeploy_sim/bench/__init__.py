@@ -1,0 +1,4 @@
+"""Measuring policy files on tasks: scores, latency bench, lower bounds.
+
+May import: simulated_robot, demonstrations.
+"""

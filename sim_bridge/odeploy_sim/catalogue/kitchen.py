@@ -1,0 +1,120 @@
+"""The kitchen of FMER (arXiv 2603.17685): any choice of its seven sub-tasks is a task with a name.
+
+`kitchen` is all seven, `kitchen:microwave+kettle` two of them; 127 tasks, so they are made when asked for.
+"""
+
+import difflib
+from collections.abc import Sequence
+
+from odeploy_runtime.errors import MissingError
+from odeploy_runtime.signals import Signal
+from odeploy_sim.catalogue.signal_names import angular_velocities, quaternion, xyz
+from odeploy_sim.tasks.task import NoiseScale, Task
+
+SUBTASKS = (
+    "bottom-burner",
+    "top-burner",
+    "light-switch",
+    "slide-cabinet",
+    "hinge-cabinet",
+    "microwave",
+    "kettle",
+)
+
+# Joints in the model's order, each with whether it turns; otherwise it slides.
+_ROBOT = {f"robot:panda0_joint{i}": True for i in range(1, 8)} | {
+    "robot:panda0_finger_joint1": False,
+    "robot:panda0_finger_joint2": False,
+}
+_FITTINGS = {
+    "knob_Joint_1": True,
+    "bottom_right_burner": False,
+    "knob_Joint_2": True,
+    "bottom_left_burner": False,
+    "knob_Joint_3": True,
+    "top_right_burner": False,
+    "knob_Joint_4": True,
+    "top_left_burner": False,
+    "light_switch": True,
+    "light_joint": False,
+    "slide_cabinet": False,
+    "left_hinge_cabinet": True,
+    "right_hinge_cabinet": True,
+    "microwave": True,
+}
+
+
+def _position(joint: str, turns: bool) -> Signal:
+    return Signal(f"{joint}_angle", "rad") if turns else Signal(f"{joint}_position", "m")
+
+
+def _velocity(joint: str, turns: bool) -> Signal:
+    return Signal(f"{joint}_angular_velocity", "rad/s") if turns else Signal(f"{joint}_velocity", "m/s")
+
+
+def _command(joint: str, turns: bool) -> Signal:
+    """A velocity, which the environment turns into a position for the joint's servo."""
+    name = _velocity(joint, turns).name
+    return Signal(name, "2 rad/s" if turns else "2 m/s", -1.0, 1.0)
+
+
+def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
+    """The kitchen with these sub-tasks to do; their order means nothing.
+
+    Args:
+        subtasks: of `SUBTASKS`; blanks instead of hyphens are fine.
+
+    Raises:
+        MissingError: no such sub-task; the message offers the nearest names.
+    """
+    asked = [name.strip().replace(" ", "-") for name in subtasks] or [""]
+    for name in asked:
+        if name not in SUBTASKS:
+            near = difflib.get_close_matches(name, SUBTASKS, n=3, cutoff=0.5) or SUBTASKS
+            raise MissingError(
+                where="task kitchen",
+                expected=f"a sub-task such as {', '.join(near)}",
+                got=repr(name),
+                remedy="join those that you want: kitchen:microwave+kettle",
+            )
+    chosen = tuple(name for name in SUBTASKS if name in asked)
+    every = chosen == SUBTASKS
+    return Task(
+        name="kitchen" if every else f"kitchen:{'+'.join(chosen)}",
+        gym_id="odeploy/Kitchen-v0",
+        entry_point="odeploy_sim.suites.kitchen:FlatKitchenEnv",
+        summary=f"a 7-axis arm in a kitchen: {'all seven sub-tasks' if every else ', '.join(chosen)}",
+        observation=(
+            *(_position(*joint) for joint in _ROBOT.items()),
+            *(_velocity(*joint) for joint in _ROBOT.items()),
+            *(_position(*joint) for joint in _FITTINGS.items()),
+            *xyz("kettle", "m"),
+            *quaternion("kettle"),
+            *(_velocity(*joint) for joint in _FITTINGS.items()),
+            *xyz("kettle_velocity", "m/s"),
+            *angular_velocities(("kettle_x", "kettle_y", "kettle_z")),
+        ),
+        action=tuple(_command(*joint) for joint in _ROBOT.items()),
+        rate_hz=12.5,
+        physics_step_s=0.002,
+        horizon=280,
+        # The arm creeps under it: the servo's target is where the joint was last seen, and gravity wins a little.
+        safe_action=(0.0,) * 9,
+        success_key="success" if len(chosen) == 1 else None,
+        make_arguments={"subtasks": [name.replace("-", " ") for name in chosen]},
+        noise=NoiseScale("noise", 1.0, 20.0, "the noise of joint and object sensors"),
+        paper="FMER: FrankaKitchen-v1 with 1, 4 and 7 sub-tasks",
+        differs="several sub-tasks are scored by the return, which counts those completed; one by whether it was",
+    )
+
+
+def parse(name: str) -> Task | None:
+    """The task that `kitchen` or `kitchen:SUBTASK+SUBTASK` names; None where the name is of another task.
+
+    Raises:
+        MissingError: see `kitchen`.
+    """
+    task, colon, subtasks = name.partition(":")
+    if task != "kitchen":
+        return None
+    return kitchen(subtasks.split("+") if colon else SUBTASKS)

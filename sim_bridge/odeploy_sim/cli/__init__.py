@@ -1,0 +1,4 @@
+"""The verbs of the simulation, one file each.
+
+May import: every room of the simulation.
+"""

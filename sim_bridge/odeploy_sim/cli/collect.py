@@ -1,0 +1,209 @@
+"""`odeploy collect TASK`: an expert's episodes become a Minari dataset with a card; so do those of traces.
+
+Failures are kept, and the default sizes are the papers'.
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.trace.format import Trace
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.card import Card, ExpertCard, processor, versions
+from odeploy_sim.demonstrations.dataset import check_free, data_hash, flatten, save
+from odeploy_sim.demonstrations.demonstrator import demonstrator
+from odeploy_sim.demonstrations.from_trace import gather as gather_traces
+from odeploy_sim.demonstrations.from_trace import read_traces
+from odeploy_sim.demonstrations.quality import Quality, region
+from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather
+from odeploy_sim.tasks.task import Task, TaskEnv
+
+# What FM-IRL (arXiv 2510.09222) had of each.
+SIZES = {
+    "ant-goal": Size(100_000, "transitions"),
+    "maze-medium": Size(17_500, "transitions"),
+    "hand-rotate": Size(10_000, "transitions"),
+    "fetch-pick": Size(2_000),
+    "hopper": Size(25),
+    "walker2d": Size(25),
+}
+_OTHERS = Size(300)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Records an expert's episodes as a Minari dataset."""
+
+    task: Annotated[str | None, tyro.conf.Positional] = None
+    """Name of a catalogued task; traces say it themselves."""
+    out: Path | None = None
+    """Folder of the dataset; its name ends in a version. `runs/demos/TASK-QUALITY-v0` if not given."""
+    episodes: int | None = None
+    """How many. Without this and the next one as many as the task's paper has, else 300."""
+    transitions: int | None = None
+    """Instead of a number of episodes: collect until so many ticks are reached."""
+    quality: str = "expert"
+    """`expert`; `noisy:STD` adds Gaussian noise to every action, in action units; `coverage:FRACTION` shows
+    only so much of the goals; `noisy:STD,coverage:FRACTION` both."""
+    noise: float = 1.0
+    """Noise level of the task; 1 is as catalogued."""
+    successes_only: bool = False
+    """Drop episodes that ended unsolved; the card says how many."""
+    seed: int = 0
+    """Decides resets and all noise."""
+    policy: Path | None = None
+    """A policy file as the expert, instead of the task's own."""
+    from_trace: tuple[Path, ...] = ()
+    """Instead of playing: the episodes of these traces, with the commands that were applied."""
+    stopped_too: bool = False
+    """Of traces also the episodes that a person, or a signal, ended."""
+
+
+def main(arguments: list[str]) -> None:
+    """Collects, saves, and says what it was worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
+    if config.from_trace:
+        _collect_traces(config, console)
+    else:
+        _collect(config, console)
+
+
+def _collect(config: Config, console: Console) -> None:
+    if config.task is None or config.stopped_too:
+        raise UsageError(
+            where="odeploy collect" if config.task is None else "--stopped-too",
+            expected="a task to play" if config.task is None else "--from-trace TRACE",
+            got="none",
+            remedy="name one (odeploy tasks lists them), or give traces with --from-trace",
+        )
+    task, quality = get(config.task), Quality.parse(config.quality)
+    size = _size(config, task)
+    level = "" if config.noise == 1 else f"-level-{config.noise:g}".replace(".", "_")
+    out = config.out or Path("runs/demos") / f"{task.name}{level}-{quality.slug}-v0"
+    check_free(out)
+    env = TaskEnv(task, config.noise, **quality.arguments(task))
+    expert, shown = demonstrator(env, config.policy, config.seed), region(env, quality)
+    wanted = Wanted(size, config.seed, quality.action_std, shown, config.successes_only)
+    kept = gather(env, expert, wanted, console)
+    goals = "all" if quality.coverage is None else shown.said if shown else "a part, drawn by the environment"
+    card = _card(config, str(quality), goals, env, expert.card, kept)
+    with console.status("writing"):
+        save(out, env, kept.episodes, expert.card.name, f"{task.name}, {quality}, level {config.noise:g}", card)
+    env.close()
+    _report(card, out, console)
+
+
+def _collect_traces(config: Config, console: Console) -> None:
+    traces = _traces(config)
+    header = traces[0].header
+    task = get(header.task)
+    out = config.out or Path("runs/demos") / f"{task.name}-trace-v0"
+    check_free(out)
+    _require_success_key(config, task)
+    env = TaskEnv(task, header.noise_level)
+    found = gather_traces(env, traces, config.successes_only, config.stopped_too)
+    names, fingerprints = ({getattr(t.header, name) for t in traces} for name in ("policy", "fingerprint"))
+    expert = ExpertCard("policy", ", ".join(sorted(names)), ", ".join(sorted(fingerprints)))
+    quality = ", ".join(sorted({f"driven {t.header.mode} at {t.header.rate_hz:g} Hz" for t in traces}))
+    config = replace(config, noise=header.noise_level, seed=header.seed)
+    card = _card(config, quality, "all", env, expert, Kept(found.episodes, found.failures, found.invalid))
+    with console.status("writing"):
+        save(out, env, found.episodes, expert.name, f"{task.name}, {quality}", card)
+    env.close()
+    _report(card, out, console)
+    if found.stopped or found.cut:
+        console.print(f"not kept: {found.stopped} that were stopped, {found.cut} that are not whole")
+
+
+def _traces(config: Config) -> list[Trace]:
+    """Reads the traces, and refuses what only playing has."""
+    given = {"task", "out", "from_trace", "successes_only", "stopped_too"}
+    other = [f.name for f in fields(Config) if f.name not in given and getattr(config, f.name) != f.default]
+    if other:
+        raise UsageError(
+            where=f"--{other[0]}",
+            expected="none with --from-trace, as the traces say what was driven",
+            got=f"{getattr(config, other[0])}",
+            remedy="leave it out",
+        )
+    traces = read_traces(config.from_trace)
+    if config.task not in (None, traces[0].header.task):
+        raise UsageError(
+            where=f"--from-trace {config.from_trace[0]}",
+            expected=f"a run of {config.task}",
+            got=f"one of {traces[0].header.task}",
+            remedy="leave the task out",
+        )
+    return traces
+
+
+def _size(config: Config, task: Task) -> Size:
+    if config.episodes is not None and config.transitions is not None:
+        raise UsageError(
+            where="--episodes, --transitions",
+            expected="one of them",
+            got="both",
+            remedy="leave one out",
+        )
+    size = SIZES.get(task.name, _OTHERS)
+    if config.episodes is not None:
+        size = Size(config.episodes)
+    if config.transitions is not None:
+        size = Size(config.transitions, "transitions")
+    if size.amount < 1:
+        raise UsageError(where=f"--{size.unit}", expected="at least 1", got=str(size.amount), remedy="change it")
+    if config.seed < 0:
+        raise UsageError(where="--seed", expected="0 or more", got=str(config.seed), remedy="change it")
+    _require_success_key(config, task)
+    return size
+
+
+def _require_success_key(config: Config, task: Task) -> None:
+    if config.successes_only and task.success_key is None:
+        raise UsageError(
+            where="--successes-only",
+            expected="a task that is solved or not",
+            got=f"{task.name}, which is scored by its return",
+            remedy="leave it out",
+        )
+
+
+def _card(config: Config, quality: str, goals: str, env: TaskEnv, expert: ExpertCard, kept: Kept) -> Card:
+    returns = np.array([e.rewards.sum() for e in kept.episodes])
+    successes = [e.success for e in kept.episodes]
+    return Card(
+        task=env.task.name,
+        noise_level=config.noise,
+        quality=quality,
+        goals=goals,
+        successes_only=config.successes_only,
+        episodes=len(returns),
+        transitions=sum(len(e.rewards) for e in kept.episodes),
+        return_mean=float(returns.mean()),
+        return_std=float(returns.std()),
+        success=float(np.mean(successes)) if env.task.success_key else None,
+        failures_dropped=kept.failures,
+        invalid_dropped=kept.invalid,
+        seed=config.seed,
+        expert=expert,
+        data_hash=data_hash(*flatten(env.task, kept.episodes)),
+        versions=versions(),
+        processor=processor(),
+    )
+
+
+def _report(card: Card, out: Path, console: Console) -> None:
+    success = "" if card.success is None else f", success {card.success:.3f}"
+    console.print(
+        f"{card.episodes} episodes, {card.transitions} ticks, "
+        f"return {card.return_mean:.2f} ± {card.return_std:.2f}{success}"
+    )
+    if card.invalid_dropped or card.failures_dropped:
+        console.print(f"not kept: {card.invalid_dropped} that broke, {card.failures_dropped} that failed")
+    console.print(f"data hash: {card.data_hash}", soft_wrap=True)
+    console.print(f"dataset: {out}", soft_wrap=True)

@@ -1,0 +1,88 @@
+"""`odeploy demos show PATH`: a demonstration set's card as a table, and its episodes as a picture."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.reports.figure_file import write_png
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.card import Card, read_card
+from odeploy_sim.demonstrations.dataset import Demonstrations, load, task_of
+
+
+@dataclass(frozen=True)
+class Config:
+    """Prints a set's card, and draws its episodes."""
+
+    set: Annotated[str, tyro.conf.Positional]
+    """Folder of a set, or a Minari id."""
+    task: str | None = None
+    """Whose signals the set has, where it does not say."""
+    out: Path | None = None
+    """Draw the episodes into this file, such as `demos.png`."""
+
+
+def main(arguments: list[str]) -> None:
+    """Prints and draws one set."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy demos show"), Console()
+    name = config.task or task_of(config.set)
+    if name is None:
+        raise UsageError(
+            where=f"demonstrations {config.set}",
+            expected="a set that says which task it is of",
+            got="one that does not",
+            remedy="say it with --task",
+        )
+    task = get(name)
+    demonstrations, card = load(config.set, task), read_card(Path(config.set))
+    title, rows = f"demonstrations {Path(config.set).name}", measured(demonstrations)
+    if card is not None:
+        rows |= stated(card, demonstrations)
+    table = Table("task", task.name, title=escape(title))
+    for key, value in rows.items():
+        table.add_row(key, escape(value))
+    console.print(table)
+    if card is None:
+        console.print("no card: `odeploy collect` writes one, this set is from elsewhere")
+    if config.out is not None:
+        from odeploy_sim.demonstrations.plots import draw  # matplotlib is an extra
+
+        write_png(draw(title, task, demonstrations), config.out)
+        console.print(f"picture: {config.out}", soft_wrap=True)
+
+
+def measured(demonstrations: Demonstrations) -> dict[str, str]:
+    """What the data themselves say."""
+    lengths, returns, successes = demonstrations.lengths, demonstrations.returns, demonstrations.successes
+    return {
+        "episodes": f"{len(lengths):,} of {lengths.min()} to {lengths.max()} ticks",
+        "transitions": f"{lengths.sum():,}",
+        "return": f"{returns.mean():.2f} ± {returns.std():.2f}, {returns.min():.2f} to {returns.max():.2f}",
+        "success": "not said" if successes is None else f"{successes.mean():.3f}",
+        "data hash": demonstrations.data_hash,
+    }
+
+
+def stated(card: Card, demonstrations: Demonstrations) -> dict[str, str]:
+    """What the card adds, and whether the data are still those that it was written for."""
+    same = card.data_hash == demonstrations.data_hash
+    return {
+        "success": "scored by the return" if card.success is None else f"{card.success:.3f}",
+        "quality": card.quality,
+        "goals": card.goals,
+        "noise level": f"{card.noise_level:g}",
+        "not kept": f"{card.invalid_dropped} broken, "
+        + (f"{card.failures_dropped} failed" if card.successes_only else "failures are kept"),
+        "expert": f"{card.expert.name} ({card.expert.kind})",
+        "fingerprint": card.expert.fingerprint,
+        "seed": str(card.seed),
+        "data hash": demonstrations.data_hash + ("" if same else f", but the card says {card.data_hash}"),
+        "versions": ", ".join(f"{package} {version}" for package, version in card.versions.items()),
+        "processor": card.processor,
+    }

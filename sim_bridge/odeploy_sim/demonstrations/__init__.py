@@ -1,0 +1,4 @@
+"""Demonstration datasets: recording, reading, cards, quality, plots.
+
+May import: experts, catalogue, tasks.
+"""

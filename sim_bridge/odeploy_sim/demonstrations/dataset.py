@@ -1,0 +1,277 @@
+"""Demonstrations: episodes of an expert as a Minari dataset, in the environment's own observation format.
+
+A set is addressed by the path of its folder or, where Minari's store or the internet has it, by its id. What
+`odeploy collect` made has a card beside the data; others' sets have none, and load all the same.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import minari
+import numpy as np
+from minari.data_collector.episode_buffer import EpisodeBuffer
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError, MissingError, OdeployError, UsageError
+from odeploy_runtime.typed_json import to_json
+from odeploy_sim.demonstrations.card import CARD, Card
+from odeploy_sim.tasks.task import RawObservation, Task, TaskEnv
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One recorded episode of T ticks.
+
+    Attributes:
+        observations: raw, T + 1 of them, as the environment gave them.
+        actions: as executed. Shape (T, A).
+        rewards: the environment's own. Shape (T,).
+        terminated: whether the task ended it; otherwise the horizon did.
+        success: whether the task was solved at its end.
+        seed: of its reset.
+    """
+
+    observations: Sequence[RawObservation]
+    actions: NDArray[np.float32]
+    rewards: NDArray[np.float64]
+    terminated: bool
+    success: bool
+    seed: int
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """A loaded set, flat.
+
+    Attributes:
+        observations: of all ticks that have an action. Shape (M, O).
+        actions: Shape (M, A).
+        starts: index of each episode's first tick. Shape (episodes,).
+        data_hash: SHA-256 of observations and actions, for provenance.
+        returns: of each episode. Shape (episodes,).
+        successes: whether each ended solved. Shape (episodes,); None where the set does not say, or
+            the task is scored by its return.
+    """
+
+    observations: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    starts: NDArray[np.int64]
+    data_hash: str
+    returns: NDArray[np.float64]
+    successes: NDArray[np.bool_] | None
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Ticks of each episode. Shape (episodes,)."""
+        return np.diff(self.starts, append=len(self.actions))
+
+
+def save(
+    path: Path,
+    env: TaskEnv,
+    episodes: Sequence[Episode],
+    author: str,
+    description: str,
+    card: Card | None = None,
+) -> None:
+    """Writes a dataset, and its card if it has one, to `path`, whole or not at all.
+
+    Raises:
+        UsageError: the folder's name is not one for Minari, or it exists already.
+    """
+    check_free(path)
+    buffers = [
+        EpisodeBuffer(
+            id=i,
+            seed=e.seed,
+            observations=_stack(e.observations),
+            actions=e.actions,
+            rewards=list(e.rewards),
+            terminations=[*[False] * (len(e.rewards) - 1), e.terminated],
+            truncations=[*[False] * (len(e.rewards) - 1), not e.terminated],
+            infos={"success": np.array([*[False] * len(e.rewards), e.success])},
+        )
+        for i, e in enumerate(episodes)
+    ]
+    path = path.resolve()  # Minari doubles a relative path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch,
+        _minari_store(scratch),
+    ):
+        with warnings.catch_warnings():  # that the evaluation environment is the collecting one, which is meant
+            warnings.simplefilter("ignore")
+            dataset = minari.create_dataset_from_buffers(
+                path.name,
+                buffers,
+                env=env.env,
+                algorithm_name=author,
+                author="odeploy",
+                author_email="none",
+                code_permalink="none",
+                description=description,
+            )
+        dataset.storage.update_metadata({"odeploy_task": env.task.name})
+        if card is not None:
+            (Path(scratch) / path.name / CARD).write_text(to_json(card))
+        shutil.move(Path(scratch) / path.name, path)
+
+
+def load(source: str, task: Task) -> Demonstrations:
+    """Loads a set and flattens it to the task's signals.
+
+    Args:
+        source: path of a dataset's folder, or a Minari id (downloaded if the store lacks it).
+        task: what it must fit.
+
+    Raises:
+        MissingError: neither a folder nor an id that can be had.
+        ContractError: made for another task, or of other sizes.
+    """
+    dataset = _open(source)
+    made_for = dataset.storage.metadata.get("odeploy_task", task.name)
+    if made_for != task.name:
+        raise ContractError(
+            where=f"demonstrations {source}",
+            expected=f"episodes of task {task.name}",
+            got=f"episodes of {made_for}",
+            remedy=f"collect some: odeploy collect {task.name}",
+        )
+    observations: list[NDArray[np.float32]] = []
+    actions: list[NDArray[np.float32]] = []
+    returns: list[float] = []
+    successes: list[bool] = []
+    for episode in dataset.iterate_episodes():
+        try:
+            observations.append(task.flatten(episode.observations)[: len(episode.actions)])
+        except KeyError as error:
+            raise _misfit(source, task, f"observations without the key {error}") from None
+        actions.append(np.asarray(episode.actions, np.float32))
+        returns.append(float(np.sum(episode.rewards)))
+        successes += [
+            bool(np.ravel(said)[-1]) for said in [(episode.infos or {}).get("success")] if said is not None
+        ]
+    if sum(len(a) for a in actions) == 0:
+        raise _misfit(source, task, "no episodes")
+    flat, commands = np.concatenate(observations), np.concatenate(actions)
+    if (flat.shape[1], commands.shape[1]) != (len(task.observation), len(task.action)):
+        raise _misfit(source, task, f"{flat.shape[1]} observations and {commands.shape[1]} actions")
+    for values, names in ((flat, task.observation_names), (commands, task.action_names)):
+        if not np.isfinite(values).all():
+            row, column = np.argwhere(~np.isfinite(values))[0]
+            raise _misfit(source, task, f"{values[row, column]} in row {row}, signal {names[column]}")
+    return Demonstrations(
+        observations=flat,
+        actions=commands,
+        starts=np.cumsum([0, *(len(a) for a in actions[:-1])]),
+        data_hash=data_hash(flat, commands),
+        returns=np.array(returns),
+        successes=np.array(successes) if task.success_key and len(successes) == len(actions) else None,
+    )
+
+
+def flatten(task: Task, episodes: Sequence[Episode]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Observations (M, O) and actions (M, A) of all ticks that have an action, as `load` would give them."""
+    flat = [task.flatten(_stack(e.observations))[:-1] for e in episodes]
+    return np.concatenate(flat), np.concatenate([e.actions for e in episodes])
+
+
+def data_hash(observations: NDArray[np.float32], actions: NDArray[np.float32]) -> str:
+    """SHA-256 of the bytes of both."""
+    return hashlib.sha256(observations.tobytes() + actions.tobytes()).hexdigest()
+
+
+def check_free(path: Path) -> None:
+    """Refuses early, before an hour of collecting, a path that `save` could not write."""
+    name = re.fullmatch(r"([-\w]+)-v(\d+)", path.name)
+    if name is None:
+        raise UsageError(
+            where=f"--out {path}",
+            expected="a folder name of letters, digits, - and _ that ends in a version, as Minari has it",
+            got=path.name,
+            remedy=f"name it {re.sub('[^-_a-zA-Z0-9]', '_', path.stem.removesuffix('-v0'))}-v0",
+        )
+    if path.exists():
+        raise UsageError(
+            where=f"--out {path}",
+            expected="a path that is free",
+            got="a dataset that exists",
+            remedy=f"remove it, or write {name[1]}-v{int(name[2]) + 1}",
+        )
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise UsageError(
+            where=f"--out {path}",
+            expected="a place where a folder can be made",
+            got=f"{there}, where none can",
+            remedy="choose another place",
+        )
+
+
+def task_of(source: str) -> str | None:
+    """Name of the task that a set was collected for; None where it does not say."""
+    made_for: str | None = _open(source).storage.metadata.get("odeploy_task")
+    return made_for
+
+
+def _open(source: str) -> Any:
+    if Path(source).is_dir():
+        if not (Path(source) / "data").is_dir():
+            raise MissingError(
+                where=f"demonstrations {source}",
+                expected="a Minari dataset's folder",
+                got="a folder without data",
+                remedy="give the path that `odeploy collect` printed",
+            )
+        return minari.MinariDataset(Path(source).resolve() / "data")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return minari.load_dataset(source, download=True)
+    except Exception as error:  # noqa: BLE001 - no such id, no network, no client library: all the same here
+        raise MissingError(
+            where=f"demonstrations {source}",
+            expected="a dataset's folder, or the id of one that Minari can download",
+            got=f"neither ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            remedy="give the path that `odeploy collect` printed",
+        ) from None
+
+
+def _stack(observations: Sequence[Any]) -> Any:
+    """Observations of an episode as one, key by key, however deep dictionaries lie in one another."""
+    first = observations[0]
+    if isinstance(first, Mapping):
+        return {key: _stack([o[key] for o in observations]) for key in first}
+    return np.stack(observations)
+
+
+def _misfit(source: str, task: Task, got: str) -> OdeployError:
+    return ContractError(
+        where=f"demonstrations {source}",
+        expected=f"{len(task.observation)} observations and {len(task.action)} actions a tick, all finite",
+        got=got,
+        remedy=f"collect some: odeploy collect {task.name}",
+    )
+
+
+@contextlib.contextmanager
+def _minari_store(path: str) -> Iterator[None]:
+    """Minari takes its store from the environment alone; it is put back afterwards."""
+    before = os.environ.get("MINARI_DATASETS_PATH")
+    os.environ["MINARI_DATASETS_PATH"] = path
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MINARI_DATASETS_PATH"]
+        else:
+            os.environ["MINARI_DATASETS_PATH"] = before

@@ -1,0 +1,83 @@
+"""Who shows a task: its scripted expert, its trained one, or any policy file."""
+
+import ast
+import hashlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from odeploy_runtime.errors import MissingError
+from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_sim.demonstrations.card import ExpertCard
+from odeploy_sim.experts import EXPERTS, Expert
+from odeploy_sim.experts.trained import trained
+from odeploy_sim.tasks.task import TaskEnv
+
+
+@dataclass(frozen=True)
+class Demonstrator:
+    """An expert, for collecting.
+
+    Attributes:
+        card: who it is.
+        begin: the expert for the episode of that number, as new; the environment has just been reset.
+    """
+
+    card: ExpertCard
+    begin: Callable[[int], Expert]
+
+
+def demonstrator(
+    env: TaskEnv, policy: Path | None, seed: int, options: ChunkOptions | None = None
+) -> Demonstrator:
+    """The policy file if one is given, else the task's scripted expert, else its trained one.
+
+    Args:
+        env: what it is to act in.
+        policy: a policy file.
+        seed: of a policy's noise.
+        options: how a policy's chunks are played; if not given, each tick is asked for.
+
+    Raises:
+        MissingError: the task has no expert, and no file is given.
+        ContractError: the policy has other signals than the task.
+    """
+    task = env.task
+    if policy is None and task.name in EXPERTS:
+        return _script(env)
+    file = policy or trained(task)
+    if file is None:
+        raise MissingError(
+            where=f"task {task.name}",
+            expected="a scripted expert, or a trained one that comes with odeploy",
+            got="neither",
+            remedy=f"make one (odeploy train expert --task {task.name}) and give its file with --policy FILE",
+        )
+    from odeploy_sim.demonstrations.policy_player import player  # scripts need no onnxruntime
+
+    return player(file, task, seed, options or ChunkOptions())
+
+
+def _script(env: TaskEnv) -> Demonstrator:
+    make = EXPERTS[env.task.name]
+    source = inspect.getsourcefile(make)
+    assert source is not None
+    card = ExpertCard(
+        "scripted", getattr(make, "__name__", str(make)), script_fingerprint(Path(source).read_text())
+    )
+    return Demonstrator(card, lambda _episode: make(env))
+
+
+def script_fingerprint(source: str) -> str:
+    """Return SHA-256 of what a script computes: comments, docstrings and imports may change without it."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+            texts_and_imports = (ast.Import, ast.ImportFrom)
+            node.body = [s for s in node.body if not (isinstance(s, texts_and_imports) or _is_text(s))]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def _is_text(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)

@@ -1,0 +1,63 @@
+"""A policy file that plays in this process, as its server and a robot would play together in lockstep.
+
+Both answer from the same `inference.policy_state.Memory` and play chunks alike, so they do the same, tick by tick.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy_state import Memory
+from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
+from odeploy_runtime.signals import require_same_names
+from odeploy_sim.demonstrations.card import ExpertCard
+from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.experts import Expert
+from odeploy_sim.tasks.task import Task
+
+
+class Answer(NamedTuple):
+    """A chunk of a policy, see `odeploy_runtime.robot.chunk_playback.Chunk`."""
+
+    tick: int
+    values: NDArray[np.float32]
+
+
+def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstrator:
+    """Who plays a policy file.
+
+    Args:
+        file: the policy file.
+        task: that it is to play.
+        seed: of its noise.
+        options: how chunks are played.
+
+    Raises:
+        ContractError: the policy has other signals than the task.
+        UsageError: its horizon is too short for the options.
+    """
+    policy = OnnxPolicy.load(file)
+    manifest = policy.manifest
+    require_same_names(manifest.raw_names, task.observation_names, f"{file}, observation")
+    require_same_names(manifest.action_names, task.action_names, f"{file}, action")
+    chunking = options.chunking(manifest.horizon, paced=False)
+
+    def begin(episode: int) -> Expert:
+        memory, chunks, ticks = Memory(manifest, seed), Chunks[Answer](chunking), iter(range(2**62))
+
+        def act(observation: NDArray[np.float32]) -> NDArray[np.float32]:
+            tick = next(ticks)
+            if chunks.asks(tick):
+                seen = memory.observe(episode, tick, observation)
+                values = memory.answer(policy, 0, episode, tick, seen).copy()
+                chunks.take_in_virtual_time(Answer(tick, values))
+            played = chunks.at(tick)
+            assert played is not None  # each answer is there at once
+            return played.values
+
+        return act
+
+    return Demonstrator(ExpertCard("policy", manifest.name, policy.fingerprint), begin)

@@ -1,0 +1,140 @@
+"""Records an expert, episode after episode.
+
+Episode i is decided by the seed and i alone: a larger set begins with the smaller one, and a set that shows a
+part of the goals, or successes only, is a part of the set that shows everything.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from odeploy_runtime.errors import ContractError
+from odeploy_sim.demonstrations.dataset import Episode
+from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.demonstrations.quality import Region
+from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+
+_PATIENCE = 100  # episodes played in a row, none of them to keep
+
+
+class Size(NamedTuple):
+    """How much is collected; whole episodes, so the last one may go beyond a number of transitions."""
+
+    amount: int
+    unit: Literal["episodes", "transitions"] = "episodes"
+
+
+class Kept(NamedTuple):
+    """What collecting gave: episodes in order, and how many were dropped because they failed, or broke."""
+
+    episodes: list[Episode]
+    failures: int
+    invalid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be recorded.
+
+    Attributes:
+        size: how much.
+        seed: of every random number.
+        action_std: of Gaussian noise on every action, in action units.
+        region: the goals to be shown; None for all.
+        successes_only: whether to drop episodes that ended unsolved.
+    """
+
+    size: Size
+    seed: int
+    action_std: float = 0.0
+    region: Region | None = None
+    successes_only: bool = False
+
+
+def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console) -> Kept:
+    """Plays episode after episode and keeps those that are wanted, until there are enough.
+
+    Raises:
+        ContractError: a hundred in a row were not wanted.
+    """
+    episodes: list[Episode] = []
+    size, region = wanted.size, wanted.region
+    failures = invalid = unwanted = 0
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task(f"collecting {env.task.name}, {size.unit}", total=size.amount)
+        for number in itertools.count():
+            seed = episode_seed(wanted.seed, number)
+            if region is not None and region.at_start and not region.shows(env.reset(seed)):
+                continue
+            noise = np.random.default_rng([wanted.seed, number, 1])
+            episode = record(env, expert, number, seed, wanted.action_std, noise)
+            if episode is None:
+                invalid += 1
+            elif wanted.successes_only and not episode.success:
+                failures, episode = failures + 1, None
+            elif region is not None and not region.shows(env.task.flatten(episode.observations[-1])):
+                episode = None
+            if episode is None:
+                unwanted += 1
+                if unwanted == _PATIENCE:
+                    raise _hopeless(env.task, failures, invalid)
+                continue
+            unwanted = 0
+            episodes.append(episode)
+            progress.advance(bar, 1 if size.unit == "episodes" else len(episode.rewards))
+            if progress.tasks[bar].finished:
+                break
+    return Kept(episodes, failures, invalid)
+
+
+def record(
+    env: TaskEnv,
+    expert: Demonstrator,
+    number: int,
+    seed: int,
+    action_std: float,
+    noise: np.random.Generator,
+) -> Episode | None:
+    """Plays one episode; the executed (noisy, clipped) actions are what is recorded.
+
+    Args:
+        env: the simulation.
+        expert: who acts.
+        number: of the episode, by which a policy's noise is drawn.
+        seed: of its reset.
+        action_std: of Gaussian noise on every action, in action units.
+        noise: where that is drawn from.
+
+    Returns:
+        The episode; None if the simulation broke.
+    """
+    low, high = env.env.action_space.low, env.env.action_space.high  # type: ignore[attr-defined]
+    observation, act = env.reset(seed), expert.begin(number)
+    observations, actions, rewards, done = [env.raw], [], [], False
+    while not done:
+        action = act(observation)
+        if action_std:
+            action = action + noise.normal(0, action_std, len(action)).astype(np.float32)
+        action = np.array(np.clip(action, low, high), np.float32)
+        step = env.step(action)
+        observation, done = step.observation, step.done
+        observations.append(env.raw)
+        actions.append(action)
+        rewards.append(step.reward)
+    if step.invalid:
+        return None
+    return Episode(observations, np.stack(actions), np.array(rewards), step.terminated, step.success, seed)
+
+
+def _hopeless(task: Task, failures: int, invalid: int) -> ContractError:
+    return ContractError(
+        where=f"collecting {task.name}",
+        expected="an episode to keep",
+        got=f"{_PATIENCE} in a row to drop; so far {failures} failed, {invalid} broke",
+        remedy="ask for less noise or more coverage, or give a better --policy",
+    )

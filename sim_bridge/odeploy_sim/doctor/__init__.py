@@ -1,0 +1,4 @@
+"""Checks of a policy file on its task.
+
+May import: demonstrations.
+"""

@@ -1,0 +1,60 @@
+"""Whether a file's signals are the task's: names and order, units, limits, and the rate."""
+
+from collections.abc import Sequence
+
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.signals import Signal, require_same_names
+from odeploy_sim.doctor.findings import Finding, Severity
+from odeploy_sim.tasks.task import Task
+
+_CHECK = "signals"
+
+
+def check_fit(manifest: Manifest, task: Task) -> list[Finding]:
+    """What of the manifest is not as the task has it."""
+    findings = []
+    for what, of_file, of_task in (
+        ("observation", manifest.observation, task.observation),
+        ("action", manifest.action, task.action),
+    ):
+        findings += _check_signals(what, of_file, of_task, task.name)
+    if manifest.task != task.name:
+        seen = f"the file says that it was trained for {manifest.task}"
+        findings.append(Finding("warning", _CHECK, "file", seen, f"give --task {manifest.task}, or ignore this"))
+    if abs(manifest.rate_hz - task.rate_hz) > 1e-6 * task.rate_hz:
+        seen = f"trained for {manifest.rate_hz:g} Hz, the task runs at {task.rate_hz:g} Hz"
+        findings.append(Finding("error", "rate", "file", seen, "train and export for the task's rate"))
+    return findings
+
+
+def _check_signals(
+    what: str, of_file: Sequence[Signal], of_task: Sequence[Signal], task_name: str
+) -> list[Finding]:
+    try:
+        require_same_names([s.name for s in of_file], [s.name for s in of_task], what)
+    except ContractError as error:
+        seen = f"the file has {error.expected}, {task_name} has {error.got}"
+        return [Finding("error", _CHECK, error.where, seen, error.remedy)]
+    findings = []
+    for mine, its in zip(of_file, of_task, strict=True):
+        where = f"{what} {mine.name}"
+        if mine.unit != its.unit:
+            seen = f"in {mine.unit} in the file, in {its.unit} in {task_name}"
+            findings.append(Finding("error", _CHECK, where, seen, "export anew with the task's units"))
+        if (mine.low, mine.high) != (its.low, its.high):
+            seen = f"limits {_limits(mine)} in the file, {_limits(its)} in {task_name}"
+            severity: Severity = "error" if what == "action" and not _within(mine, its) else "warning"
+            remedy = "export for the task as it is catalogued now"
+            findings.append(Finding(severity, _CHECK, where, seen, remedy))
+    return findings
+
+
+def _limits(signal: Signal) -> str:
+    low, high = ("none" if limit is None else f"{limit:g}" for limit in (signal.low, signal.high))
+    return f"[{low}, {high}]"
+
+
+def _within(mine: Signal, its: Signal) -> bool:
+    low = its.low is None or (mine.low is not None and mine.low >= its.low)
+    return low and (its.high is None or (mine.high is not None and mine.high <= its.high))

@@ -1,0 +1,126 @@
+"""Joints that are permuted inside of a file whose names are right: two witnesses.
+
+1. Against the task's expert: on the expert's own observations an action that follows another joint's action
+   of the expert, in a cycle, and not its own.
+2. By itself: each action listens to another joint's position and velocity many times more than to its own,
+   in a cycle. Names say which signals are an actuator's own.
+
+The second is weak: a running robot coordinates. Its threshold lies beyond what our trained experts do
+(halfcheetah's two rear joints listen to each other 2.9 and 3.1 times as much as to themselves), and it never
+makes more than a warning.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_sim.doctor.findings import Finding
+
+_FOLLOWS, _STRAYS = 0.8, 0.5
+_LISTENS = 5.0
+_CHECK = "permuted joints"
+_KINEMATIC = re.compile(
+    r"_?(target_angle|angular_velocity|angle|velocity|position|torque|force|displacement|(co)?sine)"
+)
+_AXIS = re.compile(r"(?:^|_)([xyz])$")
+
+
+def check_against_expert(
+    names: Sequence[str], file_actions: NDArray[np.float64], expert_actions: NDArray[np.float32]
+) -> list[Finding]:
+    """The first witness.
+
+    Args:
+        names: of the actions.
+        file_actions: what the file answers. Shape (M, A).
+        expert_actions: what the expert did on the same observations. Shape (M, A).
+    """
+    r = _correlations(file_actions, expert_actions)
+    follows = {
+        i: int(k) for i, k in enumerate(r.argmax(axis=1)) if k != i and r[i, k] >= _FOLLOWS and r[i, i] <= _STRAYS
+    }
+    findings = []
+    for cycle in cycles(follows):
+        seen = "; ".join(
+            f"{names[i]} follows the expert's {names[k]} (correlation {r[i, k]:.2f}; with its own {r[i, i]:.2f})"
+            for i, k in zip(cycle, (*cycle[1:], cycle[0]), strict=True)
+        )
+        remedy = "put the actions into the task's order before training or export"
+        findings.append(Finding("error", _CHECK, ", ".join(names[i] for i in cycle), seen, remedy))
+    return findings
+
+
+def check_own_signals(
+    observation_names: Sequence[str], action_names: Sequence[str], mean: NDArray[np.float64]
+) -> list[Finding]:
+    """The second witness.
+
+    Args:
+        observation_names: O of them.
+        action_names: A of them.
+        mean: how far actions move with each signal; see `Sensitivity.mean`. Shape (A, O).
+    """
+    if not np.isfinite(mean).all():
+        return []
+    own = own_signals(observation_names, action_names)
+    joints = [i for i, signals in enumerate(own) if signals]
+    heard = np.array([[mean[i, own[k]].sum() for k in joints] for i in joints]).reshape(len(joints), -1)
+    listens = {}
+    for i, row in enumerate(heard):
+        k = int(row.argmax())
+        others = np.delete(row, k)
+        if k != i and row[k] > _LISTENS * others.max():
+            listens[i] = k
+    findings = []
+    for cycle in cycles(listens):
+        seen = "; ".join(
+            f"{action_names[joints[i]]} moves by {heard[i, k]:.2g} with the signals of {action_names[joints[k]]}, "
+            f"by {heard[i, i]:.2g} with its own"
+            for i, k in zip(cycle, (*cycle[1:], cycle[0]), strict=True)
+        )
+        where = ", ".join(action_names[joints[i]] for i in cycle)
+        remedy = "compare the order of joints in training with the task's; ignore this if the score is right"
+        findings.append(Finding("warning", _CHECK, where, seen, remedy))
+    return findings
+
+
+def own_signals(observation_names: Sequence[str], action_names: Sequence[str]) -> list[list[int]]:
+    """The observations that are each actuator's own: those of its joint, or where no name tells, of its axis.
+
+    `hip_angle` and `hip_angular_velocity` belong to `hip_torque`; `ball_x` and `goal_x` to `motor_x`.
+    """
+    observed, acted = ([_KINEMATIC.sub("", n) for n in names] for names in (observation_names, action_names))
+    own = [[j for j, stem in enumerate(observed) if stem == joint] for joint in acted]
+    if any(own):
+        return own
+    along, moves = ([m[1] if (m := _AXIS.search(n)) else None for n in names] for names in (observed, acted))
+    return [[j for j, axis in enumerate(along) if axis is not None and axis == mine] for mine in moves]
+
+
+def cycles(to: Mapping[int, int]) -> list[tuple[int, ...]]:
+    """The closed ways in i → to[i], each beginning with its smallest member."""
+    found = set()
+    for start in to:
+        way, i = [start], to[start]
+        while i in to and i not in way:
+            way.append(i)
+            i = to[i]
+        if i == start:
+            smallest = way.index(min(way))
+            found.add((*way[smallest:], *way[:smallest]))
+    return sorted(found)
+
+
+def _correlations(a: NDArray[np.float64], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each column of a with each of b; 0 where one is constant or not finite. Shape (A, A)."""
+    unit = []
+    for values in (a, b.astype(np.float64)):
+        centred = values - values.mean(axis=0)
+        length = np.linalg.norm(centred, axis=0)
+        unit.append(
+            np.divide(centred, length, out=np.zeros_like(centred), where=np.isfinite(length) & (length > 1e-9))
+        )
+    r: NDArray[np.float64] = unit[0].T @ unit[1]
+    return r

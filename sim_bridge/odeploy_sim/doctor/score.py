@@ -1,0 +1,122 @@
+"""What a file is worth in lockstep, between the task's expert and a robot that only gives its safe action.
+
+All three play the same episodes. The score alone tells weights that were never trained, a normaliser left
+out or time run backwards: such a file is whole, its golden rows agree, and it moves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.reports.statistics import mean_interval, wilson_interval
+from odeploy_sim.demonstrations.card import ExpertCard
+from odeploy_sim.demonstrations.dataset import Episode, flatten
+from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.demonstrations.recorder import record
+from odeploy_sim.doctor.findings import Finding
+from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+
+_WORTHLESS, _WORSE = 0.25, 0.9
+_CHECK = "score"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one player did.
+
+    Attributes:
+        observations: of all ticks. Shape (M, O).
+        actions: Shape (M, A).
+        values: a score for each episode: 0 or 1 for success, or the return.
+        low, high: the 95 % interval of their mean.
+        broken: episodes in which the simulation broke; they are not among the values.
+    """
+
+    observations: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    values: tuple[float, ...]
+    low: float
+    high: float
+    broken: int
+
+    @property
+    def score(self) -> float:
+        """The mean of the values."""
+        return float(np.mean(self.values)) if self.values else 0.0
+
+    def __str__(self) -> str:
+        digits = 0 if abs(self.score) >= 100 else 2
+        return f"{self.score:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Played:
+    """Plays the episodes 0 to `episodes` - 1 of a seed, the same for every player."""
+    rng, whole = np.random.default_rng(0), list[Episode]()
+    for number in range(episodes):
+        episode = record(env, player, number, episode_seed(seed, number), 0.0, rng)
+        whole += [] if episode is None else [episode]
+    task = env.task
+    observations = np.empty((0, len(task.observation)), np.float32)
+    actions = np.empty((0, len(task.action)), np.float32)
+    if whole:
+        observations, actions = flatten(task, whole)
+    by_success = task.scored_by == "success"
+    values = tuple(float(e.success if by_success else e.rewards.sum()) for e in whole)
+    if by_success:
+        low, high = wilson_interval(round(sum(values)), len(values))
+    else:
+        low, high = mean_interval(values) if values else (-np.inf, np.inf)
+    return Played(observations, actions, values, low, high, episodes - len(whole))
+
+
+def standing_still(task: Task) -> Demonstrator:
+    """Gives the safe action at every tick."""
+    action = np.array(task.safe_action, np.float32)
+    return Demonstrator(ExpertCard("scripted", "safe action", "0" * 64), lambda _: lambda _: action)
+
+
+def check_score(file: Played, expert: Played | None, still: Played) -> list[Finding]:
+    """What the three scores say of the file; without an expert only whether it beats standing still."""
+    findings = []
+    if file.broken:
+        seen = f"the simulation broke in {file.broken} of {file.broken + len(file.values)} episodes"
+        remedy = "look at the actions of such an episode: odeploy sim, then odeploy film"
+        findings.append(Finding("error", _CHECK, "file", seen, remedy))
+    if not file.values:
+        return findings
+    remedy = (
+        "see that the weights are trained, that normalisers and joint order are those of training, and that "
+        "t = 0 is noise; odeploy verify --run names which"
+    )
+    if expert is None or not expert.score > still.score:
+        if file.high <= still.score:
+            seen = f"{file}, where the safe action alone has {still} over the same {len(file.values)} episodes"
+            findings.append(Finding("warning", _CHECK, "file", seen, remedy))
+        return findings
+    seen = (
+        f"{file}; the expert {expert}, the safe action alone {still}, over the same {len(expert.values)} episodes"
+    )
+    if _share(file.score, expert, still) < _WORTHLESS:
+        findings.append(Finding("error", _CHECK, "file", f"hardly better than standing still: {seen}", remedy))
+    elif _share(file.high, expert, still) < _WORSE:
+        remedy = "train longer or on more demonstrations, if this is less than it should be"
+        findings.append(Finding("warning", _CHECK, "file", f"worse than the expert: {seen}", remedy))
+    return findings
+
+
+def _share(value: float, expert: Played, still: Played) -> float:
+    """Where a value lies between standing still, 0, and the expert, 1."""
+    return (value - still.score) / (expert.score - still.score)
+
+
+def joined(players: Sequence[Played], rows: int) -> NDArray[np.float32]:
+    """At most `rows` observations, spread evenly over what all players met. Shape (M, O)."""
+    observations = np.concatenate([p.observations for p in players])
+    return observations[spread(len(observations), rows)]
+
+
+def spread(of: int, rows: int) -> NDArray[np.int64]:
+    """At most `rows` numbers below `of`, spread evenly."""
+    return np.unique(np.linspace(0, of - 1, rows).astype(np.int64))

@@ -1,0 +1,29 @@
+"""The expert of multigoal-2d."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_sim.environments.multigoal import GOALS_M
+from odeploy_sim.tasks.task import TaskEnv
+
+
+class MultigoalExpert:
+    """Goes straight to one goal, drawn anew for each episode, so that demonstrations have four modes at one place.
+
+    The nearest goal would need no memory, but would make the way a function of the place. The draw is from the
+    environment's own generator: the seed of the episode decides it, whatever was played before.
+    """
+
+    def __init__(self, env: TaskEnv) -> None:
+        self._inside: Any = env.env.unwrapped
+        self._goal_m = GOALS_M[0]
+
+    def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Velocity at (x, y), of length 1 until the goal is less than a metre away. Shape (2,)."""
+        if self._inside.data.time == 0:  # the episode has just begun
+            self._goal_m = GOALS_M[self._inside.np_random.integers(len(GOALS_M))]
+        way = self._goal_m - observation
+        velocity: NDArray[np.float32] = (way / max(1.0, float(np.linalg.norm(way)))).astype(np.float32)
+        return velocity

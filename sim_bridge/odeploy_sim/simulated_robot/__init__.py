@@ -1,0 +1,4 @@
+"""The simulated robot: options, run, viewer, film.
+
+May import: demonstrations.
+"""

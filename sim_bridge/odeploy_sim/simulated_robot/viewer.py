@@ -1,0 +1,62 @@
+"""A simulation in MuJoCo's own viewer, for whoever sits before a display.
+
+The viewer's thread shares the interpreter with the loop: look at the robot with it, measure without.
+"""
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_sim.tasks.task import Step, Task, TaskEnv
+
+
+class ViewedEnv(TaskEnv):
+    """A `TaskEnv` in a window, drawn anew after each reset and step."""
+
+    def __init__(self, task: Task, noise_level: float = 1.0, **arguments: Any) -> None:
+        """Opens the window; arguments as of a `TaskEnv`.
+
+        Raises:
+            MissingError: there is no display.
+            UsageError: the task is not a MuJoCo simulation.
+        """
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise MissingError(
+                where="--view",
+                expected="a display",
+                got="neither DISPLAY nor WAYLAND_DISPLAY in the environment",
+                remedy="film instead: --video run.mp4",
+            )
+        super().__init__(task, noise_level, **arguments)
+        if self._data is None:
+            raise UsageError(
+                where="--view",
+                expected="a task that MuJoCo simulates",
+                got=task.name,
+                remedy="film instead: --video run.mp4",
+            )
+        import mujoco.viewer  # it loads a window system
+
+        self._viewer = mujoco.viewer.launch_passive(self._data.model, self._data)
+
+    def reset(self, seed: int) -> NDArray[np.float32]:
+        """Begins an episode and draws it."""
+        observation = super().reset(seed)
+        if hasattr(self, "_viewer"):  # not yet while the simulation is built
+            self._viewer.sync()
+        return observation
+
+    def step(self, action: NDArray[np.float32]) -> Step:
+        """One tick, drawn."""
+        step = super().step(action)
+        self._viewer.sync()
+        return step
+
+    def close(self) -> None:
+        """Closes the window and frees the simulation."""
+        self._viewer.close()
+        super().close()

@@ -1,0 +1,45 @@
+"""docs/export.md is what the gate measured, and every kind of policy is measured in all its forms."""
+
+import json
+
+import pytest
+
+from docs.generate.export_page import FIGURES, PAGE, measured, page, variants
+from odeploy_export.sources.runs import Source
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from tests.best_of_n import best_of_n
+from tests.policies import flow_policy, recorded, student_policy
+
+
+def source(policy: object) -> Source:
+    return Source(policy, "m", "p", MAZE_MEDIUM, recorded(MAZE_MEDIUM, rows=256), {})  # type: ignore[arg-type]
+
+
+def test_the_committed_page_is_current() -> None:
+    assert PAGE.read_text() == page(json.loads(FIGURES.read_text())), (
+        "write it again: python -m docs.generate.export_page --page-only"
+    )
+
+
+def test_every_committed_figure_is_within_its_tolerance() -> None:
+    for row in json.loads(FIGURES.read_text())["rows"]:
+        assert row["max_error"] <= row["tolerance"] == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("policy", "forms"),
+    [(flow_policy(MAZE_MEDIUM), 10), (best_of_n(MAZE_MEDIUM), 5), (student_policy(MAZE_MEDIUM), 1)],
+    ids=["flow", "best of N", "student"],
+)
+def test_a_policy_has_as_many_forms_as_its_solvers_and_noise_make(policy: object, forms: int) -> None:
+    made = list(variants(source(policy)))
+    assert len(made) == forms
+    assert all(made.count(options) == 1 for options in made)
+
+
+def test_a_row_says_what_was_measured_where() -> None:
+    (row,) = measured(source(student_policy(MAZE_MEDIUM)), ("cpu",))
+    assert (row.policy, row.sampler, row.noise) == ("m", "-", "none")
+    assert row.provider == "CPUExecutionProvider"
+    text = page({"machine": "here", "rows": [{**row.__dict__, "max_error": 1.26e-6}]})
+    assert "| m | - | none | CPU | 1.3e-06 | 1e-05 | 197 |" in text

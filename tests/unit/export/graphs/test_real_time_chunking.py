@@ -1,0 +1,146 @@
+"""The written-out gradient is autograd's; with no chunk before the graph is the plain flow; the gate sees both."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from odeploy_export.graphs.real_time_chunking import continuable, real_time_chunk_graph
+from odeploy_export.parity.chunks import golden_chunks, guided_reference
+from odeploy_export.parity.gate import Rows, gate_rows, measure, run_in_batches
+from odeploy_runtime.errors import ParityError, UsageError
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
+from odeploy_runtime.policy_file.file import Noise, Sampler
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
+from odeploy_train.policies.policies import FlowPolicy
+from tests.chunk_flow import chunk_flow
+from tests.policies import flow_policy, recorded
+
+H, A, D = 6, 2, 12
+NOISE = Noise("normal", (1, 1, D))
+Floats = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def policy() -> FlowPolicy:
+    made = chunk_flow(MAZE_MEDIUM, H)
+    for parameter in made.velocity.parameters():
+        parameter.mul_(0.5)
+    return made
+
+
+@pytest.fixture(scope="module")
+def rows(policy: FlowPolicy) -> Rows:
+    return gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+
+
+def sampler(name: str = "euler", steps: int = 4) -> Sampler:
+    return Sampler(name, steps, uniform_grid(steps))
+
+
+def graph(policy: FlowPolicy, how: Sampler) -> onnx.ModelProto:
+    return real_time_chunk_graph(policy, solver(how.solver), how.t_grid)
+
+
+def answers(model: onnx.ModelProto, rows: Rows, previous: Floats, frozen: Floats) -> Floats:
+    session = open_session(model.SerializeToString(), "cpu", "graph")
+    feed = {"observation": rows.observation, "noise": rows.noise, "previous": previous, "frozen": frozen}
+    (action,) = session.run(["action"], feed)
+    return np.asarray(action)
+
+
+def before(rows: Rows, played: int = 2, frozen: int = 2) -> tuple[Floats, Floats]:
+    previous = np.random.default_rng(0).uniform(-0.5, 0.5, (len(rows), H, A)).astype(np.float32)
+    return previous, np.tile(frozen_weights(H, frozen, played), (len(rows), 1))
+
+
+@pytest.mark.parametrize("name", list(SOLVERS))
+def test_the_gate_finds_autograds_answers_in_the_graph(policy: FlowPolicy, rows: Rows, name: str) -> None:
+    how = sampler(name)
+    session = open_session(graph(policy, how).SerializeToString(), "cpu", "graph")
+    assert 0 < measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph").max_error < 1e-5
+
+
+def test_a_clipped_observation_is_clipped_in_the_graph_too(policy: FlowPolicy, rows: Rows) -> None:
+    clipped = FlowPolicy(replace(policy.config, clip=1.0))
+    clipped.load_state_dict(policy.state_dict())
+    how = sampler()
+    session = open_session(graph(clipped, how).SerializeToString(), "cpu", "graph")
+    assert measure(session, clipped.eval(), how, rows, MAZE_MEDIUM.action, "graph").max_error < 1e-5
+    with pytest.raises(ParityError):
+        measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph")
+
+
+def test_without_a_chunk_before_it_is_the_plain_sampler(policy: FlowPolicy, rows: Rows) -> None:
+    how = sampler()
+    session = open_session(graph(policy, how).SerializeToString(), "cpu", "graph")
+    with torch.no_grad():
+        noise = torch.from_numpy(rows.noise).flatten(1)
+        plain = policy.sample(torch.from_numpy(rows.observation), noise, solver("euler"), how.t_grid)
+    np.testing.assert_allclose(run_in_batches(session, rows, 8), plain.numpy(), atol=2e-6)
+
+
+def test_the_frozen_prefix_comes_out_to_the_last_bit_and_the_rest_is_drawn_towards_what_was(
+    policy: FlowPolicy, rows: Rows
+) -> None:
+    previous, frozen = before(rows)
+    model = graph(policy, sampler())
+    guided, plain = answers(model, rows, previous, frozen), answers(model, rows, previous, 0 * frozen)
+    np.testing.assert_array_equal(guided[:, :2], previous[:, :2])
+    assert np.abs(guided[:, 2] - previous[:, 2]).mean() < 0.8 * np.abs(plain[:, 2] - previous[:, 2]).mean()
+
+
+@pytest.mark.parametrize("weight", ["hidden.0.weight", "last.weight", "first.weight"])
+def test_a_graph_whose_gradient_is_wrong_is_refused_although_it_samples_right(
+    policy: FlowPolicy, rows: Rows, weight: str
+) -> None:
+    how = sampler()
+    model = graph(policy, how)
+    (old,) = (w for w in model.graph.initializer if w.name == weight)
+    model.graph.initializer.append(numpy_helper.from_array(1.01 * numpy_helper.to_array(old), "wrong"))
+    backward = [n for n in model.graph.node if n.op_type == "Gemm" and n.input[1] == weight]
+    transposed = weight != "last.weight"  # which the way forward takes transposed, and the way back as it is
+    backward = [n for n in backward if any(a.name == "transB" and a.i for a in n.attribute) == transposed]
+    assert len(backward) == 4
+    for node in backward:
+        node.input[1] = "wrong"
+    session = open_session(model.SerializeToString(), "cpu", "graph")
+    nothing = Rows(rows.observation, rows.noise)
+    assert np.isfinite(run_in_batches(session, nothing, 8)).all()
+    with pytest.raises(ParityError, match="of the chunk"):
+        measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph")
+
+
+def test_golden_chunks_go_on_one_from_the_other(policy: FlowPolicy, rows: Rows) -> None:
+    how, few = sampler(), slice(0, 3)
+    observation, noise = rows.observation[few], rows.noise[few]
+    chunks = golden_chunks(policy, how, observation, noise, frozen=2)
+    assert [c.shape for c in chunks] == [(1, D)] * 3
+    continuation = Continuation()
+    continuation.keep(0, 0, 0, chunks[0].reshape(H, A).astype(np.float32), 2)
+    previous, frozen = continuation.before(0, 0, 1)
+    wanted = guided_reference(policy, how, torch.float32)(
+        observation[1:2], noise[1:2], previous[None], frozen[None]
+    )
+    np.testing.assert_array_equal(chunks[1], wanted)
+    np.testing.assert_allclose(chunks[1].reshape(H, A)[:2], chunks[0].reshape(H, A)[1:3], atol=1e-6)
+
+
+@pytest.mark.parametrize("frozen", [-1, H])
+def test_as_many_frozen_actions_as_the_chunk_has_leave_nothing_to_decide(policy: FlowPolicy, frozen: int) -> None:
+    with pytest.raises(UsageError, match=f"from 0 to {H - 1} of a chunk of {H} actions"):
+        continuable(policy, frozen)
+
+
+def test_a_policy_that_answers_one_action_or_is_squashed_has_no_chunk_to_go_on_from(policy: FlowPolicy) -> None:
+    squashed = FlowPolicy(replace(policy.config, squash=True))
+    for other in (flow_policy(MAZE_MEDIUM), squashed):
+        with pytest.raises(UsageError, match="--frozen"):
+            continuable(other, 0)
+    assert continuable(policy, 0) is policy

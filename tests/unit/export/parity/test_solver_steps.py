@@ -1,0 +1,103 @@
+"""The states of the graph along the ODE are torch's, and the first step that is not is named."""
+
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+
+from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
+from odeploy_export.graphs.flow import SplitFlow
+from odeploy_export.graphs.mlp import StudentGraph
+from odeploy_export.graphs.outputs import name_outputs
+from odeploy_export.graphs.tracing import trace_graph
+from odeploy_export.parity.gate import TOLERANCE, gate_rows, measure
+from odeploy_export.parity.solver_steps import measure_steps, reference_states, with_states
+from odeploy_runtime.errors import ParityError
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.file import Noise, Sampler
+from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_train.modules.ode import EULER, SOLVERS, solver, uniform_grid
+from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.policies.policies import FlowPolicy
+from tests.best_of_n import best_of_n
+from tests.policies import flow_policy, recorded, student_policy
+from tests.thorough import mostly_thorough
+
+NOISE = Noise("normal", (1, 1, 2))
+
+
+def traced(policy: FlowPolicy, sampler: Sampler) -> onnx.ModelProto:
+    return trace_graph(SplitFlow(policy, solver(sampler.solver), sampler.t_grid), 6, NOISE.shape)
+
+
+def steps(
+    model: onnx.ModelProto, policy: FlowPolicy | BestOfN, sampler: Sampler, noise: Noise = NOISE
+) -> tuple[float, ...]:
+    rows = gate_rows(policy, recorded(MAZE_MEDIUM), noise)
+    return measure_steps(model, policy, sampler, rows, MAZE_MEDIUM.action, "graph", TOLERANCE)
+
+
+@pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
+def test_every_solver_agrees_after_every_step(name: str) -> None:
+    policy, sampler = flow_policy(MAZE_MEDIUM), Sampler(name, 3, (0.0, 0.1, 0.4, 1.0))
+    errors = steps(traced(policy, sampler), policy, sampler)
+    assert len(errors) == 2
+    assert max(errors) <= TOLERANCE
+
+
+def test_candidates_agree_too_and_a_squashed_flow_before_its_tanh() -> None:
+    sampler, noise = Sampler("heun", 3, uniform_grid(3), 4), Noise("normal", (4, 1, 2))
+    policy = best_of_n(MAZE_MEDIUM, squash=True, clip=3.0)
+    model = trace_graph(BestOfNGraph(policy, solver("heun"), sampler.t_grid, 4), 6, noise.shape)
+    name_outputs(model, OUTPUTS)
+    assert len(steps(model, policy, sampler, noise)) == 2
+
+
+def test_a_single_step_has_no_state_on_the_way() -> None:
+    policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 1, uniform_grid(1))
+    assert steps(traced(policy, sampler), policy, sampler) == ()
+
+
+def test_the_states_of_a_constant_velocity_lie_on_its_line() -> None:
+    policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 4, uniform_grid(4))
+    policy.velocity.last.weight.data.zero_()
+    rows = gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+    end = policy.action_std * policy.velocity.last.bias + policy.action_mean
+    wanted = rows.noise[:, 0, 0] * policy.action_std.numpy() + end.detach().numpy()
+    for state in reference_states(policy, sampler, rows, torch.float64):
+        assert np.allclose(state, wanted, atol=1e-6)  # y = x + what is still to come, in robot units
+
+
+def test_a_fault_on_the_way_that_the_limits_hide_is_named_by_its_step() -> None:
+    policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 4, uniform_grid(4))
+    policy.low.fill_(-1e-7)
+    policy.high.fill_(1e-7)
+    model = traced(policy, sampler)
+    _, names = with_states(model, EULER, 4)
+    update = next(node for node in model.graph.node if node.output[0] == names[1])
+    weight = next(t for t in model.graph.initializer if t.name == update.input[1])
+    other = numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.5), "other")
+    model.graph.initializer.append(other)
+    update.input[1] = "other"
+    rows = gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+    session = open_session(model.SerializeToString(), "cpu", "graph")
+    assert measure(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph").max_error <= TOLERANCE
+    with pytest.raises(ParityError, match=r"row \d+ after step 2 of 4, t = 0\.5, signal motor_[xy]"):
+        steps(model, policy, sampler)
+
+
+def test_a_state_that_is_not_a_number_is_refused() -> None:
+    policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 2, uniform_grid(2))
+    model = traced(policy, sampler)
+    policy.action_mean[0] = math.nan
+    with pytest.raises(ParityError, match="after step 1 of 2"):
+        steps(model, policy, sampler)
+
+
+def test_a_graph_of_another_form_is_told() -> None:
+    model = trace_graph(StudentGraph(student_policy(MAZE_MEDIUM)), 6, (0, 0, 0))
+    with pytest.raises(ValueError, match="0 slices of a Gemm"):
+        with_states(model, EULER, 3)

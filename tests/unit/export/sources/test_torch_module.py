@@ -1,0 +1,164 @@
+"""Anybody's torch module: exported from Python, served as torch answers, or refused by layer and size."""
+
+import doctest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from odeploy_export.sources import torch_module
+from odeploy_export.sources.torch_module import export_module
+from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import Manifest, Noise
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from tests.policies import recorded
+
+O, A, H, D = 11, 3, 2, 5  # noqa: E741
+NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
+
+
+class Net(nn.Module):
+    """Of trained scale, so that a wrong graph answers otherwise; `head` comes last."""
+
+    def __init__(self, head: nn.Module | None = None, out: int = A) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Linear(O, 32), nn.BatchNorm1d(32), nn.Dropout(0.5), nn.Tanh(), nn.Linear(32, out)
+        )
+        self.head = head or nn.Identity()
+        for parameter in self.parameters():
+            parameter.data *= 3
+
+    def forward(self, observation: Tensor) -> Tensor:
+        answer: Tensor = self.head(self.body(observation))
+        return answer
+
+
+class Noisy(nn.Module):
+    """A chunk of H actions out of observation and noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Linear(O + D, H * A)
+
+    def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
+        return torch.tanh(self.net(torch.cat([observation, noise], dim=1))).reshape(-1, H, A)
+
+
+class Single(nn.Module):
+    """Insists on float32."""
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return observation[:, :A] @ torch.eye(A, dtype=torch.float32)
+
+
+class Branches(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return -x if x.sum() > 0 else x
+
+
+class Sorts(nn.Module):
+    """Sees the other rows of its batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(dim=0)
+
+
+class Decomposes(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        values: Tensor = torch.linalg.svd(x.reshape(-1, A, 1))[1]
+        return x * values
+
+
+class Answers(nn.Module):
+    def __init__(self, what: Any) -> None:
+        super().__init__()
+        self.what = what
+
+    def forward(self, x: Tensor) -> Any:
+        return self.what(x)
+
+
+def export(module: nn.Module, out: Path, **options: Any) -> Manifest:
+    return export_module(module, HOPPER, out, recorded=recorded(HOPPER, 200), **options)
+
+
+def test_the_docstring_s_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = (e for e in doctest.DocTestFinder().find(torch_module) if e.name.endswith(".export_module"))
+    result = doctest.DocTestRunner().run(example)
+    assert (result.failed, result.attempted) == (0, 3)
+    assert OnnxPolicy.load(Path("hopper.onnx")).golden_error <= 1e-5
+
+
+def test_the_file_answers_what_torch_answers_within_the_limits(tmp_path: Path) -> None:
+    said: list[str] = []
+    module = Net().train()
+    manifest = export(module, tmp_path / "p.onnx", name="mine", say=said.append)
+    assert (manifest.name, manifest.method, manifest.kind) == ("mine", "torch module", "mlp")
+    assert manifest.provenance["class"] == "Net"
+    assert module.training  # it was copied
+    policy = OnnxPolicy.load(tmp_path / "p.onnx")
+    with torch.no_grad():
+        wanted = module.eval()(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
+    got = np.stack([policy.infer(o, NO_NOISE)[0].copy() for o in recorded(HOPPER)])
+    assert np.allclose(got, wanted, atol=1e-5)
+    assert said[-1].endswith("answers lay beyond the task's, and were clipped")
+
+
+def test_a_module_with_noise_gets_the_robot_s_draws(tmp_path: Path) -> None:
+    module = Noisy()
+    manifest = export(module, tmp_path / "p.onnx", noise_size=D)
+    assert (manifest.noise, manifest.horizon) == (Noise("normal", (1, 1, D)), H)
+    policy, observation = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[0]
+    draw = NoiseSource(manifest.noise, seed=1).draw(0, 0)
+    with torch.no_grad():
+        wanted = module(torch.from_numpy(observation[None]), torch.from_numpy(draw).reshape(1, D))[0].numpy()
+    assert np.allclose(policy.infer(observation, draw), wanted, atol=1e-5)
+    assert export(module, tmp_path / "z.onnx", noise_size=D, noise="zero").noise.mode == "zero"
+
+
+def test_a_module_that_insists_on_float32_is_exported_and_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    export(Single(), tmp_path / "p.onnx", say=said.append)
+    assert any(line.startswith("torch: held against float32 alone") for line in said)
+
+
+@pytest.mark.parametrize(
+    ("module", "fragment"),
+    [
+        (Net(Decomposes()), "Net, layer head: expected operators of ONNX opset 18, got aten._linalg_svd"),
+        (Net(Branches()), "Net, layer head: expected operators of ONNX opset 18, got a branch on the value"),
+        (Net(Sorts()), "expected torch and ONNX within 1e-05"),
+        (
+            nn.Linear(7, A),
+            "Linear: expected a forward that takes observation (B, 11): task hopper has 11 observation",
+        ),
+        (Noisy(), "missing 1 required positional argument: 'noise'; give --task"),
+        (Net(out=4), "expected actions (B, 3) or (B, H, 3): task hopper has 3 action signals"),
+        (Net(Answers(lambda x: (x, x))), "tensor of real numbers, the actions, got a tuple; wrap it"),
+        (Net(Answers(lambda x: x.argmax(1))), "the actions, got one of torch.int64; wrap it"),
+        (Net(Answers(lambda x: x / 0 - x / 0)), "row 0, signal thigh_joint_torque: expected finite answers"),
+    ],
+    ids=["operator", "branch", "other rows", "observations", "noise", "actions", "tuple", "int", "nan"],
+)
+def test_what_cannot_be_served_is_refused_in_a_line(module: nn.Module, fragment: str, tmp_path: Path) -> None:
+    with pytest.raises(OdeployError) as refused:
+        export(module, tmp_path / "p.onnx")
+    assert fragment in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_weight_that_is_no_number_is_named(tmp_path: Path) -> None:
+    module = Net()
+    list(module.body.parameters())[-1].data[1] = torch.nan
+    with pytest.raises(OdeployError, match=r"Net, weight .*: expected numbers, got NaN; export a checkpoint"):
+        export(module, tmp_path / "p.onnx")

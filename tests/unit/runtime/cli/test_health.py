@@ -1,0 +1,88 @@
+"""How a server is, for a person, for a program, and as an exit status."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from odeploy_runtime.cli.health import as_json, divergence, main, rates, table
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.transport import messages as wire
+from tests.unit.runtime.fakes import floats
+
+S = 1_000_000_000
+BEFORE = wire.Health(1, 1, "teacher", "a" * 64, 1, 10 * S, 2, 1000, 3, 4, 5, 6, 1_000_000, ["a" * 64], ["x", "y"])
+NOW = BEFORE._replace(up_ns=12 * S, actions=1400, inference_ns=21_000_000)
+SHADOWED = NOW._replace(
+    policy_epoch=2,
+    fingerprints=["b" * 64, "a" * 64],
+    shadow="c" * 64,
+    shadow_compared=100,
+    shadow_dropped=7,
+    shadow_mean=floats(0.5, 0.25),
+    shadow_max=floats(1.0, 2.0),
+)
+
+
+def printed(before: wire.Health, now: wire.Health) -> str:
+    console = Console(width=120, file=io.StringIO())
+    console.print(table("ipc:///a", before, now))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_rates_are_taken_between_two_answers() -> None:
+    assert rates(BEFORE, NOW) == {"actions_hz": pytest.approx(200), "inference_mean_us": pytest.approx(50)}
+
+
+def test_of_a_server_that_answered_nobody_no_inference_is_told() -> None:
+    assert rates(BEFORE, BEFORE._replace(up_ns=11 * S)) == {"actions_hz": 0, "inference_mean_us": None}
+    assert rates(BEFORE, BEFORE)["actions_hz"] is None
+
+
+def test_a_person_reads_policy_rates_drops_refusals_and_misses() -> None:
+    text = printed(BEFORE, NOW)
+    for row in ("ready", "teacher", "a" * 64, "1,400 (200.0 a second)", "50 µs"):
+        assert row in text
+    for name, count in (("an error", 3), ("rate cap", 4), ("robots refused", 5), ("stream ticks missed", 6)):
+        (line,) = (line for line in text.splitlines() if name in line)
+        assert f" {count} " in line
+    assert "shadow" not in text
+    assert "NOT READY" in printed(BEFORE, NOW._replace(ready=0))
+
+
+def test_a_person_reads_what_was_served_before_and_how_far_the_shadow_lies_apart() -> None:
+    text = printed(BEFORE, SHADOWED)
+    assert "epoch 1" in text
+    assert "b" * 64 in text
+    assert "mean 5.00e-01, max 1.00e+00" in text
+    assert "100 / 7" in text
+    assert divergence(SHADOWED) == [("x", 0.5, 1.0), ("y", 0.25, 2.0)]
+
+
+def test_a_program_reads_the_same_as_json() -> None:
+    assert as_json(BEFORE, NOW)["shadow"] is None
+    said = json.loads(json.dumps(as_json(BEFORE, SHADOWED)))
+    assert said["fingerprints"] == ["b" * 64, "a" * 64]
+    assert said["shadow"] == {
+        "fingerprint": "c" * 64,
+        "compared": 100,
+        "dropped": 7,
+        "divergence": {"x": {"mean": 0.5, "max": 1.0}, "y": {"mean": 0.25, "max": 2.0}},
+    }
+
+
+def test_a_server_that_is_not_there_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main(["ipc:///tmp/odeploy-nobody-is-here.ipc", "--timeout", "0.05"])
+    assert raised.value.code == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "expected that it says how it is within 0.05 s, got none" in error
+
+
+@pytest.mark.parametrize("arguments", [["--key", "k"], ["--timeout", "0"], ["--over", "-1"]])
+def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(UsageError):
+        main(arguments)

@@ -1,0 +1,61 @@
+"""`odeploy verify` on a robot: the proofs that need no torch and no simulation, and a word on those that do."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from odeploy_runtime.cli.verify import main
+from odeploy_runtime.errors import MissingError, RelayedError
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.experts.trained import trained
+
+FILE = str(trained(HOPPER))
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Commands of the child processes that would have run; each fails if it has a run folder."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        commands.append(command[1:])
+        failed = "--run" in command
+        return subprocess.CompletedProcess(command, int(failed), "", "noise\nwhat is wrong\n" if failed else "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+def test_a_file_alone_is_proved_by_its_golden_rows(
+    started: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([FILE])
+    said = capsys.readouterr().out
+    assert "golden rows: 8 within" in said
+    assert "full gate: not run (give --run RUN)" in said
+    assert "doctor: not asked (give --task TASK)" in said
+    assert started == []
+
+
+def test_the_doctor_gets_file_task_and_episodes(started: list[list[str]]) -> None:
+    main([FILE, "--task", "hopper", "--episodes", "3"])
+    assert started == [["-P", "-m", "odeploy_sim.doctor.examine", FILE, "--task", "hopper", "--episodes", "3"]]
+
+
+def test_the_last_line_of_a_failed_proof_is_passed_on(started: list[list[str]], tmp_path: Path) -> None:
+    with pytest.raises(RelayedError, match=r"^what is wrong$"):
+        main([FILE, "--run", str(tmp_path), "--task", "hopper"])
+    assert len(started) == 1
+
+
+def test_a_task_where_no_simulation_is_installed_is_refused(
+    started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mujoco" else found(name))
+    with pytest.raises(MissingError, match=r"odeploy\[sim\]"):
+        main([FILE, "--task", "hopper"])
+    assert started == []

@@ -1,0 +1,126 @@
+"""What a child process makes of a file, before the server has anything to do with it."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+
+from odeploy_runtime.cli.keys import write_pair
+from odeploy_runtime.errors import RelayedError, WorkerError
+from odeploy_runtime.hot_swap.proving import prove, proven
+from odeploy_runtime.policy_file.signature import new_pair, read_secret, sign
+from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET
+from tests.unit.runtime.scaled_policy import scaled_bytes
+
+
+def test_a_child_proves_a_good_file_and_refuses_an_altered_one_in_one_line() -> None:
+    good = scaled_bytes(0.5)
+    prove(good, "good.onnx", "cpu", None)
+    altered = bytearray(good)
+    altered[len(good) // 2] ^= 1
+    with pytest.raises(RelayedError, match=r"^bad\.onnx.*; copy the file again") as raised:
+        prove(bytes(altered), "bad.onnx", "cpu", None)
+    assert "\n" not in str(raised.value)
+
+
+class Child:
+    """What a child does, done in this process."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._patch, self._capsys = patch, capsys
+        patch.setattr("ctypes.CDLL", MagicMock())
+        patch.setattr("os.nice", lambda _: 0)
+
+    def says(self, data: bytes, signers: Path | None = None) -> str:
+        self._patch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+        policy = proven("policy.onnx", "cpu", signers)
+        said = self._capsys.readouterr().out
+        assert (policy is not None) == (said == "proven\n")
+        return said
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Child:
+    return Child(monkeypatch, capsys)
+
+
+def test_a_file_whose_golden_rows_fail_is_refused_and_the_signal_named(child: Child) -> None:
+    assert child.says(scaled_bytes(0.5)) == "proven\n"
+    said = child.says(scaled_bytes(0.5, told=0.7))
+    assert said.startswith("policy.onnx, golden row 0, signal motor_y: expected the recorded action within 1e-05")
+
+
+def test_where_signatures_are_wanted_an_unsigned_file_is_refused(child: Child, tmp_path: Path) -> None:
+    write_pair(tmp_path / f"boss{SIGN_PUBLIC}", tmp_path / f"boss{SIGN_SECRET}", *new_pair())
+    signed = sign(scaled_bytes(0.5), read_secret(tmp_path / f"boss{SIGN_SECRET}"), "signed.onnx")
+    assert child.says(signed, tmp_path) == "proven\n"
+    assert "expected a signature by a key in" in child.says(scaled_bytes(0.5), tmp_path)
+
+
+def children() -> set[int]:
+    """Of all threads of this process."""
+    lists = (Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task"))  # noqa: PTH208
+    return {int(pid) for each in lists for pid in each.read_text().split()}
+
+
+def test_a_child_that_is_killed_is_an_error_that_says_how_it_died() -> None:
+    before = children()
+
+    def kill() -> None:
+        while not (born := children() - before):
+            time.sleep(0.001)
+        os.kill(born.pop(), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(WorkerError, match="expected that it loads the file, got its death by SIGKILL"):
+        prove(scaled_bytes(0.5), "good.onnx", "cpu", None)
+    killer.join()
+
+
+def test_a_child_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("odeploy_runtime.hot_swap.proving._PROVEN_WITHIN_S", 0.001)
+    before = children()
+    with pytest.raises(WorkerError, match=r"got none within 0\.001 s"):
+        prove(scaled_bytes(0.5), "good.onnx", "cpu", None)
+    assert children() <= before
+
+
+def test_a_child_goes_with_its_server_however_that_ends() -> None:
+    code = """
+import os, signal, subprocess, sys
+module = "odeploy_runtime.hot_swap.proving"
+child = subprocess.Popen([sys.executable, "-m", module, "w", "cpu"], stdin=int(sys.argv[1]))
+print(child.pid, flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    pipe, (nothing, open_end) = subprocess.PIPE, os.pipe()
+    command = [sys.executable, "-c", code, str(nothing)]
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, pass_fds=[nothing]) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        child, own_nice = int(server.stdout.readline()), os.nice(0)
+        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) > own_nice)  # then it waits for its file
+        server.stdin.write("\n")
+        server.stdin.flush()
+        server.wait()
+    wait_for(lambda: not Path(f"/proc/{child}").exists() or ") Z" in Path(f"/proc/{child}/stat").read_text())
+    os.close(nothing)
+    os.close(open_end)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

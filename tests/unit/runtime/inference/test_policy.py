@@ -1,0 +1,31 @@
+"""Who computes a file is chosen by name, and what the machine has not is refused before anything is loaded."""
+
+from pathlib import Path
+
+import pytest
+
+from odeploy_runtime.errors import ProviderError
+from odeploy_runtime.inference.native_policy import NativePolicy
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy import backend_name, load_policy, require_backend
+from odeploy_runtime.policy_file.file import parse
+from tests.policies import policy_bytes
+
+
+@pytest.mark.parametrize(("provider", "kind"), [("cpu", OnnxPolicy), ("native", NativePolicy)])
+def test_a_name_is_a_kind(provider: str, kind: type) -> None:
+    policy = load_policy(parse(Path("p.onnx"), policy_bytes("multigoal-2d")), provider)
+    assert isinstance(policy, kind)
+    assert policy.golden_error <= 1e-5
+    assert policy.hot_call_ns > 0
+
+
+def test_reports_have_onnx_runtimes_own_names() -> None:
+    assert (backend_name("cpu"), backend_name("native")) == ("CPUExecutionProvider", "native")
+
+
+def test_a_provider_that_is_not_there_is_refused_with_those_that_are() -> None:
+    require_backend("native")
+    require_backend("cpu")
+    with pytest.raises(ProviderError, match="cpu"):
+        require_backend("tpu")

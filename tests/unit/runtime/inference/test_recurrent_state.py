@@ -1,0 +1,147 @@
+"""Whose state an observation meets: that of its own robot's episode, moved once by each answered tick."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+import zmq
+
+from odeploy_runtime.inference.recurrent_state import Recurrence
+from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.realtime.pretouch import PreTouch
+from odeploy_runtime.transport import messages as wire
+from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Floats, floats, manifest
+from tests.unit.runtime.server.test_loop import MS, T, World
+
+SAID = manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1)
+
+
+class Summing(FakePolicy):
+    """Answers the sum of all that it saw, in its first action."""
+
+    def infer(self, observation: Floats, noise: Floats) -> Floats:
+        self.inferred += 1
+        self.state += observation[0]
+        return np.array([[self.state[0], 0.0]], np.float32)
+
+
+@pytest.fixture
+def world(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
+    made = World(context, clock, Summing(SAID), PreTouch(10_000, clock))
+    yield made
+    made.close()
+
+
+def sums(answers: Sequence[wire.Message | None]) -> list[float]:
+    assert all(isinstance(a, wire.Action) for a in answers)
+    return [float(np.frombuffer(a.values, "<f4")[0]) for a in answers if isinstance(a, wire.Action)]
+
+
+def state(value: float) -> Floats:
+    return np.array([value], np.float32)
+
+
+def test_a_state_moves_with_each_tick_and_is_zero_at_the_beginning() -> None:
+    memory = Recurrence()
+    for seq, expected in ((0, 0.0), (1, 10.0), (2, 11.0), (7, 12.0)):  # 3 to 6 were skipped
+        assert memory.before(1, 0, seq) == expected
+        memory.keep(1, 0, seq, state(10.0 + seq))
+
+
+@pytest.mark.parametrize("number", [(1, 1, 5), (2, 0, 5), (1, 0, 0)], ids=["episode", "policy", "tick 0"])
+def test_another_episode_another_policy_and_tick_0_begin_from_zero(number: tuple[int, int, int]) -> None:
+    memory = Recurrence()
+    memory.keep(1, 0, 4, state(3.0))
+    assert memory.before(1, 0, 5) == 3.0
+    assert memory.before(*number) == 0.0
+    memory.keep(*number, state(5.0))
+    epoch, episode, seq = number
+    assert memory.before(epoch, episode, seq + 1) == 5.0
+
+
+def test_a_tick_that_is_asked_again_meets_the_same_state() -> None:
+    memory = Recurrence()
+    memory.keep(1, 0, 0, state(1.0))
+    memory.keep(1, 0, 1, state(2.0))
+    for _ in range(3):
+        assert memory.before(1, 0, 1) == 1.0
+        memory.keep(1, 0, 1, state(2.0))
+    assert memory.before(1, 0, 2) == 2.0
+
+
+def test_an_older_tick_moves_nothing() -> None:
+    memory = Recurrence()
+    memory.keep(1, 0, 5, state(1.0))
+    assert memory.before(1, 0, 3) == 1.0
+    memory.keep(1, 0, 3, state(9.0))
+    assert memory.before(1, 0, 6) == 1.0
+
+
+def test_what_is_kept_is_a_copy() -> None:
+    memory, living = Recurrence(), state(1.0)
+    memory.keep(1, 0, 0, living)
+    living[:] = 9.0
+    assert memory.before(1, 0, 1) == 1.0
+
+
+def test_two_robots_do_not_mix_their_states(world: World) -> None:
+    one, other = world.peer(), world.peer()
+    first, second = world.welcome(one), world.welcome(other, robot="other")
+    answers = []
+    for seq in range(3):
+        answers.append(world.observe(one, first, seq, values=floats(1.0, 0.0, 0.0)))
+        answers.append(world.observe(other, second, seq, values=floats(100.0, 0.0, 0.0)))
+    assert sums(answers) == [1.0, 100.0, 2.0, 200.0, 3.0, 300.0]
+
+
+def test_an_episode_and_a_session_begin_from_zero(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    answers = [world.observe(peer, ready, seq, episode) for episode in (0, 1) for seq in (0, 1)]
+    again = world.welcome(peer)
+    answers.append(world.observe(peer, again, seq=2, episode=1))
+    assert sums(answers) == [1.0, 2.0, 1.0, 2.0, 1.0]
+
+
+def test_rehearsals_leave_the_state_alone(world: World) -> None:
+    peer = world.peer()
+    ready, answers = world.welcome(peer), []
+    for seq in range(4):
+        answers.append(world.observe(peer, ready, seq))
+        world.let_pass(T - MS // 10)
+    assert world.counters["rehearsals"] >= 3
+    assert world.policy.inferred > 4
+    assert sums(answers) == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_an_observation_that_is_refused_moves_nothing(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    answers = [world.observe(peer, ready, 0)]
+    assert isinstance(world.observe(peer, ready, 1, values=floats(float("nan"), 0.0, 0.0)), wire.Error)
+    answers.append(world.observe(peer, ready, 2))
+    assert sums(answers) == [1.0, 2.0]
+
+
+def test_an_answer_that_is_not_finite_moves_nothing(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    answers = [world.observe(peer, ready, 0, values=floats(3e38, 0.0, 0.0))]
+    with np.errstate(over="ignore"):
+        assert isinstance(world.observe(peer, ready, 1, values=floats(3e38, 0.0, 0.0)), wire.Error)
+    answers.append(world.observe(peer, ready, 2, values=floats(-3e38, 0.0, 0.0)))
+    assert sums(answers)[1] == 0.0
+
+
+def test_a_stream_counts_an_observation_once_however_often_it_answers_it(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer, mode="stream")
+    heard = []
+    for seq in range(2):
+        assert world.observe(peer, ready, seq) is None
+        world.let_pass(3 * T)
+        while (answer := peer.hear()) is not None:
+            heard.append(answer)
+    values = sums(heard)
+    assert len(values) >= 5
+    assert sorted(set(values)) == [1.0, 2.0]

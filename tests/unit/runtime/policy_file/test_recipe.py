@@ -1,0 +1,139 @@
+"""Recipes: whatever is sent, in whatever order, the policy sees what plain lists would have shown it."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odeploy_runtime.policy_file.recipe import Preparation, Recipe, Term
+from odeploy_runtime.signals import Signal
+from tests.unit.runtime.naive_recipe import NaiveRecipe
+
+RATE_HZ = 50.0
+RAW = Signal("angle", "rad", -3.0, 3.0, 0.5), Signal("velocity", "rad/s"), Signal("target", "m")
+ACTION = Signal("knee", "rad", -1.0, 1.0), Signal("hip", "rad")
+A = len(ACTION)
+LEGGED = Recipe(
+    raw=RAW,
+    terms=(
+        Term("signals", ("velocity", "angle"), (2, 1, 0)),
+        Term("signals", ("target",)),
+        Term("action"),
+        Term("phase", period_s=0.4),
+    ),
+    command=("target",),
+)
+
+numbers = st.floats(-100, 100, width=32)
+ages = st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple)
+names = st.lists(st.sampled_from([s.name for s in RAW]), min_size=1, max_size=4).map(tuple)
+terms = st.one_of(
+    st.builds(Term, st.just("signals"), names, ages),
+    st.builds(Term, st.just("action"), ages=ages),
+    st.builds(Term, st.just("phase"), ages=ages, period_s=st.sampled_from([0.02, 0.1, 0.7])),
+)
+recipes = st.lists(terms, min_size=1, max_size=4).map(lambda made: Recipe(RAW, tuple(made)))
+# What arrives: mostly the next tick or one a few on, at times an old one, the same, or one of another episode.
+arrivals = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 0, 0, 1]),
+        st.sampled_from([1, 1, 1, 1, 2, 3, 9, 0, -1, -4, -1000]),
+        st.lists(numbers, min_size=3, max_size=3),
+        st.none() | st.lists(numbers, min_size=A, max_size=A),
+    ),
+    max_size=30,
+)
+
+
+def prepared(recipe: Recipe, *ticks: tuple[int, int, float]) -> list[list[float]]:
+    """What is seen at ticks (episode, seq, angle), each answered by its angle plus 100, plus 200."""
+    preparation, seen = Preparation(recipe, A, RATE_HZ), []
+    for episode, seq, angle in ticks:
+        seen.append(preparation.observe(episode, seq, np.array([angle, 0, 0], np.float32)).tolist())
+        preparation.keep(episode, seq, np.array([angle + 100, angle + 200], np.float32))
+    return seen
+
+
+@given(recipes, arrivals)
+def test_a_policy_sees_what_plain_lists_would_show_it(recipe: Recipe, sent: list[Any]) -> None:
+    preparation, naive = Preparation(recipe, A, RATE_HZ), NaiveRecipe(recipe, A, RATE_HZ)
+    episode, seq = 3, -1
+    for next_episode, step, raw, answer in sent:
+        episode, seq = episode + next_episode, max(0, seq + step)
+        wanted = naive.observe(episode, seq, raw)
+        got = preparation.observe(episode, seq, np.array(raw, np.float32))
+        np.testing.assert_allclose(got, np.array(wanted, np.float32), atol=1e-6, rtol=0)
+        if answer is not None:
+            naive.keep(episode, seq, answer)
+            preparation.keep(episode, seq, np.array(answer, np.float32))
+
+
+def test_the_first_observation_stands_for_all_before_it() -> None:
+    history = Recipe(RAW, (Term("signals", ("angle",), (2, 1, 0)), Term("action")))
+    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (1, 0, 5.0), (1, 1, 6.0)) == [
+        [1, 1, 1, 0, 0],
+        [1, 1, 2, 101, 201],
+        [5, 5, 5, 0, 0],
+        [5, 5, 6, 105, 205],
+    ]
+
+
+def test_for_a_tick_that_was_lost_the_one_before_it_stands() -> None:
+    history = Recipe(RAW, (Term("signals", ("angle",), (3, 2, 1, 0)),))
+    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 4, 3.0))[-1] == [2, 2, 2, 3]
+    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 10**12, 3.0))[-1] == [2, 2, 2, 3]
+
+
+def test_an_observation_that_is_asked_again_moves_nothing() -> None:
+    history = Recipe(RAW, (Term("signals", ("angle",), (1, 0)), Term("action")))
+    once = prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0))
+    assert prepared(history, (0, 0, 1.0), (0, 0, 1.0), (0, 1, 2.0), (0, 1, 2.0), (0, 2, 3.0))[1::2] == once[:2]
+    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 0, 1.0))[-1] == [1, 1, 0, 0]  # tick 0 begins anew
+    late = prepared(history, (0, 1, 1.0), (0, 2, 2.0), (0, 1, 9.0), (0, 3, 3.0))
+    assert late[2:] == [late[1], [2, 3, 102, 202]]  # an older one is neither taken up nor is its answer
+
+
+def test_of_a_chunk_the_first_action_is_the_previous_one() -> None:
+    preparation = Preparation(Recipe(RAW, (Term("action"),)), A, RATE_HZ)
+    preparation.observe(0, 0, np.zeros(3, np.float32))
+    preparation.keep(0, 0, np.arange(6, dtype=np.float32) + 1)
+    assert preparation.observe(0, 1, np.zeros(3, np.float32)).tolist() == [1, 2]
+
+
+def test_a_clock_starts_with_the_episode_and_is_where_it_was_after_its_period() -> None:
+    seen = prepared(Recipe(RAW, (Term("phase", period_s=0.08),)), *((0, seq, 0.0) for seq in range(5)))
+    np.testing.assert_allclose(seen, [[0, 1], [1, 0], [0, -1], [-1, 0], [0, 1]], atol=1e-7)
+
+
+def test_signals_are_named_by_what_they_are_and_their_age() -> None:
+    assert [s.name for s in LEGGED.observation(ACTION)] == [
+        "velocity_2_ago", "angle_2_ago", "velocity_1_ago", "angle_1_ago", "velocity", "angle",
+        "target", "previous_knee", "previous_hip", "phase_0.4_s_sin", "phase_0.4_s_cos",
+    ]  # fmt: skip
+    angle, knee = LEGGED.observation(ACTION)[1], LEGGED.observation(ACTION)[7]
+    assert (angle.unit, angle.low, angle.high) == ("rad", -3.0, 3.0)
+    assert (knee.unit, knee.low, knee.high) == ("rad", -1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Term("signals"), "a term of signals with names"),
+        (lambda: Term("action", ("angle",)), "a term of action with names"),
+        (lambda: Term("phase"), "a period of 0 s"),
+        (lambda: Term("action", period_s=1.0), "a period of 1 s"),
+        (lambda: Term("action", ages=()), "ages ()"),
+        (lambda: Term("action", ages=(0, -1)), "ages (0, -1)"),
+        (lambda: Term("action", ages=(0, 1001)), "from 0 to 1000"),
+        (lambda: Recipe(RAW, (Term("signals", ("angel",)),)), "no raw signal has the name angel"),
+        (lambda: Recipe(RAW, (Term("action"),), ("speed",)), "no raw signal has the name speed"),
+        (lambda: Recipe((*RAW, RAW[0]), (Term("action"),)), "different names"),
+        (lambda: Recipe(RAW, ()), "and terms"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(make: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        make()

@@ -1,0 +1,56 @@
+"""Counters: what one process counts another reads, whole, while it is counted."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from odeploy_runtime.realtime.counters import SERVER, CounterNames, Counters, shareable
+from odeploy_runtime.robot.counters import ROBOT
+
+NAMES = CounterNames("test", ("a", "b:one"), ("b:two",))
+
+
+def test_counters_begin_at_nothing_add_and_are_set() -> None:
+    counters = Counters(NAMES)
+    assert [counters[name] for name in NAMES.all] == [0, 0, 0]
+    counters.add("a")
+    counters.add("a", 41)
+    counters.set("b:two", -(2**63))
+    assert [counters[name] for name in NAMES.all] == [42, 0, -(2**63)]
+
+
+def test_counters_without_shared_memory_are_nobody_elses() -> None:
+    one, other = Counters(NAMES), Counters(NAMES)
+    one.add("a")
+    assert other["a"] == 0
+
+
+def test_another_process_reads_whole_numbers_while_they_change() -> None:
+    """All bytes of a number change at each step, so a torn one would show."""
+    memory = shareable(NAMES)
+    counters = Counters(NAMES, memory)
+    code = f"""
+from odeploy_runtime.realtime.counters import CounterNames, Counters
+counters, seen = Counters({NAMES!r}, {memory}), set()
+print("ready", flush=True)
+while 0 not in seen or -1 not in seen or len(seen) < 2:
+    seen.update(counters["b:one"] for _ in range(20_000))
+print(sorted(seen))
+"""
+    with subprocess.Popen([sys.executable, "-c", code], pass_fds=[memory], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        while reader.poll() is None:
+            for _ in range(1000):
+                counters.set("b:one", -1)
+                counters.set("b:one", 0)
+        assert reader.stdout.read() == b"[-1, 0]\n"
+    os.close(memory)
+
+
+@pytest.mark.parametrize("names", [SERVER, ROBOT])
+def test_no_name_stands_twice_and_what_health_needs_is_there(names: CounterNames) -> None:
+    assert len(set(names.all)) == len(names.all)
+    assert {"ready", "turned_ns"} <= set(names.gauges)

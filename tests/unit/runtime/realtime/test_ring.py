@@ -1,0 +1,125 @@
+"""The ring: rows come out as they went in, in order, through every wrap; what finds no place is counted."""
+
+import os
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from odeploy_runtime.realtime.ring import ENDED, RUNNING, Ring, shareable
+
+ROW = 12
+
+
+def row(number: int) -> bytes:
+    return number.to_bytes(ROW, "little")
+
+
+def numbers(rows: bytes) -> list[int]:
+    return [int.from_bytes(rows[i : i + ROW], "little") for i in range(0, len(rows), ROW)]
+
+
+def offer(ring: Ring, number: int) -> bool:
+    place = ring.place()
+    if place < 0:
+        ring.drop()
+        return False
+    ring.memory[place : place + ROW] = row(number)
+    ring.put()
+    return True
+
+
+class TwoSides(RuleBasedStateMachine):
+    """Two rings over one memory, as two processes have them, beside a queue of at most five numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        descriptor = shareable(ROW, 5)
+        self.loop, self.drain = Ring(ROW, 5, descriptor), Ring(ROW, 5, descriptor)
+        os.close(descriptor)
+        self.waiting: deque[int] = deque()
+        self.accepted: list[int] = []
+        self.offered = self.dropped = 0
+
+    @rule()
+    def put(self) -> None:
+        room = len(self.waiting) < 5
+        assert offer(self.loop, self.offered) == room
+        if room:
+            self.waiting.append(self.offered)
+            self.accepted.append(self.offered)
+        self.dropped += not room
+        self.offered += 1
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def take(self, data: st.DataObject) -> None:
+        count = data.draw(st.integers(1, len(self.waiting)))
+        first = self.drain.taken
+        assert numbers(self.drain.read(first, first + count)) == [self.waiting.popleft() for _ in range(count)]
+        self.drain.take(first + count)
+
+    @rule(count=st.integers(1, 9))
+    def look_back(self, count: int) -> None:
+        """All but the one place that may be written to at this moment are there still."""
+        last = self.drain.written
+        assert numbers(self.drain.newest(count, last)) == self.accepted[-min(count, 4) :]
+
+    @invariant()
+    def both_sides_count_alike(self) -> None:
+        for side in (self.loop, self.drain):
+            assert (side.written, side.dropped) == (len(self.accepted), self.dropped)
+            assert side.written - side.taken == len(self.waiting)
+
+
+TwoSides.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+test_whatever_two_sides_do_rows_come_out_as_they_went_in = TwoSides.TestCase
+
+
+@given(st.integers(1, 6), st.integers(0, 40))
+def test_rows_that_nobody_takes_fill_the_ring_and_the_rest_is_counted(capacity: int, count: int) -> None:
+    ring = Ring(ROW, capacity)
+    kept = [number for number in range(count) if offer(ring, number)]
+    assert kept == list(range(min(capacity, count)))
+    assert (ring.written, ring.dropped) == (len(kept), count - len(kept))
+    assert numbers(ring.read(0, ring.written)) == kept
+
+
+def test_a_row_in_whose_place_another_may_be_written_is_not_looked_back_to() -> None:
+    ring = Ring(ROW, 4)
+    for number in range(4):
+        offer(ring, number)
+    ring.take(4)
+    place = ring.place()  # of row 4, which is row 0's
+    ring.memory[place : place + ROW] = b"\xff" * ROW
+    assert numbers(ring.newest(4, 4)) == [1, 2, 3]
+
+
+def test_rows_from_long_ago_are_gone() -> None:
+    ring = Ring(ROW, 4)
+    for number in range(10):
+        offer(ring, number)
+        ring.take(number + 1)
+    assert numbers(ring.newest(4, 6)) == []
+    assert numbers(ring.newest(2, 8)) == [7]
+
+
+@pytest.mark.parametrize("said", [ENDED, 2])
+def test_an_end_is_told_to_the_other_side(said: int) -> None:
+    descriptor = shareable(ROW, 2)
+    loop, drain = Ring(ROW, 2, descriptor), Ring(ROW, 2, descriptor)
+    os.close(descriptor)
+    assert drain.ending == RUNNING
+    loop.end(said)
+    assert drain.ending == said
+
+
+def test_a_ring_that_is_opened_later_goes_on_where_the_first_stands() -> None:
+    descriptor = shareable(ROW, 3)
+    first = Ring(ROW, 3, descriptor)
+    offer(first, 0)
+    second = Ring(ROW, 3, descriptor)
+    os.close(descriptor)
+    assert second.place() == ROW

@@ -1,0 +1,106 @@
+"""Key files: secret ones are secret from the first moment, none is ever overwritten, and no other file passes."""
+
+from pathlib import Path
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+from zmq.utils import z85
+
+from odeploy_runtime.cli.keys import main
+from odeploy_runtime.errors import FormatError, MissingError, UsageError
+from odeploy_runtime.transport.keys import read_allowed, read_pair, read_public
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    main([str(tmp_path / "arm")])
+    return tmp_path / "arm.key_secret"
+
+
+def test_a_new_pair_belongs_together_and_its_secret_is_its_owners_alone(pair: Path) -> None:
+    read = read_pair(pair)
+    assert zmq.curve_public(read.secret) == read.public == read_public(pair.with_suffix(".key"))
+    assert pair.stat().st_mode & 0o777 == 0o600
+    assert read.secret not in pair.with_suffix(".key").read_bytes()
+
+
+def test_two_pairs_are_different(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        main([str(tmp_path / "new" / name)])
+    assert read_pair(tmp_path / "new/a.key_secret") != read_pair(tmp_path / "new/b.key_secret")
+
+
+@pytest.mark.parametrize("suffix", [".key", ".key_secret"])
+def test_a_key_that_exists_is_never_overwritten_not_even_by_half(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"arm{suffix}").write_text("old")
+    with pytest.raises(UsageError, match="expected a name that has no key yet"):
+        main([str(tmp_path / "arm")])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(f"arm{suffix}", "old")]
+
+
+def test_a_name_with_a_dot_keeps_it(tmp_path: Path) -> None:
+    main([str(tmp_path / "arm.left")])
+    assert {path.name for path in tmp_path.iterdir()} == {"arm.left.key", "arm.left.key_secret"}
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
+def test_a_secret_that_others_can_open_is_refused_with_the_command_that_mends_it(pair: Path, mode: int) -> None:
+    pair.chmod(mode)
+    with pytest.raises(FormatError, match=f"got mode {mode:04o}; run: chmod 600"):
+        read_pair(pair)
+
+
+def test_a_public_key_is_no_secret_key(pair: Path) -> None:
+    public = pair.with_suffix(".key")
+    public.chmod(0o600)
+    with pytest.raises(FormatError, match="expected a secret key, got a public one"):
+        read_pair(public)
+
+
+def test_a_key_that_is_missing_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="odeploy keys NAME"):
+        read_pair(tmp_path / "arm.key_secret")
+    with pytest.raises(FormatError, match="odeploy keys NAME"):
+        read_public(tmp_path / "arm.key")
+
+
+@given(st.binary(max_size=60))
+def test_no_key_is_taken_that_zeromq_would_not_take(tmp_path_factory: pytest.TempPathFactory, key: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.key"
+    path.write_bytes(b'curve\n    public-key = "' + key + b'"\n')
+    try:
+        read = read_public(path)
+    except FormatError:
+        return
+    assert z85.encode(z85.decode(read)) == read
+    assert len(z85.decode(read)) == 32
+
+
+@pytest.mark.parametrize("key", ["", "x" * 39, "x" * 41, "~" * 40, "#" * 40])
+def test_what_is_no_key_of_32_bytes_is_refused(tmp_path: Path, key: str) -> None:
+    (tmp_path / "a.key").write_text(f'public-key = "{key}"\n')
+    with pytest.raises(FormatError, match="40 characters in Z85"):
+        read_public(tmp_path / "a.key")
+
+
+def test_the_keys_of_a_folder_are_those_that_may_connect(tmp_path: Path) -> None:
+    for name in ("arm", "leg"):
+        main([str(tmp_path / name)])
+    allowed = read_allowed(tmp_path)
+    assert sorted(allowed.values()) == ["arm", "leg"]
+    assert z85.decode(read_public(tmp_path / "arm.key")) in allowed
+
+
+def test_a_folder_without_keys_would_let_nobody_in_and_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match=r"at least one public key, NAME\.key, got none"):
+        read_allowed(tmp_path)
+    with pytest.raises(MissingError, match="got no folder"):
+        read_allowed(tmp_path / "missing")
+
+
+def test_one_damaged_key_in_a_folder_is_named_and_not_passed_over(pair: Path) -> None:
+    (pair.parent / "bad.key").write_text("nothing")
+    with pytest.raises(FormatError, match=r"bad\.key: expected a CURVE key"):
+        read_allowed(pair.parent)

@@ -1,0 +1,48 @@
+"""A policy that is a function, for checks that need neither a file nor a simulation."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.policy_file.file import Manifest, Noise
+from odeploy_runtime.signals import Signal
+from tests.unit.runtime.fakes import manifest
+
+Floats = NDArray[np.float32]
+
+
+class FunctionPolicy:
+    """Three observations x, y, speed and two actions in [-1, 1]; `act` has shape (3,) -> (2,)."""
+
+    fingerprint = "f" * 64
+
+    def __init__(
+        self, act: Callable[[Floats], Sequence[float] | NDArray[np.floating[Any]]], said: Manifest | None = None
+    ) -> None:
+        self.manifest = said or plain()
+        self._act = act
+        self.state = np.zeros(self.manifest.state_size, np.float32)
+        self.previous = np.zeros((self.manifest.horizon, len(self.manifest.action)), np.float32)
+        self.frozen = np.zeros(self.manifest.horizon, np.float32)
+
+    def infer(self, observation: Floats, noise: Floats) -> Floats:
+        return np.array([self._act(observation)], np.float32)
+
+    def touch(self) -> None:
+        raise AssertionError("nobody rehearses here")
+
+    def reset(self) -> None:
+        self.state[:] = 0
+
+
+def plain(low: float | None = -1.0, high: float | None = 1.0) -> Manifest:
+    """The manifest of an MLP without golden rows."""
+    action = Signal("motor_x", "N", low, high), Signal("motor_y", "N", low, high)
+    return manifest(kind="mlp", noise=Noise("none"), sampler=None, golden=(), action=action)
+
+
+def observations(rows: int = 40) -> Floats:
+    """As a task might give them: different spreads, no zeros. Shape (rows, 3)."""
+    return (np.random.default_rng(0).standard_normal((rows, 3)) * (1, 2, 0.1) + (0.5, 0, 3)).astype(np.float32)

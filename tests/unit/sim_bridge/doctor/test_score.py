@@ -1,0 +1,66 @@
+"""The score between the expert and standing still, and what it says."""
+
+import numpy as np
+import pytest
+
+from odeploy_sim.demonstrations.demonstrator import demonstrator
+from odeploy_sim.doctor.score import Played, check_score, joined, play, spread, standing_still
+from odeploy_sim.tasks.task import TaskEnv
+
+
+def played(*values: float, broken: int = 0) -> Played:
+    spread_of = max(values, default=0) - min(values, default=0)
+    mean = float(np.mean(values)) if values else 0.0
+    empty = np.empty((0, 2), np.float32)
+    return Played(empty, empty, values, mean - spread_of / 2, mean + spread_of / 2, broken)
+
+
+EXPERT, STILL = played(100, 102), played(0, 2)
+
+
+@pytest.mark.parametrize(
+    ("file", "severities"),
+    [
+        (played(101, 101), []),
+        (played(150, 160), []),
+        (played(85, 97), []),  # the interval reaches what counts as good
+        (played(60, 62), ["warning"]),
+        (played(10, 12), ["error"]),
+        (played(-50, -40), ["error"]),
+        (played(10, 12, broken=1), ["error", "error"]),
+        (played(broken=3), ["error"]),
+    ],
+)
+def test_a_file_is_judged_between_expert_and_standing_still(file: Played, severities: list[str]) -> None:
+    assert [f.severity for f in check_score(file, EXPERT, STILL)] == severities
+
+
+def test_an_error_says_all_three_scores_and_what_may_cause_it() -> None:
+    (finding,) = check_score(played(10, 12), EXPERT, STILL)
+    assert "11.00 [10.00, 12.00]; the expert 101 [100, 102], the safe action alone 1.00" in finding.seen
+    for cause in ("trained", "normalisers", "joint order", "t = 0 is noise"):
+        assert cause in finding.remedy
+
+
+@pytest.mark.parametrize("expert", [None, played(1, 1)])
+def test_without_a_better_expert_a_file_must_only_beat_standing_still(expert: Played | None) -> None:
+    assert check_score(played(3, 5), expert, played(1, 1)) == []
+    (finding,) = check_score(played(0, 1), expert, played(1, 1))
+    assert finding.severity == "warning"
+
+
+def test_all_players_meet_the_same_episodes(maze: TaskEnv) -> None:
+    players = demonstrator(maze, None, 1), standing_still(maze.task)
+    expert, still = (play(maze, player, 2, seed=5) for player in players)
+    assert (expert.score, still.score) == (1.0, 0.0)
+    assert (expert.observations[0] == still.observations[0]).all()
+    assert still.actions.shape == (800, 2)
+    assert not still.actions.any()
+    assert 0 < expert.low < expert.high == 1.0
+
+
+def test_observations_are_spread_over_all_players() -> None:
+    one, other = (np.full((50, 3), value, np.float32) for value in (1, 2))
+    rows = joined([Played(o, o, (), 0, 0, 0) for o in (one, other)], 10)
+    assert rows[:, 0].tolist() == [1] * 5 + [2] * 5
+    assert spread(3, 10).tolist() == [0, 1, 2]

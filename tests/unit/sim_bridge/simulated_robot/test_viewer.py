@@ -1,0 +1,20 @@
+"""The viewer: refused in one line where it cannot be."""
+
+import pytest
+
+from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.simulated_robot.viewer import ViewedEnv
+
+
+def test_without_a_display_a_film_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(MissingError, match=r"expected a display, .* --video"):
+        ViewedEnv(get("hopper"))
+
+
+def test_a_task_without_mujoco_has_nothing_to_view(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    with pytest.raises(UsageError, match="a task that MuJoCo simulates"):
+        ViewedEnv(get("grid-world"))

@@ -1,0 +1,120 @@
+"""Training an expert: the best is kept, a run continues, and what it leaves behind needs no pickle to be read."""
+
+import json
+import os
+import signal
+from inspect import signature
+from pathlib import Path
+
+import numpy as np
+import pytest
+import stable_baselines3 as sb3
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_sim.catalogue import get
+from odeploy_train.experts import sb3_expert as experts
+from odeploy_train.experts.sb3_expert import BEST, NORMALISER, SCORES
+from odeploy_train.experts.sb3_settings import RECIPES, Recipe
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.rollouts import Episodes, Rollouts
+
+PPO = Recipe("PPO", 256, 1e9, 2, 128, {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "gamma": 0.99})
+SAC = Recipe("SAC", 96, 1e9, 1, 48, {"gamma": 0.99, "learning_starts": 16, "policy_kwargs": {"net_arch": [16]}})
+SMALL = {"hopper": PPO, "fetch-reach": SAC}
+
+
+@pytest.fixture(autouse=True)
+def small_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experts, "RECIPES", SMALL)
+    monkeypatch.setattr(experts, "_SCORE_EPISODES", 2)
+
+
+def scores(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / SCORES).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("task", ["hopper", "fetch-reach"])
+def test_an_expert_is_scored_at_its_intervals_and_the_best_is_kept(tmp_path: Path, task: str) -> None:
+    experts.main(["--task", task, "--out", str(tmp_path / "run")])
+    recipe, found = SMALL[task], scores(tmp_path / "run")
+    assert [line["steps"] for line in found] == list(
+        range(recipe.score_every, recipe.steps + 1, recipe.score_every)
+    )
+    saved = checkpoint.load(tmp_path / "run")
+    assert saved is not None
+    assert saved["best"] == max(line["score"] for line in found)
+    assert (tmp_path / "run" / BEST).stat().st_size > 1000
+
+
+def test_the_normaliser_that_is_kept_is_that_of_the_best_score(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    given = iter([3.0, 1.0])
+
+    def play(_self: Rollouts, act: object, _seed: int, episodes: int) -> Episodes:
+        probe = torch.ones(1, 11)
+        seen.append(act(probe))  # type: ignore[operator]
+        return Episodes(probe, np.full(episodes, next(given)), np.zeros(episodes, bool))
+
+    monkeypatch.setattr(Rollouts, "play", play)
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
+    with np.load(tmp_path / "run" / NORMALISER, allow_pickle=False) as kept:
+        assert kept["mean"].shape == (11,)
+        assert (kept["var"] > 0).all()
+        best = dict(kept)
+    saved = checkpoint.load(tmp_path / "run")
+    assert saved is not None
+    assert not np.array_equal(best["mean"], saved["moments"][0].numpy())  # the last one is another
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_training_stops_when_the_score_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    easy = Recipe("PPO", 256, -1e9, 2, 128, PPO.options)
+    monkeypatch.setattr(experts, "RECIPES", {"hopper": easy})
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
+    assert [line["steps"] for line in scores(tmp_path / "run")] == [128]
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])  # and stays so
+    assert len(scores(tmp_path / "run")) == 1
+
+
+def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Rollouts.play
+
+    def interrupted(self: Rollouts, act: object, seed: int, episodes: int) -> Episodes:
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(self, act, seed, episodes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Rollouts, "play", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
+    stopped = checkpoint.load(tmp_path / "run")
+    assert stopped is not None
+    assert stopped["step"] == 128
+    monkeypatch.setattr(Rollouts, "play", real)
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
+    assert [line["steps"] for line in scores(tmp_path / "run")] == [128, 256]
+    continued = checkpoint.load(tmp_path / "run")
+    assert continued is not None
+    assert continued["moments"][2] > stopped["moments"][2]  # the normaliser's count went on
+
+
+def test_a_task_without_a_recipe_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="one with a recipe: hopper, fetch-reach"):
+        experts.main(["--task", "maze-medium", "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_run_is_not_written_over(tmp_path: Path) -> None:
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
+    with pytest.raises(UsageError, match="a new folder, or that of the same run"):
+        experts.main(["--task", "hopper", "--out", str(tmp_path / "run"), "--seed", "1"])
+
+
+def test_every_recipe_is_for_a_catalogued_task_and_options_that_its_algorithm_takes() -> None:
+    for name, recipe in RECIPES.items():
+        assert get(name).name == name
+        taken = signature(getattr(sb3, recipe.algorithm)).parameters
+        assert set(recipe.options) <= set(taken)

@@ -1,0 +1,91 @@
+"""The shares of goals are those of the episodes that are played, whichever policy plays them."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import ContractError
+from odeploy_sim.catalogue import get
+from odeploy_train.figures.goal_shares import GOALS, Ways, by_method, play, ways_of
+from odeploy_train.runs.folder import read_card
+
+TASK = get("multigoal-2d")
+
+
+@pytest.fixture
+def ways(multigoal: Path) -> Ways:
+    """Ten episodes that nobody has played: 5 east, 1 north, 2 south and 2 nowhere."""
+    goals = np.array([0, 0, 0, 0, 0, 1, 3, 3, -1, -1])
+    return Ways(read_card(multigoal / "sac"), [np.zeros((3, 2), np.float32)] * 10, goals, 60.0)
+
+
+def test_shares_are_of_all_episodes_and_a_tenth_of_them_keeps_a_goal(ways: Ways) -> None:
+    assert ways.shares.tolist() == [0.5, 0.1, 0.0, 0.2]
+    assert ways.kept.tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("goal", range(4))
+def test_a_policy_that_makes_for_one_goal_ends_there_whatever_it_is_called(goal: int) -> None:
+    unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])[goal]
+    assert ("east", "north", "west", "south")[goal] == GOALS[goal]
+
+    def straight(observation: Tensor) -> Tensor:
+        return (unit * 5 - observation).clamp(-1, 1)
+
+    played = play(TASK, straight, 3, seed=0)
+    ends = torch.tensor(np.array([way[-1] for way in played]))
+    assert ((ends - unit * 5).norm(dim=1) < 0.5).all()
+    assert all(20 < len(way) < 51 for way in played)
+    starts = [way[0].tolist() for way in play(TASK, straight, 2, seed=0)]
+    assert starts == [way[0].tolist() for way in played[:2]]
+
+
+def test_a_policy_that_stands_still_plays_to_the_horizon() -> None:
+    played = play(TASK, torch.zeros_like, 2, seed=0)
+    assert [len(way) for way in played] == [TASK.horizon + 1] * 2
+
+
+def test_each_episode_goes_its_own_way_although_all_are_played_side_by_side() -> None:
+    def two_ways(observation: Tensor) -> Tensor:
+        east = observation[:, :1] > 0
+        return torch.where(east, torch.tensor([1.0, 0.0]), torch.tensor([-0.5, 0.0]))
+
+    played = play(TASK, two_ways, 6, seed=0)
+    for way in played:
+        assert np.sign(way[-1, 0]) == np.sign(way[0, 0])
+    assert len({len(way) for way in played}) > 1
+
+
+def test_runs_of_the_same_options_share_a_row_by_seed_and_others_say_what_differs(ways: Ways) -> None:
+    def run(seed: int, method: str = "fmer", **options: float) -> Ways:
+        card = replace(ways.card, method=method, seed=seed, config={"seed": seed, **options})  # type: ignore[arg-type]
+        return replace(ways, card=card)
+
+    named = by_method([run(1, alpha=0.1), run(0, alpha=0.0), run(0, alpha=0.1), run(0, "sac", alpha=1.0)])
+    assert {name: [each.card.seed for each in runs] for name, runs in named.items()} == {
+        "FMER, alpha 0.1": [0, 1],
+        "FMER, alpha 0.0": [0],
+        "SAC": [0],
+    }
+
+
+def test_a_run_is_played_and_its_line_can_be_published(multigoal: Path) -> None:
+    ways = ways_of(multigoal / "fmer-24", 4, seed=0)
+    line = json.loads(json.dumps(ways.line("FMER")))
+    assert (line["method"], line["seed"], line["episodes"]) == ("FMER", 0, 4)
+    assert sum(line["shares"].values()) + line["nowhere"] == pytest.approx(1)
+    assert str(multigoal) not in json.dumps(line)
+
+
+def test_a_run_on_another_task_is_refused(multigoal: Path, tmp_path: Path) -> None:
+    shutil.copytree(multigoal / "sac", tmp_path / "run")
+    card = (tmp_path / "run" / "config.json").read_text().replace("multigoal-2d", "maze-medium")
+    (tmp_path / "run" / "config.json").write_text(card)
+    with pytest.raises(ContractError, match=r"expected a policy of multigoal-2d, got one of maze-medium"):
+        ways_of(tmp_path / "run", 1, seed=0)

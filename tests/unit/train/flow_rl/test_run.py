@@ -1,0 +1,170 @@
+"""The verbs that train a flow, tiny: they learn, continue, begin from a teacher, stop at a NaN."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.tasks.vector_env import SerialVectorEnv
+from odeploy_train.behaviour_cloning import fm_bc
+from odeploy_train.flow_rl import dppo, fm_a2c, fm_ppo, fpo_plus_plus_run, fpo_run
+from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import load_policy
+
+TINY = (
+    "--task", "hopper", "--envs", "2", "--ticks", "32", "--batch", "32", "--epochs", "2", "--width", "16",
+    "--depth", "2", "--workers", "0", "--score-every", "64", "--score-episodes", "0",
+)  # fmt: skip
+Main = Callable[[list[str]], None]
+VERBS: dict[str, Main] = {
+    "fpo": fpo_run.main,
+    "fpo++": fpo_plus_plus_run.main,
+    "dppo": dppo.main,
+    "fm-ppo": fm_ppo.main,
+    "fm-a2c": fm_a2c.main,
+}
+every_verb = pytest.mark.parametrize("verb", VERBS)
+
+
+def arguments(out: Path, steps: int = 128, *more: str) -> list[str]:
+    return [*TINY, "--out", str(out), "--steps", str(steps), *more]
+
+
+@every_verb
+def test_a_run_is_a_flow_policy_that_loads_and_resumes(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = VERBS[verb]
+    main(arguments(tmp_path, 128, "--score-episodes", "1", "--solver-steps", "3"))
+    printed = capsys.readouterr().out
+    assert "128 steps: return" in printed
+    policy, card = load_policy(tmp_path)
+    assert isinstance(policy, FlowPolicy)
+    assert (card.kind, card.method) == ("flow", verb)
+    assert policy.config.clip == 10
+    assert policy.config.squash == (verb != "fpo++")
+    main(arguments(tmp_path, 128, "--solver-steps", "3"))
+    assert "finished already, at step 128" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--solver-steps: expected 3"):
+        main(arguments(tmp_path, 128, "--solver-steps", "2"))
+
+
+@every_verb
+@pytest.mark.parametrize("broken", ["observation", "reward"])
+def test_a_number_that_is_none_stops_the_run_by_name_and_keeps_the_last_checkpoint(
+    broken: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(10**6))
+    step = SerialVectorEnv.step
+
+    def poisoned(envs: SerialVectorEnv, actions: Any) -> Any:
+        observations, rewards, *rest = step(envs, np.nan_to_num(actions))
+        if next(ticks) == 40:  # in the second rollout
+            (observations[1] if broken == "observation" else rewards)[1] = np.nan
+        return observations, rewards, *rest
+
+    monkeypatch.setattr(SerialVectorEnv, "step", poisoned)
+    name = r"raw, tick 9, environment 1, signal 1" if broken == "observation" else r"reward, tick 8, environment 1"
+    with pytest.raises(ContractError, match=rf"step 128: {name}.*expected a finite number, got nan"):
+        VERBS[verb](arguments(tmp_path, 1000, "--solver-steps", "3", "--critic-warmup", "0"))
+    saved = checkpoint.load(tmp_path)
+    assert saved is not None
+    assert saved["step"] == 64
+    assert all(bool(values.isfinite().all()) for values in saved["modules"]["actor"].values())
+    assert all(bool(values.isfinite().all()) for values in saved["modules"]["moments"].values())
+
+
+@pytest.fixture(scope="module")
+def teacher_run(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `train fm-bc`, hardly trained."""
+    run = tmp_path_factory.mktemp("teacher") / "run"
+    clone(demos, run)
+    return run
+
+
+@every_verb
+def test_with_demonstrations_the_teachers_reward_takes_the_place_of_the_tasks(
+    verb: str, demos: Path, tmp_path: Path
+) -> None:
+    """On a reward that is the bonus alone but for a teacher of one neuron, no tick earns what the maze pays: 0."""
+    tiny = ["--reward.teacher-width", "1", "--reward.teacher-depth", "1", "--reward.pretrain", "2"]
+    VERBS[verb]([
+        *arguments(tmp_path, 64, "--solver-steps", "3"), "--task", "maze-medium", "--demos", str(demos), *tiny,
+        "--reward.bonus", "20",
+    ])  # fmt: skip
+    figures = EventAccumulator(str(tmp_path)).Reload()
+    assert figures.Scalars("discriminator/reward")[0].value == pytest.approx(20, abs=5)
+    assert figures.Scalars("wall/sampler_s")
+    saved = checkpoint.load(tmp_path)
+    assert saved is not None
+    assert "discriminator" in saved["modules"]
+    _, card = load_policy(tmp_path)
+    assert card.data_hash == load(str(demos), get("maze-medium")).data_hash
+
+
+def clone(demos: Path, run: Path, *more: str) -> None:
+    fm_bc.main([
+        "--task", "maze-medium", "--demos", str(demos), "--out", str(run), "--steps", "60", "--batch", "16",
+        "--width", "16", "--depth", "2", "--score-episodes", "0", *more,
+    ])  # fmt: skip
+
+
+@every_verb
+def test_a_run_that_begins_from_a_teacher_says_so_and_keeps_its_normaliser(
+    verb: str, teacher_run: Path, tmp_path: Path
+) -> None:
+    teacher, _ = load_policy(teacher_run)
+    assert isinstance(teacher, FlowPolicy)
+    options = arguments(tmp_path, 128, "--solver-steps", "3", "--critic-warmup", "1")
+    VERBS[verb]([*options, "--task", "maze-medium", "--init", str(teacher_run)])
+    policy, card = load_policy(tmp_path)
+    assert card.teacher is not None
+    assert card.teacher["method"] == "fm-bc"
+    assert str(teacher_run.parent) not in str(card.provenance)
+    assert isinstance(policy, FlowPolicy)
+    assert torch.equal(policy.observation_mean, teacher.observation_mean)
+    assert not torch.equal(policy.velocity.last.weight, teacher.velocity.last.weight)
+
+
+def test_a_teacher_whose_critic_only_warms_up_comes_out_unchanged(teacher_run: Path, tmp_path: Path) -> None:
+    teacher, _ = load_policy(teacher_run)
+    options = arguments(tmp_path, 128, "--solver-steps", "3", "--critic-warmup", "2")
+    fm_ppo.main([*options, "--task", "maze-medium", "--init", str(teacher_run)])
+    policy, _ = load_policy(tmp_path)
+    pairs = zip(policy.parameters(), teacher.parameters(), strict=True)
+    assert all(torch.equal(ours, its) for ours, its in pairs)
+
+
+@pytest.mark.parametrize(("option", "value"), [("average", "1"), ("critic-warmup", "-1")])
+def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--{option}: expected at least 0 and below .* got {value}"):
+        fm_ppo.main(arguments(tmp_path, 64, f"--{option}", value))
+
+
+@pytest.mark.parametrize("value", ["0", "nan"])
+def test_a_limit_of_the_kl_without_sense_is_refused_before_there_is_a_run(value: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--kl-limit: expected a number above 0, got {value}"):
+        fm_ppo.main(arguments(tmp_path / "run", 64, "--kl-limit", value))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_of_another_task_is_refused(tmp_path: Path) -> None:
+    fpo_run.main(arguments(tmp_path / "hopper", 64))
+    with pytest.raises(
+        ContractError, match=r"--init .*: expected a flow policy with the signals of maze-medium, got .*of hopper"
+    ):
+        fpo_run.main([*arguments(tmp_path / "b"), "--task", "maze-medium", "--init", str(tmp_path / "hopper")])
+
+
+def test_a_teacher_of_chunks_is_refused(demos: Path, tmp_path: Path) -> None:
+    clone(demos, tmp_path / "teacher", "--horizon", "2")
+    with pytest.raises(ContractError, match=r"expected a flow of one action at a time, got one of 2 in a chunk"):
+        fpo_run.main([*arguments(tmp_path / "b"), "--task", "maze-medium", "--init", str(tmp_path / "teacher")])

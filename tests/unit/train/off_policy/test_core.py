@@ -1,0 +1,187 @@
+"""The core: what reaches the replay, what critics are regressed on, how targets follow."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import ContractError
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_sim.tasks.vector_env import SerialVectorEnv
+from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.replay import Transitions
+from odeploy_train.on_policy.ppo import Info
+
+MULTIGOAL = get("multigoal-2d")
+
+
+class East(Actor):
+    """Always goes east, and values every state at 7."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimizers = {}
+
+    def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
+        return torch.tensor([1.0, 0.0]).expand(len(observation), -1)
+
+    def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
+        return torch.full((len(observation),), 7.0)
+
+    def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
+        return {}
+
+
+def core(start_steps: int = 2, **options: Any) -> OffPolicy:
+    envs = make_vector(MULTIGOAL, 2, workers=0)
+    config = OffPolicyConfig(start_steps=start_steps, capacity=500, **options)
+    return OffPolicy(config, East(), TwinCritics(2, 2, (8,)), envs, torch.Generator().manual_seed(0))
+
+
+def held(made: OffPolicy) -> Transitions:
+    return made.replay.draw(3000, torch.Generator().manual_seed(0))
+
+
+def test_an_end_at_a_goal_is_an_end_and_the_last_observation_is_the_goals() -> None:
+    made = core()
+    ended = [made.tick() for _ in range(40)]  # the goal in the east is 25 ticks away
+    rows = held(made)
+    last = rows.following[rows.terminated > 0]
+    assert len(last) > 0
+    assert (torch.linalg.norm(last - torch.tensor([5.0, 0.0]), dim=1) < 0.5).all()
+    successes = np.concatenate([success for _, success in ended])
+    assert len(successes) == 2
+    assert successes.all()
+
+
+def test_what_the_horizon_cuts_goes_on_in_value() -> None:
+    made = core(start_steps=400)  # random actions arrive nowhere
+    returns = np.concatenate([made.tick()[0] for _ in range(60)])
+    assert len(returns) == 2
+    rows = held(made)
+    assert not rows.terminated.any()
+    moved = torch.linalg.norm(rows.following - rows.observation, dim=1)
+    assert float(moved.max()) < 0.3, "a following observation is never the next episode's first"
+
+
+def test_a_tick_of_a_broken_simulation_is_not_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, step = core(), SerialVectorEnv.step
+
+    def broken(envs: SerialVectorEnv, actions: Any) -> Any:
+        *rest, info = step(envs, actions)
+        return *rest, info | {"invalid": np.array([False, True])}
+
+    made.tick()
+    monkeypatch.setattr(SerialVectorEnv, "step", broken)
+    made.tick()
+    assert (made.steps, len(made.replay)) == (4, 3)
+
+
+def test_updates_wait_for_the_start_and_then_keep_their_share() -> None:
+    made = core(start_steps=10, updates_per_step=0.25)
+    for _ in range(4):
+        made.tick()
+    assert made.owed == 0
+    for _ in range(4):
+        made.tick()
+    assert made.owed == 2
+
+
+def test_critics_learn_alone_until_the_actor_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = core(actor_start_steps=6, batch=4)
+    improved: list[int] = []
+
+    def improve(*_: Any) -> Info:
+        improved.append(made.steps)
+        return {}
+
+    monkeypatch.setattr(East, "improve", improve)
+    for _ in range(4):
+        before = [weight.clone() for weight in made.critics.parameters()]
+        made.tick()
+        made.update()
+        pairs = zip(before, made.critics.parameters(), strict=True)
+        assert any(not torch.equal(old, weight) for old, weight in pairs)
+    assert improved == [6, 8]
+
+
+@pytest.mark.parametrize("updates_per_step", [0.5, 2.0])
+def test_an_update_pays_for_itself(updates_per_step: float) -> None:
+    made = core(updates_per_step=updates_per_step, batch=4)
+    made.tick()
+    made.update()
+    assert made.owed == 2 * updates_per_step - 1
+
+
+def test_critics_are_regressed_on_the_reward_and_the_discounted_worth_of_what_goes_on() -> None:
+    made = core(discount=0.5)
+    rows = Transitions(
+        torch.randn(3, 2), torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0]), torch.randn(3, 2),
+        torch.tensor([0.0, 1.0, 0.0]),
+    )  # fmt: skip
+    y = torch.tensor([1 + 3.5, 2.0, 3 + 3.5])
+    q1, q2 = made.critics(rows.observation, rows.action)
+    loss, info = made.critic_loss(rows)
+    torch.testing.assert_close(loss, 0.5 * ((q1 - y).square().mean() + (q2 - y).square().mean()))
+    assert float(info["target"]) == pytest.approx(float(y.mean()))
+
+
+def test_targets_follow_at_their_rate() -> None:
+    made = core(target_rate=0.25, batch=4)
+    before = [p.clone() for p in made.targets.parameters()]
+    made.tick()
+    made.update()
+    for old, target, weight in zip(before, made.targets.parameters(), made.critics.parameters(), strict=True):
+        torch.testing.assert_close(target, 0.75 * old + 0.25 * weight)
+        assert weight.requires_grad
+
+
+def test_better_actions_go_back_into_the_replay_and_critics_learn_from_the_ones_that_were_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def improve(_self: East, rows: Transitions, _critics: TwinCritics, _generator: torch.Generator) -> Info:
+        assert rows.improved is not None
+        rows.improved.fill_(0.25)
+        seen.append(rows.action)
+        return {}
+
+    monkeypatch.setattr(East, "improves_replay", True)
+    monkeypatch.setattr(East, "improve", improve)
+    made = core(batch=64)
+    made.tick()
+    made.update()
+    rows = held(made)
+    assert rows.improved is not None
+    assert bool((rows.improved == 0.25).all())
+    assert not bool((seen[0] == 0.25).any())
+    assert not bool((rows.action == 0.25).any())
+
+
+def test_several_actions_of_a_state_are_judged_as_each_alone() -> None:
+    critics, observation, actions = TwinCritics(2, 3, (8,)), torch.randn(4, 2), torch.randn(4, 5, 3)
+    both = critics(observation, actions[:, 2])
+    torch.testing.assert_close(critics.judge(observation, actions)[:, 2], both.min(dim=0).values)
+
+
+@pytest.mark.parametrize("broken", ["observation", "reward"])
+def test_a_number_that_is_none_is_refused_by_name_and_not_kept(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, step = core(), SerialVectorEnv.step
+
+    def poisoned(envs: SerialVectorEnv, actions: Any) -> Any:
+        observations, rewards, *rest = step(envs, actions)
+        (observations[1] if broken == "observation" else rewards)[1] = np.nan
+        return observations, rewards, *rest
+
+    monkeypatch.setattr(SerialVectorEnv, "step", poisoned)
+    name = "following, environment 1, signal 1" if broken == "observation" else "reward, environment 1"
+    with pytest.raises(ContractError, match=f"step 2: {name}: expected a finite number, got nan"):
+        made.tick()
+    assert len(made.replay) == 0
+    assert bool(made.moments.mean.isfinite().all())

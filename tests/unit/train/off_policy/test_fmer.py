@@ -1,0 +1,194 @@
+"""FMER: its entropy, its weighted regression, and that nothing is learnt through the solver."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from odeploy_train.modules.flow_paths import solve
+from odeploy_train.modules.networks import VelocityNet, initialise
+from odeploy_train.off_policy.fmer import FmerActor, Improvement
+from tests.bowl import OBSERVATION, Bowl, batch
+
+
+def actor(D: int = 2, target: float = 0.0, width: int = 32, **options: float) -> FmerActor:
+    velocity = VelocityNet(OBSERVATION, D, width=width, depth=2)
+    made = FmerActor(velocity, Improvement(target, **options))  # type: ignore[arg-type]
+    initialise(made, torch.Generator().manual_seed(0))
+    return made
+
+
+class Linear(VelocityNet):
+    """v(x) = slope · x, whose flow multiplies noise by exp(slope); written as a network of one silu layer:
+    z (σ(z) + σ(-z)) = z = silu(z) - silu(-z)."""
+
+    def __init__(self, D: int, slope: float) -> None:
+        super().__init__(OBSERVATION, D, width=2 * D, depth=1)
+        eye = torch.eye(D)
+        with torch.no_grad():
+            self.first.weight.zero_()
+            self.first.bias.zero_()
+            self.first.weight[:, OBSERVATION : OBSERVATION + D] = torch.cat([eye, -eye])
+            self.last.weight.copy_(slope * torch.cat([eye, -eye], dim=1))
+            self.last.bias.zero_()
+
+
+@pytest.mark.parametrize("slope", [-1.0, 0.4])
+def test_entropy_of_a_linear_flow_is_that_of_the_squashed_gaussian(slope: float) -> None:
+    D, K, rows = 2, 200, 4000
+    made = FmerActor(Linear(D, slope), Improvement(0.0, solver_steps=K, entropy_draws=1))
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.zeros(rows, OBSERVATION)
+    path = made.propose(observation, 1, generator)
+    entropy, _ = made.entropy(observation, path, generator)
+    # N(0, e^slope): its entropy, and E log(1 - tanh²) by a fine grid.
+    std = math.exp(slope)
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi) * float(z[1] - z[0])
+    squashed = float((density * (1 - (std * z).tanh().square()).log()).sum())
+    exact = D * (0.5 * math.log(2 * math.pi * math.e) + slope + squashed)
+    assert float(entropy) == pytest.approx(exact, abs=0.05)
+
+
+def test_the_lift_of_entropy_has_the_gradient_of_entropy() -> None:
+    """Of v = θ x: H = D (½ log 2πe + θ + E log(1 - tanh²(e^θ z))), differentiated by θ on a fine grid."""
+    D, rows, slope = 1, 20_000, -0.5
+    velocity = Linear(D, slope)
+    made = FmerActor(velocity, Improvement(0.0, solver_steps=100, entropy_draws=1))
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.zeros(rows, OBSERVATION)
+    path = made.propose(observation, 1, generator)
+    _, lift = made.entropy(observation, path, generator)
+    gradient = torch.autograd.grad(lift, velocity.last.weight)[0]
+    found = float((gradient * torch.tensor([[1.0, -1.0]])).sum())  # dθ moves both halves of the last layer
+    std = math.exp(slope)
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi) * float(z[1] - z[0])
+    # du_1/dθ = u_1, so that dH/dθ = 1 + E[-2 tanh(u_1) u_1]; the first-order term has ∫ x_t dt in place of u_1.
+    first_order = (std - 1) / slope  # ∫ e^{slope t} dt, of x_t = e^{slope t} z
+    exact = 1 - float((density * 2 * (std * z).tanh() * first_order * z).sum())
+    assert found == pytest.approx(exact, abs=0.05)
+
+
+def test_without_alpha_entropy_plays_no_part() -> None:
+    one, other = (actor(1, target, alpha=0.0) for target in (-5.0, 1.0))
+    for made in (one, other):
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            info = made.improve(batch(16, 1, generator), Bowl(1.0), generator)
+        assert float(info["alpha"]) == 0
+    for weight, same in zip(one.velocity.parameters(), other.velocity.parameters(), strict=True):
+        assert torch.equal(weight, same)
+        assert weight.isfinite().all()
+
+
+def meet(made: FmerActor, target: float, updates: int) -> Tensor:
+    """Learns where all actions are equally good; the entropy must meet its target. Gives ends u."""
+    generator, flat, met = torch.Generator().manual_seed(1), Bowl(0.0), 0.0
+    for i in range(updates):
+        info = made.improve(batch(32, 1, generator), flat, generator)
+        met += float(info["entropy"]) * 2 / updates * (i >= updates / 2)
+    assert abs(met - target) < 0.1
+    return made.propose(torch.randn(500, OBSERVATION, generator=generator), 4, generator).end
+
+
+def test_a_high_target_is_met_where_all_actions_are_equal() -> None:
+    target = 0.85 * math.log(2)
+    made = actor(1, target, width=16, actor_lr=2e-3, alpha_lr=2e-2, entropy_draws=8, solver_steps=5)
+    u = meet(made, target, updates=500)
+    assert float((u.tanh().abs() > 0.99).float().mean()) < 0.05
+
+
+def test_a_flow_that_begins_too_wide_does_not_run_away() -> None:
+    """Without the gradient of the tanh term it ended at a standard deviation of 11, with 77 % of |a| > 0.99."""
+    target = 0.9 * math.log(2)
+    how = Improvement(target, actor_lr=5e-3, alpha=0.3, alpha_lr=1e-2, entropy_draws=8, solver_steps=5)
+    made = FmerActor(Linear(1, slope=1.0), how)
+    u = meet(made, target, updates=300)
+    assert float((u.tanh().abs() > 0.99).float().mean()) < 0.05
+    assert float(u.std()) < 1.5
+
+
+def test_on_a_bowl_the_weighted_regression_moves_to_its_lowest_point() -> None:
+    made = actor(1, -2.0, width=16, actor_lr=3e-3, alpha=1e-4, solver_steps=5)
+    generator, bowl = torch.Generator().manual_seed(1), Bowl(1.0, best=0.5)
+
+    def away() -> float:
+        actions = made.propose(torch.zeros(200, OBSERVATION), 4, generator).end.tanh()
+        return float((actions - 0.5).square().mean())
+
+    before = away()
+    for _ in range(200):
+        made.improve(batch(32, 1, generator), bowl, generator)
+    assert away() < 0.1 * before
+
+
+def test_what_is_learnt_from_are_constants_and_no_gradient_passes_the_solver() -> None:
+    """The gradient is the one that candidates without any history give."""
+    made, generator = actor(), torch.Generator()
+    observation = torch.randn(6, OBSERVATION)
+    path = made.propose(observation, 4, generator.manual_seed(3))
+    assert not path.end.requires_grad
+    assert path.end.grad_fn is None
+    weights = torch.full((6, 4), 0.25)
+    loss = made.regression(observation, path.end, weights, generator.manual_seed(4))
+    found = torch.autograd.grad(loss, list(made.velocity.parameters()))
+    elsewhere = torch.tensor(path.end.tolist())
+    again = made.regression(observation, elsewhere, weights, generator.manual_seed(4))
+    for mine, its in zip(found, torch.autograd.grad(again, list(made.velocity.parameters())), strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+def test_regression_is_the_weighted_flow_matching_loss() -> None:
+    """Candidates of weight 0 do not count, and equal weights give the plain mean."""
+    made, generator = actor(), torch.Generator()
+    observation, u = torch.randn(5, OBSERVATION), torch.randn(5, 3, 2)
+    alone = torch.tensor([1.0, 0.0, 0.0]).expand(5, -1)
+    before = made.regression(observation, u, alone, generator.manual_seed(0))
+    changed = torch.cat([u[:, :1], u[:, 1:] + 9], dim=1)
+    torch.testing.assert_close(made.regression(observation, changed, alone, generator.manual_seed(0)), before)
+    parts = [made.regression(observation, u, w.expand(5, -1), generator.manual_seed(0)) for w in torch.eye(3)]
+    whole = made.regression(observation, u, torch.full((5, 3), 1 / 3), generator.manual_seed(0))
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+
+
+def test_what_is_tried_is_the_best_of_the_candidates() -> None:
+    made, generator = actor(1, choices=16), torch.Generator()
+    observation = torch.randn(20, OBSERVATION)
+    tried = made.act(observation, Bowl(1.0, best=0.3), generator.manual_seed(0))
+    noise = torch.randn(20, 16, 1, generator=generator.manual_seed(0))
+    candidates = solve(made.velocity, observation, noise, 10).end.tanh()
+    nearest = (candidates[..., 0] - 0.3).abs().argmin(dim=1)
+    assert torch.equal(tried, candidates[torch.arange(20), nearest])
+
+
+class TwoWays(Bowl):
+    """Q = -(|a| - best)²: going either way is equally good."""
+
+    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
+        return super().forward(observation, action.abs())
+
+
+def test_with_uniform_candidates_equally_good_ways_come_to_be_equally_frequent() -> None:
+    """A tenth of all samples lies at u = 1, the others at -1. Without such candidates one of the two was lost."""
+    made = actor(1, alpha=0.0, candidates=4, uniform=4, effective_share=0.7, actor_lr=2e-3, solver_steps=5)
+    generator = torch.Generator().manual_seed(0)
+    observation, even = torch.zeros(64, OBSERVATION), torch.full((64, 8), 1 / 8)
+    for _ in range(400):
+        u = 2.0 * (torch.rand(64, 8, 1, generator=generator) < 0.1) - 1
+        loss = made.regression(observation, u + 0.1 * torch.randn(u.shape, generator=generator), even, generator)
+        made.optimizers["velocity"].zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        made.optimizers["velocity"].step()
+
+    def actions() -> Tensor:
+        return made.propose(torch.zeros(2000, OBSERVATION), 1, generator).end.tanh()
+
+    assert float((actions() > 0).float().mean()) < 0.2
+    rows = replace(batch(64, 1, generator), observation=observation)
+    for _ in range(200):
+        made.improve(rows, TwoWays(1.0, best=0.7), generator)
+    assert float((actions() > 0).float().mean()) == pytest.approx(0.5, abs=0.15)
+    assert float((actions().abs() - 0.7).abs().mean()) < 0.35

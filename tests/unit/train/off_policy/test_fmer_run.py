@@ -1,0 +1,63 @@
+"""What `odeploy train fmer` leaves: a best-of-N policy, and options without sense refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from odeploy_runtime.errors import UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_train.modules.flow_paths import solve
+from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.off_policy import fmer_run
+from odeploy_train.off_policy.core import OffPolicyConfig
+from odeploy_train.off_policy.fmer import FmerActor
+from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.runs.folder import load_policy
+
+TINY = (
+    "--task", "humanoid", "--envs", "2", "--batch", "4", "--critic-widths", "8", "--workers", "0", "--steps", "24",
+    "--start-steps", "8", "--score-episodes", "0", "--width", "8", "--candidates", "4", "--solver-steps", "3",
+)  # fmt: skip
+
+
+def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tmp_path: Path) -> None:
+    """On a task whose limits are not ±1."""
+    fmer_run.main([*TINY, "--out", str(tmp_path)])
+    policy, card = load_policy(tmp_path)
+    assert isinstance(policy, BestOfN)
+    assert (card.method, card.kind) == ("fmer", "best-of-n")
+    config = fmer_run.Config("humanoid", tmp_path, critic_widths=(8,), width=8, candidates=4)
+    learner = fmer_run.start(config, policy.config, OffPolicyConfig(), make_vector(get("humanoid"), 1, workers=0))
+    learner.resume(tmp_path, seed=0)
+    core = learner.core
+    assert isinstance(core.actor, FmerActor)
+    raw, noise = torch.randn(3, 348) * 50, torch.randn(3, 5, 17)
+    with torch.no_grad():
+        actions, values = policy.propose(raw, noise, EULER, uniform_grid(3))
+        normalised = core.normalise(raw)
+        unit = solve(core.actor.velocity, normalised, noise, 3).end.tanh()
+        torch.testing.assert_close(actions, 0.4 * unit, atol=1e-5, rtol=0)
+        torch.testing.assert_close(values, core.critics.judge(normalised, unit), atol=1e-4, rtol=1e-4)
+        raw_sample = policy.flow.sample(raw, noise[:, 0], EULER, uniform_grid(3))
+        torch.testing.assert_close(raw_sample, actions[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("effective-share", "0.2", "above 1/4 and below 1"),
+        ("effective-share", "1", "above 1/4 and below 1"),
+        ("entropy-draws", "5", "at most --candidates 4"),
+        ("target-entropy", "0.7", "below log 2"),
+        ("uniform", "-1", "at least 0"),
+        ("alpha", "-1", "at least 0"),
+        ("choices", "0", "a number above 0"),
+    ],
+)
+def test_a_number_without_sense_is_refused_by_its_option(
+    option: str, value: str, expected: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"--{option}: expected {expected}"):
+        fmer_run.main([*TINY, "--out", str(tmp_path), f"--{option}", value])

@@ -1,0 +1,255 @@
+"""The PPO core: what is collected is what happened, and an update does what the formulas say."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_train.modules.networks import initialise_orthogonal, mlp
+from odeploy_train.on_policy.gaussian import GaussianActor
+from odeploy_train.on_policy.ppo import Ppo, PpoConfig, clipped_surrogate
+from odeploy_train.on_policy.rollout import Rollout, Rows
+
+HOPPER = replace(get("hopper"), horizon=7)
+CONFIG = PpoConfig(ticks=20, epochs=2, batch=16)
+ENVS = 3
+
+
+def learner(config: PpoConfig = CONFIG, seed: int = 0, log_std: float = -1.0) -> Ppo:
+    generator = torch.Generator().manual_seed(seed)
+    actor, critic = GaussianActor(11, 3, (16,), log_std), mlp((11, 16, 1), nn.Tanh)
+    initialise_orthogonal(actor.mean, 0.01, generator)
+    initialise_orthogonal(critic, 1.0, generator)
+    return Ppo(config, actor, critic, make_vector(HOPPER, ENVS, seed=3, workers=0), generator)
+
+
+@pytest.fixture
+def ppo() -> Iterator[Ppo]:
+    made = learner()
+    yield made
+    made.envs.close()
+
+
+def test_a_rollout_is_what_the_simulations_did(ppo: Ppo) -> None:
+    """Each lane played again by hand, with the same actions."""
+    rollout = ppo.collect()
+    for lane in range(ENVS):
+        env, episode = TaskEnv(HOPPER), 0
+        observation = env.reset(episode_seed(3, lane))
+        for t in range(CONFIG.ticks):
+            np.testing.assert_array_equal(rollout.raw[t, lane], observation)
+            step = env.step(np.clip(rollout.action[t, lane].numpy(), -1, 1))
+            assert rollout.reward[t, lane].item() == pytest.approx(step.reward, rel=1e-6)
+            assert bool(rollout.terminated[t, lane]) == step.terminated
+            assert bool(rollout.over[t, lane]) == step.done
+            observation = step.observation
+            if step.done:
+                if step.truncated and not step.terminated:
+                    row = (rollout.cut[0] == torch.tensor([t, lane])).all(1).nonzero().item()
+                    np.testing.assert_array_equal(rollout.cut[1][int(row)], observation)
+                episode += 1
+                observation = env.reset(episode_seed(3, episode * ENVS + lane))
+        np.testing.assert_array_equal(rollout.last[lane], observation)
+        env.close()
+    assert len(rollout.cut[0]) > 0
+
+
+def test_a_cut_is_bootstrapped_from_the_last_state_of_its_own_episode(ppo: Ppo) -> None:
+    rollout = ppo.collect()
+    rows = ppo.rows(rollout)
+    t, lane = rollout.cut[0][0].tolist()
+    delta = rows.advantage.view(CONFIG.ticks, ENVS)[t, lane]
+    reward = rollout.reward / ppo.return_scale.moments.std(1e-4)
+    with torch.no_grad():
+        of_the_cut = ppo.critic(ppo.normalise(rollout.cut[1][0]))
+        before = ppo.critic(rollout.observation[t, lane])
+    expected = reward[t, lane] + CONFIG.discount * of_the_cut - before
+    assert delta.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_the_normaliser_stands_still_within_a_rollout_and_learns_between_them(ppo: Ppo) -> None:
+    first = ppo.collect()
+    torch.testing.assert_close(first.observation, first.raw.clamp(-10, 10))
+    ppo.learn_scale(first.raw.flatten(0, 1))
+    second = ppo.collect()
+    rows = first.raw.flatten(0, 1).double()
+    unit = (second.raw - rows.mean(0)) / rows.std(0, correction=0).clamp(min=1e-4)
+    torch.testing.assert_close(second.observation, unit.clamp(-10, 10).float(), atol=1e-5, rtol=1e-5)
+
+
+def test_before_the_first_update_the_ratio_is_exactly_1(ppo: Ppo) -> None:
+    rows = ppo.rows(ppo.collect())
+    assert isinstance(ppo.actor, GaussianActor)
+    ratio = (ppo.actor.log_density(rows.observation, rows.action) - rows.remembered["log_density"]).exp()
+    assert (ratio == 1).all()
+
+
+def test_the_density_is_that_of_independent_gaussians(ppo: Ppo) -> None:
+    assert isinstance(ppo.actor, GaussianActor)
+    observation, action = torch.randn(2, 5, 11), torch.randn(5, 3)
+    normal = Normal(ppo.actor.mean(observation[0]), ppo.actor.log_std.exp())
+    expected = normal.log_prob(action).sum(-1)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(ppo.actor.log_density(observation[0], action), expected)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss"),
+    [(1.5, 1.0, -1.2), (1.5, -1.0, 1.5), (0.5, 1.0, -0.5), (0.5, -1.0, 0.8), (1.1, 2.0, -2.2)],
+)
+def test_the_surrogate_is_the_pessimistic_one(ratio: float, advantage: float, loss: float) -> None:
+    found, info = clipped_surrogate(torch.tensor([ratio]), torch.tensor([advantage]), 0.2)
+    assert found.item() == pytest.approx(loss)
+    assert info["clipped"].item() == float(abs(ratio - 1) > 0.2)
+
+
+def test_at_ratio_1_the_gradient_is_the_policy_gradient() -> None:
+    actor = GaussianActor(2, 1, (8,))
+    observation, action, advantage = torch.randn(6, 2), torch.randn(6, 1), torch.randn(6)
+    rows = Rows(observation, action, advantage, advantage, advantage, {})
+    with torch.no_grad():
+        old = actor.remember(observation, action, torch.Generator())
+    loss, _ = actor.objective(replace(rows, remembered=old), 0.2)
+    by_formula = -(advantage * actor.log_density(observation, action)).mean()
+    parameters = list(actor.parameters())
+    for a, b in zip(
+        torch.autograd.grad(loss, parameters), torch.autograd.grad(by_formula, parameters), strict=True
+    ):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_clipped_value_has_no_gradient_beyond_its_clip() -> None:
+    ppo = learner(replace(CONFIG, value_clip=0.1))
+    observation = torch.randn(4, 11)
+    with torch.no_grad():
+        value = ppo.critic(observation).squeeze(-1)
+    rows = Rows(observation, torch.zeros(4, 3), torch.zeros(4), value + 5, value - 1, {})  # moved by 1 already
+    inside = replace(rows, value=value)
+    assert ppo._value_loss(rows).item() == pytest.approx(5.9**2, rel=1e-4)
+    assert ppo._value_loss(inside).item() == pytest.approx(25, rel=1e-4)
+    parameters = list(ppo.critic.parameters())
+    clipped = torch.autograd.grad(ppo._value_loss(rows), parameters)
+    assert all((g == 0).all() for g in clipped)
+    ppo.envs.close()
+
+
+def test_a_reward_of_ones_own_replaces_the_environments(ppo: Ppo) -> None:
+    seen: list[Rollout] = []
+
+    def reward(rollout: Rollout) -> Tensor:
+        seen.append(rollout)
+        return torch.zeros_like(rollout.reward)
+
+    ppo.reward = reward
+    rollout = ppo.collect()
+    rows = ppo.rows(rollout)
+    assert seen == [rollout]
+    assert not torch.equal(rollout.reward, torch.zeros_like(rollout.reward))
+    ppo.reward = lambda r: r.reward
+    assert not torch.allclose(rows.advantage, ppo.rows(rollout).advantage)
+
+
+def test_an_added_loss_is_added_once_a_minibatch(ppo: Ppo) -> None:
+    calls = 0
+    weight = next(iter(ppo.actor.parameters()))
+
+    def pull() -> tuple[Tensor, dict[str, Tensor]]:
+        nonlocal calls
+        calls += 1
+        loss = 1e4 * weight.square().sum()
+        return loss, {"pull": loss.detach()}
+
+    ppo.added_loss = pull
+    before = weight.detach().norm()
+    info = ppo.update(ppo.rows(ppo.collect()), 0.0)
+    assert calls == CONFIG.epochs * -(-CONFIG.ticks * ENVS // CONFIG.batch)
+    assert info["pull"] > 0
+    assert weight.detach().norm() < before
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
+    def trained() -> list[bytes]:
+        ppo = learner()
+        for i in range(2):
+            rollout = ppo.collect()
+            ppo.update(ppo.rows(rollout), i / 2)
+            ppo.learn_scale(rollout.raw.flatten(0, 1))
+        ppo.envs.close()
+        return [p.detach().numpy().tobytes() for p in ppo.actor.parameters()]
+
+    assert trained() == trained()
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile writes C++ for a CPU")
+def test_compiled_updates_are_those_that_are_not() -> None:
+    weights = []
+    for compiled in (False, True):
+        made = learner(replace(CONFIG, compile=compiled))
+        made.update(made.rows(made.collect()), 0.0)
+        made.envs.close()
+        weights.append(torch.cat([p.detach().flatten() for p in made._trained]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_updates_on_a_gpu_are_those_on_the_cpu_and_everything_comes_back() -> None:
+    weights = []
+    for device in ("cpu", "cuda"):
+        made = learner(replace(CONFIG, device=device))
+        rows = made.rows(made.collect())
+        for progress in (0.0, 0.5):
+            made.update(rows, progress)
+        made.envs.close()
+        moments = [kept for state in made.optimizer.state.values() for kept in state.values()]
+        assert {kept.device.type for kept in (*made.actor.parameters(), *moments)} == {"cpu"}
+        weights.append(torch.cat([p.detach().flatten() for p in made.actor.parameters()]))
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
+
+
+def test_passes_over_a_rollout_end_with_the_one_that_went_too_far(ppo: Ppo) -> None:
+    rows = ppo.rows(ppo.collect())
+    taken: list[int] = []
+    ppo.added_loss = lambda: (taken.append(1) or torch.zeros(()), {})  # type: ignore[func-returns-value]
+    for limit, passes in ((math.inf, 2), (1.0, 2), (1e-9, 1)):
+        ppo.config = replace(CONFIG, kl_limit=limit)
+        taken.clear()
+        ppo.update(rows, 0.0)
+        assert len(taken) == passes * math.ceil(len(rows) / CONFIG.batch)
+
+
+def test_the_learning_rate_falls_linearly_to_nothing(ppo: Ppo) -> None:
+    rows = ppo.rows(ppo.collect())
+    before = [p.detach().clone() for p in ppo.actor.parameters()]
+    ppo.update(rows, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, ppo.actor.parameters(), strict=True))
+    ppo.update(rows, 0.25)
+    assert ppo.optimizer.param_groups[0]["lr"] == pytest.approx(0.75 * CONFIG.lr)
+
+
+def test_on_a_bandit_it_finds_the_best_action() -> None:
+    """One state, reward -(a - 0.6)²: no environment's noise, only what the update makes of it."""
+    generator = torch.Generator().manual_seed(0)
+    ppo = learner(PpoConfig(ticks=64, epochs=4, batch=64, lr=3e-3))
+    ppo.reward = lambda r: -(r.action - 0.6).square().sum(-1)
+    observation = torch.zeros(64, ENVS, 11)
+    for i in range(80):
+        with torch.no_grad():
+            action = ppo.actor.act(observation, generator)
+        ones = torch.ones(64, ENVS)
+        rollout = Rollout(
+            observation, observation, action, ones, ones, ones, observation[0],
+            (torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 11)), ones, ones,
+        )  # fmt: skip
+        ppo.update(ppo.rows(rollout), i / 80)
+    assert isinstance(ppo.actor, GaussianActor)
+    torch.testing.assert_close(ppo.actor.mean(torch.zeros(11)), torch.full((3,), 0.6), atol=0.05, rtol=0)
+    ppo.envs.close()

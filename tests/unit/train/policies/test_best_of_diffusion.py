@@ -1,0 +1,63 @@
+"""A diffusion policy and the critics beside it choose as the actor of its training does."""
+
+from pathlib import Path
+
+import torch
+
+from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_train.diffusion_rl import qvpo
+from odeploy_train.diffusion_rl.qvpo import QvpoActor
+from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion, load_with_critics
+from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.runs import checkpoint
+from tests.best_of_n import best_of_diffusion, best_of_n, diffusion_run_folder, run_folder
+
+
+def test_the_best_is_what_the_actor_of_its_training_takes() -> None:
+    policy, N, S = best_of_diffusion(HOPPER, clip=2.0), 5, 6
+    actor = QvpoActor(qvpo.Config("hopper", Path()), policy.diffusion.denoiser, policy.diffusion.levels)
+    diffusion = policy.diffusion
+    diffusion.action_mean, diffusion.action_std = torch.zeros(3), torch.ones(3)  # as training leaves them
+    critics = TwinCritics(11, 3, (32, 32))
+    critics.both.load_state_dict(policy.critics.state_dict())
+    raw = 3 * torch.randn(7, 11, generator=torch.Generator().manual_seed(0))
+    wanted = actor.best(diffusion.normalise(raw), N, critics, torch.Generator().manual_seed(1))
+    noise = torch.randn((7, N, S, 3), generator=torch.Generator().manual_seed(1))
+    got = policy.sample(raw, noise, diffusion.levels.t_grid(S))
+    torch.testing.assert_close(got.action, wanted, atol=1e-5, rtol=0)
+    values = critics.smaller(diffusion.normalise(raw), wanted)
+    torch.testing.assert_close(got.value, values, atol=1e-5, rtol=1e-5)
+    assert len(set(got.index.tolist())) > 1
+
+
+def test_critics_see_actions_on_unit_scale() -> None:
+    policy = best_of_diffusion(HOPPER)
+    policy.diffusion.low, policy.diffusion.high = torch.full((3,), -0.5), torch.full((3,), 1.5)
+    observation, unit = torch.zeros(1, 11), torch.tensor([[-1.0, 0.25, 1.0]])
+    seen = torch.cat([policy.diffusion.normalise(observation), unit], dim=1)
+    wanted = torch.minimum(*(critic(seen)[0, 0] for critic in policy.critics))
+    torch.testing.assert_close(policy.value(observation, 0.5 + unit)[0], wanted)
+
+
+def test_a_run_s_critics_are_loaded_with_its_policy(tmp_path: Path) -> None:
+    policy = best_of_diffusion(HOPPER)
+    loaded, card = load_with_critics(diffusion_run_folder(tmp_path, HOPPER, policy))
+    assert isinstance(loaded, BestOfDiffusion)
+    assert (card.method, card.kind) == ("qvpo", "diffusion")
+    for name, weight in policy.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], weight), name
+
+
+def test_a_diffusion_policy_without_critics_stays_one(tmp_path: Path) -> None:
+    folder = diffusion_run_folder(tmp_path, HOPPER, best_of_diffusion(HOPPER))
+    state = checkpoint.load(folder)
+    assert state is not None
+    del state["modules"]
+    checkpoint.save(folder, state)
+    assert isinstance(load_with_critics(folder)[0], DiffusionPolicy)
+
+
+def test_a_best_of_n_has_its_critics_already(tmp_path: Path) -> None:
+    assert isinstance(load_with_critics(run_folder(tmp_path, HOPPER, best_of_n(HOPPER)))[0], BestOfN)

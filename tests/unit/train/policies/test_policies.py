@@ -1,0 +1,141 @@
+"""Policies: raw units in, robot units within bounds out."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.signals import Signal
+from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.policies.policies import (
+    STD_FLOOR,
+    FlowConfig,
+    FlowPolicy,
+    StudentConfig,
+    StudentPolicy,
+    moments,
+)
+
+ACTION = (Signal("a", "m", -0.1, 0.3), Signal("b", "N", -20.0, 20.0))
+OBSERVATIONS = torch.tensor([[1.0, 5.0, 100.0], [3.0, 5.0, 300.0]])
+ACTIONS = torch.tensor([[0.0, -4.0], [0.2, 8.0]])
+
+
+def flow() -> FlowPolicy:
+    policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2))
+    policy.fit(OBSERVATIONS, ACTIONS, ACTION)
+    return policy
+
+
+def student() -> StudentPolicy:
+    policy = StudentPolicy(StudentConfig(3, 2, width=16))
+    policy.fit(OBSERVATIONS, ACTION)
+    return policy
+
+
+def test_moments_are_mean_and_population_std_and_a_constant_signal_gets_the_floor() -> None:
+    mean, std = moments(OBSERVATIONS)
+    assert mean.tolist() == [2.0, 5.0, 200.0]
+    assert std.tolist() == pytest.approx([1.0, STD_FLOOR, 100.0])
+
+
+def test_moments_of_many_large_numbers_lose_no_digits() -> None:
+    values = 1e4 + torch.arange(100_000, dtype=torch.float32)[:, None] % 2
+    mean, std = moments(values)
+    assert (mean.item(), std.item()) == (10000.5, 0.5)
+    assert mean.dtype == torch.float32
+
+
+def test_a_flow_that_stands_still_returns_its_noise_in_robot_units() -> None:
+    policy = flow()
+    torch.nn.init.zeros_(policy.velocity.last.weight)
+    torch.nn.init.zeros_(policy.velocity.last.bias)
+    actions = policy.sample(OBSERVATIONS, torch.tensor([[0.0, 0.5], [1.0, -1.0]]), EULER, uniform_grid(3))
+    torch.testing.assert_close(actions, torch.tensor([[0.1, 2.0 + 0.5 * 6], [0.2, 2.0 - 6]]))
+
+
+def test_actions_never_leave_the_bounds() -> None:
+    actions = flow().sample(OBSERVATIONS.repeat(50, 1), 100 * torch.randn(100, 2), EULER, uniform_grid(2))
+    low, high = torch.tensor([-0.1, -20.0]), torch.tensor([0.3, 20.0])
+    assert ((actions >= low) & (actions <= high)).all()
+    assert (actions == low).any(dim=0).all()
+    assert (actions == high).any(dim=0).all()
+
+
+def test_a_squashed_flow_answers_tanh_of_its_scaled_end_on_the_limits() -> None:
+    policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, squash=True))
+    policy.low, policy.high = torch.tensor([-0.1, -20.0]), torch.tensor([0.3, 20.0])
+    policy.action_mean, policy.action_std = torch.tensor([0.5, 0.0]), torch.tensor([1.0, 2.0])
+    robot = policy.to_robot(torch.tensor([[0.0, 0.3], [50.0, -50.0]]))
+    expected = torch.tensor([[0.1 + 0.2 * math.tanh(0.5), 20 * math.tanh(0.6)], [0.3, -20.0]])
+    torch.testing.assert_close(robot, expected)
+
+
+def test_a_flow_with_a_clip_sees_no_observation_beyond_it() -> None:
+    policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, clip=5.0))
+    policy.fit(OBSERVATIONS, ACTIONS, ACTION)
+    normalised = policy.normalise(torch.tensor([[1e6, 5.0, -1e6], [1.0, 5.0, 300.0]]))
+    torch.testing.assert_close(normalised, torch.tensor([[5.0, 0.0, -5.0], [-1.0, 0.0, 1.0]]))
+
+
+def test_a_missing_limit_leaves_a_flow_unbounded() -> None:
+    policy = flow()
+    policy.fit(OBSERVATIONS, ACTIONS, (Signal("a", "m"), Signal("b", "N", low=-1.0)))
+    assert policy.low.tolist() == [-math.inf, -1.0]
+    assert policy.high.tolist() == [math.inf, math.inf]
+
+
+def test_the_field_of_normalised_observations_is_the_velocity_at_one_time_for_all_rows() -> None:
+    policy, x = flow(), torch.randn(2, 2)
+    normalised = policy.normalise(OBSERVATIONS)
+    torch.testing.assert_close(normalised, torch.tensor([[-1.0, 0.0, -1.0], [1.0, 0.0, 1.0]]))
+    expected = policy.velocity(normalised, x, torch.tensor([0.3, 0.3]))
+    assert torch.equal(policy.field(normalised)(0.3, x), expected)
+
+
+def test_normalised_actions_are_what_the_flow_learns_to_end_at() -> None:
+    torch.testing.assert_close(flow().normalise_action(ACTIONS), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
+
+
+def test_a_students_unit_scale_spans_the_bounds_and_comes_back() -> None:
+    policy = student()
+    unit = torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
+    robot = torch.tensor([[-0.1, -20.0], [0.1, 0.0], [0.3, 20.0]])
+    torch.testing.assert_close(policy.to_robot(unit), robot)
+    torch.testing.assert_close(policy.to_unit(robot), unit)
+
+
+def test_a_saturated_student_stays_within_bounds_to_the_last_bit() -> None:
+    policy = student()
+    policy.fit(OBSERVATIONS, (Signal("a", "m", -2.3, 0.7), Signal("b", "m", -0.7, 0.1)))
+    low, high = policy.low, policy.high
+    assert (low + 2 * ((high - low) / 2) > high).all()  # what rounding does to these two
+    with torch.no_grad():
+        policy.net.last.weight.mul_(1e4)
+    actions = policy(OBSERVATIONS.repeat(50, 1) + torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
+    assert ((actions == low) | (actions == high)).any(dim=0).all()
+    assert ((actions >= low) & (actions <= high)).all()
+
+
+def test_an_action_without_a_limit_cannot_be_a_students() -> None:
+    with pytest.raises(ContractError, match=r"student, action b: expected a lower and an upper limit, got \[-1.0"):
+        student().fit(OBSERVATIONS, (ACTION[0], Signal("b", "N", low=-1.0)))
+
+
+@pytest.mark.parametrize("make", [flow, student])
+def test_config_and_weights_rebuild_a_policy(make: object) -> None:
+    def answer(policy: FlowPolicy | StudentPolicy) -> Tensor:
+        if isinstance(policy, FlowPolicy):
+            return policy.sample(OBSERVATIONS, torch.ones(2, 2), EULER, uniform_grid(2))
+        actions: Tensor = policy(OBSERVATIONS)
+        return actions
+
+    first, again = (
+        (flow(), FlowPolicy(FlowConfig(3, 2, 16, 2)))
+        if make is flow
+        else (student(), StudentPolicy(StudentConfig(3, 2, 16)))
+    )
+    again.load_state_dict(first.state_dict())
+    assert torch.equal(answer(first), answer(again))

@@ -1,0 +1,79 @@
+"""The policy that a training is worth."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from odeploy_runtime.errors import (UsageError)
+from odeploy_sim.catalogue import (get)
+from odeploy_train.runs.best_policy import (Kept, require_scores)
+from odeploy_train.policies.mlp import (MlpConfig, MlpPolicy)
+from odeploy_train.runs.rollouts import (Episodes)
+
+MAZE, HOPPER = get("maze-medium"), get("hopper")
+
+
+def score(success: float, mean_return: float) -> Episodes:
+    return Episodes(torch.zeros(0, 2), np.full(10, mean_return), np.arange(10) < round(10 * success))
+
+
+def policy(value: float) -> MlpPolicy:
+    made = MlpPolicy(MlpConfig(2, 2, (3,), clip=10.0))
+    with torch.no_grad():
+        for each in made.parameters():
+            each.fill_(value)
+    return made
+
+
+def value(kept: Kept) -> float:
+    assert kept.policy is not None
+    return float(kept.policy["layers.1.bias"][0])
+
+
+def test_success_comes_before_return_where_that_is_what_counts() -> None:
+    kept = Kept()
+    for i, (success, mean_return) in enumerate([(0.2, 9.0), (0.5, 1.0), (0.5, 2.0), (0.4, 8.0)]):
+        kept.offer(policy(i), score(success, mean_return), MAZE, 100 * i)
+    assert (kept.step, value(kept), kept.worth) == (200, 2, (0.5, 2.0))
+
+
+def test_elsewhere_the_return_alone_counts() -> None:
+    kept = Kept()
+    for i, (success, mean_return) in enumerate([(1.0, -9.0), (0.0, -1.0), (1.0, -2.0)]):
+        kept.offer(policy(i), score(success, mean_return), HOPPER, 100 * i)
+    assert (kept.step, value(kept)) == (100, 1)
+
+
+def test_of_equals_the_later_is_kept() -> None:
+    kept = Kept()
+    for i in range(3):
+        kept.offer(policy(i), score(1.0, 5.0), MAZE, 100 * i)
+    assert kept.step == 200
+
+
+def test_what_is_kept_does_not_learn_on() -> None:
+    kept, learning = Kept(), policy(1.0)
+    kept.offer(learning, score(1.0, 0.0), MAZE, 1)
+    with torch.no_grad():
+        for each in learning.parameters():
+            each.fill_(7.0)
+    assert value(kept) == 1.0
+
+
+def test_a_continued_training_knows_it_still() -> None:
+    kept, again = Kept(), Kept()
+    again.resume(kept.state())
+    assert (again.worth, again.policy) == ((-math.inf, -math.inf), None)
+    kept.offer(policy(3.0), score(0.5, 1.0), MAZE, 40)
+    again.resume(kept.state())
+    again.offer(policy(4.0), score(0.4, 1.0), MAZE, 80)
+    assert (again.step, value(again)) == (40, 3.0)
+
+
+def test_without_scores_there_is_no_best() -> None:
+    require_scores("last", 0)
+    require_scores("best", 1)
+    with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):
+        require_scores("best", 0)

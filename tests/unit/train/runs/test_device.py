@@ -1,0 +1,27 @@
+import pytest
+import torch
+
+from odeploy_runtime.errors import (MissingError)
+from odeploy_train.runs.device import (Device, chosen, require_compiler)
+
+
+@pytest.mark.parametrize(
+    ("asked", "present", "got"), [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu")]
+)
+def test_a_gpu_is_used_where_there_is_one_unless_told_otherwise(
+    monkeypatch: pytest.MonkeyPatch, asked: Device, present: bool, got: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
+    assert chosen(asked) == got
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MissingError, match="--device cuda: expected a GPU"):
+        chosen("cuda")
+
+
+def test_compiling_without_a_compiler_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingError, match=r"--compile: expected the C\+\+ compiler"):
+        require_compiler()

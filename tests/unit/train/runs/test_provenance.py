@@ -1,0 +1,50 @@
+"""Provenance: the revision is odeploy's own or none, and a weight's hash sees every bit."""
+
+import subprocess
+from pathlib import Path
+
+import torch
+
+from odeploy_train.runs.provenance import (git_revision, versions, weights_hash)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    done = subprocess.run(["git", "-C", folder, *identity, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_checkout_gives_its_revision_and_says_when_it_is_changed(tmp_path: Path) -> None:
+    assert git_revision(tmp_path) is None
+    git(tmp_path, "init", "-q")
+    assert git_revision(tmp_path) is None  # no commit yet
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "a")
+    assert git_revision(tmp_path) == git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "a").write_text("2")
+    assert git_revision(tmp_path) == git(tmp_path, "rev-parse", "HEAD") + "-dirty"
+
+
+def test_a_repository_around_an_installed_odeploy_is_not_its_revision(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-qm", "theirs", "--allow-empty")
+    inside = tmp_path / "site-packages"
+    inside.mkdir()
+    assert git_revision(tmp_path) is not None
+    assert git_revision(inside) is None
+
+
+def test_versions_name_what_numbers_depend_on() -> None:
+    made = versions()
+    assert made["torch"] == torch.__version__
+    assert {"python", "numpy", "mujoco", "gymnasium"} < set(made)
+
+
+def test_the_hash_of_weights_changes_with_the_last_bit_of_one() -> None:
+    layer = torch.nn.Linear(3, 2)
+    before = weights_hash(layer)
+    assert before == weights_hash(layer)
+    with torch.no_grad():
+        layer.bias[1] = torch.nextafter(layer.bias[1], torch.tensor(9.0))
+    assert weights_hash(layer) != before

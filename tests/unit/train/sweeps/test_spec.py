@@ -1,0 +1,131 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from odeploy_runtime.errors import FormatError, MissingError
+from odeploy_train.sweeps.spec import RunSpec, arguments, read, runs
+
+SPEC = """
+tasks = ["maze-medium", "hopper"]
+seeds = [0, 1]
+episodes = 50
+
+[demos.maze-medium]
+quality = "coverage:0.25"
+
+[methods.PPO]
+verb = "ppo"
+options = { steps = 1000, widths = [64, 64] }
+tasks.hopper = { steps = 5000 }
+
+[methods.FP]
+verb = "fm-bc"
+tasks.hopper = false
+export = { noise = "zero" }
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "spec.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_spec_is_every_method_on_every_task_with_every_seed_but_those_left_out(tmp_path: Path) -> None:
+    made = runs(read(written(tmp_path, SPEC)))
+    assert [(r.task, r.seed, r.method) for r in made] == [
+        ("maze-medium", 0, "PPO"),
+        ("maze-medium", 0, "FP"),
+        ("maze-medium", 1, "PPO"),
+        ("maze-medium", 1, "FP"),
+        ("hopper", 0, "PPO"),
+        ("hopper", 1, "PPO"),
+    ]
+    assert made[0].demos == {"quality": "coverage:0.25"}
+    assert made[-1].demos is None
+
+
+def test_options_of_a_task_come_on_top_of_the_methods(tmp_path: Path) -> None:
+    made = runs(read(written(tmp_path, SPEC)))
+    assert made[0].options == {"steps": 1000, "widths": [64, 64]}
+    assert made[-1].options == {"steps": 5000, "widths": [64, 64]}
+
+
+def test_a_key_survives_json_and_changes_with_all_that_decides_a_line(tmp_path: Path) -> None:
+    run = runs(read(written(tmp_path, SPEC)))[1]
+    there_and_back = json.loads(json.dumps(vars(run)))
+    assert RunSpec(**{**there_and_back, "noise": tuple(there_and_back["noise"])}).key == run.key
+    changes: dict[str, Any] = {
+        "method": "other", "verb": "bc", "task": "hopper", "seed": 7, "options": {"steps": 1}, "export": {},
+        "demos": {"quality": "expert"}, "episodes": 51, "noise": (2.0,), "init": "another",
+    }  # fmt: skip
+    assert set(changes) == {f.name for f in dataclasses.fields(RunSpec)}
+    keys = {dataclasses.replace(run, **{name: value}).key for name, value in changes.items()}
+    assert len(keys | {run.key}) == len(changes) + 1
+
+
+def test_what_begins_from_another_method_s_training_names_it_and_is_another_training(tmp_path: Path) -> None:
+    begins = '[methods.tuned]\nverb = "fpo"\ndemos = false\ninit = "FP"\ntasks.hopper = false\n'
+    made = runs(read(written(tmp_path, SPEC + begins)))
+    of = {(run.method, run.task, run.seed): run for run in made}
+    tuned, teacher = of["tuned", "maze-medium", 1], of["FP", "maze-medium", 1]
+    assert tuned.init == teacher.training
+    assert dataclasses.replace(tuned, init=None).training != tuned.training
+    with pytest.raises(FormatError, match="a method above it: PPO, FP"):
+        read(written(tmp_path, SPEC + begins.replace('init = "FP"', 'init = "FPP"')))
+    with pytest.raises(FormatError, match="a method that runs on hopper too, got FP, which is left out there"):
+        read(written(tmp_path, SPEC + begins.replace("tasks.hopper = false\n", "")))
+
+
+def test_a_key_that_results_are_filed_under_stays_what_it_was() -> None:
+    line = json.loads(Path("results/maze.jsonl").read_text().splitlines()[0])
+    known = {field.name: line[field.name] for field in dataclasses.fields(RunSpec) if field.name in line}
+    assert RunSpec(**{**known, "noise": tuple(known["noise"])}).key == line["key"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("method", "FP, K = 5"), ("export", {"steps": 5}), ("noise", (2.0,))])
+def test_runs_that_differ_in_export_and_scores_alone_share_a_training(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    run = runs(read(written(tmp_path, SPEC)))[1]
+    other = dataclasses.replace(run, **{name: value})  # type: ignore[arg-type]
+    assert other.training == run.training
+    assert other.key != run.key
+
+
+def test_options_read_as_on_a_command_line() -> None:
+    options = {"steps": 5, "score_every": 7, "rewarded": False, "shared": True, "widths": [64, 32], "redraw": "x"}
+    assert arguments(options) == [
+        "--steps", "5", "--score-every", "7", "--no-rewarded", "--shared", "--widths", "64", "32",
+        "--redraw", "x",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tasks = [", "TOML"),
+        (SPEC.replace("seeds = [0, 1]", "seeds = []"), "at least one"),
+        (SPEC.replace("seeds = [0, 1]", 'seeds = ["a"]'), r"seeds\[0\]: expected int"),
+        (SPEC.replace("episodes = 50", "episodes = 0"), "at least one"),
+        (SPEC.replace("episodes = 50", "episode = 50"), "got episode"),
+        (SPEC.replace('verb = "ppo"', 'verbs = "ppo"'), "verb"),
+        (SPEC.replace("options =", "option ="), "got option"),
+    ],
+)
+def test_a_wrong_spec_is_told_by_the_place_in_it(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(FormatError, match=said):
+        read(written(tmp_path, text))
+
+
+def test_an_unknown_task_is_told_with_the_nearest_names(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="maze-medium"):
+        read(written(tmp_path, SPEC.replace('["maze-medium", "hopper"]', '["maze-medum"]')))
+
+
+def test_a_missing_spec_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="No such file"):
+        read(tmp_path / "none.toml")

@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from odeploy_runtime.errors import MissingError
+from odeploy_train.sweeps import plots as sweep_plots
+from odeploy_train.sweeps.plots import draw
+from odeploy_train.sweeps.table import main, markdown, of_methods, read, rows, table, thresholds
+
+ROOT = Path(__file__).parents[4]
+
+
+def score_of(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.25, "high": value + 0.125}
+
+
+def line(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
+    return {
+        "key": f"{method}{seed}", "method": method, "task": "maze-medium", "seed": seed, "episodes": 50,
+        "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": score_of(score)},
+        "curve": {"steps": [1000, 2000], "scores": [score / 2, score], "wall_s": [30.0, 60.0]},
+    } | more  # fmt: skip
+
+
+NO_CURVE: dict[str, Any] = {"curve": {"steps": [], "scores": [], "wall_s": []}}
+MEASURED = [
+    *(line("FM-IRL", seed, score) for seed, score in enumerate((0.6, 0.7, 1.0))),
+    *(line("FP", seed, 0.5, **NO_CURVE) for seed in range(3)),
+]
+
+
+def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_published() -> None:
+    irl, fp = rows("maze-medium", MEASURED)
+    assert irl.method == "FM-IRL"
+    assert irl.scores["1"].value == pytest.approx((0.6 + 0.7 + 1.0) / 3)
+    assert irl.scores["1"].seeds == 3
+    assert irl.reached == ((2000, 1.0), None)  # 0.5 by every seed, 0.8 by one alone
+    assert irl.trained_min == 2
+    assert (irl.published, fp.published) == (0.873, 0.542)
+    assert fp.reached == (None, None)
+
+
+def test_the_control_suite_and_the_kitchen_have_thresholds_within_what_they_pay() -> None:
+    assert thresholds("cartpole-balance") == (250.0, 500.0)
+    assert thresholds("kitchen:microwave+kettle") == (1.0, 2.0)
+    assert thresholds("kitchen:kettle") == (0.5, 0.8)
+    assert thresholds("hopper") == (1000.0, 2500.0)
+
+
+def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -> None:
+    noisy = [line("FM-IRL", 0, 0.9, scores={"1": score_of(0.9), "2": score_of(0.4)}), *MEASURED[3:]]
+    header, cells = table("maze-medium", noisy)
+    assert header[1:3] == ["success [95 %], level 1", "success [95 %], level 2"]
+    assert cells[0][1:3] == ["0.90 [0.65, 1.02]", "0.40 [0.15, 0.53]"]  # one seed: over its episodes
+    assert cells[1][2] == "not run"
+
+
+def test_a_count_of_subtasks_is_told_with_digits_and_a_long_return_without() -> None:
+    few, many = (line("SAC", 0, value, task=task) for value, task in ((1.25, "kitchen"), (1250.25, "hopper")))
+    assert table("kitchen", [few])[1][0][1] == "1.25 [1.00, 1.38]"
+    assert table("hopper", [many])[1][0][1] == "1250 [1250, 1250]"
+
+
+def test_the_last_third_of_learning_has_a_column_with_an_interval_where_there_are_seeds() -> None:
+    curve = {"steps": [1, 2, 3, 4], "scores": [0.9, 0.9, 0.2, 0.4], "wall_s": [10.0, 60.0, 70.0, 90.0]}
+    seeds = [line("FM-IRL", seed, 0.5, curve=curve) for seed in range(3)]
+    for measured, told in ((seeds, "0.30 [0.30, 0.30]"), (seeds[:1], "0.30"), (MEASURED[3:], "–")):
+        header, cells = table("maze-medium", measured, late=True)
+        assert header[:4] == ["method", "success [95 %]", "in the last third [95 %]", "seeds"]
+        assert cells[0][2] == told
+    header, _ = table("maze-medium", seeds)
+    assert header[2] == "seeds"
+
+
+def test_markdown_has_as_many_cells_in_every_row() -> None:
+    text = markdown("maze-medium", *table("maze-medium", MEASURED))
+    body = [row for row in text.splitlines() if row.startswith("|")]
+    assert len(body) == 2 + 2
+    assert len({row.count("|") for row in body}) == 1
+
+
+def test_of_a_run_that_was_repeated_the_last_line_counts_and_a_cut_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    kept = [line("FP", 0, 0.1), line("FP", 0, 0.9), line("FP", 1, 0.2)]
+    path.write_text("\n".join(json.dumps(k) for k in kept) + '\n{"key": "cut o')
+    assert [k["scores"]["1"]["value"] for k in read([path])] == [0.9, 0.2]
+
+
+@pytest.mark.parametrize("text", [None, ""])
+def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "results.jsonl"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(MissingError, match="odeploy sweep"):
+        read([path])
+
+
+def test_some_methods_are_shown_alone_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+    assert of_methods(MEASURED, ()) == MEASURED
+    assert {k["method"] for k in of_methods(MEASURED, ["FP"])} == {"FP"}
+    with pytest.raises(MissingError, match="--methods: expected one of 'FM-IRL', 'FP', got GAIL"):
+        of_methods(MEASURED, ["FP", "GAIL"])
+
+
+def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Path) -> None:
+    draw(MEASURED, tmp_path / "two.png")
+    draw(
+        [line("FP", 0, 0.5, scores={n: {"value": 0.5, "low": 0.4, "high": 0.6} for n in "12"})],
+        tmp_path / "three.png",
+    )
+    widths = [int.from_bytes((tmp_path / name).read_bytes()[16:20], "big") for name in ("two.png", "three.png")]
+    assert widths[1] * 2 == widths[0] * 3
+
+
+def test_many_long_names_stay_within_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Figure] = []
+    monkeypatch.setattr(sweep_plots, "write_png", lambda figure, *_path, **_form: seen.append(figure))
+    draw([line(f"{i} candidates, 20 solver steps", 0, 0.5) for i in range(9)], tmp_path / "many.png")
+    (figure,) = seen
+    figure.draw_without_rendering()
+    extent = figure.legends[0].get_window_extent()
+    assert 0 <= extent.x0 < extent.x1 <= figure.bbox.width
+
+
+def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text("\n".join(json.dumps(k) for k in MEASURED))
+    main([str(path), "--markdown"])
+    out = capsys.readouterr().out
+    assert "| FM-IRL | 0.77 [0.60, 1.00] | 3 | 2 k / 1.0 | – | 2.0 | 0.873 |" in out
+
+
+@pytest.mark.parametrize("results", sorted(ROOT.glob("results/*.jsonl")), ids=lambda path: path.stem)
+def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
+    page, measured = (ROOT / "docs/results.md").read_text(), read([results])
+    for task in dict.fromkeys(k["task"] for k in measured):
+        of_task = [k for k in measured if k["task"] == task]
+        made = [markdown(task, *table(task, of_task, late)).strip().partition("\n\n")[2] for late in (False, True)]
+        assert any(rows in page for rows in made), f"odeploy table results/{results.name} [--late] --markdown"

@@ -1,0 +1,4 @@
+"""Supervised training on demonstrations.
+
+May import: runs.
+"""

@@ -1,0 +1,140 @@
+"""`odeploy train dp`: the diffusion policy with state input, DP of FM-IRL (arXiv 2510.09222).
+
+    L = E_{k, ε, (s, a)} ‖ ε̂(s, √ᾱ_k a + √(1 - ᾱ_k) ε, t_k) - ε ‖² / A
+
+As in the authors' code: the cosine schedule with T = 1000, k uniform, the mean squared error of ε, no
+average of the weights. Theirs samples with all 1000 steps and the larger of DDPM's two variances, β, adds
+noise in the last step as well and never clips; ours visits 100 of the steps by default, takes the posterior
+variance β̃, and clips each predicted x_0 to the action's limits, an option. Network (the flow's: 3 x 256
+SiLU; theirs is 4 x 256 ReLU with learnt step embeddings), normalisers and learning rate are ours.
+
+Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0, over 50 lockstep episodes with 100
+and with 20 sampler steps: success 0.88 and 0.92; without the clip 0.84 and 0.88. 66 s of one core.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.tasks.task import Task
+from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss
+from odeploy_train.modules.networks import initialise
+from odeploy_train.policies.diffusion import DEPLOYED_STEPS, DiffusionConfig, DiffusionPolicy
+from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.rollouts import Rollouts, fresh_seed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains a diffusion policy on demonstrations. The same command continues an interrupted run."""
+
+    task: str
+    """Name of a catalogued task."""
+    demos: str
+    """Folder of a dataset, or a Minari id."""
+    out: Path
+    """Folder of the run: new, or that of an interrupted one."""
+    steps: int = 12_000
+    """Gradient steps."""
+    batch: int = 256
+    """Rows per step."""
+    lr: float = 3e-3
+    """Peak learning rate; it falls to 0 along half a cosine."""
+    width: int = 256
+    """Neurons of each hidden layer."""
+    depth: int = 3
+    """Hidden layers."""
+    schedule: ScheduleName = "cosine"
+    """Of the noise."""
+    diffusion_steps: int = 1000
+    """T, of the noise; the exporter chooses how many of them a deployed sampler visits."""
+    clip: bool = True
+    """Whether the sampler clips each predicted x_0 to the action's limits."""
+    seed: int = 0
+    """Of every random number."""
+    threads: int = 1
+    """Of torch."""
+    score_episodes: int = 20
+    """Played at the end for a first score, with 100 sampler steps and normal noise; 0 for none."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is and what it is worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy train dp"), Console()
+    require_positive(
+        steps=config.steps,
+        batch=config.batch,
+        lr=config.lr,
+        width=config.width,
+        depth=config.depth,
+        diffusion_steps=config.diffusion_steps,
+        threads=config.threads,
+    )
+    torch.set_num_threads(config.threads)
+    task = get(config.task)
+    demonstrations = load(config.demos, task)
+    policy_config = DiffusionConfig(
+        len(task.observation), len(task.action), config.width, config.depth,
+        schedule=config.schedule, steps=config.diffusion_steps, clip=config.clip,
+    )  # fmt: skip
+    begin(config.out, new_card("dp", task.name, demonstrations.data_hash, config, policy_config))
+    policy, state = start(config, policy_config, task, demonstrations)
+    state.resume(config.out)
+    if state.step == config.steps:
+        console.print(f"finished already, at step {state.step}")
+    else:
+        train(config, state, objective(config, policy, state, demonstrations), console)
+        if config.score_episodes > 0:
+            console.print(score(policy, state.generator, task, config.score_episodes))
+    console.print(f"run: {config.out}", soft_wrap=True)
+
+
+def start(
+    config: Config, policy_config: DiffusionConfig, task: Task, demonstrations: Demonstrations
+) -> tuple[DiffusionPolicy, State]:
+    """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
+    generator = torch.Generator().manual_seed(config.seed)
+    policy = DiffusionPolicy(policy_config)
+    initialise(policy.denoiser, generator)
+    observations = torch.from_numpy(demonstrations.observations)
+    policy.fit(observations, torch.from_numpy(demonstrations.actions), task.action)
+    optimizer = torch.optim.Adam(policy.denoiser.parameters(), lr=config.lr, fused=True)
+    return policy, State(policy, optimizer, generator)
+
+
+def objective(
+    config: Config, policy: DiffusionPolicy, state: State, demonstrations: Demonstrations
+) -> Callable[[], Tensor]:
+    """The ε-loss of a fresh minibatch at each call."""
+    observations = policy.normalise(torch.from_numpy(demonstrations.observations))
+    actions = policy.normalise_action(torch.from_numpy(demonstrations.actions))
+    alpha_bar = torch.tensor(policy.levels.alpha_bar)
+
+    def loss() -> Tensor:
+        rows = torch.randint(len(actions), (config.batch,), generator=state.generator)
+        return epsilon_loss(policy.denoiser, alpha_bar, observations[rows], actions[rows], state.generator)
+
+    return loss
+
+
+def score(
+    policy: DiffusionPolicy, generator: torch.Generator, task: Task, episodes: int, steps: int = DEPLOYED_STEPS
+) -> str:
+    """One line on what the policy achieves with a sampler of so many steps, or of all if it has fewer."""
+    t_grid = policy.levels.t_grid(min(steps, policy.levels.steps))
+
+    def act(observation: Tensor) -> Tensor:
+        shape = len(observation), len(t_grid) - 1, len(task.action)
+        return policy.sample(observation, torch.randn(shape, generator=generator), t_grid)
+
+    with closing(Rollouts(task)) as rollouts:
+        return rollouts.play(act, fresh_seed(generator), episodes).score(task)

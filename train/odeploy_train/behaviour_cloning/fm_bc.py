@@ -1,0 +1,139 @@
+"""`odeploy train fm-bc`: flow-matching behaviour cloning, the policy that is deployed as "teacher".
+
+FP of FM-IRL (arXiv 2510.09222): a velocity field over the action, conditioned on the observation, regressed
+on the straight path from noise to the demonstrated action. Ours runs t = 0 noise to t = 1 action; FP holds
+the observation inside the flow's state instead, which comes to the same. The width, the steps and the
+learning rate are ours. With `--horizon H` the action is a chunk: H demonstrated actions in sequence
+(train/odeploy_train/behaviour_cloning/action_chunks.py).
+
+    L = E_{t, x_0, (s, a)} ‖ v(s, (1 - t) x_0 + t a, t) - (a - x_0) ‖² / A
+
+Measured on maze-medium, 300 demonstrations with action noise 0.5, seeds 0, 1, 2: success 0.995, 0.990, 0.990
+over 200 lockstep episodes with Euler, 10 steps and normal noise, 61 to 67 s of one core each.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.tasks.task import Task
+from odeploy_train.behaviour_cloning.action_chunks import chunks
+from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.modules.flow_matching import flow_matching_loss
+from odeploy_train.modules.networks import initialise
+from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.rollouts import Rollouts, fresh_seed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains a flow-matching policy on demonstrations. The same command continues an interrupted run."""
+
+    task: str
+    """Name of a catalogued task."""
+    demos: str
+    """Folder of a dataset, or a Minari id."""
+    out: Path
+    """Folder of the run: new, or that of an interrupted one."""
+    steps: int = 12_000
+    """Gradient steps."""
+    batch: int = 256
+    """Rows per step."""
+    lr: float = 3e-3
+    """Peak learning rate; it falls to 0 along half a cosine."""
+    width: int = 256
+    """Neurons of each hidden layer."""
+    depth: int = 3
+    """Hidden layers."""
+    horizon: int = 1
+    """H, actions in sequence that answer one observation. Where an episode ends within them, its last action is
+    repeated."""
+    seed: int = 0
+    """Of every random number."""
+    threads: int = 1
+    """Of torch. A default step took 4.2 ms with 1, and 4.5 beside a busy process; with 2 it took 2.8 ms on two
+    idle cores, but 27 beside a busy process, since the threads spin at every barrier."""
+    score_episodes: int = 20
+    """Played at the end for a first score, with Euler, 10 steps and normal noise; of several actions the first is
+    played. 0 for none."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is and what it is worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy train fm-bc"), Console()
+    require_positive(
+        steps=config.steps,
+        batch=config.batch,
+        lr=config.lr,
+        width=config.width,
+        depth=config.depth,
+        horizon=config.horizon,
+        threads=config.threads,
+    )
+    torch.set_num_threads(config.threads)
+    task = get(config.task)
+    demonstrations = load(config.demos, task)
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    policy_config = FlowConfig(O, A, config.width, config.depth, horizon=config.horizon)
+    begin(config.out, new_card("fm-bc", task.name, demonstrations.data_hash, config, policy_config))
+    policy, state = start(config, policy_config, task, demonstrations)
+    state.resume(config.out)
+    if state.step == config.steps:
+        console.print(f"finished already, at step {state.step}")
+    else:
+        train(config, state, objective(config, policy, state, demonstrations), console)
+        if config.score_episodes > 0:
+            console.print(score(policy, state.generator, task, config.score_episodes))
+    console.print(f"run: {config.out}", soft_wrap=True)
+
+
+def start(
+    config: Config, policy_config: FlowConfig, task: Task, demonstrations: Demonstrations
+) -> tuple[FlowPolicy, State]:
+    """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
+    generator = torch.Generator().manual_seed(config.seed)
+    policy = FlowPolicy(policy_config)
+    initialise(policy.velocity, generator)
+    observations = torch.from_numpy(demonstrations.observations)
+    policy.fit(observations, chunks(demonstrations, policy_config.horizon), task.action)
+    optimizer = torch.optim.Adam(policy.velocity.parameters(), lr=config.lr, fused=True)
+    return policy, State(policy, optimizer, generator)
+
+
+def objective(
+    config: Config, policy: FlowPolicy, state: State, demonstrations: Demonstrations
+) -> Callable[[], Tensor]:
+    """The flow-matching loss of a fresh minibatch at each call."""
+    observations = policy.normalise(torch.from_numpy(demonstrations.observations))
+    actions = policy.normalise_action(chunks(demonstrations, policy.config.horizon))
+
+    def loss() -> Tensor:
+        rows = torch.randint(len(actions), (config.batch,), generator=state.generator)
+        return flow_matching_loss(policy.velocity, observations[rows], actions[rows], state.generator)
+
+    return loss
+
+
+def score(policy: FlowPolicy, generator: torch.Generator, task: Task, episodes: int) -> str:
+    """One line on what the policy achieves as it is usually deployed: Euler, 10 steps, normal noise.
+
+    Of a chunk it plays the first action, and asks again.
+    """
+    t_grid, size = uniform_grid(10), policy.config.chunk_size
+
+    def act(observation: Tensor) -> Tensor:
+        noise = torch.randn(len(observation), size, generator=generator)
+        return policy.sample(observation, noise, EULER, t_grid)[:, : len(task.action)]
+
+    with closing(Rollouts(task)) as rollouts:
+        return rollouts.play(act, fresh_seed(generator), episodes).score(task)

@@ -1,0 +1,156 @@
+"""`odeploy train gru-bc`: behaviour cloning of a recurrent policy, along whole demonstrated episodes.
+
+    L = E_{episodes, t} ‖ π(s_t, h_t) - a_t ‖² / A,    h_{t+1} from (s_t, h_t), on unit scale
+
+`lanes` episodes are walked through side by side, some ticks a gradient step. The state goes on from step to
+step, from zeros at an episode's first tick to its last; the gradient reaches back through the ticks of one step
+alone: truncated backpropagation through time. A lane whose episode is over begins another one.
+
+Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.74 over 50 lockstep
+episodes, where the MLP of `train bc` had 0.84; 57 s of one core, those episodes included.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from torch import Tensor
+
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.tasks.task import Task
+from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.policies.recurrent import Player, RecurrentConfig, RecurrentPolicy
+from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.rollouts import Episodes, Rollouts, fresh_seed
+
+
+@dataclass(frozen=True)
+class Config:
+    """Regresses a GRU on demonstrations. The same command continues an interrupted run."""
+
+    task: str
+    """Name of a catalogued task."""
+    demos: str
+    """Folder of a dataset, or a Minari id."""
+    out: Path
+    """Folder of the run: new, or that of an interrupted one."""
+    steps: int = 6_000
+    """Gradient steps."""
+    lanes: int = 32
+    """Episodes that are walked through side by side."""
+    ticks: int = 16
+    """Of each lane in a step: how far back a gradient reaches."""
+    lr: float = 3e-3
+    """Peak learning rate; it falls to 0 along half a cosine."""
+    state_size: int = 128
+    """S, numbers that the policy keeps from tick to tick."""
+    seed: int = 0
+    """Of every random number."""
+    threads: int = 1
+    """Of torch."""
+    score_episodes: int = 20
+    """Played at the end for a first score; 0 for none."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is and what it is worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy train gru-bc"), Console()
+    require_positive(
+        steps=config.steps,
+        lanes=config.lanes,
+        ticks=config.ticks,
+        lr=config.lr,
+        state_size=config.state_size,
+        threads=config.threads,
+    )
+    torch.set_num_threads(config.threads)
+    task = get(config.task)
+    demonstrations = load(config.demos, task)
+    sizes = RecurrentConfig(len(task.observation), len(task.action), config.state_size)
+    policy, state = start(config, sizes, task, demonstrations)
+    begin(config.out, new_card("gru-bc", task.name, demonstrations.data_hash, config, sizes))
+    state.resume(config.out)
+    if state.step == config.steps:
+        console.print(f"finished already, at step {state.step}")
+    else:
+        train(config, state, Cloning(config, policy, state, demonstrations).loss, console)
+        if config.score_episodes > 0:
+            with closing(Rollouts(task, lanes=1)) as rollouts:
+                episodes = play(policy, rollouts, state.generator, config.score_episodes)
+            console.print(episodes.score(task))
+    console.print(f"run: {config.out}", soft_wrap=True)
+
+
+def start(
+    config: Config, sizes: RecurrentConfig, task: Task, demonstrations: Demonstrations
+) -> tuple[RecurrentPolicy, State]:
+    """A policy that knows only the normaliser and its bounds, and the state of its training."""
+    generator = torch.Generator().manual_seed(config.seed)
+    policy = RecurrentPolicy(sizes)
+    policy.initialise(generator)
+    policy.fit(torch.from_numpy(demonstrations.observations), task.action)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, fused=True)
+    return policy, State(policy, optimizer, generator)
+
+
+class Cloning:
+    """The objective. Where each lane is and what it remembers are in `state.gathered`, so in the checkpoint.
+
+    Of each lane: `episode`, `tick`, both of shape (lanes,), and `memory`, the state before that tick, of shape
+    (lanes, S).
+    """
+
+    def __init__(
+        self, config: Config, policy: RecurrentPolicy, state: State, demonstrations: Demonstrations
+    ) -> None:
+        self._ticks, self._policy, self._state = config.ticks, policy, state
+        self._starts = torch.from_numpy(demonstrations.starts)
+        self._lengths = torch.from_numpy(demonstrations.lengths)
+        self._observations = torch.from_numpy(demonstrations.observations)
+        self._targets = policy.to_unit(torch.from_numpy(demonstrations.actions))
+        if not state.gathered:
+            episode = self._drawn(config.lanes)
+            state.gathered = {
+                "episode": episode,
+                "tick": torch.zeros_like(episode),
+                "memory": policy.first_state(config.lanes),
+            }
+
+    def loss(self) -> Tensor:
+        """Of the next ticks of every lane; the lanes move on."""
+        lanes = self._state.gathered
+        length = self._lengths[lanes["episode"]][:, None]
+        tick = lanes["tick"][:, None] + torch.arange(self._ticks)
+        rows = self._starts[lanes["episode"]][:, None] + torch.minimum(tick, length - 1)
+        answer, states = self._policy.unroll(self._observations[rows], lanes["memory"])
+        error = (answer - self._targets[rows])[tick < length]  # what lies beyond an episode's end teaches nothing
+        self._move_on(states[:, -1].detach())
+        return error.square().mean()
+
+    def _move_on(self, memory: Tensor) -> None:
+        lanes = self._state.gathered
+        episode, tick = lanes["episode"], lanes["tick"] + self._ticks
+        over = tick >= self._lengths[episode]
+        self._state.gathered = {
+            "episode": torch.where(over, self._drawn(len(over)), episode),
+            "tick": torch.where(over, 0, tick),
+            "memory": torch.where(over[:, None], self._policy.first_state(len(over)), memory),
+        }
+
+    def _drawn(self, lanes: int) -> Tensor:
+        return torch.randint(len(self._starts), (lanes,), generator=self._state.generator)
+
+
+def play(policy: RecurrentPolicy, rollouts: Rollouts, generator: torch.Generator, episodes: int) -> Episodes:
+    """Plays episodes one after the other, each from a zero state."""
+    played = [rollouts.play(Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
+    return Episodes(
+        torch.cat([p.observations for p in played]),
+        np.concatenate([p.returns for p in played]),
+        np.concatenate([p.successes for p in played]),
+    )

@@ -1,0 +1,183 @@
+"""The training loop: gradient steps with a cosine schedule, checkpoints, curves, and a clean way out.
+
+An interrupted run that is continued gives, bit for bit, the weights of one that never stopped: the state is
+saved only between steps, and everything that the next step depends on is in it.
+"""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from odeploy_runtime.errors import FormatError, UsageError
+from odeploy_train.runs import checkpoint, learning_curve
+from odeploy_train.runs.divergence import require_finite_figures
+from odeploy_train.runs.folder import Options
+
+LOG_STEPS = 50
+CHECKPOINT_STEPS = 1000
+
+
+@dataclass
+class State:
+    """All that the next step depends on.
+
+    Attributes:
+        policy: what is trained.
+        optimizer: of its parameters.
+        generator: of every random number.
+        gathered: data that the training made itself, such as visited observations and their labels.
+        step: gradient steps taken.
+    """
+
+    policy: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    gathered: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+
+    def save(self, folder: Path) -> None:
+        """Writes the checkpoint."""
+        checkpoint.save(
+            folder,
+            {
+                "step": self.step,
+                "policy": self.policy.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.get_state(),
+                "gathered": self.gathered,
+            },
+        )
+
+    def resume(self, folder: Path) -> None:
+        """Takes up the checkpoint, if there is one.
+
+        Raises:
+            FormatError: the checkpoint is damaged.
+        """
+        saved = checkpoint.load(folder)
+        if saved is None:
+            return
+        checkpoint.restore(self.policy, saved["policy"], folder)
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.generator.set_state(saved["generator"])
+            self.gathered, self.step = dict(saved["gathered"]), saved["step"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FormatError(
+                where=str(folder / checkpoint.CHECKPOINT),
+                expected="optimizer, generator and gathered data",
+                got=f"a checkpoint without them ({type(error).__name__})",
+                remedy="remove the folder and train again",
+            ) from None
+
+
+def train(options: Options, state: State, loss: Callable[[], Tensor], console: Console) -> None:
+    """Takes the steps that are still missing.
+
+    Args:
+        options: folder, steps, peak learning rate.
+        state: advanced in place.
+        loss: of a fresh minibatch, differentiable.
+        console: for the progress.
+
+    Raises:
+        KeyboardInterrupt: asked to stop; the checkpoint has been written.
+        UsageError: the loss is not finite any more.
+    """
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        learning_curve.writer(options.out, state.step) as curves,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Interrupts() as interrupts,
+    ):
+        bar = progress.add_task("training", total=options.steps, completed=state.step)
+        total, since, started = torch.zeros(()), state.step, time.monotonic()
+        stop = False
+        while state.step < options.steps and not stop:
+            lr = cosine(state.step, options.steps, options.lr)
+            total += _descend(state, loss, lr)
+            state.step += 1
+            if state.step % LOG_STEPS == 0 or state.step == options.steps:
+                mean, now = float(total) / (state.step - since), time.monotonic()
+                require_finite_figures({"loss": mean}, options.lr, state.step)
+                curves.add_scalar("loss", mean, state.step)
+                curves.add_scalar("lr", lr, state.step)
+                curves.add_scalar("steps_per_s", (state.step - since) / (now - started), state.step)
+                progress.update(bar, completed=state.step, description=f"loss {mean:.4f}")
+                total, since, started = torch.zeros(()), state.step, now
+            stop = interrupts.asked  # read once: it may come at any moment
+            if stop or state.step % CHECKPOINT_STEPS == 0 or state.step == options.steps:
+                require_finite_figures({"loss": float(total)}, options.lr, state.step)
+                state.save(options.out)
+
+
+def cosine(step: int, steps: int, peak: float) -> float:
+    """The learning rate: from `peak` to 0 along half a cosine."""
+    return peak * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def require_positive(**options: float) -> None:
+    """Refuses counts and rates that are not above zero.
+
+    Raises:
+        UsageError: names the first one.
+    """
+    for name, value in options.items():
+        if not 0 < value < math.inf:
+            raise UsageError(
+                where=f"--{name.replace('_', '-')}",
+                expected="a number above 0",
+                got=f"{value:g}",
+                remedy="change it",
+            )
+
+
+class Interrupts:
+    """Holds SIGINT and SIGTERM back until the step is whole, then raises KeyboardInterrupt; a second is not held.
+
+    In the middle of `optimizer.step()` half of the weights are new: a checkpoint of that would not continue
+    as the run would have. Outside the main thread, where Python delivers no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.asked and kind is None:
+            raise KeyboardInterrupt
+
+    def _note(self, _signum: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def _descend(state: State, loss: Callable[[], Tensor], lr: float) -> Tensor:
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    value = loss()
+    state.optimizer.zero_grad()
+    value.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    return value.detach()

@@ -1,0 +1,110 @@
+"""What QVPO, DIPO and DPMD share: a denoiser that proposes actions, and its regression on better ones.
+
+    a = x_0 of DDPM's ancestral sampler, all T steps, each predicted x_0 clipped to the unit action
+    L = E_{s, a} w(s, a) E_{k, ε} ‖ ε̂(s, √ᾱ_k a + √(1 - ᾱ_k) ε, t_k) - ε ‖² / D
+
+What tells them apart is which actions are regressed on and with which weights. A proposal is a constant: nothing
+is learnt through the sampler. A slow copy of the denoiser follows it; the authors of all three have one, and each
+method says what it is for.
+"""
+
+import copy
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from odeploy_train.modules.ddpm import Schedule, ancestral, epsilon_loss
+from odeploy_train.modules.networks import VelocityNet, over_states
+from odeploy_train.off_policy.core import Actor, TwinCritics
+
+
+class DiffusionActor(Actor):
+    """A denoiser over normalised observations and unit actions.
+
+    Args:
+        denoiser: ε̂.
+        levels: of the noise; T is theirs.
+        lr: of the denoiser.
+        gradient_norm: the largest of an update.
+        slow_rate: how far the slow copy moves to the denoiser with each update.
+
+    Attributes:
+        slow: that copy.
+    """
+
+    def __init__(
+        self,
+        denoiser: VelocityNet,
+        levels: Schedule,
+        lr: float = 3e-4,
+        gradient_norm: float = 2.0,
+        slow_rate: float = 0.005,
+    ) -> None:
+        super().__init__()
+        self.denoiser, self.slow = denoiser, copy.deepcopy(denoiser).requires_grad_(False)
+        self.levels, self._norm, self._rate = levels, gradient_norm, slow_rate
+        self._t_grid, self._alpha_bar = levels.t_grid(levels.steps), torch.tensor(levels.alpha_bar)
+        self.optimizers = {"denoiser": torch.optim.Adam(denoiser.parameters(), lr=lr, fused=True)}
+
+    @property
+    def deployed(self) -> VelocityNet:
+        """The denoiser that a policy file gets."""
+        return self.denoiser
+
+    @torch.no_grad()
+    def propose(
+        self, observation: Tensor, count: int, generator: torch.Generator, denoiser: VelocityNet | None = None
+    ) -> Tensor:
+        """Actions from fresh noise, constants on unit scale.
+
+        Args:
+            observation: normalised. Shape (B, O).
+            count: M, for each.
+            generator: of the noise.
+            denoiser: the actor's own if not given.
+
+        Returns:
+            Shape (B, M, D).
+        """
+        net = self.denoiser if denoiser is None else denoiser
+        B, D = len(observation), net.action_size
+        epsilon = over_states(net, observation, count, self._t_grid[:-1])
+        noise = torch.randn((B * count, self.levels.steps, D), generator=generator)
+        end = ancestral(epsilon, noise, self.levels, self._t_grid, lambda x0: x0.clamp(-1, 1))
+        return end.view(B, count, D)
+
+    @torch.no_grad()
+    def best(
+        self,
+        observation: Tensor,
+        count: int,
+        critics: TwinCritics,
+        generator: torch.Generator,
+        denoiser: VelocityNet | None = None,
+    ) -> Tensor:
+        """Of so many proposals the one with the highest min(Q_1, Q_2). Shapes (B, O) -> (B, D)."""
+        proposed = self.propose(observation, count, generator, denoiser)
+        if count == 1:
+            return proposed[:, 0]
+        index = critics.judge(observation, proposed).argmax(dim=1)
+        return proposed[torch.arange(len(index)), index]
+
+    def regression(
+        self, observation: Tensor, action: Tensor, generator: torch.Generator, weights: Tensor | None = None
+    ) -> Tensor:
+        """L on these actions, with one draw of (k, ε) for each. Shapes (R, O), (R, D), weights (R,)."""
+        assert not action.requires_grad
+        return epsilon_loss(self.denoiser, self._alpha_bar, observation, action, generator, weights)
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """One step of the denoiser, then of its slow copy; gives the gradient's norm before it was bounded."""
+        optimizer = self.optimizers["denoiser"]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = clip_grad_norm_(self.denoiser.parameters(), self._norm)
+        optimizer.step()
+        with torch.no_grad():
+            for slow, weight in zip(self.slow.parameters(), self.denoiser.parameters(), strict=True):
+                slow.lerp_(weight, self._rate)
+        return norm

@@ -1,0 +1,264 @@
+"""`odeploy train expert`: where no script solves a task, reinforcement learning makes its expert.
+
+The algorithms are stable-baselines3's; ours are the tasks, the recipes that worked, and the keeping of the best:
+returns of PPO rise and fall, so every so often the deterministic policy plays episodes that training never
+sees, and the best one so far is what the run is worth. `odeploy export --from sb3 RUN/best.zip` makes it a file.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import warnings
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import stable_baselines3 as sb3
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from torch import Tensor
+
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.gym_env import FlatEnv
+from odeploy_train.behaviour_cloning.loop import Interrupts, require_positive
+from odeploy_train.experts.sb3_settings import RECIPES, Recipe
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import CARD
+from odeploy_train.runs.rollouts import Rollouts
+
+BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
+_SCORE_SEED = 2**40  # of the episodes that choose the best; nobody else begins there
+_SCORE_EPISODES = 40
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains an expert by reinforcement learning. The same command continues an interrupted run."""
+
+    task: str
+    """Name of a catalogued task that has a recipe."""
+    out: Path
+    """Folder of the run: new, or that of an interrupted one."""
+    steps: int | None = None
+    """Of the environment; the recipe's if not given."""
+    seed: int = 0
+    """Of every random number."""
+    init: Path | None = None
+    """Folder of an earlier run on the same task: begin with its best policy and its normaliser."""
+    horizon_ends: bool | None = None
+    """Whether the horizon counts as an end while learning; the recipe's choice if not given."""
+    threads: int = 1
+    """Of torch."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the best policy is and what it is worth."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
+    task = get(config.task)
+    if task.name not in RECIPES:
+        raise MissingError(
+            where=f"task {task.name}",
+            expected=f"one with a recipe: {', '.join(RECIPES)}",
+            got="none",
+            remedy="see docs/tasks.md for what has an expert",
+        )
+    recipe = RECIPES[task.name]
+    given = {name: getattr(config, name) for name in ("steps", "horizon_ends")}
+    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    require_positive(steps=recipe.steps, threads=config.threads)
+    torch.set_num_threads(config.threads)
+    _begin(config, recipe)
+    with closing(Rollouts(task)) as rollouts:
+        best = _learn(config, recipe, rollouts, console)
+    console.print(f"best: {best:.3f} over {_SCORE_EPISODES} episodes; policy: {config.out / BEST}", soft_wrap=True)
+
+
+def _begin(config: Config, recipe: Recipe) -> None:
+    """Makes the folder this run's, or checks that it is already."""
+    card = {
+        "method": f"expert ({recipe.algorithm})",
+        "task": config.task,
+        "seed": config.seed,
+        "steps": recipe.steps,
+        "horizon_ends": recipe.horizon_ends,
+        "init": None if config.init is None else _file_hash(config.init / BEST),
+    }
+    path = config.out / CARD
+    config.out.mkdir(parents=True, exist_ok=True)
+    if not any(config.out.iterdir()):
+        write_whole(path, json.dumps(card, indent=1).encode())
+        return
+    there = json.loads(path.read_text()) if path.is_file() else None
+    if there != card:
+        raise UsageError(
+            where=f"--out {config.out}",
+            expected="a new folder, or that of the same run, to continue it",
+            got="other files" if there is None else f"the run {there}",
+            remedy="choose another folder, or repeat that run's command",
+        )
+
+
+def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console) -> float:
+    task = rollouts.task
+    wrapper = HorizonEnds if recipe.horizon_ends else gymnasium.Wrapper
+    envs = VecMonitor(
+        DummyVecEnv([lambda: wrapper(FlatEnv(task, **recipe.arguments)) for _ in range(recipe.envs)])
+    )
+    on_policy = recipe.algorithm == "PPO"
+    normal = VecNormalize(envs, norm_reward=on_policy, gamma=recipe.options["gamma"])
+    algorithm: BaseAlgorithm = getattr(sb3, recipe.algorithm)(
+        "MlpPolicy", normal, seed=config.seed, device="cpu", **recipe.options
+    )
+    keeper = _Keeper(config.out, recipe, normal, rollouts, console)
+    saved = checkpoint.load(config.out)
+    if saved is None and config.init is not None:
+        _begin_with(algorithm, normal, config.init)
+    if saved is not None:
+        _restore(algorithm, normal, saved)
+        keeper.best, keeper.due = saved["best"], saved["due"]
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with (
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        Interrupts() as interrupts,
+    ):
+        keeper.bar, keeper.progress = progress.add_task(task.name, total=recipe.steps), progress
+        keeper.interrupts = interrupts
+        left = recipe.steps - algorithm.num_timesteps
+        if left > 0 and keeper.best < recipe.enough:
+            algorithm.learn(left, keeper, reset_num_timesteps=False)
+    normal.close()
+    return keeper.best
+
+
+class _Keeper(BaseCallback):
+    """Scores the policy now and then, keeps the best, and saves what a continuation needs."""
+
+    progress: Progress
+    interrupts: Interrupts
+    bar: Any
+
+    def __init__(
+        self, folder: Path, recipe: Recipe, normal: VecNormalize, rollouts: Rollouts, console: Console
+    ) -> None:
+        super().__init__()
+        self.folder, self.recipe, self.normal, self.rollouts, self.console = (
+            folder, recipe, normal, rollouts, console,
+        )  # fmt: skip
+        self.best, self.due = -np.inf, recipe.score_every
+
+    def _on_step(self) -> bool:
+        self.progress.update(self.bar, completed=self.num_timesteps)
+        if self.num_timesteps >= self.due:
+            self.due += self.recipe.score_every
+            self._score()
+            self._save()
+        if self.interrupts.asked:
+            self._save()
+        return not self.interrupts.asked and self.best < self.recipe.enough
+
+    def _on_training_end(self) -> None:
+        self._save()
+
+    def _score(self) -> None:
+        task = self.rollouts.task
+
+        def act(observation: Tensor) -> Tensor:
+            normalised = self.normal.normalize_obs(observation.numpy())
+            return torch.from_numpy(np.asarray(self.model.predict(normalised, deterministic=True)[0]))
+
+        episodes = self.rollouts.play(act, _SCORE_SEED, _SCORE_EPISODES)
+        score = float((episodes.successes if task.scored_by == "success" else episodes.returns).mean())
+        line = {"steps": self.num_timesteps, "score": score, "return_std": float(episodes.returns.std())}
+        with (self.folder / SCORES).open("a") as scores:
+            scores.write(json.dumps(line) + "\n")
+        self.console.print(f"{self.num_timesteps:>10,} steps: {episodes.score(task)}", highlight=False)
+        if score > self.best:
+            self.best = score
+            save_normaliser(self.folder / NORMALISER, self.normal)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # schedules that are functions do not travel, nor need they
+                self.model.save(self.folder / BEST)
+
+    def _save(self) -> None:
+        rms, returns = self.normal.obs_rms, self.normal.ret_rms
+        assert not isinstance(rms, dict)
+        state = {
+            "step": self.num_timesteps,
+            "policy": self.model.get_parameters(),
+            "moments": [torch.as_tensor(np.asarray(v)) for m in (rms, returns) for v in (m.mean, m.var, m.count)],
+            "best": float(self.best),
+            "due": self.due,
+        }
+        checkpoint.save(self.folder, state)
+
+
+class HorizonEnds(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Tells the horizon's cut as an end, so that no value is expected beyond it."""
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One tick."""
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated or truncated, False, info
+
+
+def _begin_with(algorithm: BaseAlgorithm, normal: VecNormalize, run: Path) -> None:
+    """The best policy of an earlier run; its moments weigh as much as the steps that they were made of.
+
+    The policy explores as one that begins: it would else have the little noise that the earlier run ended with.
+    """
+    noise = getattr(algorithm.policy, "log_std", None)  # a Gaussian's that no state decides
+    fresh = None if noise is None else noise.detach().clone()
+    algorithm.set_parameters(str(run / BEST))
+    if noise is not None and fresh is not None:
+        noise.data.copy_(fresh)
+    assert not isinstance(normal.obs_rms, dict)
+    with np.load(run / NORMALISER, allow_pickle=False) as kept:
+        normal.obs_rms.mean, normal.obs_rms.var = kept["mean"], kept["var"]
+    normal.obs_rms.count = float(json.loads((run / SCORES).read_text().splitlines()[-1])["steps"])
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise MissingError(
+            where=str(path),
+            expected="the best policy of an earlier run",
+            got=error.strerror or type(error).__name__,
+            remedy="give a folder that `odeploy train expert` printed",
+        ) from None
+
+
+def _restore(algorithm: BaseAlgorithm, normal: VecNormalize, saved: dict[str, Any]) -> None:
+    """Weights, optimisers, normalisers and the count of steps; a replay buffer begins empty."""
+    algorithm.set_parameters(saved["policy"])
+    algorithm.num_timesteps = saved["step"]
+    values = [v.numpy() for v in saved["moments"]]
+    assert not isinstance(normal.obs_rms, dict)
+    for moments, (mean, var, count) in ((normal.obs_rms, values[:3]), (normal.ret_rms, values[3:])):
+        moments.mean, moments.var, moments.count = mean, var, float(count)
+
+
+def save_normaliser(path: Path, normal: VecNormalize) -> None:
+    """The observation's moments as plain arrays: stable-baselines3 itself would pickle them."""
+    assert not isinstance(normal.obs_rms, dict)
+    data = io.BytesIO()
+    np.savez(
+        data,
+        mean=normal.obs_rms.mean,
+        var=normal.obs_rms.var,
+        epsilon=normal.epsilon,
+        clip=normal.clip_obs,
+    )
+    write_whole(path, data.getvalue())

@@ -1,0 +1,4 @@
+"""The papers' figures, drawn from runs.
+
+May import: every room of training.
+"""

@@ -1,0 +1,136 @@
+"""At which of multigoal-2d's four goals a policy's episodes end, acting by one raw sample a tick.
+
+The goals are equally good, so a policy that keeps its modes goes to all of them. A goal counts as kept at a tenth
+of all episodes, those that arrive nowhere included; evenly shared it would be a quarter.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError
+from odeploy_sim.catalogue import get
+from odeploy_sim.environments.multigoal import goal_at
+from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_train.figures.raw_samples import one_sample
+from odeploy_train.runs.folder import RunCard
+from odeploy_train.runs.learning_curve import train_s
+from odeploy_train.runs.rollouts import Act
+
+TASK = "multigoal-2d"
+GOALS = ("east", "north", "west", "south")
+"""Names of `GOALS_M`, in its order."""
+KEPT = 0.1
+"""Share of episodes from which on a goal counts as kept."""
+_ASIDE = ("seed",)  # in what runs of one row may differ
+
+
+@dataclass(frozen=True)
+class Ways:
+    """Episodes of one policy.
+
+    Attributes:
+        card: of its run.
+        positions: x and y in metres from the start to the end of each episode. Shapes (T_i + 1, 2).
+        goals: index of the goal where each ended, -1 for none. Shape (E,).
+        train_s: what the learning took.
+    """
+
+    card: RunCard
+    positions: list[NDArray[np.float32]]
+    goals: NDArray[np.int64]
+    train_s: float
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of all episodes, of each goal. Shape (4,)."""
+        return np.bincount(self.goals[self.goals >= 0], minlength=len(GOALS)) / len(self.goals)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which goals are. Shape (4,)."""
+        kept: NDArray[np.bool_] = self.shares >= KEPT
+        return kept
+
+    def line(self, method: str) -> dict[str, Any]:
+        """JSON of a results file, without this machine's paths."""
+        return {
+            "method": method,
+            "verb": self.card.method,
+            "task": TASK,
+            "seed": self.card.seed,
+            "steps": self.card.steps,
+            "episodes": len(self.goals),
+            "shares": dict(zip(GOALS, self.shares.tolist(), strict=True)),
+            "nowhere": float((self.goals < 0).mean()),
+            "kept": int(self.kept.sum()),
+            "ticks": float(np.mean([len(way) - 1 for way in self.positions])),
+            "train_s": round(self.train_s, 1),
+            "options": self.card.config,
+            "git": self.card.git,
+        }
+
+
+def ways_of(run: Path, episodes: int, seed: int) -> Ways:
+    """Plays episodes of a trained policy.
+
+    Args:
+        run: folder of a finished run of `odeploy train fmer | sac | qvpo | dipo | dpmd` on multigoal-2d.
+        episodes: E.
+        seed: of the starts and of the policy's noise.
+
+    Raises:
+        ContractError: another task or verb.
+    """
+    act, card = one_sample(run, seed)
+    if card.task != TASK:
+        raise ContractError(
+            where=str(run),
+            expected=f"a policy of {TASK}",
+            got=f"one of {card.task}",
+            remedy=f"give the folder of an `odeploy train ... --task {TASK}` run",
+        )
+    positions = play(get(TASK), act, episodes, seed)
+    goals = np.array([goal_at(way[-1].astype(np.float64)) for way in positions])
+    return Ways(card, positions, goals, train_s(run))
+
+
+def play(task: Task, act: Act, episodes: int, seed: int) -> list[NDArray[np.float32]]:
+    """Observations from the first to the last of each episode, all played side by side. Shapes (T_i + 1, O)."""
+    with ExitStack() as stack:
+        envs = [stack.enter_context(closing(TaskEnv(task))) for _ in range(episodes)]
+        seen = [[env.reset(episode_seed(seed, i))] for i, env in enumerate(envs)]
+        running = list(range(episodes))
+        while running:
+            actions = act(torch.from_numpy(np.stack([seen[i][-1] for i in running]))).numpy()
+            steps = [(i, envs[i].step(action)) for i, action in zip(running, actions, strict=True)]
+            for i, step in steps:
+                seen[i].append(step.observation)
+            running = [i for i, step in steps if not step.done]
+    return [np.stack(way) for way in seen]
+
+
+def by_method(measured: Sequence[Ways]) -> dict[str, list[Ways]]:
+    """Runs of one verb and the same options under one name, by seed; other options are part of the name."""
+    of_verb: dict[str, list[Ways]] = defaultdict(list)
+    for ways in measured:
+        of_verb[ways.card.method].append(ways)
+    named: dict[str, list[Ways]] = defaultdict(list)
+    for verb, runs in of_verb.items():
+        differing = _differing([ways.card.config for ways in runs])
+        for ways in runs:
+            options = [f"{option.replace('_', ' ')} {ways.card.config.get(option)}" for option in differing]
+            named[", ".join([verb.upper(), *options])].append(ways)
+    return {name: sorted(runs, key=lambda ways: ways.card.seed) for name, runs in named.items()}
+
+
+def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
+    names = dict.fromkeys(name for config in configs for name in config if name not in _ASIDE)
+    return [name for name in names if any(c.get(name) != configs[0].get(name) for c in configs)]

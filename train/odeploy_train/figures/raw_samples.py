@@ -1,0 +1,91 @@
+"""What a trained off-policy actor answers with one raw sample of its own: no best of N, no mean.
+
+A deployed policy hides how many ways it knows: FMER's file takes the best of its candidates, SAC's the mean. One
+sample a tick shows them, and treats all methods alike.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odeploy_runtime.errors import ContractError
+from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.off_policy.sac import SacActor
+from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.mlp import MlpPolicy
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import Policy, RunCard, load_policy
+from odeploy_train.runs.rollouts import Act
+
+
+def one_sample(folder: Path, seed: int) -> tuple[Act, RunCard]:
+    """A way to act, and what the run is.
+
+    Args:
+        folder: of a finished run of `odeploy train fmer | sac | qvpo | dipo | dpmd`.
+        seed: of the noise.
+
+    Returns:
+        Raw observations to actions in robot units, fresh noise for each, of shapes (B, O) -> (B, A); the card.
+
+    Raises:
+        ContractError: a run of another verb.
+    """
+    policy, card = load_policy(folder)
+    generator = torch.Generator().manual_seed(seed)
+    return _sampler(policy, card, folder, generator), card
+
+
+def _sampler(policy: Policy, card: RunCard, folder: Path, generator: torch.Generator) -> Act:
+    if isinstance(policy, BestOfN):
+        flow, t_grid = policy.flow, uniform_grid(card.config["solver_steps"])
+        return _drawing(lambda o, noise: flow.sample(o, noise, EULER, t_grid), (len(flow.low),), generator)
+    if isinstance(policy, DiffusionPolicy):
+        denoiser, steps = policy, policy.config.steps
+        levels = denoiser.levels.t_grid(steps)
+        shape = steps, denoiser.config.action_size
+        return _drawing(lambda o, noise: denoiser.sample(o, noise, levels), shape, generator)
+    if isinstance(policy, MlpPolicy) and card.method == "sac":
+        return _gaussian(policy, folder, generator)
+    raise ContractError(
+        where=str(folder),
+        expected="a run of fmer, sac, qvpo, dipo or dpmd, which has samples to look at",
+        got=f"one of {card.method}",
+        remedy="give the folder of an `odeploy train` run of one of these",
+    )
+
+
+def _drawing(
+    sample: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...], generator: torch.Generator
+) -> Act:
+    @torch.no_grad()
+    def act(observation: Tensor) -> Tensor:
+        return sample(observation.float(), torch.randn((len(observation), *shape), generator=generator))
+
+    return act
+
+
+def _gaussian(policy: MlpPolicy, folder: Path, generator: torch.Generator) -> Act:
+    """SAC's squashed Gaussian: the deployed policy is its mean, the checkpoint has both."""
+    saved: Any = checkpoint.load(folder)
+    if saved.get("kept", {}).get("policy") is not None:
+        raise ContractError(
+            where=str(folder),
+            expected="a run that deploys its last policy, whose spread is in the checkpoint",
+            got="one of --keep best",
+            remedy="train with --keep last",
+        )
+    sizes = policy.config
+    actor = SacActor(sizes.observation_size, sizes.action_size, sizes.widths, target_entropy=0.0)
+    checkpoint.restore(actor, saved["modules"]["actor"], folder)
+
+    @torch.no_grad()
+    def act(observation: Tensor) -> Tensor:
+        unit = actor.draw(policy.normalise(observation.double()).float(), generator)[0]
+        return (policy.low + (unit + 1) / 2 * (policy.high - policy.low)).float()
+
+    return act

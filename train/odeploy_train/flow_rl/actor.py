@@ -1,0 +1,179 @@
+"""A flow as PPO's actor: how it acts. What it learns from is said by its kinds.
+
+A velocity v_θ(s, x, t) carries noise at t = 0 to x_1 at t = 1, and the action is the bounded x_1. Sampling, the
+bounds and their way back are common to `flow_rl.fpo_actor`, `flow_rl.dppo`, `flow_rl.fm_ppo` and
+`flow_rl.fm_a2c`; each adds what it remembers of the old policy and what it minimises.
+
+Solver and steps here are those of rollouts and need not be those of deployment.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from odeploy_train.modules.networks import VelocityNet, time_embedding
+from odeploy_train.modules.ode import Field, Tableau, evaluation_times, integrate
+from odeploy_train.on_policy.ppo import Info
+from odeploy_train.on_policy.rollout import Rows
+
+SATURATED = 1 - 2**-22
+"""Unit actions are taken for x no nearer to a limit than this: atanh of 1 is infinite."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a flow acts in rollouts."""
+
+    tableau: Tableau
+    """The solver."""
+    t_grid: tuple[float, ...]
+    """Its K + 1 times."""
+    squash: bool = False
+    """Whether unit actions are tanh of the scaled x; otherwise they are the scaled x, and the environment clips
+    them."""
+    output_scale: float = 1.0
+    """What the network's output is multiplied by to be v_θ."""
+    perturbation: float = 0.0
+    """Standard deviation of the noise that is added to x_1, and learnt from with it."""
+
+
+class FlowActor(nn.Module, ABC):
+    """Noise becomes an action; see `odeploy_train.on_policy.ppo.Actor`.
+
+    Args:
+        velocity: its scaled output is v_θ.
+        sampling: how it acts.
+
+    Attributes:
+        scale, shift: what bounds take is scale · x_1 + shift. Shape (D,).
+        sampling_s: time spent in `act` so far, for the curves.
+        follows_critic: whether a critic is all that it learns from, so that critics learn from a rollout first.
+    """
+
+    follows_critic: ClassVar[bool] = False
+    scale: Tensor
+    shift: Tensor
+    embedded: Tensor
+
+    def __init__(self, velocity: VelocityNet, sampling: Sampling) -> None:
+        super().__init__()
+        self.velocity, self.sampling = velocity, sampling
+        self.register_buffer("scale", torch.ones(velocity.action_size))
+        self.register_buffer("shift", torch.zeros(velocity.action_size))
+        self.register_buffer("embedded", self.embed(sampling.t_grid), False)
+        self.sampling_s = 0.0
+
+    @abstractmethod
+    def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the objective needs of the old policy. Shapes (M, O), (M, D) -> each (M, ...)."""
+
+    @abstractmethod
+    def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
+        """What to minimise on a minibatch, and figures for the curves."""
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
+        """A unit action. Shapes (N, O) -> (N, D)."""
+        begun = perf_counter()
+        shape = len(observation), self.velocity.action_size
+        x = self.sample(observation, torch.randn(shape, generator=generator))
+        if self.sampling.perturbation > 0:
+            x += self.sampling.perturbation * torch.randn(shape, generator=generator)
+        action = self.to_unit(x)
+        self.sampling_s += perf_counter() - begun
+        return action
+
+    def sample(self, observation: Tensor, noise: Tensor) -> Tensor:
+        """x_1 from noise, differentiable; zeros give the one deterministic answer.
+
+        Weights are read where they lie, so no copy of them can be stale.
+
+        Args:
+            observation: normalised. Shape (N, O).
+            noise: Shape (N, D).
+        """
+
+        def advance(x: Tensor, slope: Tensor, dt: float) -> Tensor:
+            return torch.add(x, slope, alpha=dt * self.sampling.output_scale)
+
+        return integrate(
+            self.split_field(observation), noise, self.sampling.tableau, self.sampling.t_grid, advance
+        )
+
+    def split_field(self, observation: Tensor) -> Field:
+        """The network's output, without its scale, along one pass over the grid: each call is the next evaluation.
+
+        Shape (N, O).
+        """
+        constants = iter(self.first_layer(observation, self.embedded))
+        in_place = not torch.is_grad_enabled()  # a gradient needs what silu was given
+        net, W_x = self.velocity, self.first_weights()[1]
+        hidden = [(layer.bias, layer.weight.T) for layer in net.hidden if isinstance(layer, nn.Linear)]
+        W_l, b_l = net.last.weight.T, net.last.bias
+
+        def field(_: float, x: Tensor) -> Tensor:
+            h = silu(torch.addmm(next(constants), x, W_x.T), inplace=in_place)
+            for bias, weight in hidden:
+                h = silu(torch.addmm(bias, h, weight), inplace=in_place)
+            return torch.addmm(b_l, h, W_l)
+
+        return field
+
+    def velocities(self, observation: Tensor, inputs: Tensor) -> Tensor:
+        """v_θ at N points of each row, differentiable with respect to the weights.
+
+        Args:
+            observation: normalised. Shape (M, O).
+            inputs: [x, emb(t)] of the points. Shape (M, N, D + E).
+
+        Returns:
+            Shape (M, N, D).
+        """
+        net = self.velocity
+        W, O = net.first.weight, net.observation_size  # noqa: E741
+        h = silu(linear(inputs, W[:, O:]) + linear(observation, W[:, :O], net.first.bias)[:, None])
+        for layer in net.hidden:
+            h = silu(layer(h))
+        velocities: Tensor = self.sampling.output_scale * net.last(h)
+        return velocities
+
+    def to_unit(self, x: Tensor) -> Tensor:
+        """The unit action that x_1 stands for, before any clip. Shape (N, D)."""
+        unit = torch.addcmul(self.shift, x, self.scale)
+        return unit.tanh_() if self.sampling.squash else unit
+
+    def to_flow(self, action: Tensor) -> Tensor:
+        """The x_1 of a unit action; where tanh had saturated in float32, |scale · x_1 + shift| is 8 or so.
+
+        Shape (N, D).
+        """
+        if self.sampling.squash:
+            action = action.clamp(-SATURATED, SATURATED).atanh()
+        return (action - self.shift) / self.scale
+
+    def embed(self, t_grid: Sequence[float]) -> Tensor:
+        """Embedded times of the evaluations that the solver makes on a grid, in order. Shape (evaluations, E)."""
+        times = evaluation_times(self.sampling.tableau, t_grid)
+        return time_embedding(self.scale.new_tensor(times), self.velocity.time_features)
+
+    def first_layer(self, observation: Tensor, embedded: Tensor) -> tuple[Tensor, ...]:
+        """What the first layer adds to W_x x at each of K times; it is linear over [s, x, emb(t)].
+
+        The observation's part is computed once, the times' parts in one product, and a solver's loop multiplies
+        by x alone. Shapes (N, O), (K, E) -> K of (N, W).
+        """
+        W_o, _, W_t = self.first_weights()
+        o = torch.addmm(self.velocity.first.bias, observation, W_o.T)
+        return (o + (embedded @ W_t.T)[:, None]).unbind()
+
+    def first_weights(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The first layer's weights of observation, x and embedded time."""
+        net, W = self.velocity, self.velocity.first.weight
+        O, D = net.observation_size, net.action_size  # noqa: E741
+        return W[:, :O], W[:, O : O + D], W[:, O + D :]

@@ -1,0 +1,119 @@
+"""`odeploy train fm-a2c`: a flow policy trained by the gradient of a critic Q(s, a) through its solver's steps.
+
+One of the four online updates of a flow that FM-IRL compares (arXiv 2510.09222, Figure 5):
+
+    L = -E_{s, ε}[ Q(s, a_θ(s, ε)) ] + E[ (Q(s, a) - G)² ],    a_θ(s, ε) = K Euler steps from ε
+
+K = 40, and a Q regressed on the returns of the rollout's own pairs (s, a), are the authors'; no density is needed.
+Ours, since such a Q is right only where the rollout has been, and hardly about what is differentiated, a:
+
+- Q is split in V, the core's critic, and A. Returns differ from state to state far more than from action to
+  action, and V has no part in ∂Q/∂a. A is regressed on the same normalised GAE advantages that PPO's ratio would
+  weigh, which are centred.
+- Not A of the new action a is raised but min(A(a), A(a_old + clip(a - a_old, ±ε))): PPO's pessimism, with the
+  action's move from the same noise in place of the ratio. ε = 2 is no limit on squashed actions, as in their code.
+- A learns from a rollout first, all epochs of it, and then once more while the flow climbs: on a bandit a flow
+  beside an A that only keeps pace with it ran past the best action and back.
+- The actor's loss does not train A. In the authors' code one optimizer takes their sum, so that Q also grows
+  where the actor is.
+- Rollouts may add noise to the flow's end: what is learnt is where to end, from every noise, and nothing keeps
+  the ends of different noise apart. Without differing actions A has nothing to learn from.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from odeploy_runtime.errors import UsageError
+from odeploy_train.flow_rl import run as flow_run
+from odeploy_train.flow_rl.actor import FlowActor, Sampling
+from odeploy_train.flow_rl.flow_ppo import velocity_net
+from odeploy_train.flow_rl.run import require_from_zero, run, sampling
+from odeploy_train.modules.networks import VelocityNet, initialise_orthogonal, mlp
+from odeploy_train.on_policy.ppo import Info
+from odeploy_train.on_policy.rollout import Rows
+from odeploy_train.policies.policies import FlowConfig
+
+
+@dataclass(frozen=True)
+class Config(flow_run.Config):
+    """Trains a flow policy by a critic's gradient. The same command continues an interrupted run."""
+
+    clip: float = 0.1
+    """ε: how far the updates on one rollout may move an action, in unit actions, before they let go of it."""
+    solver_steps: int = 40
+    """K of rollouts, and of the steps that the gradient goes through."""
+    perturbation: float = 0.1
+    """Standard deviation of the noise on the flow's end in rollouts."""
+    critic_warmup: int = 4
+    """Iterations at the start in which critics and normalisers learn and the flow does not: their gradient is all
+    that it has."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train fm-a2c")
+    require_from_zero(perturbation=(config.perturbation, math.inf))
+    if math.isfinite(config.kl_limit):
+        raise UsageError(
+            where="--kl-limit",
+            expected="a method with a ratio, of which a KL can be estimated",
+            got="fm-a2c, which has none",
+            remedy="leave the option out; --clip bounds how far an action moves",
+        )
+    run("fm-a2c", config, actor)
+
+
+def actor(config: Config, sizes: FlowConfig, generator: torch.Generator) -> "FmA2cActor":
+    """By the options; its critic begins all but flat."""
+    advantage = mlp((sizes.observation_size + sizes.action_size, *config.critic_widths, 1), nn.Tanh)
+    initialise_orthogonal(advantage, 0.01, generator)
+    return FmA2cActor(velocity_net(sizes), sampling(config, config.perturbation), advantage)
+
+
+class FmA2cActor(FlowActor):
+    """A flow with the critic that it ascends; see `odeploy_train.on_policy.ppo.Actor`.
+
+    Args:
+        velocity, sampling: see `FlowActor`.
+        advantage: A, of normalised observations and unit actions. Shapes (M, O + D) -> (M, 1).
+    """
+
+    follows_critic = True
+
+    def __init__(self, velocity: VelocityNet, sampling: Sampling, advantage: nn.Module) -> None:
+        super().__init__(velocity, sampling)
+        self.advantage = advantage
+
+    def remember(self, observation: Tensor, _action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Fresh noise for each state, and the unit action that this policy makes of it."""
+        noise = torch.randn(len(observation), self.velocity.action_size, generator=generator)
+        return {"noise": noise, "unit": self.to_unit(self.sample(observation, noise))}
+
+    def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
+        """Both losses, the critic's alone while the velocity stands still; the flow's gradient is -∂A/∂a ∂a/∂θ."""
+        error = (self._at(rows.observation, rows.action) - rows.advantage).square().mean()
+        info = {"advantage_loss": error.detach()}
+        if not self.velocity.last.weight.requires_grad:
+            return error, info
+        observation, before = rows.observation, rows.remembered["unit"]
+        unit = self.to_unit(self.sample(observation, rows.remembered["noise"]))
+        a = unit.detach().requires_grad_()
+        near = before + (a - before).clamp(-clip, clip)
+        height = torch.minimum(self._at(observation, a), self._at(observation, near))
+        (slope,) = torch.autograd.grad(height.sum(), a)
+        move = (a.detach() - before).abs()
+        info |= {
+            "advantage": height.detach().mean(),
+            "moved": move.mean(),
+            "clipped": (move > clip).float().mean(),
+        }
+        return error - (slope * unit).sum(-1).mean(), info
+
+    def _at(self, observation: Tensor, unit: Tensor) -> Tensor:
+        """A(s, a). Shapes (M, O), (M, D) -> (M,)."""
+        height: Tensor = self.advantage(torch.cat([observation, unit], dim=-1)).squeeze(-1)
+        return height

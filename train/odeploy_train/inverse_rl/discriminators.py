@@ -1,0 +1,305 @@
+"""Adversarial imitation: a discriminator tells the expert's ticks from the student's, its opinion is the reward.
+
+All of them are trained on batches of both and differ in the score f, in its loss, and in the line that makes a
+reward of it. Where f is a logit, D = sigmoid(f) is the probability that a tick is the expert's; at the optimum
+f = log(ρ_E / ρ), the log-ratio of the two densities. GAIL's paper has D the other way round.
+
+An episode that ends earns nothing more, so the sign of a reward says what an early end is worth:
+
+- `positive`, -log(1 - D) > 0: every tick pays. Right where an early end is a fall; where it is success, a
+  student that could finish dawdles instead.
+- `negative`, log D < 0: every tick costs. A student would rather fall than walk badly.
+- `logit`, log D - log(1 - D) = f: of either sign, negative while the discriminator wins; FM-IRL's comparison
+  gives it to all methods, and adds 20 on hopper and walker2d.
+- AIRL's f - log π and WAIL's critic have either sign too; WAIL's zero is arbitrary.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from odeploy_train.modules.networks import initialise, mlp
+from odeploy_train.on_policy.ppo import Info
+
+RewardForm = Literal["logit", "positive", "negative"]
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Ticks of the expert or of the student, M of them.
+
+    Attributes:
+        observation: normalised. Shape (M, O).
+        action: on unit scale, of the student as drawn: it may lie beyond ±1. Shape (M, A).
+        following: the next observation, normalised; of no meaning where `ended`. Shape (M, O).
+        ended: 1 where the task ended the episode, or where the next observation is not known. Shape (M,).
+    """
+
+    observation: Tensor
+    action: Tensor
+    following: Tensor
+    ended: Tensor
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    @property
+    def pair(self) -> Tensor:
+        """[s, a] with the action as executed: no expert ever leaves the limits. Shape (M, O + A)."""
+        return torch.cat([self.observation, self.action.clamp(-1, 1)], dim=-1)
+
+    def take(self, index: Tensor) -> "Transitions":
+        """Some of the rows."""
+        return Transitions(self.observation[index], self.action[index], self.following[index], self.ended[index])
+
+
+class Discriminator(Protocol):
+    """What tells expert and student apart; also an `nn.Module`."""
+
+    def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
+        """What to minimise on a batch of each; `accuracy` is among the figures."""
+
+    def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
+        """Shape (M,)."""
+
+
+def classification(expert: Tensor, agent: Tensor) -> tuple[Tensor, Info]:
+    """-E_expert[log D] - E_agent[log(1 - D)] of logits: GAIL, eq. 17, with our D. Shapes (M,), (M,)."""
+    return _mean(softplus(-expert)) + _mean(softplus(agent)), {"accuracy": accuracy(expert, agent)}
+
+
+def accuracy(expert: Tensor, agent: Tensor) -> Tensor:
+    """Share of ticks on the right side of 0, expert and agent weighing the same. Shapes (M,), (M,)."""
+    return (_mean((expert > 0).float()) + _mean((agent < 0).float())) / 2
+
+
+def reward_of(logit: Tensor, form: RewardForm) -> Tensor:
+    """The reward line; see the module for the signs."""
+    match form:
+        case "logit":
+            return logit
+        case "positive":
+            return softplus(logit)
+        case "negative":
+            return -softplus(-logit)
+
+
+class Gail(nn.Module):
+    """GAIL (Ho and Ermon, arXiv 1606.03476): f is an MLP of (s, a); the paper's own reward is `positive`.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        widths: of the hidden layers, tanh.
+        form: of the reward.
+        generator: of the first weights.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        widths: tuple[int, ...],
+        form: RewardForm,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.score = _scorer(observation_size + action_size, widths, generator)
+        self.form: RewardForm = form
+
+    def loss(self, expert: Transitions, agent: Transitions, _generator: torch.Generator) -> tuple[Tensor, Info]:
+        """Classification."""
+        return classification(self.score(expert.pair).squeeze(-1), self.score(agent.pair).squeeze(-1))
+
+    def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
+        """By the chosen form."""
+        return reward_of(self.score(agent.pair).squeeze(-1), self.form)
+
+
+class Airl(nn.Module):
+    """AIRL (Fu et al., arXiv 1710.11248, section 6): D = e^f / (e^f + π), a reward g and a potential h.
+
+        f(s, a, s') = g(s, a) + γ h(s') - h(s),    logit = f - log π(a|s),    r = log D - log(1 - D) = logit
+
+    The potential of an ended episode is 0, so over an episode the h sum to -h(s_0) and cannot change what is
+    best. How g compares with nothing at all, what comes after an end, the expert's ticks cannot tell: methods
+    of this kind are at their best where all episodes are equally long. A tick with `ended` takes no part in
+    the loss, since demonstrations do not hold the observation that follows their last action.
+
+    Alone of all methods it sees actions as drawn, not as executed: π is their density. At an action that was
+    clipped to a limit that density is not π's, and on a bandit the student settled wide and beyond the expert.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        widths: of the hidden layers of g and h, tanh.
+        state_only: whether g sees s alone, which is what transfers to other dynamics.
+        discount: γ.
+        log_density: log π of the student, (M, O), (M, A) -> (M,).
+        generator: of the first weights.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        widths: tuple[int, ...],
+        state_only: bool,
+        discount: float,
+        log_density: Callable[[Tensor, Tensor], Tensor],
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.state_only, self.discount, self._log_density = state_only, discount, log_density
+        self.g = _scorer(observation_size + (0 if state_only else action_size), widths, generator)
+        self.h = _scorer(observation_size, widths, generator)
+
+    def f(self, t: Transitions) -> Tensor:
+        """The shaped reward. Shape (M,)."""
+        seen = t.observation if self.state_only else torch.cat([t.observation, t.action], dim=-1)
+        g: Tensor = self.g(seen).squeeze(-1)
+        after: Tensor = self.h(t.following).squeeze(-1) * (1 - t.ended)
+        before: Tensor = self.h(t.observation).squeeze(-1)
+        return g + self.discount * after - before
+
+    def loss(self, expert: Transitions, agent: Transitions, _generator: torch.Generator) -> tuple[Tensor, Info]:
+        """Classification of the ticks whose successor is known."""
+        return classification(self._logit(_known(expert)), self._logit(_known(agent)))
+
+    def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
+        """f - log π: the reward with the entropy bonus that belongs to it."""
+        return self._logit(agent)
+
+    def _logit(self, t: Transitions) -> Tensor:
+        with torch.no_grad():  # π is given; that a student's weights could move it is not the reward's business
+            log_density = self._log_density(t.observation, t.action)
+        return self.f(t) - log_density
+
+
+class Wail(nn.Module):
+    """WAIL (Xiao et al., arXiv 1906.08113), with the gradient penalty of WGAN-GP (arXiv 1704.00028, eq. 3).
+
+        L = E_agent[f] - E_expert[f] + λ E[(‖∇f(x̂)‖ - 1)²],    x̂ on lines between ticks of both,    r = f
+
+    f is no logit. The `accuracy` is that of the threshold halfway between the two means.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        widths: of the hidden layers, tanh.
+        penalty: λ.
+        generator: of the first weights.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        widths: tuple[int, ...],
+        penalty: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.score, self.penalty = _scorer(observation_size + action_size, widths, generator), penalty
+
+    def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
+        """Minus the Wasserstein distance, plus the penalty."""
+        of_expert, of_agent = self.score(expert.pair).squeeze(-1), self.score(agent.pair).squeeze(-1)
+        distance = of_expert.mean() - of_agent.mean()
+        penalty = gradient_penalty(self.score, expert.pair, agent.pair, generator)
+        middle = (of_expert.mean() + of_agent.mean()) / 2
+        info = {
+            "accuracy": accuracy(of_expert - middle, of_agent - middle),
+            "distance": distance.detach(),
+            "penalty": penalty.detach(),
+        }
+        return self.penalty * penalty - distance, info
+
+    def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
+        """The critic."""
+        score: Tensor = self.score(agent.pair).squeeze(-1)
+        return score
+
+
+def gradient_penalty(score: nn.Module, expert: Tensor, agent: Tensor, generator: torch.Generator) -> Tensor:
+    """E[(‖∇ score(x̂)‖ - 1)²], one x̂ on the line from each agent row to the expert row. Shapes (M, X), (M, X)."""
+    u = torch.rand(len(expert), 1, generator=generator)
+    x = (u * expert + (1 - u) * agent).requires_grad_()
+    (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
+    excess: Tensor = gradient.norm(dim=-1) - 1
+    return excess.square().mean()
+
+
+class Vail(nn.Module):
+    """VAIL (Peng et al., arXiv 1810.00821, section 4): f is linear in a code z ~ E(z|s, a) of bounded information.
+
+        L = classification of z + β (E[KL(E(z|x) ‖ N(0, I))] - I_c),    β ← max(0, β + α_β (E[KL] - I_c))
+
+    E[KL] is over expert and agent in equal shares. The reward is that of z's mean; the paper's is `positive`.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        widths: of the encoder's hidden layers, tanh.
+        code_size: of z.
+        information: I_c, nats.
+        dual_step: α_β.
+        form: of the reward.
+        generator: of the first weights.
+    """
+
+    beta: Tensor
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        widths: tuple[int, ...],
+        code_size: int,
+        information: float,
+        dual_step: float,
+        form: RewardForm,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.encoder = mlp((observation_size + action_size, *widths, 2 * code_size), nn.Tanh)
+        self.last = nn.Linear(code_size, 1)
+        initialise(self, generator)
+        self.information, self.dual_step = information, dual_step
+        self.form: RewardForm = form
+        self.register_buffer("beta", torch.zeros(()))
+
+    def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
+        """The Lagrangian; each call is also one dual step of β."""
+        mean, log_variance = self.encoder(torch.cat([expert.pair, agent.pair])).chunk(2, dim=-1)
+        z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
+        of_expert, of_agent = self.last(z).squeeze(-1).split([len(expert), len(agent)])
+        kl = (mean.square() + log_variance.exp() - log_variance - 1).sum(-1) / 2
+        kl = (kl[: len(expert)].mean() + kl[len(expert) :].mean()) / 2
+        loss, info = classification(of_expert, of_agent)
+        loss = loss + self.beta * (kl - self.information)
+        self.beta = (self.beta + self.dual_step * (kl.detach() - self.information)).clamp(min=0)
+        return loss, info | {"information": kl.detach(), "beta": self.beta}
+
+    def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
+        """By the chosen form, at the code's mean."""
+        mean, _ = self.encoder(agent.pair).chunk(2, dim=-1)
+        return reward_of(self.last(mean).squeeze(-1), self.form)
+
+
+def _scorer(size: int, widths: tuple[int, ...], generator: torch.Generator) -> nn.Sequential:
+    network = mlp((size, *widths, 1), nn.Tanh)
+    initialise(network, generator)
+    return network
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.sum() / max(len(values), 1)  # AIRL may find no tick with a successor in a batch's short rest
+
+
+def _known(t: Transitions) -> Transitions:
+    return t.take((t.ended == 0).nonzero().squeeze(-1))

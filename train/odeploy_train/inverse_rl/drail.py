@@ -1,0 +1,76 @@
+"""DRAIL (Lai et al., arXiv 2405.16194, section 4): a conditional diffusion model as the discriminator.
+
+One denoiser over x = [s, a] with a label c, 1 for the expert and 0 for the agent. What it denoises better under
+the expert's label is more likely the expert's:
+
+    L_c(x) = E_{k, ε} ‖φ(√ᾱ_k x + √(1 - ᾱ_k) ε, k, c) - ε‖² / (O + A),
+    D = exp(-L_1) / (exp(-L_1) + exp(-L_0)) = sigmoid(L_0 - L_1)
+
+trained as a classifier, with the reward log D - log(1 - D) = L_0 - L_1 of either sign. Other than in the paper's
+code both labels share their draws (k, ε), which takes most of the noise out of the difference; several draws can
+be averaged; and the step is embedded by sines.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from odeploy_train.inverse_rl.discriminators import Transitions, classification
+from odeploy_train.modules.ddpm import cosine, noised
+from odeploy_train.modules.networks import VelocityNet, initialise
+from odeploy_train.on_policy.ppo import Info
+
+
+class Drail(nn.Module):
+    """The diffusion discriminator.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        width: of the denoiser's hidden layers.
+        depth: how many.
+        steps: of the diffusion.
+        draws: of (k, ε) for each tick.
+        generator: of the first weights.
+    """
+
+    alpha_bar: Tensor
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        width: int,
+        depth: int,
+        steps: int,
+        draws: int,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        size = observation_size + action_size
+        self.denoiser = VelocityNet(1, size, width, depth)  # the label stands where an observation would
+        initialise(self.denoiser, generator)
+        self.draws = draws
+        self.register_buffer("alpha_bar", torch.tensor(cosine(steps).alpha_bar))
+
+    def losses(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """L_1 and L_0 of each row, under the same draws. Shapes (M, O + A) -> (M,), (M,)."""
+        T, rows = len(self.alpha_bar) - 1, x.repeat(self.draws, 1)
+        k = torch.randint(1, T + 1, (len(rows),), generator=generator)
+        epsilon = torch.randn(rows.shape, generator=generator)
+        x_k, t, label = noised(rows, epsilon, self.alpha_bar[k][:, None]), 1 - k / T, torch.ones(len(rows), 1)
+        predicted = self.denoiser(torch.cat([label, 0 * label]), x_k.repeat(2, 1), t.repeat(2))
+        errors = (predicted - epsilon.repeat(2, 1)).square().mean(-1)
+        expert, agent = errors.view(2, self.draws, len(x)).mean(1)
+        return expert, agent
+
+    def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
+        """Classification; with how well the expert is denoised."""
+        expert_1, expert_0 = self.losses(expert.pair, generator)
+        agent_1, agent_0 = self.losses(agent.pair, generator)
+        loss, info = classification(expert_0 - expert_1, agent_0 - agent_1)
+        return loss, info | {"denoising": expert_1.detach().mean()}
+
+    def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
+        """L_0 - L_1."""
+        loss_1, loss_0 = self.losses(agent.pair, generator)
+        return loss_0 - loss_1

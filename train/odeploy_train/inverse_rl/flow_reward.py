@@ -1,0 +1,78 @@
+"""FM-IRL's teacher as the reward of any PPO learner, whatever its policy is.
+
+`inverse_rl/fm_irl.py` adds the regulariser to it; a flow policy that learns by FPO, or another of the four
+updates, can be paid by it too (`odeploy train fpo --demos D`), so that the updates are compared on one reward.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from odeploy_sim.demonstrations.dataset import Demonstrations
+from odeploy_sim.tasks.task import Task
+from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.inverse_rl.flow_discriminator import JointFlow
+from odeploy_train.inverse_rl.learned_reward import LearnedReward, RewardOptions, attach
+from odeploy_train.on_policy.run import Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherOptions(RewardOptions):
+    """Of the teacher that rewards."""
+
+    discriminator_lr: float = 1e-3
+    """The teacher's learning rate, constant; the paper has 1e-4 on hopper and walker2d."""
+    teacher_width: int = 256
+    """Neurons of each of the teacher's hidden layers; the paper has 1024."""
+    teacher_depth: int = 3
+    """Hidden layers of the teacher; the paper has 4."""
+    draws: int = 8
+    """Of flow time and noise for each rewarded tick; the paper has 1."""
+    shared_draws: bool = True
+    """Whether both labels see the same draws; in the authors' code each has its own."""
+    flow_weight: float = 1.0
+    """Of the expert's flow loss beside the classification."""
+    bonus: float = 0.0
+    """Added to every reward: the paper's `airl-positive` has 20, on tasks that end by a fall."""
+    pretrain: int = 2_000
+    """Gradient steps of the teacher on the expert's flow loss alone, before the first rollout; 0 for none."""
+
+
+def check(options: TeacherOptions) -> None:
+    """Refuses options that make no sense.
+
+    Raises:
+        UsageError: names the first one.
+    """
+    require_positive(
+        teacher_width=options.teacher_width, teacher_depth=options.teacher_depth, draws=options.draws,
+        discriminator_lr=options.discriminator_lr, discriminator_batch=options.discriminator_batch,
+        discriminator_epochs=options.discriminator_epochs,
+    )  # fmt: skip
+
+
+def reward_by_teacher(
+    learner: Learner, options: TeacherOptions, demonstrations: Demonstrations, task: Task
+) -> tuple[JointFlow, LearnedReward]:
+    """Has a learner's reward come from a teacher that has seen nothing yet."""
+    teacher = JointFlow(
+        len(task.observation), len(task.action), options.teacher_width, options.teacher_depth, options.draws,
+        options.shared_draws, options.flow_weight, options.bonus, learner.ppo.generator,
+    )  # fmt: skip
+    return teacher, attach(learner, options, teacher, demonstrations, task)
+
+
+def pretrain(options: TeacherOptions, reward: LearnedReward, console: Console) -> None:
+    """The expert's flow loss alone, under the normaliser that begins with the demonstrations' moments."""
+    teacher, generator = reward.module, reward.ppo.generator
+    assert isinstance(teacher, JointFlow)
+    optimizer, expert = reward.optimizer, reward.expert_transitions().pair
+    steps = range(options.pretrain)
+    for _ in track(steps, "teacher", console=console, transient=True, disable=not console.is_terminal):
+        rows = torch.randint(len(expert), (options.discriminator_batch,), generator=generator)
+        loss = teacher.losses(expert[rows], 1, generator)[0].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

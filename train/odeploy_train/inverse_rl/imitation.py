@@ -1,0 +1,205 @@
+"""`odeploy train gail | airl | wail | vail | drail`: a Gaussian MLP policy whose reward is a discriminator's.
+
+Student, rollouts and updates are those of `odeploy train ppo`; `inverse_rl/discriminators.py` and
+`inverse_rl/drail.py` have the discriminators, `inverse_rl/learned_reward.py` trains them. The environment's own
+reward is shown in the curves and used for nothing.
+"""
+
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.errors import UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.tasks.task import Task
+from odeploy_sim.tasks.vector import make_vector
+from odeploy_sim.tasks.vector_env import TaskVectorEnv
+from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.inverse_rl.discriminators import Airl, Gail, RewardForm, Vail, Wail
+from odeploy_train.inverse_rl.drail import Drail
+from odeploy_train.inverse_rl.learned_reward import RewardOptions, attach, warn_of_one_episode
+from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.on_policy.gaussian import GaussianActor
+from odeploy_train.on_policy.ppo import OBSERVATION_CLIP
+from odeploy_train.on_policy.run import Learner, train
+from odeploy_train.policies.mlp import MlpConfig
+from odeploy_train.runs.folder import begin, new_card
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(RewardOptions, gaussian_ppo.Config):
+    """What all five can be told, beside what `odeploy train ppo` can."""
+
+    demos: str
+    """Folder of a dataset, or a Minari id."""
+    discriminator_widths: tuple[int, ...] = (100, 100)
+    """Hidden layers of the discriminator, as in GAIL's paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GailConfig(Config):
+    """Trains by GAIL (arXiv 1606.03476). The same command continues an interrupted run."""
+
+    reward: RewardForm = "logit"
+    """Of D: `positive`, the paper's -log(1 - D), makes it worth while to stay alive: for tasks that end by a
+    fall. `negative`, log D, makes haste. `logit`, as in FM-IRL's comparison, can be of either sign."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AirlConfig(Config):
+    """Trains by AIRL (arXiv 1710.11248). The same command continues an interrupted run."""
+
+    state_only: bool = False
+    """Whether the reward sees the observation alone, so that it transfers to other dynamics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WailConfig(Config):
+    """Trains by WAIL (arXiv 1906.08113). The same command continues an interrupted run."""
+
+    gradient_penalty: float = 10.0
+    """λ of WGAN-GP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VailConfig(Config):
+    """Trains by VAIL (arXiv 1810.00821). The same command continues an interrupted run."""
+
+    reward: RewardForm = "logit"
+    """Of D; the paper's is `positive`. See `odeploy train gail`."""
+    code_size: int = 128
+    """Numbers in the code z."""
+    information: float = 0.5
+    """I_c: what the code may say of a tick, nats."""
+    dual_step: float = 1e-5
+    """α_β, by which β rises and falls in each step of the discriminator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrailConfig(Config):
+    """Trains by DRAIL (arXiv 2405.16194). The same command continues an interrupted run."""
+
+    discriminator_widths: tuple[int, ...] = (128, 128, 128, 128)
+    """Hidden layers of the denoiser, all of one width; SiLU."""
+    diffusion_steps: int = 1000
+    """Of the noise schedule; a discriminator takes single ones, so they cost nothing."""
+    draws: int = 1
+    """Of step and noise for each tick, averaged; shared by the two labels."""
+
+
+AnyConfig = GailConfig | AirlConfig | WailConfig | VailConfig | DrailConfig
+Method = Literal["gail", "airl", "wail", "vail", "drail"]
+
+
+def gail(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    _run("gail", tyro.cli(GailConfig, args=arguments, prog="odeploy train gail"))
+
+
+def airl(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    _run("airl", tyro.cli(AirlConfig, args=arguments, prog="odeploy train airl"))
+
+
+def wail(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    _run("wail", tyro.cli(WailConfig, args=arguments, prog="odeploy train wail"))
+
+
+def vail(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    _run("vail", tyro.cli(VailConfig, args=arguments, prog="odeploy train vail"))
+
+
+def drail(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    _run("drail", tyro.cli(DrailConfig, args=arguments, prog="odeploy train drail"))
+
+
+def start(
+    config: AnyConfig, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
+) -> Learner:
+    """A learner that has seen nothing yet but the demonstrations' moments."""
+    learner = gaussian_ppo.start(config, task, envs, sizes)
+    actor, generator = learner.ppo.actor, learner.ppo.generator
+    assert isinstance(actor, GaussianActor)
+    module = discriminator(config, sizes.observation_size, sizes.action_size, actor, generator)
+    attach(learner, config, module, demonstrations, task)
+    return learner
+
+
+def discriminator(
+    config: AnyConfig, observation_size: int, action_size: int, actor: GaussianActor, generator: torch.Generator
+) -> Gail | Airl | Wail | Vail | Drail:
+    """Of the chosen method, with fresh weights."""
+    sizes = observation_size, action_size
+    widths = config.discriminator_widths
+    match config:
+        case GailConfig():
+            return Gail(*sizes, widths, config.reward, generator)
+        case AirlConfig():
+            return Airl(*sizes, widths, config.state_only, config.discount, actor.log_density, generator)
+        case WailConfig():
+            return Wail(*sizes, widths, config.gradient_penalty, generator)
+        case VailConfig():
+            c = config
+            return Vail(*sizes, widths, c.code_size, c.information, c.dual_step, c.reward, generator)
+        case DrailConfig():
+            return Drail(*sizes, widths[0], len(widths), config.diffusion_steps, config.draws, generator)
+
+
+def check(config: Config) -> None:
+    """Refuses options that make no sense.
+
+    Raises:
+        UsageError: names the first one.
+    """
+    require_positive(
+        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
+        lr=config.lr, threads=config.threads, score_every=config.score_every,
+        discriminator_lr=config.discriminator_lr, discriminator_batch=config.discriminator_batch,
+        discriminator_epochs=config.discriminator_epochs,
+        discriminator_widths=min(config.discriminator_widths, default=0),
+    )  # fmt: skip
+    match config:
+        case WailConfig():
+            require_positive(gradient_penalty=config.gradient_penalty)
+        case VailConfig():
+            require_positive(
+                code_size=config.code_size, information=config.information, dual_step=config.dual_step
+            )
+        case DrailConfig():
+            require_positive(diffusion_steps=config.diffusion_steps, draws=config.draws)
+            if len(set(config.discriminator_widths)) != 1:
+                raise UsageError(
+                    where="--discriminator-widths",
+                    expected="one width for all hidden layers of the denoiser",
+                    got=str(config.discriminator_widths),
+                    remedy="give equal numbers",
+                )
+
+
+def _run(method: Method, config: AnyConfig) -> None:
+    console = Console()
+    check(config)
+    torch.set_num_threads(config.threads)
+    task = get(config.task)
+    demonstrations = load(config.demos, task)
+    warn_of_one_episode(demonstrations, console)
+    sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)
+    begin(config.out, new_card(method, task.name, demonstrations.data_hash, config, sizes))
+    with closing(
+        make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+    ) as envs:
+        learner = start(config, task, envs, sizes, demonstrations)
+        learner.resume(config)
+        if learner.ppo.steps >= config.steps:
+            console.print(f"finished already, at step {learner.ppo.steps}")
+        else:
+            train(config, learner, task, console)
+    console.print(f"run: {config.out}", soft_wrap=True)

@@ -1,0 +1,135 @@
+"""The reward that adversarial methods learn: once a rollout a discriminator is trained, then it pays every tick.
+
+Expert and student are seen through the student's observation normaliser as it is at the moment. The reward of a
+rollout is computed once, so that all epochs on it agree; the environment's own has no part in it.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from odeploy_runtime.signals import highs, lows
+from odeploy_sim.demonstrations.dataset import Demonstrations
+from odeploy_sim.tasks.task import Task
+from odeploy_train.inverse_rl.discriminators import Discriminator, Transitions
+from odeploy_train.on_policy.ppo import Ppo
+from odeploy_train.on_policy.rollout import Rollout
+from odeploy_train.on_policy.run import Learner
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions:
+    """How a discriminator learns."""
+
+    discriminator_lr: float = 3e-4
+    """Its learning rate, constant."""
+    discriminator_batch: int = 128
+    """Ticks of the student in a batch, and as many of the expert."""
+    discriminator_epochs: int = 1
+    """Passes over the ticks of a rollout; the expert's are drawn at random."""
+
+
+class LearnedReward:
+    """A discriminator in training, and the rewards that it gives.
+
+    Args:
+        ppo: the student's, for its normaliser and its random numbers.
+        module: the discriminator.
+        demonstrations: in raw units.
+        task: for the limits of the action.
+        options: of the discriminator's training.
+
+    Attributes:
+        optimizer: of the discriminator.
+    """
+
+    def __init__(
+        self,
+        ppo: Ppo,
+        module: Discriminator,
+        demonstrations: Demonstrations,
+        task: Task,
+        options: RewardOptions,
+    ) -> None:
+        assert isinstance(module, nn.Module)
+        self.ppo, self.module, self.options = ppo, module, options
+        self.optimizer = torch.optim.Adam(module.parameters(), lr=options.discriminator_lr, fused=True)
+        low, high = torch.from_numpy(lows(task.action)).double(), torch.from_numpy(highs(task.action)).double()
+        self._raw = torch.from_numpy(demonstrations.observations)
+        self._action = ((torch.from_numpy(demonstrations.actions) - (high + low) / 2) / ((high - low) / 2)).float()
+        self._ended = torch.zeros(len(self._action))
+        self._ended[torch.from_numpy(demonstrations.starts)[1:] - 1] = 1
+        self._ended[-1] = 1
+        self._rewards: Tensor | None = None
+
+    def learn(self, rollout: Rollout) -> dict[str, float]:
+        """The passes over a rollout, then its rewards; figures are means over the batches."""
+        agent, expert = self.agent_transitions(rollout), self.expert_transitions()
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        generator, count = self.ppo.generator, 0
+        for _ in range(self.options.discriminator_epochs):
+            order = torch.randperm(len(agent), generator=generator)
+            for index in torch.split(order, self.options.discriminator_batch):
+                drawn = torch.randint(len(expert), (len(index),), generator=generator)
+                loss, info = self.module.loss(expert.take(drawn), agent.take(index), generator)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                for name, figure in (info | {"loss": loss.detach()}).items():
+                    totals[name] += figure
+                count += 1
+        with torch.no_grad():
+            self._rewards = self.module.reward(agent, generator).view(rollout.reward.shape)
+        figures = {f"discriminator/{name}": float(total) / count for name, total in totals.items()}
+        return figures | {"discriminator/reward": float(self._rewards.mean())}
+
+    def reward(self, _rollout: Rollout) -> Tensor:
+        """Of the rollout that was learnt from last. Shape (T, N)."""
+        assert self._rewards is not None
+        return self._rewards
+
+    def expert_transitions(self) -> Transitions:
+        """The demonstrations, as the student's normaliser sees them now."""
+        observation = self.ppo.normalise(self._raw)
+        return Transitions(observation, self._action, observation.roll(-1, 0), self._ended)
+
+    def agent_transitions(self, rollout: Rollout) -> Transitions:
+        """A rollout, tick after tick, of all environments."""
+        following = torch.cat([rollout.raw[1:], rollout.last[None]])
+        where, cut_raw = rollout.cut
+        following[where[:, 0], where[:, 1]] = cut_raw
+        return Transitions(
+            rollout.observation.flatten(0, 1),
+            rollout.action.flatten(0, 1),
+            self.ppo.normalise(following).flatten(0, 1),
+            rollout.terminated.flatten(),
+        )
+
+
+def attach(
+    learner: Learner, options: RewardOptions, module: Discriminator, demonstrations: Demonstrations, task: Task
+) -> LearnedReward:
+    """Has a learner's reward come from a discriminator, and its normaliser begin with the demonstrations.
+
+    What the learner did before an update it goes on doing.
+    """
+    assert isinstance(module, nn.Module)
+    learner.ppo.learn_scale(torch.from_numpy(demonstrations.observations))
+    reward = LearnedReward(learner.ppo, module, demonstrations, task, options)
+    before = learner.before_update
+
+    def before_update(rollout: Rollout) -> dict[str, float]:
+        return (before(rollout) if before else {}) | reward.learn(rollout)
+
+    learner.ppo.reward, learner.before_update = reward.reward, before_update
+    learner.more["discriminator"], learner.optimizers["discriminator"] = module, reward.optimizer
+    return reward
+
+
+def warn_of_one_episode(demonstrations: Demonstrations, console: Console) -> None:
+    """Says so if there is but one."""
+    if len(demonstrations.starts) == 1:
+        console.print("one episode only: the discriminator may learn it by heart", highlight=False)

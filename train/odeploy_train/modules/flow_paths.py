@@ -1,0 +1,82 @@
+"""The paths along which a flow carries noise to actions, as constants, and the divergence of its velocity on them.
+
+A path is taken by K Euler steps without a gradient: what learns from its points learns nothing through the solver.
+Differentiable are the velocity and its divergence at such points,
+
+    div v = Σ_p e_p · (∂v/∂x) e_p
+
+exact over the D unit vectors, unbiased over random signs (`flow_rl.log_density` makes both). ∂v/∂x e is carried
+through the network beside the values, so that a gradient of the divergence needs no graph within the graph.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from odeploy_train.modules.networks import VelocityNet, over_states, silu_and_slope, time_embedding
+from odeploy_train.modules.ode import EULER, axpy, integrate, uniform_grid
+
+
+@dataclass(frozen=True)
+class Path:
+    """M paths for each of B states.
+
+    Attributes:
+        times: t_k = k / K at which the velocity was evaluated. Shape (K,).
+        states: x at those times; the first is the noise. Shape (K, B, M, D).
+        end: u, where they arrive at t = 1. Shape (B, M, D).
+    """
+
+    times: Tensor
+    states: Tensor
+    end: Tensor
+
+
+@torch.no_grad()
+def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int) -> Path:
+    """Carries noise along the flow.
+
+    Args:
+        velocity: v(s, x, t).
+        observation: normalised. Shape (B, O).
+        noise: Shape (B, M, D).
+        steps: K.
+    """
+    B, M, D = noise.shape
+    grid = uniform_grid(steps)
+    answer = over_states(velocity, observation, M, grid[:-1])
+    states: list[Tensor] = []
+
+    def field(t: float, x: Tensor) -> Tensor:
+        states.append(x)
+        return answer(t, x)
+
+    end = integrate(field, noise.flatten(0, 1), EULER, grid, axpy)
+    return Path(noise.new_tensor(grid[:-1]), torch.stack(states).view(steps, B, M, D), end.view(B, M, D))
+
+
+def velocity_and_divergence(
+    velocity: VelocityNet, observation: Tensor, x: Tensor, t: Tensor, probes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """v(s, x, t) and its divergence, both differentiable with respect to the weights.
+
+    Args:
+        velocity: v.
+        observation: normalised. Shape (R, O).
+        x: Shape (R, D).
+        t: Shape (R,).
+        probes: see `odeploy_train.flow_rl.log_density`. Shape (R, P, D).
+
+    Returns:
+        Shapes (R, D), (R,).
+    """
+    O, D = velocity.observation_size, velocity.action_size  # noqa: E741
+    z = velocity.first(torch.cat([observation, x, time_embedding(t, velocity.time_features)], dim=-1))
+    dz = probes @ velocity.first.weight[:, O : O + D].T
+    for layer in velocity.hidden:
+        h, slope = silu_and_slope(z)
+        z, dz = layer(h), (slope[:, None] * dz) @ layer.weight.T  # type: ignore[operator]
+    h, slope = silu_and_slope(z)
+    divergence = (slope * (dz * (probes @ velocity.last.weight)).sum(1)).sum(-1)
+    return velocity.last(h), divergence

@@ -1,0 +1,4 @@
+"""Off-policy training: SAC, FMER.
+
+May import: runs.
+"""

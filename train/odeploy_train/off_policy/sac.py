@@ -1,0 +1,158 @@
+"""`odeploy train sac`: soft actor-critic (Haarnoja et al., arXiv 1812.05905), the Gaussian baseline off-policy.
+
+    a = tanh(μ(s) + σ(s) ε),    log π(a|s) = log N(u; μ, σ) - Σ_j log(1 - tanh² u_j)
+    V̄(s) = min(Q̄_1, Q̄_2)(s, a) - α log π(a|s)
+    L_π = E[ α log π(a|s) - min(Q_1, Q_2)(s, a) ],    L_α = -log α (log π(a|s) + H)
+
+Losses, bounds of log σ and the loss of log α, rather than of α, are stable-baselines3's, against which they are
+tested. The mean is what is deployed.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.task import Task
+from odeploy_sim.tasks.vector_env import TaskVectorEnv
+from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.modules.networks import initialise, mlp
+from odeploy_train.modules.squash import log_slope
+from odeploy_train.off_policy import run as off_policy_run
+from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.replay import Transitions
+from odeploy_train.off_policy.run import Learner, run
+from odeploy_train.on_policy.gaussian_ppo import limits
+from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR, Info
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+
+LOG_STD_LOW, LOG_STD_HIGH = -20.0, 2.0
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Config(off_policy_run.Config):
+    """Trains a Gaussian MLP policy by SAC. The same command continues an interrupted run."""
+
+    target_entropy: float = -1.0
+    """H: of the squashed action, in nats for each of its dimensions."""
+    alpha: float = 1.0
+    """α at the start."""
+    alpha_lr: float = 3e-4
+    """Learning rate of its logarithm."""
+    widths: tuple[int, ...] = (256, 256)
+    """Hidden layers of the policy, ReLU."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, or continues, and says where the run is."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train sac")
+    require_positive(alpha=config.alpha, alpha_lr=config.alpha_lr)
+    task = get(config.task)
+    O, A = len(task.observation), len(task.action)  # noqa: E741
+    sizes = MlpConfig(O, A, config.widths, "ReLU", clip=OBSERVATION_CLIP, squash=True)
+    run("sac", config, task, sizes, partial(start, config, sizes))
+
+
+def start(config: Config, sizes: MlpConfig, core_config: OffPolicyConfig, envs: TaskVectorEnv) -> Learner:
+    """A learner that has seen nothing yet."""
+    generator = torch.Generator().manual_seed(config.seed)
+    O, A = sizes.observation_size, sizes.action_size  # noqa: E741
+    target = config.target_entropy * A
+    actor = SacActor(O, A, config.widths, target, config.lr, config.alpha, config.alpha_lr)
+    critics = TwinCritics(O, A, config.critic_widths)
+    initialise(actor, generator)
+    initialise(critics, generator)
+    core = OffPolicy(core_config, actor, critics, envs, generator)
+    return Learner(core, lambda: deployed(core, actor, envs.task, sizes))
+
+
+class SacActor(Actor):
+    """A squashed Gaussian of which mean and log-deviation are one network's answer.
+
+    Args:
+        observation_size: O.
+        action_size: D.
+        widths: of the hidden layers.
+        target_entropy: H, in nats.
+        lr: of the network.
+        alpha: α at the start.
+        alpha_lr: of log α.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        widths: tuple[int, ...],
+        target_entropy: float,
+        lr: float = 3e-4,
+        alpha: float = 1.0,
+        alpha_lr: float = 3e-4,
+    ) -> None:
+        super().__init__()
+        self.net = mlp((observation_size, *widths, 2 * action_size), nn.ReLU)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(alpha)))
+        self.target_entropy = target_entropy
+        self.optimizers = {
+            "policy": torch.optim.Adam(self.net.parameters(), lr=lr, fused=True),
+            "alpha": torch.optim.Adam([self.log_alpha], lr=alpha_lr),
+        }
+
+    def draw(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An action for each state and its log π, differentiable. Shapes (B, O) -> (B, D), (B,)."""
+        mean, log_std = self.net(observation).chunk(2, dim=-1)
+        log_std = log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+        noise = torch.randn(mean.shape, generator=generator)
+        u = mean + log_std.exp() * noise
+        log_density = -(0.5 * noise.square() + log_std + _HALF_LOG_2PI).sum(-1)
+        return u.tanh(), log_density - log_slope(u)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, _critics: TwinCritics, generator: torch.Generator) -> Tensor:
+        """A draw. Shapes (N, O) -> (N, D)."""
+        return self.draw(observation, generator)[0]
+
+    @torch.no_grad()
+    def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
+        """Soft: min(Q̄_1, Q̄_2) - α log π of a draw. Shapes (B, O) -> (B,)."""
+        action, log_density = self.draw(observation, generator)
+        return targets.smaller(observation, action) - self.log_alpha.exp() * log_density
+
+    def losses(
+        self, rows: Transitions, critics: TwinCritics, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """L_π, L_α, and the entropy, -log π in the mean."""
+        action, log_density = self.draw(rows.observation, generator)
+        alpha = self.log_alpha.detach().exp()
+        loss = (alpha * log_density - critics.smaller(rows.observation, action)).mean()
+        entropy = -log_density.detach().mean()
+        return loss, self.log_alpha * (entropy - self.target_entropy), entropy
+
+    def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
+        """One step of the network on L_π, one of α on L_α."""
+        loss, alpha_loss, entropy = self.losses(rows, critics, generator)
+        for name, each in (("policy", loss), ("alpha", alpha_loss)):
+            self.optimizers[name].zero_grad()
+            each.backward()  # type: ignore[no-untyped-call]
+            self.optimizers[name].step()
+        return {"actor_loss": loss.detach(), "entropy": entropy, "alpha": self.log_alpha.detach().exp()}
+
+
+def deployed(core: OffPolicy, actor: SacActor, task: Task, sizes: MlpConfig) -> MlpPolicy:
+    """The mean of the policy with its normaliser and limits."""
+    policy = MlpPolicy(sizes)
+    layers = [layer for layer in actor.net if isinstance(layer, nn.Linear)]
+    with torch.no_grad():
+        for mine, its in zip(policy.layers, layers, strict=True):
+            assert isinstance(mine, nn.Linear)
+            mine.weight.copy_(its.weight[: len(mine.weight)])  # of the last layer the half that is the mean
+            mine.bias.copy_(its.bias[: len(mine.bias)])
+    policy.low, policy.high = limits(task)
+    policy.observation_mean = core.moments.mean.clone()
+    policy.observation_std = core.moments.std(STD_FLOOR)
+    return policy

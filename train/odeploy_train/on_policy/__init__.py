@@ -1,0 +1,4 @@
+"""PPO with its rollouts, advantages and ratio.
+
+May import: runs.
+"""

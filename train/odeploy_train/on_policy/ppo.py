@@ -1,0 +1,282 @@
+"""Proximal policy optimisation (Schulman et al., arXiv 1707.06347): the core that all on-policy methods share.
+
+    L = E[ max(-ρ A, -clip(ρ, 1 - ε, 1 + ε) A) ] + c_v L_value + what a method adds
+
+What tells Gaussian PPO, FPO and FM-IRL's student apart is the actor (what ρ is), the reward, and an added loss;
+they are arguments. Collecting is as cheap as it can be made here: one pass of the actor a tick and nothing else.
+Values, and all that ρ needs of the old policy, are computed once for the whole rollout; normalisers stand still
+from the first tick of a rollout to the last minibatch on it.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from odeploy_sim.tasks.vector_env import TaskVectorEnv
+from odeploy_train.modules.running_moments import ReturnScale, RunningMoments
+from odeploy_train.on_policy.advantages import advantages
+from odeploy_train.on_policy.rollout import Rollout, Rows
+
+OBSERVATION_CLIP = 10.0
+STD_FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class PpoConfig:
+    """What every on-policy method can be told."""
+
+    ticks: int = 512
+    """T: ticks of each environment in a rollout."""
+    epochs: int = 10
+    """Passes over a rollout."""
+    batch: int = 256
+    """Rows of a minibatch."""
+    discount: float = 0.99
+    """γ."""
+    trace_decay: float = 0.95
+    """λ of the advantage estimate."""
+    clip: float = 0.2
+    """ε of the ratio."""
+    kl_limit: float = math.inf
+    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
+    value_coefficient: float = 0.5
+    """c_v."""
+    value_clip: float | None = None
+    """How far a value may move from the old one before its loss stops caring; None for as far as it likes."""
+    gradient_norm: float = 0.5
+    """Largest norm of the gradient."""
+    lr: float = 3e-4
+    """Learning rate at the start; it falls to 0 linearly."""
+    scale_rewards: bool = True
+    """Whether rewards are divided by the running standard deviation of the discounted return."""
+    device: str = "cpu"
+    """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
+    compile: bool = False
+    """Whether `torch.compile` makes the loss of a minibatch."""
+
+
+Info = dict[str, Tensor]
+
+
+class Actor(Protocol):
+    """A policy that on-policy methods improve; also an `nn.Module`."""
+
+    def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
+        """An action for each normalised observation, before bounds. Shapes (N, O) -> (N, D)."""
+
+    def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """What ρ will need of this policy once it is the old one. Shapes (M, O), (M, D) -> each (M, ...)."""
+
+    def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
+        """What to minimise on a minibatch, and figures for the curves."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """What is trained."""
+
+
+def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Info]:
+    """PPO's pessimistic bound, eq. 7, to be minimised; with the share of clipped rows and an estimate of KL.
+
+    KL(old ‖ new) is estimated as E[ρ - 1 - log ρ], which is never negative (Schulman, 2020).
+
+    Args:
+        ratio: ρ. Shape (M,).
+        advantage: Shape (M,).
+        clip: ε.
+    """
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    loss = -torch.minimum(ratio * advantage, clipped * advantage).mean()
+    with torch.no_grad():
+        info = {
+            "kl": (ratio - 1 - ratio.log()).mean(),
+            "clipped": ((ratio - 1).abs() > clip).float().mean(),
+        }
+    return loss, info
+
+
+@dataclass
+class Ppo:
+    """Rollouts and updates, in turn.
+
+    Attributes:
+        config: sizes and coefficients.
+        actor: the policy.
+        critic: normalised observations (M, O) to values (M, 1).
+        envs: what it acts in; unit actions [-1, 1] are mapped onto their limits.
+        generator: of every random number but the environments'.
+        reward: of a rollout (T, N), instead of the environment's own.
+        added_loss: of a minibatch, on top of PPO's; called once for each.
+    """
+
+    config: PpoConfig
+    actor: Actor
+    critic: nn.Module
+    envs: TaskVectorEnv
+    generator: torch.Generator
+    reward: Callable[[Rollout], Tensor] | None = None
+    added_loss: Callable[[], tuple[Tensor, Info]] | None = None
+    steps: int = 0
+    _raw: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        space: Any = self.envs.single_action_space
+        self.moments = RunningMoments(len(self.envs.task.observation))
+        self.return_scale = ReturnScale(self.envs.num_envs, self.config.discount)
+        self._middle, self._half = (space.high + space.low) / 2, (space.high - space.low) / 2
+        self._trained = [*self.actor.parameters(), *self.critic.parameters()]
+        self.optimizer = torch.optim.Adam(self._trained, lr=self.config.lr, eps=1e-5, fused=True)
+        self._loss_of = torch.compile(self._loss) if self.config.compile else self._loss
+
+    def normalise(self, raw: Tensor) -> Tensor:
+        """Raw observations to unit scale, clipped. Shape (..., O)."""
+        unit = (raw - self.moments.mean) / self.moments.std(STD_FLOOR)
+        return unit.clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP).float()
+
+    @torch.no_grad()
+    def collect(self) -> Rollout:
+        """T ticks of every environment; episodes go on from one rollout to the next."""
+        T, N, O = self.config.ticks, self.envs.num_envs, len(self.envs.task.observation)  # noqa: E741
+        if self._raw is None:
+            self._raw = self.envs.reset()[0]
+        mean, inverse = self.moments.mean.float(), (1 / self.moments.std(STD_FLOOR)).float()
+        raw, observation = torch.empty(T, N, O), torch.empty(T, N, O)
+        action = torch.empty(T, N, len(self._half))
+        flags = np.zeros((4, T, N), np.float32)
+        reward, terminated, over, success = flags
+        cut: list[tuple[int, int]] = []
+        cut_raw, returns = [], []
+        for t in range(T):
+            raw[t] = torch.from_numpy(self._raw)
+            observation[t] = ((raw[t] - mean) * inverse).clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP)
+            action[t] = self.actor.act(observation[t], self.generator)
+            sent = self._middle + self._half * action[t].numpy()
+            self._raw, reward[t], terminated[t], truncated, info = self.envs.step(sent)
+            np.logical_or(terminated[t], truncated, out=over[t], casting="unsafe")
+            if "final_obs" in info:
+                ended = np.flatnonzero(info["_final_obs"])
+                returns.extend(info["episode"]["r"][ended])
+                success[t] = info["success"]
+                for i in ended:
+                    if truncated[i] and not terminated[t, i]:
+                        cut.append((t, int(i)))
+                        cut_raw.append(info["final_obs"][i])
+        self.steps += T * N
+        return Rollout(
+            raw,
+            observation,
+            action,
+            torch.from_numpy(reward),
+            torch.from_numpy(terminated),
+            torch.from_numpy(over),
+            torch.from_numpy(np.array(self._raw)),
+            (torch.tensor(cut, dtype=torch.int64).reshape(-1, 2), torch.from_numpy(_stack(cut_raw, O))),
+            torch.tensor(np.array(returns, np.float32)),
+            torch.from_numpy(success[over > 0]),
+        )
+
+    @torch.no_grad()
+    def rows(self, rollout: Rollout) -> Rows:
+        """Advantages, value targets and the old policy's memory of a rollout; takes its rewards into the scale."""
+        reward = rollout.reward if self.reward is None else self.reward(rollout)
+        if self.config.scale_rewards:
+            reward = self.return_scale.scale(reward, rollout.over)
+        value = self.critic(rollout.observation).squeeze(-1)
+        last = self.critic(self.normalise(rollout.last)).squeeze(-1)
+        following = torch.cat([value[1:], last[None]])
+        (where, cut_raw) = rollout.cut
+        if len(where):
+            following[where[:, 0], where[:, 1]] = self.critic(self.normalise(cut_raw)).squeeze(-1)
+        c = self.config
+        advantage = advantages(
+            reward, value, following, rollout.terminated, rollout.over, c.discount, c.trace_decay
+        )
+        observation, action = rollout.observation.flatten(0, 1), rollout.action.flatten(0, 1)
+        remembered = self.actor.remember(observation, action, self.generator)
+        flat = advantage.flatten(), (advantage + value).flatten(), value.flatten()
+        return Rows(observation, action, *flat, remembered)
+
+    def update(self, rows: Rows, progress: float) -> dict[str, float]:
+        """All epochs on one rollout.
+
+        Args:
+            rows: of the rollout.
+            progress: share of the training that is done, 0 to 1, for the learning rate.
+
+        Returns:
+            Means over the minibatches of what the losses report.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * (1 - progress)
+        device = self.config.device
+        totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=device))
+        count = 0
+        with self._on(device):
+            there = rows.to(device)
+            for _ in range(self.config.epochs):
+                order = torch.randperm(len(rows), generator=self.generator).to(device)
+                told = [self._descend(there.take(index)) for index in torch.split(order, self.config.batch)]
+                for info in told:
+                    for name, figure in info.items():
+                        totals[name] += figure
+                count += len(told)
+                limit = self.config.kl_limit
+                if math.isfinite(limit) and sum(info["kl"] for info in told) > limit * len(told):
+                    break
+        return {name: float(total) / count for name, total in totals.items()}
+
+    def learn_scale(self, raw: Tensor) -> None:
+        """Takes observations into the normaliser; between rollouts, never within one. Shape (M, O)."""
+        self.moments.see(raw)
+
+    @contextmanager
+    def _on(self, device: str) -> Iterator[None]:
+        """Everything that an update changes, there and then back on the CPU."""
+        self._move(device)
+        try:
+            yield
+        finally:
+            self._move("cpu")
+
+    def _move(self, device: str) -> None:
+        for module in (self.actor, self.critic):
+            assert isinstance(module, nn.Module)
+            module.to(device)
+        for state in self.optimizer.state.values():
+            state.update({name: kept.to(device) for name, kept in state.items()})
+
+    def _descend(self, rows: Rows) -> Info:
+        loss, info = self._loss_of(rows)
+        if self.added_loss is not None:
+            added, more = self.added_loss()
+            loss, info = loss + added, info | more
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        info["gradient_norm"] = nn.utils.clip_grad_norm_(self._trained, self.config.gradient_norm)
+        self.optimizer.step()
+        return info
+
+    def _loss(self, rows: Rows) -> tuple[Tensor, Info]:
+        a = rows.advantage
+        unit = replace(rows, advantage=(a - a.mean()) / (a.std() + 1e-8))
+        loss, info = self.actor.objective(unit, self.config.clip)
+        value_loss = self._value_loss(rows)
+        return loss + self.config.value_coefficient * value_loss, info | {"value_loss": value_loss.detach()}
+
+    def _value_loss(self, rows: Rows) -> Tensor:
+        value: Tensor = self.critic(rows.observation).squeeze(-1)
+        error = (value - rows.target).square()
+        if self.config.value_clip is not None:
+            near = rows.value + (value - rows.value).clamp(-self.config.value_clip, self.config.value_clip)
+            error = torch.maximum(error, (near - rows.target).square())
+        return error.mean()
+
+
+def _stack(rows: list[Any], size: int) -> Any:
+    return np.stack(rows).astype(np.float32) if rows else np.zeros((0, size), np.float32)

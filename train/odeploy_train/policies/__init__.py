@@ -1,0 +1,4 @@
+"""The policy kinds: flow, student, MLP, recurrent, diffusion, best of N.
+
+May import: modules.
+"""

@@ -1,0 +1,102 @@
+"""Best of N: a flow proposes N actions, two critics judge them, the best is taken. What FMER deploys.
+
+FMER (arXiv 2603.17685) samples several candidates from its flow policy and executes the one with the highest Q:
+
+    a_i = flow(s, ε_i),    Q(s, a) = min(Q_1(s, a), Q_2(s, a)),    i* = argmax_i Q(s, a_i)
+
+The critics see what the flow sees, the normalised observation, and actions on unit scale: half of each range is
+1. From noise that is all zeros the candidates are all one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.signals import Signal
+from odeploy_train.modules.networks import mlp
+from odeploy_train.modules.ode import Tableau
+from odeploy_train.policies.choice import Choice, Chooser, best
+from odeploy_train.policies.mlp import Activation
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+
+DEPLOYED_CANDIDATES = 16  # where nobody asks for another number
+
+
+@dataclass(frozen=True)
+class BestOfNConfig:
+    """Sizes of a `BestOfN`."""
+
+    flow: FlowConfig
+    """Of the policy that proposes."""
+    critic_widths: tuple[int, ...] = (256, 256)
+    """Of each critic's hidden layers."""
+    critic_activation: Activation = "ReLU"
+    """Between each two of its layers, by torch's name."""
+
+
+class BestOfN(Chooser):
+    """A flow policy with twin critics.
+
+    Attributes:
+        config: sizes.
+        flow: proposes; its normaliser and limits are the critics' too.
+        critics: Q_1 and Q_2, over [normalised observation, unit action].
+    """
+
+    def __init__(self, config: BestOfNConfig) -> None:
+        super().__init__()
+        self.config, self.flow = config, FlowPolicy(config.flow)
+        sizes = config.flow.observation_size + config.flow.chunk_size, *config.critic_widths, 1
+        activation: type[nn.Module] = getattr(nn, config.critic_activation)
+        self.critics = nn.ModuleList(mlp(sizes, activation) for _ in range(2))
+
+    def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
+        """Sets normalisers and bounds; see `FlowPolicy.fit`.
+
+        Raises:
+            ContractError: an action without limits, which has no unit scale.
+        """
+        for signal in signals:
+            if signal.low is None or signal.high is None:
+                raise ContractError(
+                    where=f"best of N, action {signal.name}",
+                    expected="a lower and an upper limit",
+                    got=f"[{signal.low}, {signal.high}]",
+                    remedy="give the signal its limits in the catalogue",
+                )
+        self.flow.fit(observations, actions, signals)
+
+    @property
+    def proposer(self) -> FlowPolicy:
+        """The policy without its critics."""
+        return self.flow
+
+    @property
+    def critic_activation(self) -> Activation:
+        """Between each two of a critic's layers."""
+        return self.config.critic_activation
+
+    def propose(
+        self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]
+    ) -> tuple[Tensor, Tensor]:
+        """All candidates and what they are worth.
+
+        Args:
+            observation: raw. Shape (B, O).
+            noise: N draws for each observation. Shape (B, N, D).
+            tableau: the solver.
+            t_grid: its K + 1 times from 0 to 1.
+
+        Returns:
+            Actions in robot units, of shape (B, N, D), and values, of shape (B, N).
+        """
+        B, N, _ = noise.shape
+        repeated = observation.repeat_interleave(N, dim=0)
+        actions = self.flow.sample(repeated, noise.flatten(0, 1), tableau, t_grid)
+        return actions.view(B, N, -1), self.value(repeated, actions).view(B, N)
+
+    def sample(self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Choice:
+        """The best candidate, of equally good ones the first; see `propose`."""
+        return best(*self.propose(observation, noise, tableau, t_grid))

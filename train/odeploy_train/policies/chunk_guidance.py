@@ -1,0 +1,66 @@
+"""Real-time chunking: a flow's next chunk, drawn so that it goes on from the one that is being played.
+
+Black et al., arXiv 2506.07339, Algorithm 1: inpainting by pseudoinverse guidance. Y are the actions of the chunk
+before, w the weight of each (runtime/odeploy_runtime/inference/previous_chunk.py); all on unit scale:
+
+    x̂_1 = x + (1 - t) v(x, t)                                            where the flow would end from here
+    v'  = v + min(β, (t² + (1 - t)²) / (t (1 - t))) · (∂x̂_1/∂x)ᵀ w (Y - x̂_1)
+
+With w = 0 it is the flow itself. Ours differs in one thing: where w = 1 the answer is Y to the last bit, since
+these actions are played before it arrives; guidance alone comes close to them.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from odeploy_train.modules.ode import Tableau, integrate
+from odeploy_train.policies.policies import FlowPolicy
+
+STRONGEST = 5.0
+"""β, as published."""
+
+
+def strength(t: float) -> float:
+    """What the guidance is multiplied by at flow time t, from 0 to 1."""
+    inverse = t * (1 - t)
+    return STRONGEST if inverse <= 0 else min(STRONGEST, (t * t + (1 - t) ** 2) / inverse)
+
+
+def guided_sample(
+    policy: FlowPolicy,
+    observation: Tensor,
+    noise: Tensor,
+    previous: Tensor,
+    frozen: Tensor,
+    tableau: Tableau,
+    t_grid: Sequence[float],
+) -> Tensor:
+    """As `FlowPolicy.sample`, with a chunk to go on from; the gradient is autograd's.
+
+    Args:
+        policy: a flow of chunks, whose end is not squashed.
+        observation: raw. Shape (B, O).
+        noise: Shape (B, D).
+        previous: the actions to agree with, robot units. Shape (B, D).
+        frozen: a weight from 0 to 1 for each action. Shape (B, H).
+        tableau: the solver.
+        t_grid: its K + 1 times from 0 to 1.
+
+    Returns:
+        Actions in robot units, within the bounds. Shape (B, D).
+    """
+    velocity = policy.field(policy.normalise(observation))
+    wanted, weight = policy.normalise_action(previous), frozen.repeat_interleave(policy.config.action_size, dim=1)
+
+    def field(t: float, x: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            v = velocity(t, x)
+            end = x + (1 - t) * v
+            (pull,) = torch.autograd.grad(end, x, (weight * (wanted - end)).detach())
+        return v.detach() + strength(t) * pull
+
+    actions = policy.to_robot(integrate(field, noise, tableau, t_grid))
+    return torch.where(weight == 1, torch.clamp(previous, policy.low, policy.high), actions)

@@ -1,0 +1,41 @@
+"""Where numbers come from: versions, odeploy's own revision, and the hash of a policy's weights."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from torch import nn
+
+PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "gymnasium-robotics", "minari")
+SOURCE = Path(__file__).resolve().parents[3]
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a training's numbers depend on."""
+    return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
+
+
+def git_revision(source: Path = SOURCE) -> str | None:
+    """Revision of odeploy's own checkout; a stranger's repository around an installed odeploy is not one."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True, check=False)
+        except OSError:  # no git on this machine
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    top = git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != source.resolve():
+        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def weights_hash(policy: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers, in order."""
+    digest = hashlib.sha256()
+    for tensor in policy.state_dict().values():
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()

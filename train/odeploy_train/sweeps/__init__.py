@@ -1,0 +1,4 @@
+"""Methods x tasks x seeds: specification, scheduling, tables, curves.
+
+May import: runs.
+"""

@@ -1,0 +1,184 @@
+"""`odeploy sweep SPEC`: methods × tasks × seeds, as many at once as there are cores, one line for each that ended.
+
+Ray spreads them over this machine or a cluster; each is the verbs that a user would type, in processes of its own
+(`sweeps/steps.py`). What has a line in the results is not run again; what was cut off goes on from its last
+checkpoint. On a cluster the folders must lie on a file system that all machines share.
+"""
+
+import functools
+import json
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import ray
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
+from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.sweeps import steps as sweep_run
+from odeploy_train.sweeps.spec import RunSpec, read, runs
+
+RESULTS = Path("results")
+Line = dict[str, Any]
+_KNOCK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A step that did not come about, in the words of its verb."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """Runs a sweep, or goes on with it. The same command continues an interrupted one."""
+
+    spec: Annotated[Path, tyro.conf.Positional]
+    """TOML; see docs/results.md."""
+    out: Path | None = None
+    """Folder for demonstrations, runs and files; `runs/sweeps/NAME` if not given."""
+    results: Path | None = None
+    """JSON lines, one a finished run; `results/NAME.jsonl` if not given."""
+    jobs: int | None = None
+    """Runs at once on this machine; one a core if not given."""
+    address: str | None = None
+    """Of a Ray cluster, instead of this machine."""
+
+
+def main(arguments: list[str]) -> None:
+    """Runs what is missing and says where the results are."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy sweep"), Console()
+    jobs = config.jobs if config.jobs is not None else len(os.sched_getaffinity(0))
+    require_positive(jobs=jobs)
+    name = config.spec.stem
+    out, results = config.out or Path("runs/sweeps") / name, config.results or RESULTS / f"{name}.jsonl"
+    wanted = runs(read(config.spec))
+    done = finished(results)
+    missing = [spec for spec in wanted if spec.key not in done]
+    console.print(f"{len(wanted)} runs, {len(wanted) - len(missing)} of them finished before", highlight=False)
+    failed: list[str] = []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=len(missing))
+        for spec, line in _each(missing, wanted, out.resolve(), jobs, config.address) if missing else ():
+            if isinstance(line, Failed):
+                failed.append(f"{spec.name}: {line.reason}")
+                console.print(failed[-1], style="red", soft_wrap=True, highlight=False)
+            else:
+                append(results, line)
+                console.print(f"{spec.name}: {_summary(line)}", soft_wrap=True, highlight=False)
+            progress.advance(bar)
+    console.print(f"results: {results}", soft_wrap=True)
+    if failed:
+        raise RelayedError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
+
+
+def finished(results: Path) -> set[str]:
+    """Keys of the runs that have a line."""
+    return {line["key"] for line in lines(results)} if results.exists() else set()
+
+
+def lines(results: Path) -> Iterator[Line]:
+    """The lines of a results file; one that was cut off by a power failure counts as not there."""
+    for text in results.read_text().splitlines():
+        try:
+            yield json.loads(text)
+        except ValueError:
+            continue
+
+
+def append(results: Path, line: Line) -> None:
+    """Adds a line, on disk before it returns."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("a") as file:
+        file.write(json.dumps(line, allow_nan=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _each(
+    missing: list[RunSpec], wanted: list[RunSpec], out: Path, jobs: int, address: str | None
+) -> Iterator[tuple[RunSpec, Line | Failed]]:
+    """Runs and their lines, or their errors, as they finish; what several share is done once."""
+    _connect(jobs, address)
+    try:
+        collect, train = (ray.remote(_told(step)) for step in (sweep_run.collect, sweep_run.train))
+        # Takes no core of Ray's count: it is short, and would otherwise wait behind all trainings.
+        measure = ray.remote(num_cpus=0)(_told(sweep_run.measure))
+        demos: dict[str, Any] = {}
+        trained: dict[str, Any] = {}
+        by_training = {spec.training: spec for spec in wanted}
+
+        def training(spec: RunSpec) -> Any:
+            if spec.demos is not None and spec.task not in demos:
+                demos[spec.task] = collect.remote(spec.task, spec.demos, out / "demos")
+            if spec.training not in trained:
+                taught_by = demos[spec.task] if spec.demos is not None else None
+                begun_from = None if spec.init is None else training(by_training[spec.init])
+                trained[spec.training] = train.remote(spec, out / "trained", taught_by, begun_from)
+            return trained[spec.training]
+
+        pending = {measure.remote(spec, training(spec), out / "measured"): spec for spec in missing}
+        while pending:
+            (ready,), _ = ray.wait(list(pending), num_returns=1)
+            yield pending.pop(ready), ray.get(ready)
+    finally:
+        ray.shutdown()
+
+
+def _told(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A step whose refusal is its result, and is passed on by those that depend on it."""
+
+    @functools.wraps(step)
+    def run(*arguments: Any) -> Any:
+        failed = next((a for a in arguments if isinstance(a, Failed)), None)
+        if failed is not None:
+            return failed
+        try:
+            return step(*arguments)
+        except OdeployError as error:
+            return Failed(str(error))
+
+    return run
+
+
+def _connect(jobs: int, address: str | None) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # It would be 15, and anything else on the machine would starve the runs.
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - spelt so by Ray
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its coming default; without it, a warning
+    warnings.filterwarnings("ignore", module="ray")
+    cores = jobs if address is None else None
+    try:
+        if address is not None and address != "auto":
+            _knock(address)
+        ray.init(
+            address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UnreachableError(
+            where=f"--address {address}",
+            expected="a Ray cluster that answers",
+            got=str(error).splitlines()[0],
+            remedy="start one with `ray start --head`, or leave the option out to run here",
+        ) from None
+
+
+def _knock(address: str) -> None:
+    """Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    socket.create_connection((host, int(port)), _KNOCK_TIMEOUT_S).close()
+
+
+def _summary(line: Line) -> str:
+    told = [f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]" for s in line["scores"].values()]
+    return f"{line['scored_by']} {', '.join(told)}; trained {line['train_s'] / 60:.1f} min"

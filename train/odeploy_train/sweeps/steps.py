@@ -1,0 +1,111 @@
+"""The steps of a sweep: `odeploy collect`, `train`, `export` and `score` as processes of their own.
+
+Every step is the command that a user would type. Demonstrations that are there are not recorded again, a training
+goes on from its last checkpoint, and what is scored is the exported file.
+"""
+
+import contextlib
+import ctypes
+import json
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from odeploy_runtime.errors import RelayedError
+from odeploy_runtime.realtime.child_process import child_error, python_module
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_sim.catalogue import get
+from odeploy_train.runs.folder import read_card
+from odeploy_train.runs.learning_curve import read as read_curve
+from odeploy_train.runs.learning_curve import train_s
+from odeploy_train.sweeps.spec import RunSpec, arguments, demos_key
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
+    """The demonstrations of a task, recorded unless they are there. Gives their folder.
+
+    Raises:
+        RelayedError: what `odeploy collect` refused, or died of.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{task}-{demos_key(task, options)}"
+    out = folder / f"{name}-v0"
+    if not out.exists():
+        odeploy(["collect", task, "--out", str(out), *arguments(options)], folder / f"{name}.log")
+    return out
+
+
+def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) -> Path:
+    """The training of a run, continued where it is. Gives its folder.
+
+    Raises:
+        RelayedError: what `odeploy train` refused, or died of.
+    """
+    name = f"{spec.verb.replace(' ', '-')}-{spec.task}-seed-{spec.seed}-{spec.training}"
+    folder.mkdir(parents=True, exist_ok=True)
+    given = [*([] if demos is None else ["--demos", str(demos)]), *([] if init is None else ["--init", str(init)])]
+    common = ["--task", spec.task, "--out", str(folder / name), "--seed", str(spec.seed)]
+    odeploy(["train", *spec.verb.split(), *common, *given, *arguments(spec.options)], folder / f"{name}.log")
+    return folder / name
+
+
+def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
+    """Exports a training and scores the file. Gives the line for the results.
+
+    Raises:
+        RelayedError: what `odeploy export` or `odeploy score` refused, or died of.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    policy, log = folder / f"{spec.key}.onnx", folder / f"{spec.key}.log"
+    odeploy(["export", str(trained), "--out", str(policy), *arguments(spec.export)], log)
+    card, task = read_card(trained), get(spec.task)
+    return {
+        "key": spec.key,
+        **vars(spec),
+        "data_hash": card.data_hash,
+        "scored_by": task.scored_by,
+        "scores": {f"{level:g}": _score(spec, policy, level, log) for level in spec.noise},
+        "curve": vars(read_curve(trained, task.scored_by)),
+        "train_s": round(train_s(trained), 1),
+        "git": card.git,
+        "versions": card.versions,
+        "machine": machine_line(),
+    }
+
+
+def odeploy(words: list[str], log: Path) -> None:
+    """Runs a verb to its end, with its output in a file.
+
+    Raises:
+        RelayedError: the last line of a verb that failed.
+    """
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            python_module("odeploy", *words),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent,
+        )
+    if process.wait() != 0:
+        raise RelayedError(f"{child_error(log)} (all of it in {log})")
+
+
+def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, Any]:
+    kept = policy.with_suffix(f".{level:g}.json")
+    kept.unlink(missing_ok=True)
+    words = ["score", spec.task, "--policy", str(policy), "--episodes", str(spec.episodes), "--out", str(kept)]
+    odeploy([*words, "--noise", str(level)], log)
+    figures = json.loads(kept.read_text())["tasks"][get(spec.task).name]  # a spec may order sub-tasks otherwise
+    wanted = ("value", "low", "high", "std", "return_mean", "episodes", "invalid", "fingerprint")
+    return {name: figures[name] for name in wanted}
+
+
+def _end_with_parent() -> None:
+    # A sweep that is killed cannot end its workers' children; the kernel does: SIGTERM writes a checkpoint.
+    with contextlib.suppress(OSError):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
