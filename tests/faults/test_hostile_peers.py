@@ -271,7 +271,7 @@ def test_a_key_that_is_not_listed_meets_silence_and_the_log_names_it(tmp_path: P
 
 FLOOD = """
 import sys, time, zmq
-from runtime import wire
+from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.sockets import connect_dealer
 print("here", flush=True)
 sys.stdin.readline()

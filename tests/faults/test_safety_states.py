@@ -319,7 +319,8 @@ def test_a_simulation_that_breaks_is_noticed_and_its_episode_is_marked(tmp_path:
     path = tmp_path / "t.trace"
     code = """
 import sys
-from sim_bridge import sim, task
+from odeploy_sim.simulated_robot import run as sim
+from odeploy_sim.tasks import task
 step, steps = task.TaskEnv.step, [0]
 def broken(env, action):
     steps[0] += 1
