@@ -51,7 +51,7 @@ faults: $(VENV)/.installed
 
 # Breaks everything on purpose and writes down what became of it.
 reliability: $(VENV)/.installed
-	$(BIN)/pytest --reliability docs/reliability.md tests
+	$(BIN)/pytest --reliability docs/reference/reliability.md tests
 
 # The guard's tests reach every branch, and notice every change of it that matters.
 guard: $(VENV)/.installed

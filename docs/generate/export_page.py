@@ -1,4 +1,4 @@
-"""docs/export.md, with what the gate measured on trained policies: `python -m docs.generate.export_page`.
+"""docs/reference/export.md, with what the gate measured on trained policies: `python -m docs.generate.export_page`.
 
 Trains what is not there yet, each by its verb in a process of its own, small; exports every policy by every solver
 and noise mode that it has, on every provider that is asked for; keeps the figures in results/gate.json. With
@@ -32,7 +32,7 @@ from odeploy_train.policies.diffusion import DiffusionPolicy
 from odeploy_train.policies.policies import FlowPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, FIGURES = ROOT / "docs" / "export.md", ROOT / "results" / "gate.json"
+PAGE, FIGURES = ROOT / "docs" / "reference" / "export.md", ROOT / "results" / "gate.json"
 
 TASK = "maze-medium"
 _TASK, _DEMOS = ["--task", TASK], ["--demos", "{runs}/maze-v0"]
@@ -140,7 +140,7 @@ times single runs differ by a third, of ratios by 0.07. Best of 16 is at the ari
 
 @dataclass(frozen=True)
 class Config:
-    """Measures and writes docs/export.md."""
+    """Measures and writes docs/reference/export.md."""
 
     runs: Path = Path("runs/gate-table")
     """Folder of the training runs; those that are not there yet are trained."""

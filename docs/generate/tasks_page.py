@@ -1,4 +1,4 @@
-"""docs/tasks.md, written from the catalogue and the measured scores: `python -m docs.generate.tasks_page`."""
+"""docs/reference/tasks.md, written from the catalogue and the measured scores: `python -m docs.generate.tasks_page`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from odeploy_sim.experts.trained import trained
 from odeploy_sim.tasks.task import Task
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE, SCORES = ROOT / "docs" / "tasks.md", ROOT / "results" / "experts.json"
+PAGE, SCORES = ROOT / "docs" / "reference" / "tasks.md", ROOT / "results" / "experts.json"
 
 _INTRODUCTION = """\
 # Tasks

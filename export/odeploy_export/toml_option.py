@@ -36,7 +36,7 @@ def from_toml(
             where=f"{option} {file}",
             expected="a TOML file",
             got=error.strerror or type(error).__name__,
-            remedy="see docs/policy-file.md for what is in one",
+            remedy="see docs/reference/policy-file.md for what is in one",
         ) from None
     except ValueError as error:  # of the parser too
         raise FormatError(

@@ -2,7 +2,7 @@
 
 Two metadata entries ride in the model. `odeploy.manifest` is the JSON of `Manifest`. `odeploy.fingerprint`
 is the SHA-256, as 64 hex characters, of the whole file with those 64 characters replaced by zeros.
-The format is described for other readers in docs/policy-file.md.
+The format is described for other readers in docs/reference/policy-file.md.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The trace: one row per tick that was due, also for held and skipped ones; readable up to a kill.
 
 The file is `ODTRACE1`, the length of a JSON header as uint32, the header, then rows of fixed size, all
-little-endian. `odeploy_runtime/trace/writer.py` writes it. docs/latency.md says what each stamp means.
+little-endian. `odeploy_runtime/trace/writer.py` writes it. docs/reference/latency.md says what each stamp means.
 """
 
 import struct

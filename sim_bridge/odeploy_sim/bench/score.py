@@ -1,7 +1,7 @@
 """`odeploy score TASK...`: what the experts, or a policy file, are worth in lockstep, with an interval.
 
 Nothing is served here: it is the policy alone that is measured. `--out` keeps the figures of each task in one
-JSON, from which docs/tasks.md is written.
+JSON, from which docs/reference/tasks.md is written.
 """
 
 import json

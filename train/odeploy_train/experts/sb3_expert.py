@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> None:
             where=f"task {task.name}",
             expected=f"one with a recipe: {', '.join(RECIPES)}",
             got="none",
-            remedy="see docs/tasks.md for what has an expert",
+            remedy="see docs/reference/tasks.md for what has an expert",
         )
     recipe = RECIPES[task.name]
     given = {name: getattr(config, name) for name in ("steps", "horizon_ends")}

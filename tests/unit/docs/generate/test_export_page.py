@@ -1,4 +1,4 @@
-"""docs/export.md is what the gate measured, and every kind of policy is measured in all its forms."""
+"""docs/reference/export.md is what the gate measured, and every kind of policy is measured in all its forms."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""docs/tasks.md is what the catalogue and the measured scores say."""
+"""docs/reference/tasks.md is what the catalogue and the measured scores say."""
 
 import json
 

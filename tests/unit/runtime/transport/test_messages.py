@@ -216,7 +216,7 @@ def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action()
     assert wire.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
 
 
-VECTORS = json.loads((Path(__file__).parents[4] / "docs/wire-vectors.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[4] / "docs/reference/wire-vectors.json").read_text())
 
 
 def message_of(vector: dict[str, Any]) -> wire.Message:
