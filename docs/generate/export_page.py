@@ -1,4 +1,4 @@
-"""docs/reference/export.md, with what the gate measured on trained policies: `python -m docs.generate.export_page`.
+"""docs/reference/export.md: what the parity check measured: `python -m docs.generate.export_page`.
 
 Trains what is not there yet, each by its verb in a process of its own, small; exports every policy by every solver
 and noise mode that it has, on every provider that is asked for; keeps the figures in results/gate.json. With

@@ -1,4 +1,4 @@
-"""docs/reference/tasks.md, written from the catalogue and the measured scores: `python -m docs.generate.tasks_page`."""
+"""docs/reference/tasks.md from catalogue and measured scores: `python -m docs.generate.tasks_page`."""
 
 import json
 from collections.abc import Mapping, Sequence

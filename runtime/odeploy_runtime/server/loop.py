@@ -2,7 +2,7 @@
 
 One thread, one socket. Between messages it wakes shortly before the next observation is expected and
 rehearses the last one twice, from decoding to the encoded reply (pre-touch): caches and clocks are then warm
-when it arrives (docs/reference/latency.md). A session that is silent for 1 s (5 s at its beginning) is freed; its robot may
+when it arrives (latency.md). A session that is silent for 1 s (5 s at its beginning) is freed; its robot may
 come back.
 
 Connections have their turn one after the other, and each has only so many messages a second: one that floods

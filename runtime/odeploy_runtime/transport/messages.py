@@ -1,4 +1,4 @@
-"""The wire: single-frame MessagePack messages between a robot and the server. Described in docs/reference/protocol.md.
+"""The wire: single-frame MessagePack messages between a robot and the server. See docs/reference/protocol.md.
 
 A message is an array `[type, field, ...]`. Vectors travel as float32 little-endian bytes; their length is
 known from the handshake, so neither type nor shape is ever taken from the wire. New fields come last, with
@@ -226,7 +226,9 @@ def _name(wanted: Any) -> str:
 
 
 def _malformed(expected: str, got: str) -> WireError:
-    return WireError(where="message", expected=expected, got=got, remedy="speak the protocol of docs/reference/protocol.md")
+    return WireError(
+        where="message", expected=expected, got=got, remedy="speak the protocol of docs/reference/protocol.md"
+    )
 
 
 def to_bytes(values: NDArray[np.float32]) -> bytes:
