@@ -19,7 +19,7 @@ from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_bytes
 
 RATE_HZ, TICKS, SETTLING = 50.0, 4000, 100

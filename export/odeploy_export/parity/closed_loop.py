@@ -26,7 +26,8 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.signals import half_ranges
 from odeploy_sim.catalogue import get
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.best_of_diffusion import load_with_critics
 
 TOLERANCE = 1e-3

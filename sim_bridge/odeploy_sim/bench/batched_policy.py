@@ -1,6 +1,6 @@
 """A policy file that plays many episodes side by side in lockstep: one call of its graph answers several robots.
 
-Episode i of a seed has the reset of `tasks.task.episode_seed` and, at each tick, the noise that a server
+Episode i of a seed has the reset of `tasks.env.episode_seed` and, at each tick, the noise that a server
 would draw for it, so a file's score here is what `odeploy score` measures one episode after the other, up to how
 rounding at another batch size grows in a closed loop. Two files meet the same episodes.
 """
@@ -18,7 +18,8 @@ from odeploy_runtime.policy_file.file import Manifest, PolicyFile
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import highs, lows, require_same_names
 from odeploy_sim.demonstrations.policy_player import Answer
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 LANES = 10  # simulations beside each other
 

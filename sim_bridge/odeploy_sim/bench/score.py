@@ -25,7 +25,8 @@ from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.demonstrations.recorder import Size, Wanted, gather
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from odeploy_sim.demonstrations.from_trace import gather as gather_traces
 from odeploy_sim.demonstrations.from_trace import read_traces
 from odeploy_sim.demonstrations.quality import Quality, region
 from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 # What FM-IRL (arXiv 2510.09222) had of each.
 SIZES = {

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import ContractError, MissingError, OdeployError, UsageError
 from odeploy_runtime.typed_json import to_json
 from odeploy_sim.demonstrations.card import CARD, Card
-from odeploy_sim.tasks.task import RawObservation, Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import RawObservation, Task
 
 
 @dataclass(frozen=True)

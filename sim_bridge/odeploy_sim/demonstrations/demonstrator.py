@@ -12,7 +12,7 @@ from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.experts import EXPERTS, Expert
 from odeploy_sim.experts.trained import trained
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @dataclass(frozen=True)

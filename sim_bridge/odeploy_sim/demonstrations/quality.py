@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.environments.multigoal import GOALS_M, MultigoalEnv
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 # Environments that draw from a part of their goals themselves, by an argument `coverage`.
 _DRAW_A_PART = ("fetch-pick",)

@@ -16,7 +16,8 @@ from odeploy_runtime.errors import ContractError
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.demonstrations.demonstrator import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 _PATIENCE = 100  # episodes played in a row, none of them to keep
 

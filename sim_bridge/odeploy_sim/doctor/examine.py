@@ -32,7 +32,8 @@ from odeploy_sim.doctor.sensitivity import check_sensitivity, sensitivity
 from odeploy_sim.doctor.speed import check_speed
 from odeploy_sim.experts import EXPERTS
 from odeploy_sim.experts.trained import trained
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 _ROWS = 128
 

@@ -16,7 +16,8 @@ from odeploy_sim.demonstrations.dataset import Episode, flatten
 from odeploy_sim.demonstrations.demonstrator import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
 from odeploy_sim.doctor.findings import Finding
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 _WORTHLESS, _WORSE = 0.25, 0.9
 _CHECK = "score"

@@ -18,7 +18,7 @@ from odeploy_sim.experts.multigoal import MultigoalExpert
 from odeploy_sim.experts.point_mass import PointMassExpert
 from odeploy_sim.experts.reach import ReachExpert
 from odeploy_sim.experts.reacher import ReacherExpert
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 Expert = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

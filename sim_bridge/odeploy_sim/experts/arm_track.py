@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_sim.environments.arm_track import LINKS_M, RANGE_RAD, SERVO
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 _TICK_S = 0.04
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 class FetchPickExpert:

@@ -23,7 +23,7 @@ from odeploy_runtime.errors import ContractError, MissingError, OdeployError, Re
 from odeploy_runtime.realtime.child_process import python_module
 from odeploy_runtime.trace.format import SKIPPED, Trace, read_trace
 from odeploy_sim.catalogue import get
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 
 _BACKENDS = ("egl", "osmesa")
 _MAX_FPS = 50

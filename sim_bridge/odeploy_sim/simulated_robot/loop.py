@@ -31,7 +31,8 @@ from odeploy_runtime.safety.states import BY_HAND, Operator, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED
 from odeploy_runtime.trace.writer import RowWriter
 from odeploy_runtime.transport import messages as wire
-from odeploy_sim.tasks.task import Step, Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import Step, TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
 _RUN, _SAFE, _STOP = State.RUN, State.SAFE, State.STOP  # see `odeploy_runtime.safety.states`

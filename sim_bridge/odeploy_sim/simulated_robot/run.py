@@ -34,7 +34,8 @@ from odeploy_sim.simulated_robot.film import check_out, film
 from odeploy_sim.simulated_robot.loop import Robot, deadline_after_due_ns, measured_step
 from odeploy_sim.simulated_robot.options import Config
 from odeploy_sim.simulated_robot.viewer import ViewedEnv
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 _REHEARSAL_NS = 10_000  # first guess of a hot rehearsal; it is measured on the way
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import MissingError, UsageError
-from odeploy_sim.tasks.task import Step, Task, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
+from odeploy_sim.tasks.task import Task
 
 
 class ViewedEnv(TaskEnv):

@@ -8,7 +8,8 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 
 class FlatEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from odeploy_runtime.errors import ContractError, MissingError
-from odeploy_sim.tasks.task import Task, episode_seed
+from odeploy_sim.tasks.env import episode_seed
+from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_block import row_type
 from odeploy_sim.tasks.vector_env import RESET, TaskVectorEnv
 

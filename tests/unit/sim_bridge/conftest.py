@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from odeploy_sim.catalogue import TASKS
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @pytest.fixture(scope="session", params=list(TASKS))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.environments.multigoal import goal_at
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 from odeploy_train.figures.raw_samples import one_sample
 from odeploy_train.runs.folder import RunCard
 from odeploy_train.runs.learning_curve import train_s

@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from odeploy_runtime.errors import (UsageError)
-from odeploy_sim.tasks.task import (Task)
-from odeploy_train.runs.rollouts import (Episodes)
-from odeploy_train.runs.folder import (Policy)
+from odeploy_runtime.errors import UsageError
+from odeploy_sim.tasks.task import Task
+from odeploy_train.runs.folder import Policy
+from odeploy_train.runs.rollouts import Episodes
 
 Keep = Literal["last", "best"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from odeploy_runtime.errors import (FormatError, OdeployError)
-from odeploy_runtime.atomic_file import (write_whole)
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import FormatError, OdeployError
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 
-from odeploy_runtime.errors import (MissingError)
+from odeploy_runtime.errors import MissingError
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -7,8 +7,8 @@ is whole.
 
 import math
 
-from odeploy_runtime.errors import (ContractError, UsageError)
-from odeploy_train.on_policy.rollout import (Rollout)
+from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_train.on_policy.rollout import Rollout
 
 _TENSORS = ("raw", "observation", "action", "reward", "last")
 

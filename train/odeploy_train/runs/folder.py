@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from odeploy_runtime.errors import (ContractError, FormatError, MissingError, UsageError)
-from odeploy_runtime.typed_json import (decode, encode, from_json, to_json)
-from odeploy_runtime.atomic_file import (write_whole)
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
+from odeploy_runtime.typed_json import decode, encode, from_json, to_json
+from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
+from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from odeploy_train.runs import checkpoint
-from odeploy_train.policies.best_of_n import (BestOfN, BestOfNConfig)
-from odeploy_train.policies.diffusion import (DiffusionConfig, DiffusionPolicy)
-from odeploy_train.policies.mlp import (MlpConfig, MlpPolicy)
-from odeploy_train.policies.policies import (FlowConfig, FlowPolicy, StudentConfig, StudentPolicy)
-from odeploy_train.runs.provenance import (git_revision, versions)
-from odeploy_train.policies.recurrent import (RecurrentConfig, RecurrentPolicy)
+from odeploy_train.runs.provenance import git_revision, versions
 
 CARD = "config.json"
 # Options that say where, on what and how it is shown, not what is trained: two runs may differ in them.

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odeploy_sim.tasks.task import (Task, TaskEnv, episode_seed)
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 Act = Callable[[Tensor], Tensor]
 LANES = 10  # simulations that share one forward pass; building ten for maze-medium took 1.5 s
@@ -51,7 +52,7 @@ class Rollouts:
 
         Args:
             act: raw observations of shape (B, O) to actions of shape (B, A), in robot units.
-            seed: of the episodes; see `odeploy_sim.tasks.task.episode_seed`.
+            seed: of the episodes; see `odeploy_sim.tasks.env.episode_seed`.
             episodes: how many.
         """
         while len(self.envs) < min(self.lanes, episodes):

@@ -16,7 +16,7 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
 from odeploy_sim.demonstrations.recorder import record
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from tests.chunk_flow import chunk_file
 from tests.policies import policy_path
 

@@ -8,7 +8,8 @@ import pytest
 from odeploy_runtime.errors import MissingError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import TASKS, get
-from odeploy_sim.tasks.task import Task, TaskEnv, physics_data
+from odeploy_sim.tasks.env import TaskEnv, physics_data
+from odeploy_sim.tasks.task import Task
 
 each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 

@@ -8,7 +8,8 @@ import pytest
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue.fm_irl import ANT_GOAL, FETCH_PICK, HAND_ROTATE
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 OWN = (ANT_GOAL, HAND_ROTATE, FETCH_PICK)
 each_task = pytest.mark.parametrize("task", OWN, ids=[task.name for task in OWN])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 AXES = "xyz"
 

@@ -11,7 +11,7 @@ from gymnasium_robotics.envs.franka_kitchen.kitchen_env import OBS_ELEMENT_GOALS
 from odeploy_runtime.errors import MissingError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue.kitchen import SUBTASKS, kitchen, parse
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @pytest.fixture(scope="module")

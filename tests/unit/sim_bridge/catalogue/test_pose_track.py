@@ -9,7 +9,8 @@ import pytest
 
 from odeploy_sim.catalogue.pose_track import POSE_TRACK_ALL, SPARSE_GOALS
 from odeploy_sim.environments.pose_track import POINTS
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 
 def sensed(env: TaskEnv) -> dict[str, float]:

@@ -13,7 +13,7 @@ from odeploy_sim.cli import collect
 from odeploy_sim.demonstrations.card import Card, read_card
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.demonstrations.recorder import Size
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_path
 
 

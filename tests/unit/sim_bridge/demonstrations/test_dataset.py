@@ -18,7 +18,8 @@ from odeploy_sim.demonstrations.card import Card, ExpertCard, read_card
 from odeploy_sim.demonstrations.dataset import Episode, check_free, data_hash, flatten, load, save, task_of
 from odeploy_sim.demonstrations.demonstrator import Demonstrator, demonstrator
 from odeploy_sim.demonstrations.recorder import record
-from odeploy_sim.tasks.task import Task, TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 SHORT_MAZE = dataclasses.replace(MAZE_MEDIUM, horizon=6)
 SHORT_HOPPER = dataclasses.replace(HOPPER, horizon=5)

@@ -18,7 +18,7 @@ from odeploy_sim.demonstrations import demonstrator as module
 from odeploy_sim.demonstrations.demonstrator import demonstrator, script_fingerprint
 from odeploy_sim.experts import maze as maze_module
 from odeploy_sim.experts.trained import trained
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_path
 
 OBSERVATION = np.array([0.5, -1.0, 0.1, 0.2, 2.0, 1.0], np.float32)

@@ -25,7 +25,8 @@ from odeploy_sim.catalogue import TASKS
 from odeploy_sim.cli import collect
 from odeploy_sim.demonstrations.card import read_card
 from odeploy_sim.demonstrations.dataset import load
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 TICKS = 6
 SEED = 3

@@ -10,7 +10,8 @@ from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue.fm_irl import ANT_GOAL, FETCH_REACH, HAND_ROTATE, HOPPER, MAZE_MEDIUM
 from odeploy_sim.demonstrations.quality import Quality, Region, region, yaw_rad
 from odeploy_sim.environments.multigoal import GOALS_M
-from odeploy_sim.tasks.task import Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 
 TASKS = (MAZE_MEDIUM, ANT_GOAL, FETCH_REACH)
 # Only what the regions need to know of it.

@@ -15,7 +15,7 @@ from odeploy_sim.demonstrations.demonstrator import Demonstrator, demonstrator
 from odeploy_sim.demonstrations.quality import Region
 from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather, record
 from odeploy_sim.experts import EXPERTS, Expert
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 
 SHORT_MAZE = dataclasses.replace(MAZE_MEDIUM, horizon=8)
 

@@ -5,7 +5,7 @@ import pytest
 
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.doctor.score import Played, check_score, joined, play, spread, standing_still
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 def played(*values: float, broken: int = 0) -> Played:

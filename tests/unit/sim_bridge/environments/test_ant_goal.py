@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from odeploy_sim.catalogue.fm_irl import ANT_GOAL
 from odeploy_sim.environments.ant_goal import AntGoalEnv
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 IDLE = np.zeros(8, np.float32)
 

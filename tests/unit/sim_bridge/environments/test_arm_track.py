@@ -13,7 +13,7 @@ from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_sim.catalogue.arm_track import ARM_TRACK
 from odeploy_sim.environments.arm_track import NEAR_M, RANGE_RAD, SERVO
 from odeploy_sim.experts.arm_track import ArmTrackExpert
-from odeploy_sim.tasks.task import Step, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from odeploy_sim.environments.grid_world import (
     three_goals,
     two_walls,
 )
-from odeploy_sim.tasks.task import Step, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
 
 UP, DOWN, STILL = (np.array([0, y], np.float32) for y in (1, -1, 0))
 

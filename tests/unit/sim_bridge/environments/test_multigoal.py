@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from odeploy_sim.catalogue.fmer import MULTIGOAL
 from odeploy_sim.environments.multigoal import GOALS_M, REACHED_M, MultigoalEnv, goal_at
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 STILL = np.zeros(2, np.float32)
 

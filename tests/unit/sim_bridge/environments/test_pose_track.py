@@ -14,7 +14,8 @@ from odeploy_sim.catalogue.pose_track import POSE_TRACK_ALL, POSE_TRACK_ROOT, SP
 from odeploy_sim.environments import pose_track
 from odeploy_sim.environments.motions import Motion
 from odeploy_sim.environments.pose_track import FAR_M, POINTS, RATES_RAD_S, TICK_S, TICKS, TOLD, PoseTrackEnv
-from odeploy_sim.tasks.task import Step, Task, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
+from odeploy_sim.tasks.task import Task
 
 IDLE = np.zeros(11, np.float32)
 

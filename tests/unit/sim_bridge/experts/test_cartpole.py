@@ -4,7 +4,7 @@ import numpy as np
 
 from odeploy_sim.catalogue.control_suite import CARTPOLE_BALANCE
 from odeploy_sim.experts.cartpole import CartpoleExpert
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 def test_the_loop_that_it_closes_is_stable_on_the_model_linearised_by_hand() -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from odeploy_sim.catalogue import TASKS
 from odeploy_sim.experts import EXPERTS
 from odeploy_sim.experts.maze import MazeExpert
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 def distances_to(free: NDArray[np.bool_], goal: tuple[int, int]) -> NDArray[np.float64]:

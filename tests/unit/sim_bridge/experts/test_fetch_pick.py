@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from odeploy_sim.catalogue.fm_irl import FETCH_PICK
 from odeploy_sim.experts.fetch_pick import FetchPickExpert
-from odeploy_sim.tasks.task import Step, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
 
 BLOCK = np.array([1.3, 0.85, 0.425])
 GOAL = np.array([1.35, 0.65, 0.575])

@@ -5,7 +5,7 @@ import pytest
 
 from odeploy_sim.catalogue.kitchen import SUBTASKS, kitchen
 from odeploy_sim.experts.kitchen import KitchenExpert
-from odeploy_sim.tasks.task import Step, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import Step, TaskEnv, episode_seed
 from tests.thorough import mostly_thorough
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odeploy_sim.catalogue.fmer import MULTIGOAL
 from odeploy_sim.environments.multigoal import goal_at
 from odeploy_sim.experts.multigoal import MultigoalExpert
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 
 
 @pytest.fixture(scope="module", params=[0.0, 1.0])

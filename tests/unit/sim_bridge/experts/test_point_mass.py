@@ -7,7 +7,7 @@ import pytest
 
 from odeploy_sim.catalogue.control_suite import POINT_MASS
 from odeploy_sim.experts.point_mass import PointMassExpert
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from odeploy_sim.catalogue.control_suite import REACHER_EASY, REACHER_HARD
 from odeploy_sim.experts.reacher import ReacherExpert, finger
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @pytest.fixture(scope="module", params=[REACHER_EASY, REACHER_HARD], ids=lambda task: task.name)

@@ -14,7 +14,7 @@ from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot import film
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from tests.integration.programs import odeploy
 
 TICKS = 12

@@ -35,7 +35,8 @@ from odeploy_runtime.trace.format import (
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.simulated_robot.loop import Robot, StepTime, deadline_after_due_ns, measured_step
-from odeploy_sim.tasks.task import Step, Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import Step, TaskEnv, episode_seed
+from odeploy_sim.tasks.task import Task
 from tests.unit.runtime.fakes import FakeClock
 
 MS = 1_000_000

@@ -24,7 +24,8 @@ from odeploy_sim.catalogue.control_suite import (
     SUITE,
 )
 from odeploy_sim.demonstrations.dataset import load
-from odeploy_sim.tasks.task import Step, Task, TaskEnv
+from odeploy_sim.tasks.env import Step, TaskEnv
+from odeploy_sim.tasks.task import Task
 
 HINGE, SLIDE = 3, 2  # of mjtJoint
 

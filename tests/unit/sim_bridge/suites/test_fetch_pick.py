@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue.fm_irl import FETCH_PICK
 from odeploy_sim.suites.fetch_pick import FetchPickEnv
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 IDLE = np.zeros(4, np.float32)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from odeploy_sim.catalogue.fm_irl import HAND_ROTATE
 from odeploy_sim.suites.hand_rotate import HandRotateEnv
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 IDLE = np.zeros(20, np.float32)
 

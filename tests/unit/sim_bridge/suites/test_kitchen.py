@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from odeploy_sim.catalogue.kitchen import SUBTASKS, kitchen
 from odeploy_sim.suites.kitchen import FlatKitchenEnv
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 STILL = np.zeros(9, np.float32)
 NAMES = [name.replace("-", " ") for name in SUBTASKS]

@@ -9,7 +9,7 @@ import pytest
 from odeploy_sim.catalogue import get
 from odeploy_sim.experts.maze import MazeExpert
 from odeploy_sim.suites.maze_paths import MazePaths
-from odeploy_sim.tasks.task import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv
 
 
 @pytest.fixture

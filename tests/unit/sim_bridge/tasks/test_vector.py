@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
-from odeploy_sim.tasks.task import NoiseScale, Task, TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.task import NoiseScale, Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_sim.tasks.vector_worker import WorkerVectorEnv

@@ -15,7 +15,8 @@ from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import TASKS
 from odeploy_sim.catalogue.fm_irl import HOPPER
-from odeploy_sim.tasks.task import Task, episode_seed
+from odeploy_sim.tasks.env import episode_seed
+from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import Stepped, TaskVectorEnv
 from odeploy_sim.tasks.vector_envpool import POOLS, EnvpoolVectorEnv

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from odeploy_sim.catalogue import get
-from odeploy_sim.tasks.task import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.modules.networks import initialise_orthogonal, mlp
 from odeploy_train.on_policy.gaussian import GaussianActor

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from odeploy_runtime.errors import (UsageError)
-from odeploy_sim.catalogue import (get)
-from odeploy_train.runs.best_policy import (Kept, require_scores)
-from odeploy_train.policies.mlp import (MlpConfig, MlpPolicy)
-from odeploy_train.runs.rollouts import (Episodes)
+from odeploy_runtime.errors import UsageError
+from odeploy_sim.catalogue import get
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from odeploy_train.runs.best_policy import Kept, require_scores
+from odeploy_train.runs.rollouts import Episodes
 
 MAZE, HOPPER = get("maze-medium"), get("hopper")
 

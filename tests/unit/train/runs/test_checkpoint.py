@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from odeploy_runtime.errors import (FormatError, UsageError)
+from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_train.runs import checkpoint
 
 STATE = {"step": 3, "policy": {"w": torch.arange(4.0)}, "generator": torch.Generator().get_state()}

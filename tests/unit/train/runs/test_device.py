@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from odeploy_runtime.errors import (MissingError)
-from odeploy_train.runs.device import (Device, chosen, require_compiler)
+from odeploy_runtime.errors import MissingError
+from odeploy_train.runs.device import Device, chosen, require_compiler
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from odeploy_runtime.errors import (ContractError, UsageError)
-from odeploy_train.on_policy.rollout import (Rollout)
-from odeploy_train.runs.divergence import (require_finite, require_finite_figures)
+from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_train.on_policy.rollout import Rollout
+from odeploy_train.runs.divergence import require_finite, require_finite_figures
 
 T, N, O, D = 3, 2, 4, 1  # noqa: E741
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from odeploy_train.runs.learning_curve import (LearningCurve, read, train_s, writer)
+from odeploy_train.runs.learning_curve import LearningCurve, read, train_s, writer
 
 
 def iterate(curves: SummaryWriter, steps: range, score_at: dict[int, float]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from odeploy_train.runs.provenance import (git_revision, versions, weights_hash)
+from odeploy_train.runs.provenance import git_revision, versions, weights_hash
 
 
 def git(folder: Path, *arguments: str) -> str:

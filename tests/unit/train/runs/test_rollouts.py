@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from odeploy_sim.catalogue import (get)
-from odeploy_sim.tasks.task import (TaskEnv, episode_seed)
-from odeploy_train.runs.rollouts import (Episodes, Rollouts, fresh_seed)
+from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_train.runs.rollouts import Episodes, Rollouts, fresh_seed
 
 MAZE = get("maze-medium")
 

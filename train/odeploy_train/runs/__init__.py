@@ -1,0 +1,4 @@
+"""What a training leaves: run folders, checkpoints, curves, provenance, best policy.
+
+May import: policies.
+"""
