@@ -26,7 +26,8 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
-from odeploy_runtime.trace.format import APPLIED, STAMPS, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, STAMPS, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport.sockets import connect_dealer
 from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.faults.test_safety_states import served

@@ -17,7 +17,8 @@ import zmq
 from odeploy_runtime.errors import RefusedError
 from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
-from odeploy_runtime.trace.format import APPLIED, read_trace
+from odeploy_runtime.trace.format import APPLIED
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.faults.fault_table import Record

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from odeploy_runtime.realtime.child_process import serving
-from odeploy_runtime.trace.format import read_trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from tests.integration.programs import odeploy, started
 from tests.policies import policy_path

@@ -19,7 +19,8 @@ import pytest
 
 from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
 from odeploy_runtime.safety.states import Cause, State
-from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue.fm_irl import HOPPER
 from odeploy_sim.catalogue.fmer import MULTIGOAL

@@ -11,7 +11,8 @@ import pytest
 
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.safety.states import State
-from odeploy_runtime.trace.format import APPLIED, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport import messages as wire
 from tests.faults.children import child_of
 from tests.faults.fault_table import Record

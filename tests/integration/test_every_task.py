@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from odeploy_runtime.realtime.child_process import serving
-from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import TASKS, get
 from odeploy_sim.simulated_robot.options import Config, Mode
 from odeploy_sim.simulated_robot.run import drive

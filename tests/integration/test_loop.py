@@ -14,7 +14,8 @@ from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.reports.latency import stages_ns, totals_ns
 from odeploy_runtime.safety.states import State
-from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from tests.integration.programs import in_process, odeploy, started

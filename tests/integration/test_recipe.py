@@ -15,7 +15,7 @@ from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.realtime.child_process import serving
-from odeploy_runtime.trace.format import read_trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot.options import Config
 from odeploy_sim.simulated_robot.run import drive

@@ -7,7 +7,8 @@ import pytest
 
 from odeploy_export import pipeline as export
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.trace.format import APPLIED, read_trace
+from odeploy_runtime.trace.format import APPLIED
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.cli import collect
 from odeploy_train.behaviour_cloning import gru_bc
 from tests.integration.programs import odeploy

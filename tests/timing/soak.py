@@ -31,7 +31,8 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.statistics import percentiles_us
-from odeploy_runtime.trace.format import Trace, read_trace
+from odeploy_runtime.trace.format import Trace
+from odeploy_runtime.trace.reader import read_trace
 from tests.faults.children import child_of
 from tests.faults.promises import assert_kept
 from tests.policies import policy_bytes

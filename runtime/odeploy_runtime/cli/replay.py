@@ -20,7 +20,8 @@ from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, Policy
 from odeploy_runtime.inference.policy_state import Memory
 from odeploy_runtime.signals import half_ranges, require_same_names
-from odeploy_runtime.trace.format import SKIPPED, STAMPS, Trace, read_trace
+from odeploy_runtime.trace.format import SKIPPED, STAMPS, Trace
+from odeploy_runtime.trace.reader import read_trace
 
 _SENT, _APPLIED_AT = STAMPS.index("sent"), STAMPS.index("applied")
 

@@ -14,7 +14,7 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
 from odeploy_runtime.reports.figure_file import png
 from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row
-from odeploy_runtime.trace.format import read_trace
+from odeploy_runtime.trace.reader import read_trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

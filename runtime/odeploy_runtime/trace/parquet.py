@@ -1,8 +1,8 @@
-"""A trace as Parquet: for pandas, polars, DuckDB, and an archive a fraction of the size.
+"""Traces as Parquet: for pandas, polars and DuckDB, and for archives at a fraction of the size.
 
-One column a stamp, one a signal (`observation.NAME`, `action.NAME`, `offered.NAME`); the header is in the file's
-metadata, so nothing is lost and `read_trace` reads it back. It is written when a run is over: a Parquet file that
-is cut is lost whole. pyarrow is an extra.
+Each stamp and each signal is a column (`observation.NAME`, `action.NAME`, `offered.NAME`). The header is stored in
+the file's metadata, so `read_trace` restores the whole trace. The file is written after a run, since a truncated
+Parquet file cannot be read at all. pyarrow is an extra.
 """
 
 import importlib.util
@@ -23,7 +23,7 @@ _VECTORS = ("observation", "action", "offered")
 
 
 def require_pyarrow() -> None:
-    """Refuses early what could not be written in the end.
+    """Check early that a Parquet file can be written at the end.
 
     Raises:
         MissingError: pyarrow is not installed.
@@ -38,10 +38,10 @@ def require_pyarrow() -> None:
 
 
 def write_parquet(trace: Trace, beside: Path) -> Path:
-    """Writes a trace beside the file that it was read from, whole; returns where.
+    """Write a trace beside its binary file, atomically; return the path.
 
     Raises:
-        UsageError: the place cannot be written, or the disk is full.
+        UsageError: the path cannot be written, or the disk is full.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -49,7 +49,7 @@ def write_parquet(trace: Trace, beside: Path) -> Path:
     columns = _columns(trace)
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     metadata = {_HEADER: to_json(trace.header).encode(), _LOST: str(trace.lost).encode()}
-    # Stamps differ little from row to row; the exponents of floats do, stored apart from their other bytes.
+    # Stamps change little from row to row; so do the exponents of floats, stored apart from their other bytes.
     encoding = {
         name: "DELTA_BINARY_PACKED" if values.dtype.kind in "iu" else "BYTE_STREAM_SPLIT"
         for name, values in columns.items()
@@ -69,7 +69,7 @@ def write_parquet(trace: Trace, beside: Path) -> Path:
 
 
 def read_parquet(path: Path) -> Trace:
-    """Reads back what `write_parquet` wrote; `odeploy_runtime.trace.format.read_trace` is the door to it.
+    """Read a file that `write_parquet` wrote; callers use `read_trace`.
 
     Raises:
         FormatError: not a trace.
@@ -92,7 +92,7 @@ def read_parquet(path: Path) -> Trace:
 
 
 def _columns(trace: Trace) -> dict[str, np.ndarray[Any, Any]]:
-    """Each column as a view of the rows, by its name."""
+    """Return each column by name, as a view of the rows."""
     rows = trace.rows
     columns: dict[str, np.ndarray[Any, Any]] = {}
     for name in rows.dtype.names or ():

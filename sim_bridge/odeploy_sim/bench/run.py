@@ -32,7 +32,7 @@ from odeploy_runtime.reports.statistics import percentiles_us
 from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row, wide
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.signals import require_same_names
-from odeploy_runtime.trace.format import read_trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot.options import require_rate
 from odeploy_sim.tasks.task import Task

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import require_same_names
-from odeploy_runtime.trace.format import ENDED, INVALID, SKIPPED, STOPPED, Trace, read_trace
+from odeploy_runtime.trace.format import ENDED, INVALID, SKIPPED, STOPPED, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.task import Task

@@ -21,7 +21,8 @@ from rich.console import Console
 
 from odeploy_runtime.errors import ContractError, MissingError, OdeployError, RelayedError, UsageError
 from odeploy_runtime.realtime.child_process import python_module
-from odeploy_runtime.trace.format import SKIPPED, Trace, read_trace
+from odeploy_runtime.trace.format import SKIPPED, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 

@@ -25,8 +25,9 @@ from odeploy_runtime.safety.operator_panel import Panel
 from odeploy_runtime.safety.states import BY_HAND, Cause, Operator, Safety, State
 from odeploy_runtime.signals import Signal, require_same_names
 from odeploy_runtime.trace.background_writer import DrainedTrace
-from odeploy_runtime.trace.format import TraceHeader, new_header, read_trace
+from odeploy_runtime.trace.format import TraceHeader, new_header
 from odeploy_runtime.trace.parquet import require_pyarrow, write_parquet
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import get

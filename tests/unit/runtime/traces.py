@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.signals import Signal
-from odeploy_runtime.trace.format import STAMPS, TraceHeader, new_header, row_type
+from odeploy_runtime.trace.format import APPLIED, STAMPS, TraceHeader, new_header, row_type
 from odeploy_runtime.trace.writer import TraceWriter
 
 OBSERVATION = (Signal("x", "m", -4.0, 4.0), Signal("y", "m"), Signal("speed", "m/s"))
@@ -44,6 +44,13 @@ def rows(*each: dict[str, Any]) -> NDArray[np.void]:
         for name, value in fields.items():
             row[name] = stamps(**value) if isinstance(value, dict) else value
     return made
+
+
+def numbered(count: int) -> list[dict[str, Any]]:
+    """Ticks for `write`: applied ones, numbered from 0."""
+    return [
+        {"episode": 0, "tick": i, "kind": APPLIED, "stamps": (i,) * 11, "values": bytes(20)} for i in range(count)
+    ]
 
 
 def write(path: Path, *each: dict[str, Any], capacity: int = 100, **changes: Any) -> None:

@@ -15,7 +15,8 @@ from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import Noise
-from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace, read_trace
+from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_sim.catalogue.fmer import MULTIGOAL
 from tests.policies import policy_bytes

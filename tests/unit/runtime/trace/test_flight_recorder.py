@@ -10,7 +10,8 @@ from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.ring import Ring
 from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.flight_recorder import FlightRecorder, kept_rows, ring_rows
-from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, read_trace, row_type
+from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, row_type
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
 from tests.unit.runtime import traces
 

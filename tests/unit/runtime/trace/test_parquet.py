@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import FormatError, MissingError
-from odeploy_runtime.trace.format import STAMPS, Trace, read_trace, row_type
+from odeploy_runtime.trace.format import STAMPS, Trace, row_type
 from odeploy_runtime.trace.parquet import require_pyarrow, write_parquet
+from odeploy_runtime.trace.reader import read_trace
 from tests.unit.runtime import traces
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'odeploy[report]'")

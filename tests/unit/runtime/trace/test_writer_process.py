@@ -13,7 +13,8 @@ from odeploy_runtime.realtime.ring import ENDED, FAILED, Ring
 from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.background_writer import DrainedTrace
 from odeploy_runtime.trace.flight_recorder import FlightRecorder
-from odeploy_runtime.trace.format import APPLIED, HELD, read_trace, row_type
+from odeploy_runtime.trace.format import APPLIED, HELD, row_type
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
 from odeploy_runtime.trace.writer_process import Drain, run
 from tests.unit.runtime import traces

@@ -8,17 +8,8 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_runtime.trace.format import (
-    APPLIED,
-    ENDED,
-    GOES_ON,
-    INVALID,
-    SKIPPED,
-    STAMPS,
-    STOPPED,
-    new_header,
-    read_trace,
-)
+from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, INVALID, SKIPPED, STAMPS, STOPPED, new_header
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import TASKS

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError, MissingError, RelayedError, UsageError
-from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, new_header, read_trace
+from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, new_header
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import get

@@ -21,17 +21,8 @@ from odeploy_runtime.robot.counters import ROBOT, RobotCounters
 from odeploy_runtime.safety.guard import Guard
 from odeploy_runtime.safety.states import Cause, Operator, Safety, State
 from odeploy_runtime.signals import Signal
-from odeploy_runtime.trace.format import (
-    APPLIED,
-    GOES_ON,
-    HELD,
-    SKIPPED,
-    STAMPS,
-    STOPPED,
-    Trace,
-    new_header,
-    read_trace,
-)
+from odeploy_runtime.trace.format import APPLIED, GOES_ON, HELD, SKIPPED, STAMPS, STOPPED, Trace, new_header
+from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.simulated_robot.loop import Robot, StepTime, deadline_after_due_ns, measured_step
