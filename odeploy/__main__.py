@@ -1,5 +1,10 @@
 """`python -m odeploy VERB`, the same as the console command `odeploy VERB`."""
 
-from odeploy.verbs import main
+import sys
 
-main()
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the working directory, whose files are data: a `numpy.py` there is not imported
+    from odeploy.main import main
+
+    main()

@@ -24,9 +24,9 @@ pytestmark = pytest.mark.thorough
 _WITHOUT_THE_LIBRARY = """
 import sys
 sys.modules["stable_baselines3"] = sys.modules["sb3_contrib"] = sys.modules["cloudpickle"] = None
-import odeploy.verbs
+import odeploy.main
 sys.argv = ["odeploy", *sys.argv[1:]]
-odeploy.verbs.main()
+odeploy.main.main()
 """
 
 

@@ -1,38 +1,29 @@
-"""The front door: what is missing is said in one line, what is ours to mend keeps its traceback."""
+"""The table of verbs: every entry exists, and names an extra of the distribution."""
 
-import sys
-import types
+import importlib.util
+import tomllib
+from pathlib import Path
 
 import pytest
 
-from odeploy import verbs
+from odeploy.verbs import VERBS
+
+ROOT = Path(__file__).parents[3]
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def run(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    def main(_arguments: list[str]) -> None:
-        raise ModuleNotFoundError(f"No module named '{missing}'", name=missing)
-
-    module = types.ModuleType("fake_verb")
-    module.main = main  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "fake_verb", module)
-    monkeypatch.setattr(verbs, "VERBS", {"collect": ("fake_verb", "sim", "")})
-    monkeypatch.setattr(sys, "argv", ["odeploy", "collect"])
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # put back after the test
-    verbs.main()
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_module_its_function_and_its_extras(verb: str) -> None:
+    module, _, function = VERBS[verb].module.partition(":")
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    assert f"\ndef {function or 'main'}(" in Path(spec.origin).read_text()
+    assert set(VERBS[verb].extra.split(",")) <= set(EXTRAS)
 
 
-@pytest.mark.parametrize("missing", ["mujoco", "h5py", "torch._C"])
-def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
-    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, missing)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said == f"odeploy collect: the package {missing} is missing; run: pip install 'odeploy[sim]'\n"
-
-
-def test_a_missing_module_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModuleNotFoundError):
-        run(monkeypatch, "odeploy_sim.tusks")
+def test_summaries_are_one_short_line_without_a_full_stop() -> None:
+    for verb in VERBS.values():
+        assert len(verb.summary) <= 80
+        assert not verb.summary.endswith(".")
+        assert "\n" not in verb.summary

@@ -1,0 +1,60 @@
+"""Console entry point: `odeploy VERB` imports the chosen verb's module and runs it.
+
+A user's mistake ends as one line on stderr and exit status 2, Ctrl-C as exit status 130. SIGTERM ends a
+verb as Ctrl-C does, so that traces are written and child processes stopped.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from odeploy.verbs import VERBS
+from odeploy_runtime.errors import OdeployError
+
+
+def main() -> NoReturn:
+    """Run the chosen verb and exit with its status."""
+    arguments = sys.argv[1:]
+    verb = next((v for v in (" ".join(arguments[:2]), *arguments[:1]) if v in VERBS), None)
+    if verb is None:
+        asked_for_help = not arguments or arguments[0] in ("-h", "--help")
+        print(_help(" ".join(arguments)), file=sys.stdout if asked_for_help else sys.stderr)
+        sys.exit(0 if asked_for_help else 2)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    os.environ["PYTHONSAFEPATH"] = "1"  # worker processes must not import files of the working directory
+    try:
+        module, _, function = VERBS[verb].module.partition(":")
+        getattr(importlib.import_module(module), function or "main")(arguments[len(verb.split()) :])
+    except OdeployError as error:
+        _fail(f"odeploy {verb}: {error}", 2)
+    except KeyboardInterrupt:
+        _fail(f"odeploy {verb}: interrupted", 130)
+    except ModuleNotFoundError as error:
+        package, _, module_inside = (error.name or "").partition(".")
+        if module_inside and package.startswith("odeploy_"):
+            raise  # a defect; only a whole package of ours may be absent, as on a robot
+        extra = VERBS[verb].extra
+        _fail(f"odeploy {verb}: the package {error.name} is missing; run: pip install 'odeploy[{extra}]'", 2)
+    sys.exit(0)
+
+
+def _help(asked: str) -> str:
+    first = [] if not asked or asked in ("-h", "--help") else [f"odeploy: no verb '{asked}'; choose one of:", ""]
+    rows = [f"  {name:15}{verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join([*first, "usage: odeploy VERB ...   (odeploy VERB --help for its options)", "", *rows])
+
+
+def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+    # Ignore further signals: the shutdown is bounded in time and must complete.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _fail(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    sys.exit(status)

@@ -1,0 +1,39 @@
+"""The console entry point: user errors are one line, defects keep their traceback."""
+
+import sys
+import types
+
+import pytest
+
+from odeploy import main as front
+from odeploy.verbs import Verb
+
+
+def run(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    def main(_arguments: list[str]) -> None:
+        raise ModuleNotFoundError(f"No module named '{missing}'", name=missing)
+
+    module = types.ModuleType("fake_verb")
+    module.main = main  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "fake_verb", module)
+    monkeypatch.setattr(front, "VERBS", {"collect": Verb("fake_verb", "sim", "")})
+    monkeypatch.setattr(sys, "argv", ["odeploy", "collect"])
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # put back after the test
+    front.main()
+
+
+@pytest.mark.parametrize("missing", ["mujoco", "h5py", "torch._C"])
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(monkeypatch, missing)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said == f"odeploy collect: the package {missing} is missing; run: pip install 'odeploy[sim]'\n"
+
+
+def test_a_missing_module_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        run(monkeypatch, "odeploy_sim.tusks")
