@@ -12,7 +12,7 @@ from odeploy_export.graphs.mlp import StudentGraph
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
 from odeploy_export.parity.gate import gate_rows, measure
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler
+from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import solver, uniform_grid

@@ -29,7 +29,7 @@ from odeploy_export.writer import (
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.actuation import Actuation
-from odeploy_runtime.policy_file.file import MANIFEST_VERSION, Manifest, Noise, Parity
+from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, Manifest, Noise, Parity
 from odeploy_runtime.policy_file.recipe import Recipe
 from odeploy_runtime.signals import half_ranges, highs, lows
 from odeploy_sim.demonstrations.dataset import load

@@ -14,7 +14,7 @@ from odeploy_export.sources.torch_module import from_module
 from odeploy_export.sources.torchscript import from_torchscript
 from odeploy_export.toml_files import actuation_for
 from odeploy_runtime.errors import UsageError
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task

@@ -40,7 +40,8 @@ from odeploy_export.writer import (
 )
 from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, open_session
-from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Parity, Sampler, parse
+from odeploy_runtime.policy_file.file import parse
+from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Parity, Sampler
 from odeploy_runtime.typed_json import decode, encode
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task

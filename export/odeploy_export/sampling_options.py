@@ -6,7 +6,7 @@ from typing import Literal
 
 from odeploy_export.parity.gate import Exportable
 from odeploy_runtime.errors import UsageError
-from odeploy_runtime.policy_file.file import ANCESTRAL, Noise, Sampler
+from odeploy_runtime.policy_file.manifest import ANCESTRAL, Noise, Sampler
 from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import DEPLOYED_CANDIDATES, BestOfN

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from odeploy_export.graphs.tracing import to_bytes
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.policy_file.file import GoldenRow, Manifest, parse
+from odeploy_runtime.policy_file.file import parse
+from odeploy_runtime.policy_file.manifest import GoldenRow, Manifest
 
 RECORDED_ROWS = 128
 """Recorded observations that come first among the rows of a gate; golden rows are taken from them."""

@@ -15,7 +15,8 @@ from onnx import helper, numpy_helper
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
 from odeploy_export.parity.gate import gate_rows, run_in_batches
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler, read
+from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_sim.catalogue.fm_irl import HOPPER
 from odeploy_sim.doctor.examine import Examination, examine

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from odeploy_export.parity.gate import Rows, run_in_batches
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Manifest, PolicyFile, read
+from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.signals import half_ranges
 from odeploy_runtime.typed_json import encode

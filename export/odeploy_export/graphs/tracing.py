@@ -9,7 +9,8 @@ from torch import nn
 
 from odeploy_export.graphs.rewrites import narrow_gemms
 from odeploy_export.graphs.unsupported import unsupported
-from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, seal
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.typed_json import to_json
 
 OPSET = 18

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from odeploy_export.parity.deviation import Numbers, worst_deviation
 from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
-from odeploy_runtime.policy_file.file import Sampler
+from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.chunk_guidance import guided_sample
 from odeploy_train.policies.policies import FlowPolicy

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from odeploy_export.parity.deviation import column_names
 from odeploy_export.parity.gate import Array, Exportable, Reference, Rows, reference, run_in_batches
 from odeploy_runtime.errors import ParityError
-from odeploy_runtime.policy_file.file import Sampler
+from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_runtime.signals import Signal, half_ranges, lows
 from odeploy_train.modules.ode import SOLVERS
 from odeploy_train.policies.diffusion import DiffusionPolicy

@@ -23,7 +23,7 @@ from odeploy_export.parity.candidates import Chosen, Proposals, measure_choice
 from odeploy_export.parity.chunks import measure_continuations
 from odeploy_export.parity.deviation import ROUNDING, allowance, column_names, worst_deviation
 from odeploy_export.parity.sequences import measure_sequences, played, run_sequences
-from odeploy_runtime.policy_file.file import Noise, Parity, Sampler
+from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
 from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from odeploy_export.parity.deviation import ROUNDING, allowance, column_names, worst_deviation
 from odeploy_export.parity.gate import Rows
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Sampler
+from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_train.modules.ode import Tableau, integrate, solver
 from odeploy_train.policies.best_of_n import BestOfN

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from odeploy_export.parity.gate import Exportable
 from odeploy_export.sampling_options import SamplingOptions, sampling
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_runtime.policy_file.file import ANCESTRAL
+from odeploy_runtime.policy_file.manifest import ANCESTRAL
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN

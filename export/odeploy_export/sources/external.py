@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from odeploy_export.parity.gate import Reference, Rows
 from odeploy_runtime.errors import ContractError
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.signals import Signal
 from odeploy_sim.tasks.task import Task
 

@@ -15,7 +15,7 @@ from odeploy_export.sources.normaliser import BESIDE, read_normaliser
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
 from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_runtime.errors import MissingError
-from odeploy_runtime.policy_file.file import ANCESTRAL, Sampler
+from odeploy_runtime.policy_file.manifest import ANCESTRAL, Sampler
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task

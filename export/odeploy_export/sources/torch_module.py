@@ -15,7 +15,7 @@ from odeploy_export.graphs.tracing import trace_graph
 from odeploy_export.parity.gate import TOLERANCE, Array, Reference
 from odeploy_export.sources.external import Foreign
 from odeploy_runtime.errors import ContractError
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from odeploy_runtime.policy_file.file import Manifest, read
+from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import Signal
 
 

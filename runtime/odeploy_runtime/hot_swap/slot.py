@@ -8,7 +8,7 @@ import threading
 
 from odeploy_runtime.errors import ContractError, UsageError, WorkerError
 from odeploy_runtime.inference.onnx_policy import Policy
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import require_same_names
 
 _LAST_EPOCH = 65_535  # a trace has two bytes for it

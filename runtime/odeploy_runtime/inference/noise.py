@@ -8,7 +8,7 @@ robots with the same seed get the same draws. NumPy's Philox4x64-10 with key (se
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 
 
 class NoiseSource:

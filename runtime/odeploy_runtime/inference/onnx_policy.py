@@ -24,7 +24,8 @@ from odeploy_runtime.inference.providers import (
     require_available,
     require_in_use,
 )
-from odeploy_runtime.policy_file.file import Manifest, PolicyFile, read
+from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import half_ranges
 
 _WARM_UP_CALLS = 20

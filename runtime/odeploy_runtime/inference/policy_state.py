@@ -11,7 +11,7 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import Policy
 from odeploy_runtime.inference.previous_chunk import Continuation
 from odeploy_runtime.inference.recurrent_state import Recurrence
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.policy_file.recipe import Preparation
 
 

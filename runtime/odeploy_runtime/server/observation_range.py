@@ -8,7 +8,7 @@ it lies beyond that range by more than so many of its widths. Who answers then a
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 
 WIDTHS = 1.0
 _LEAST = 1e-3  # of a width, relative to the numbers: a signal that never changed has none

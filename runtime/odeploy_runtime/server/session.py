@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.policy_state import Memory
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.pretouch import Arrivals
 from odeploy_runtime.signals import require_same_names
 from odeploy_runtime.transport import messages as wire

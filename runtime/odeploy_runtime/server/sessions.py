@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from odeploy_runtime.inference.policy_state import Memory
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.server.session import Objection, Session, objection
 from odeploy_runtime.transport import messages as wire

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Manifest, PolicyFile
+from odeploy_runtime.policy_file.file import PolicyFile
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import highs, lows, require_same_names
 from odeploy_sim.demonstrations.policy_player import Answer

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from odeploy_runtime.errors import ContractError
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import Signal, require_same_names
 from odeploy_sim.doctor.findings import Finding, Severity
 from odeploy_sim.tasks.task import Task

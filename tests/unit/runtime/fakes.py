@@ -7,7 +7,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from odeploy_runtime.policy_file.file import GoldenRow, Manifest, Noise, Parity, Sampler
+from odeploy_runtime.policy_file.manifest import GoldenRow, Manifest, Noise, Parity, Sampler
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.transport import messages as wire
 

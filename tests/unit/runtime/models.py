@@ -6,7 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, Manifest, seal
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.typed_json import to_json
 from tests.unit.runtime.fakes import manifest
 

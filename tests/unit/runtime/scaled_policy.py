@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, GoldenRow, Noise, seal
+from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
+from odeploy_runtime.policy_file.manifest import GoldenRow, Noise
 from odeploy_runtime.typed_json import to_json
 from tests.unit.runtime.fakes import manifest
 from tests.unit.runtime.models import model

@@ -17,7 +17,8 @@ from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import PolicyFileError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.policy_file.file import Noise, parse, read
+from odeploy_runtime.policy_file.file import parse, read
+from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_sim.catalogue.fm_irl import HOPPER
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN

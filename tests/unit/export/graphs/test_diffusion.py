@@ -15,7 +15,8 @@ from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.policy_file.file import Noise, Sampler, read
+from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss

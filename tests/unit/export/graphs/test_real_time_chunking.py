@@ -15,7 +15,7 @@ from odeploy_export.parity.gate import Rows, gate_rows, measure, run_in_batches
 from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
-from odeploy_runtime.policy_file.file import Noise, Sampler
+from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.policies import FlowPolicy

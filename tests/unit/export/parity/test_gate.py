@@ -15,7 +15,7 @@ from odeploy_export.parity.deviation import MOST, allowance
 from odeploy_export.parity.gate import BATCHES, TOLERANCE, gate_rows, measure, reference, run_in_batches
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Noise, Parity, Sampler
+from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
 from odeploy_runtime.signals import half_ranges
 from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task

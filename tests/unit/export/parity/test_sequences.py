@@ -13,7 +13,7 @@ from odeploy_export.parity.gate import gate_rows, measure, reference, run_in_bat
 from odeploy_export.parity.sequences import played, run_sequences
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Noise, Parity
+from odeploy_runtime.policy_file.manifest import Noise, Parity
 from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.recurrent import RecurrentPolicy

@@ -17,7 +17,7 @@ from odeploy_export.parity.gate import TOLERANCE, gate_rows, measure
 from odeploy_export.parity.solver_steps import measure_steps, reference_states, with_states
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.policy_file.file import Noise, Sampler
+from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN

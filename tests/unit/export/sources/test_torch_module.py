@@ -14,7 +14,7 @@ from odeploy_export.sources.torch_module import export_module
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.policy_file.file import Manifest, Noise
+from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_sim.catalogue.fm_irl import HOPPER
 from tests.policies import recorded
 

@@ -14,7 +14,7 @@ from odeploy_runtime.cli.replay import Replay, replay, require_same
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 
 NORMAL = Noise("normal", (2, 3, 4))
 numbers = st.integers(0, 2**63 - 1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from odeploy_runtime.inference.policy_state import Memory
-from odeploy_runtime.policy_file.file import Manifest, Noise, Sampler
+from odeploy_runtime.policy_file.manifest import Manifest, Noise, Sampler
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.signals import Signal
 from tests.unit.runtime.fakes import FakePolicy, Floats, manifest

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from odeploy_runtime.inference.recurrent_state import Recurrence
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.transport import messages as wire
 from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Floats, floats, manifest

@@ -12,7 +12,7 @@ import zmq
 
 from odeploy_runtime.hot_swap.shadow import Divergence
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.policy_file.file import Noise
+from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.server.loop import MOST_HZ, Server

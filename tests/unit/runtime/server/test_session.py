@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zmq
 
-from odeploy_runtime.policy_file.file import Manifest, Noise
+from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.server.session import objection
 from odeploy_runtime.signals import Signal

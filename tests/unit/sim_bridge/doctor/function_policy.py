@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.policy_file.file import Manifest, Noise
+from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_runtime.signals import Signal
 from tests.unit.runtime.fakes import manifest
 

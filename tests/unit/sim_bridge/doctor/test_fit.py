@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from odeploy_runtime.policy_file.file import Manifest
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.doctor.fit import check_fit
