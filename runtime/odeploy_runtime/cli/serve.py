@@ -1,6 +1,7 @@
 """`odeploy serve FILE`: the inference server as a program."""
 
 import contextlib
+import logging
 import resource
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,27 +9,29 @@ from typing import Annotated
 
 import tyro
 import zmq
-from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.hot_swap.control_socket import Control, control_of
 from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.policy import load_policy
+from odeploy_runtime.logging_options import LogOptions, configure
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
-from odeploy_runtime.server.log import Journal
+from odeploy_runtime.server.log import RateLimit
 from odeploy_runtime.server.loop import MOST_HZ, Server
 from odeploy_runtime.server.observation_range import WIDTHS
 from odeploy_runtime.transport.curve_auth import Doorkeeper
 from odeploy_runtime.transport.keys import KeyPair, read_allowed, read_pair
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
-class Config(RealTimeOptions):
+class Config(LogOptions, RealTimeOptions):
     """Serves a policy file's actions to robots over ZeroMQ, until Ctrl-C or SIGTERM."""
 
     file: Annotated[Path, tyro.conf.Positional]
@@ -64,7 +67,7 @@ class Config(RealTimeOptions):
 
 def main(arguments: list[str]) -> None:
     """Loads, proves and serves a policy file."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy serve"), Console(stderr=True)
+    config = tyro.cli(Config, args=arguments, prog="odeploy serve")
     keys = _keys(config)
     config.require_possible()
     if not 1 <= config.max_rate <= 1e6:
@@ -77,14 +80,10 @@ def main(arguments: list[str]) -> None:
     if not config.far >= 0:
         raise UsageError(where="--far", expected="0 or more", got=f"{config.far:g}", remedy="give for example 1")
     clock = MonotonicClock()
-
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)  # names come from outside
-
+    configure(config).addFilter(RateLimit(clock))
     file = read(config.file)
     signer = _signer(file, config)
     policy = load_policy(file, config.provider)
-    journal = Journal(say, clock)
     with contextlib.ExitStack() as stack:
         counters = _counters(config, stack)
         context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
@@ -92,26 +91,28 @@ def main(arguments: list[str]) -> None:
         obtained = stack.enter_context(real_time(config.priority))
         door = None
         if keys is not None:
-            door = stack.enter_context(contextlib.closing(Doorkeeper(context, keys[1], counters, journal)))
+            say = logging.getLogger(Doorkeeper.__module__).warning
+            door = stack.enter_context(contextlib.closing(Doorkeeper(context, keys[1], counters, say)))
         _allow_many_connections()
         socket = bind_router(context, config.endpoint, None if keys is None else keys[0], config.insecure)
         stack.callback(socket.close, linger=100)
         if door is not None:
             door.watch(socket)
         m = policy.manifest
-        say(
+        log.info(
             f"serving {m.name} ({m.method}, {m.sampler_label}) for {m.task} at {config.endpoint}; "
             f"fingerprint {policy.fingerprint[:12]}, {signer}golden rows within {policy.golden_error:.1e}, "
-            f"{policy.provider}, " + ", ".join(f"{k} {v}" for k, v in obtained.items())
+            f"{policy.provider}, " + ", ".join(f"{k} {v}" for k, v in obtained.items()),
+            extra={"policy": m.name, "fingerprint": policy.fingerprint, "endpoint": config.endpoint},
         )
-        say(_privacy(config, keys))
+        log.log(logging.WARNING if config.insecure else logging.INFO, _privacy(config, keys))
         touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
         server = Server(
-            socket, policy, clock, touch, journal, counters, door, config.max_rate, config.far, config.refuse_far
+            socket, policy, clock, touch, counters, door, config.max_rate, config.far, config.refuse_far
         )
         control = config.control or control_of(config.endpoint)
         if control is not None:
-            swapper = Swapper(server.service, config.provider, config.require_signed, counters, clock, say)
+            swapper = Swapper(server.service, config.provider, config.require_signed, counters, clock)
             stack.enter_context(contextlib.closing(swapper))
             stack.enter_context(contextlib.closing(Control(control, swapper.answer)))
         with pinned(config.core):

@@ -7,10 +7,11 @@ next one, loaded, proven and warm, between two ticks.
 """
 
 import contextlib
+import logging
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from odeploy_runtime.errors import MissingError, OdeployError, UsageError
@@ -22,6 +23,8 @@ from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.server.service import Service
+
+log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0002
 _MOST_BYTES = 1 << 30
@@ -37,7 +40,6 @@ class Swapper:
         signers: Path | None,
         counters: Counters,
         clock: Clock,
-        say: Callable[[str], None],
     ) -> None:
         """Takes up its work.
 
@@ -47,10 +49,9 @@ class Swapper:
             signers: folder of public keys, one of which must have signed each file; None where anybody may.
             counters: gets `swaps:`.
             clock: tells how long a swap took.
-            say: the log.
         """
         self._service, self._provider, self._signers = service, provider, signers
-        self._counters, self._clock, self._say = counters, clock, say
+        self._counters, self._clock = counters, clock
 
     def answer(self, words: Sequence[str], descriptors: Sequence[int]) -> str:
         """See `odeploy_runtime.hot_swap.control_socket.Answer`."""
@@ -73,9 +74,9 @@ class Swapper:
                     )
         except OdeployError as error:
             self._counters.add("swaps:refused")
-            self._say(f"refused, {self._serving} serves on: {error}")
+            log.warning("refused, %s serves on: %s", self._serving, error)
             raise
-        self._say(line)
+        log.info("%s", line)
         return line
 
     def close(self) -> None:

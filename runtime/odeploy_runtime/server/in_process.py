@@ -27,7 +27,7 @@ class InProcessLink:
         self.endpoint = f"{policy.manifest.name} in this process"
         self._clock = clock
         self._waiting: deque[bytes] = deque()
-        self._service = Service(policy, clock, None, lambda _: None, Counters(SERVER), self._hand)
+        self._service = Service(policy, clock, None, Counters(SERVER), self._hand)
 
     def put(self, frame: bytes) -> bool:
         """Has a frame answered; returns when it is."""

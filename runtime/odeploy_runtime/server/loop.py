@@ -41,7 +41,6 @@ class Server:
         policy: Policy,
         clock: Clock,
         pre_touch: PreTouch | None,
-        say: Callable[[str], None],
         counters: Counters | None = None,
         door: Aside | None = None,
         most_hz: float = MOST_HZ,
@@ -55,7 +54,6 @@ class Server:
             policy: to begin with, loaded and proven.
             clock: of all stamps.
             pre_touch: when to rehearse; None for never.
-            say: the log.
             counters: named as `SERVER` says; its own if not given.
             door: decides who may connect, where that is asked.
             most_hz: messages of one connection that are looked at in a second.
@@ -64,7 +62,7 @@ class Server:
         """
         self._socket, self._clock, self._door, self._most_hz = socket, clock, door, most_hz
         self._counters = Counters(SERVER) if counters is None else counters
-        self.service = Service(policy, clock, pre_touch, say, self._counters, self._send, far_widths, refuse_far)
+        self.service = Service(policy, clock, pre_touch, self._counters, self._send, far_widths, refuse_far)
         self._buckets: dict[bytes, TokenBucket] = {}
         self._look_ns = clock.now_ns() + _IDLE_NS
 

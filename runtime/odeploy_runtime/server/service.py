@@ -4,6 +4,7 @@ Sessions, checks, inference, noise, memory, streams and rehearsals are here; `se
 and moments, and `server/in_process.py` asks from within the robot's own process. Nothing that is heard raises.
 """
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -21,6 +22,8 @@ from odeploy_runtime.server.session import Objection, Session
 from odeploy_runtime.server.sessions import Register
 from odeploy_runtime.server.status import Condition
 from odeploy_runtime.transport import messages as wire
+
+log = logging.getLogger(__name__)
 
 _MAX_REASON = 1000
 
@@ -40,7 +43,6 @@ class Service:
         policy: Policy,
         clock: Clock,
         pre_touch: PreTouch | None,
-        say: Callable[[str], None],
         counters: Counters,
         send: Callable[[bytes, bytes], None],
         far_widths: float = WIDTHS,
@@ -52,17 +54,16 @@ class Service:
             policy: to begin with, loaded and proven.
             clock: of all stamps.
             pre_touch: when to rehearse; None for never.
-            say: the log.
             counters: named as `SERVER` says.
             send: takes the identity of a connection, and a frame for it.
             far_widths: see `odeploy_runtime.server.observation_range`.
             refuse_far: answer an observation that is far outside with an error, where else it is flagged.
         """
         self._policy, self._clock, self._pre_touch = policy, clock, pre_touch
-        self._counters, self._say, self._send_frame = counters, say, send
+        self._counters, self._send_frame = counters, send
         self._familiar = Familiar(policy.manifest, far_widths)
         self._far_widths, self._refuse_far = far_widths, refuse_far
-        self.robots = Register(counters, say)
+        self.robots = Register(counters)
         self.exchange, self._epoch = Exchange(policy), 1
         self.shadow: Shadow | None = None
         self.condition = Condition(counters, self.robots, self.exchange, clock.now_ns())
@@ -161,7 +162,12 @@ class Service:
 
     def _tell_stranger(self, session: Session) -> None:
         who, signal = session.hello.robot, self._familiar.stranger
-        self._say(f"{who!r}: {signal} is far outside of what the policy was trained on")
+        log.warning(
+            "%r: %s is far outside of what the policy was trained on",
+            who,
+            signal,
+            extra={"robot": who, "signal": signal},
+        )
 
     def _prepared(self, session: Session, message: wire.Observation) -> NDArray[np.float32] | wire.Error:
         """What the policy sees: what the robot sensed, if that is sound, by the recipe of the file."""

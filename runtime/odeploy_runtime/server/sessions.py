@@ -1,13 +1,16 @@
 """The register of a server's robots: who has a session, who gets one, and when one ends."""
 
+import logging
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from odeploy_runtime.inference.policy_state import Memory
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.server.session import Objection, Session, objection
 from odeploy_runtime.transport import messages as wire
+
+log = logging.getLogger(__name__)
 
 FREED_AFTER_NS = 1_000_000_000
 _BEGINS_WITHIN_NS = 5_000_000_000  # a robot opens its trace and begins an episode after the handshake
@@ -17,8 +20,8 @@ _MAX_SESSIONS = 2048
 class Register:
     """Sessions by the identity of their connection."""
 
-    def __init__(self, counters: Counters, say: Callable[[str], None]) -> None:
-        self._counters, self._say = counters, say
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
         self._sessions: dict[bytes, Session] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -41,19 +44,27 @@ class Register:
         against = objection(hello, manifest) or self._taken(identity, hello, now_ns)
         if against is not None:
             self._counters.add(f"refusals:{against.kind}")
-            self._say(f"refused {hello.robot!r}: {against.reason}")
+            log.warning("refused %r: %s", hello.robot, against.reason, extra={"robot": hello.robot})
             return against
         memory = Memory(manifest, hello.seed)
         session = self._sessions[identity] = Session(identity, secrets.randbits(48), hello, memory, now_ns)
         self._counters.add("sessions_opened")
-        self._say(f"{hello.robot!r} connected: {hello.task}, {hello.rate_hz:g} Hz, {hello.mode}")
+        log.info(
+            "%r connected: %s, %g Hz, %s",
+            hello.robot,
+            hello.task,
+            hello.rate_hz,
+            hello.mode,
+            extra={"robot": hello.robot},
+        )
         return session
 
     def end(self, session: Session, kind: str, why: str) -> None:
         """Frees a session; `kind` is its counter under `sessions_ended:`."""
         del self._sessions[session.identity]
         self._counters.add(f"sessions_ended:{kind}")
-        self._say(f"{session.hello.robot!r} freed: {why}")
+        robot = session.hello.robot
+        log.info("%r freed: %s", robot, why, extra={"robot": robot})
 
     def end_silent(self, now_ns: int) -> None:
         """Frees those that have said nothing for 1 s; for 5 s if they have not observed anything yet."""

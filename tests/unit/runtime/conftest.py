@@ -1,5 +1,6 @@
 """What the tests of the two ends of the wire share: a clock that jumps and sockets within one process."""
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -26,3 +27,24 @@ def waiting(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeSelect:
     fake = FakeSelect(clock)
     monkeypatch.setattr("odeploy_runtime.transport.sockets.select", fake)
     return fake
+
+
+class _Lines(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Messages that the runtime logs, from level info on; `caplog` has those from warning on."""
+    log, lines = logging.getLogger("odeploy_runtime"), _Lines()
+    level = log.level
+    log.addHandler(lines)
+    log.setLevel(logging.INFO)
+    yield lines.messages
+    log.setLevel(level)
+    log.removeHandler(lines)

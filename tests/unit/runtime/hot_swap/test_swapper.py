@@ -46,11 +46,11 @@ class Loop:
 
 
 class Asked:
-    """A swapper and what it said; its child proves everything."""
+    """A swapper; its child proves everything."""
 
     def __init__(self, loop: Loop, folder: Path) -> None:
-        self.loop, self._folder, self.said, self.counters = loop, folder, list[str](), Counters(SERVER)
-        self._swapper = Swapper(loop, "cpu", None, self.counters, FakeClock(), self.said.append)  # type: ignore[arg-type]
+        self.loop, self._folder, self.counters = loop, folder, Counters(SERVER)
+        self._swapper = Swapper(loop, "cpu", None, self.counters, FakeClock())  # type: ignore[arg-type]
 
     def swap(self, data: bytes) -> str:
         path = self._folder / "next.onnx"
@@ -70,11 +70,11 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
     loop.end()
 
 
-def test_a_swap_serves_the_file_and_says_so_with_its_whole_fingerprint(asked: Asked) -> None:
+def test_a_swap_serves_the_file_and_says_so_with_its_whole_fingerprint(asked: Asked, logged: list[str]) -> None:
     line = asked.swap(scaled_bytes(0.25))
     assert line.startswith("serving epoch 2, scale-0.25, fingerprint ")
     assert parse(Path("x"), scaled_bytes(0.25)).fingerprint in line
-    assert asked.said == [line]
+    assert logged == [line]
     assert asked.loop.serves() == 0.25
     assert asked.counters["swaps:swapped"] == 1
 
@@ -90,7 +90,7 @@ def test_a_rollback_serves_the_one_before_and_another_the_one_after(asked: Asked
 
 
 def test_what_is_refused_changes_nothing_and_is_counted_and_logged(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     with pytest.raises(ContractError, match=r"rate_hz: expected 100\.0"):
         asked.swap(scaled_bytes(0.25, rate_hz=50.0))
@@ -104,8 +104,8 @@ def test_what_is_refused_changes_nothing_and_is_counted_and_logged(
     with pytest.raises(RelayedError, match="a child's no"):
         asked.swap(scaled_bytes(0.25))
     assert (asked.loop.exchange.epoch, asked.loop.serves()) == (1, 0.5)
-    assert asked.counters["swaps:refused"] == len(asked.said) == 3
-    assert all(line.startswith("refused, epoch 1, scale-0.5, fingerprint ") for line in asked.said)
+    assert asked.counters["swaps:refused"] == len(logged) == 3
+    assert all(line.startswith("refused, epoch 1, scale-0.5, fingerprint ") for line in logged)
 
 
 @pytest.mark.parametrize("words", [[], ["stop"], ["swap"], ["swap", "x"], ["rollback", "x"], ["shadow", "x"]])

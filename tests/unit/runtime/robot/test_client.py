@@ -473,7 +473,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
 ) -> None:
     """The second server has the socket of the first and none of its sessions."""
     with contextlib.closing(bind_router(context, ENDPOINT)) as socket:
-        running = Server(socket, FakePolicy(), clock, None, lambda _: None)
+        running = Server(socket, FakePolicy(), clock, None)
 
         def turn() -> bool:
             clock.ns += 1000
@@ -492,7 +492,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
             RobotClient(DealerLink(context, ENDPOINT, clock), hello(rate_hz=rate_hz), clock, 1.0)
         ) as robot:
             assert tick(0)
-            running = Server(socket, FakePolicy(), clock, None, lambda _: None)
+            running = Server(socket, FakePolicy(), clock, None)
             assert all(tick(seq) for seq in range(1, 8))
             assert robot.drops.reconnects == 1
         turn()

@@ -40,7 +40,6 @@ class World:
     ) -> None:
         self.context, self.clock = context, clock
         self.policy = FakePolicy() if policy is None else policy
-        self.said: list[str] = []
         self.peers: list[Peer] = []
         self.socket = bind_router(context, ENDPOINT)
         self.counters = Counters(SERVER)
@@ -49,7 +48,6 @@ class World:
             self.policy,
             clock,
             pre_touch,
-            self.said.append,
             self.counters,
             most_hz=most_hz,
             refuse_far=refuse_far,
@@ -102,10 +100,10 @@ def refusal(answer: wire.Message | None) -> str:
 # ---- the handshake
 
 
-def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World) -> None:
+def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World, logged: list[str]) -> None:
     ready = world.welcome(world.peer())
     assert ready._replace(session=0) == wire.Ready(wire.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
-    assert world.said == ["'robot' connected: maze-medium, 100 Hz, request"]
+    assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
 
 
 @pytest.mark.parametrize(
@@ -131,10 +129,10 @@ def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World) -> N
     ],
 )
 def test_a_robot_that_does_not_fit_is_refused_with_the_reason(
-    world: World, changes: dict[str, Any], reason: str
+    world: World, changes: dict[str, Any], reason: str, logged: list[str]
 ) -> None:
     assert reason in refusal(world.ask(world.peer(), hello(**changes)))
-    assert world.said[0].startswith("refused 'robot': ")
+    assert logged[0].startswith("refused 'robot': ")
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 1, 10_000.0])
@@ -179,23 +177,25 @@ def test_an_observation_keeps_a_session_alive(world: World) -> None:
     refusal(world.ask(second, hello()))
 
 
-def test_a_silent_session_is_freed_without_anybody_asking(world: World) -> None:
+def test_a_silent_session_is_freed_without_anybody_asking(world: World, logged: list[str]) -> None:
     ready = world.welcome(peer := world.peer())
     world.observe(peer, ready)
     world.let_pass(1300 * MS)
-    assert world.said[-1] == "'robot' freed: silent"
+    assert logged[-1] == "'robot' freed: silent"
     assert isinstance(world.observe(peer, ready), wire.Error)
 
 
-def test_a_robot_has_longer_to_begin(world: World) -> None:
+def test_a_robot_has_longer_to_begin(world: World, logged: list[str]) -> None:
     world.welcome(world.peer())
     world.let_pass(4900 * MS)
-    assert world.said[-1] != "'robot' freed: silent"
+    assert logged[-1] != "'robot' freed: silent"
     world.let_pass(500 * MS)
-    assert world.said[-1] == "'robot' freed: silent"
+    assert logged[-1] == "'robot' freed: silent"
 
 
-def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(world: World) -> None:
+def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(
+    world: World, logged: list[str]
+) -> None:
     world.observe(peer := world.peer(), world.welcome(peer, robot="silent"))
     busy = world.peer()
     ready = world.welcome(busy, robot="busy")
@@ -204,26 +204,26 @@ def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(
         world.observe(busy, ready, seq)
         if seq % 10 == 0:
             world.server.turn()  # the one at which there is no message
-    assert "'silent' freed: silent" in world.said
-    assert "'busy' freed: silent" not in world.said
+    assert "'silent' freed: silent" in logged
+    assert "'busy' freed: silent" not in logged
 
 
-def test_a_stream_whose_robot_fell_silent_is_ended(world: World) -> None:
+def test_a_stream_whose_robot_fell_silent_is_ended(world: World, logged: list[str]) -> None:
     peer = world.peer()
     world.observe(peer, world.welcome(peer, mode="stream"))
     world.let_pass(1500 * MS)
-    assert world.said[-1] == "'robot' freed: silent"
+    assert logged[-1] == "'robot' freed: silent"
     inferred = world.policy.inferred
     world.let_pass(500 * MS)
     assert world.policy.inferred == inferred
 
 
-def test_a_goodbye_frees_the_name_at_once(world: World) -> None:
+def test_a_goodbye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     assert world.ask(peer, wire.Bye(ready.session)) is None
     world.welcome(world.peer())
-    assert world.said[1] == "'robot' freed: said goodbye"
+    assert logged[1] == "'robot' freed: said goodbye"
 
 
 def test_a_goodbye_of_a_stranger_is_nothing(world: World) -> None:
@@ -662,13 +662,13 @@ def test_a_stream_has_its_ticks_although_messages_never_cease(world: World) -> N
     assert stamps(peer) == [(0, at_ns + T // 2 + k * T) for k in range(20)]
 
 
-def test_the_silent_are_freed_although_messages_never_cease(world: World) -> None:
+def test_the_silent_are_freed_although_messages_never_cease(world: World, logged: list[str]) -> None:
     world.observe(peer := world.peer(), world.welcome(peer))
     flooder = world.peer()
     for _ in range(150):
         world.clock.ns += 10 * MS
         world.ask(flooder, b"garbage")
-    assert world.said[-1] == "'robot' freed: silent"
+    assert logged[-1] == "'robot' freed: silent"
 
 
 def test_a_server_that_was_stopped_itself_frees_nobody_for_their_silence(world: World) -> None:
@@ -788,14 +788,18 @@ def knowing() -> FakePolicy:
 
 
 def test_what_is_far_outside_is_answered_flagged_counted_and_named(
-    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, knowing: FakePolicy
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    clock: FakeClock,
+    waiting: FakeSelect,
+    knowing: FakePolicy,
+    logged: list[str],
 ) -> None:
     with closing(World(context, clock, knowing)) as world:
         ready = world.welcome(peer := world.peer())
         answers = [world.observe(peer, ready, seq, values=floats(x, 0, 0)) for seq, x in enumerate((0.5, 90.0))]
         assert [a.status for a in answers if isinstance(a, wire.Action)] == [wire.OK, wire.FAR]
         assert world.counters["far_observations"] == 1
-        assert world.said[-1] == "'robot': x is far outside of what the policy was trained on"
+        assert logged[-1] == "'robot': x is far outside of what the policy was trained on"
 
 
 def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
