@@ -1,43 +1,29 @@
-"""Who shows a task: its scripted expert, its trained one, or any policy file."""
+"""Choice of the expert that shows a task: scripted, trained, or a policy file."""
 
 import ast
 import hashlib
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from odeploy_runtime.errors import MissingError
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.demonstrations.card import ExpertCard
-from odeploy_sim.experts import EXPERTS, Expert
+from odeploy_sim.demonstrations.expert import Demonstrator
+from odeploy_sim.experts import EXPERTS
 from odeploy_sim.experts.trained import trained
 from odeploy_sim.tasks.env import TaskEnv
-
-
-@dataclass(frozen=True)
-class Demonstrator:
-    """An expert, for collecting.
-
-    Attributes:
-        card: who it is.
-        begin: the expert for the episode of that number, as new; the environment has just been reset.
-    """
-
-    card: ExpertCard
-    begin: Callable[[int], Expert]
 
 
 def demonstrator(
     env: TaskEnv, policy: Path | None, seed: int, options: ChunkOptions | None = None
 ) -> Demonstrator:
-    """The policy file if one is given, else the task's scripted expert, else its trained one.
+    """Return the policy file if one is given, else the task's scripted expert, else its trained one.
 
     Args:
-        env: what it is to act in.
-        policy: a policy file.
-        seed: of a policy's noise.
-        options: how a policy's chunks are played; if not given, each tick is asked for.
+        env: simulation in which the expert acts.
+        policy: policy file.
+        seed: seed of a policy's noise.
+        options: playback of a policy's chunks; by default the policy is called at each tick.
 
     Raises:
         MissingError: the task has no expert, and no file is given.

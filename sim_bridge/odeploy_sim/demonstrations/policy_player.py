@@ -14,7 +14,7 @@ from odeploy_runtime.inference.policy_state import Memory
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.demonstrations.card import ExpertCard
-from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.experts import Expert
 from odeploy_sim.tasks.task import Task
 

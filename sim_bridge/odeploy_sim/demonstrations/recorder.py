@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.demonstrations.dataset import Episode
-from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.task import Task

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.reports.statistics import mean_interval, wilson_interval
 from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.demonstrations.dataset import Episode, flatten
-from odeploy_sim.demonstrations.demonstrator import Demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.tasks.env import TaskEnv, episode_seed

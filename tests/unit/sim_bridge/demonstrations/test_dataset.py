@@ -16,7 +16,8 @@ from odeploy_runtime.errors import ContractError, MissingError, UsageError
 from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from odeploy_sim.demonstrations.card import Card, ExpertCard, read_card
 from odeploy_sim.demonstrations.dataset import Episode, check_free, data_hash, flatten, load, save, task_of
-from odeploy_sim.demonstrations.demonstrator import Demonstrator, demonstrator
+from odeploy_sim.demonstrations.demonstrator import demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import Task

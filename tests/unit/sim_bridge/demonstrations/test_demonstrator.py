@@ -113,7 +113,7 @@ def test_a_policy_file_that_does_not_fit_the_task_is_refused(
 def test_scripts_need_no_onnxruntime() -> None:
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from odeploy_sim.catalogue import get; from odeploy_sim.tasks.task import TaskEnv\n"
+        "from odeploy_sim.catalogue import get; from odeploy_sim.tasks.env import TaskEnv\n"
         "from odeploy_sim.demonstrations.demonstrator import demonstrator\n"
         "print(demonstrator(TaskEnv(get('maze-medium')), None, 0).card.name)"
     )

@@ -11,7 +11,8 @@ from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.demonstrations.dataset import Episode
-from odeploy_sim.demonstrations.demonstrator import Demonstrator, demonstrator
+from odeploy_sim.demonstrations.demonstrator import demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
 from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather, record
 from odeploy_sim.experts import EXPERTS, Expert
