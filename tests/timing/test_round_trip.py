@@ -52,7 +52,7 @@ Floats = NDArray[np.float32]
 
 
 class Robot:
-    """A tick as `simulated_robot.loop` runs it: sense, ask, guard, and after the physics trace and count."""
+    """A tick as `odeploy_runtime.robot.loop` runs it: sense, ask, guard, and after the physics trace and count."""
 
     def __init__(self, name: str, endpoint: str, rate_hz: float) -> None:
         task = MAZE_MEDIUM

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import tyro
@@ -20,6 +19,8 @@ from odeploy_runtime.robot.chunk_playback import Chunks
 from odeploy_runtime.robot.client import Arrival, RobotClient
 from odeploy_runtime.robot.connect import IN_PROCESS, connect
 from odeploy_runtime.robot.counters import ROBOT, RobotCounters
+from odeploy_runtime.robot.loop import ControlLoop, Pace
+from odeploy_runtime.robot.plant import CommandedPlant, Plant
 from odeploy_runtime.safety.guard import Guard, tightest
 from odeploy_runtime.safety.operator_panel import Panel
 from odeploy_runtime.safety.states import BY_HAND, Cause, Operator, Safety, State
@@ -31,11 +32,12 @@ from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import get
+from odeploy_sim.simulated_robot.deadline import deadline_after_due_ns, measured_step
 from odeploy_sim.simulated_robot.film import check_out, film
-from odeploy_sim.simulated_robot.loop import Robot, deadline_after_due_ns, measured_step
 from odeploy_sim.simulated_robot.options import Config
+from odeploy_sim.simulated_robot.plant import SimulatedPlant
 from odeploy_sim.simulated_robot.viewer import ViewedEnv
-from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.task import Task
 
 _REHEARSAL_NS = 10_000  # first guess of a hot rehearsal; it is measured on the way
@@ -130,16 +132,15 @@ def drive(config: Config, task: Task, endpoint: str, console: Console) -> None:
         )
         trace = _trace(config, header, task, stack, console)
         operator = Operator if panel is None else panel.read
-        touch = PreTouch(_REHEARSAL_NS, clock)
-        robot = Robot(env, client, guard, trace, clock, rate_hz, deadline_ns, touch, operator, chunks)
-        robot.counters = counters
+        pace = Pace(clock, rate_hz, deadline_ns, PreTouch(_REHEARSAL_NS, clock))
+        plant: Plant = SimulatedPlant(env)
         if panel is not None and client.ready.command:
-            places = [task.observation_names.index(name) for name in client.ready.command]
-            robot.sense = partial(panel.commanded, places=places)
+            plant = CommandedPlant(plant, panel, client.ready.command)
             console.print(f"the operator commands {', '.join(client.ready.command)}", highlight=False)
+        loop = ControlLoop(plant, client, guard, trace, pace, operator, chunks, counters)
         stack.enter_context(pinned(config.core))
         for episode in _progress(config, task, console):
-            robot.run_episode(config.mode, episode, config.seed)
+            loop.run_episode(config.mode, episode, episode_seed(config.seed, episode))
             link.require_alive()
             if safety.state is State.STOP and safety.cause in BY_HAND:
                 console.print(f"stopped by the {safety.cause.name.lower().replace('_', ' ')} in episode {episode}")

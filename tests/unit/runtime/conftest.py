@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from tests.unit.runtime.fakes import FakeClock, FakeSelect
+from odeploy_runtime.testing import FakeClock
+from tests.unit.runtime.fakes import FakeSelect
 
 
 @pytest.fixture

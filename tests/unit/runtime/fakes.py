@@ -1,4 +1,4 @@
-"""Test doubles: a clock that jumps, a policy of three lines, and a robot that says whatever it is told to."""
+"""Test doubles of this project alone: a policy of three lines, a bare peer, and a `select` that jumps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,25 +9,10 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.policy_file.manifest import GoldenRow, Manifest, Noise, Parity, Sampler
 from odeploy_runtime.signals import Signal
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 
 Floats = NDArray[np.float32]
-
-
-class FakeClock:
-    """Time that moves only when somebody sleeps; `on_sleep` is told of each deadline."""
-
-    def __init__(self, now_ns: int = 1_000_000_000_000) -> None:
-        self.ns = now_ns
-        self.on_sleep: Callable[[int], None] | None = None
-
-    def now_ns(self) -> int:
-        return self.ns
-
-    def sleep_until_ns(self, deadline_ns: int) -> None:
-        self.ns = max(self.ns, deadline_ns)
-        if self.on_sleep is not None:
-            self.on_sleep(deadline_ns)
 
 
 class FakeSelect:

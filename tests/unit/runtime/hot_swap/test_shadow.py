@@ -15,8 +15,9 @@ from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.hot_swap.shadow import _HEAD, Comparison, Shadow, read_divergence, shadow_names
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.realtime.counters import Counters
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, floats
+from tests.unit.runtime.fakes import FakePolicy, floats
 from tests.unit.runtime.scaled_policy import scaled_bytes
 
 S = 1_000_000_000

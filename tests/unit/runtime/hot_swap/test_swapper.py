@@ -15,7 +15,7 @@ from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.counters import SERVER, Counters
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 from tests.unit.runtime.scaled_policy import OBSERVATION, scaled_bytes
 
 

@@ -9,8 +9,9 @@ import zmq
 from odeploy_runtime.inference.recurrent_state import Recurrence
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.pretouch import PreTouch
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Floats, floats, manifest
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, manifest
 from tests.unit.runtime.server.test_loop import MS, T, World
 
 SAID = manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1)

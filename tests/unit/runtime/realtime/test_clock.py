@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick, steal_ticks
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 
 works = st.lists(st.integers(0, 50_000_000), max_size=40)  # ns that each tick takes, five periods at most
 

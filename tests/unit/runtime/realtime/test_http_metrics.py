@@ -16,7 +16,7 @@ from odeploy_runtime.errors import RelayedError, UsageError
 from odeploy_runtime.realtime.counters import SERVER, CounterNames, Counters
 from odeploy_runtime.realtime.http_metrics import exposition, reported, status
 from odeploy_runtime.robot.counters import ROBOT
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 
 S = 1_000_000_000
 

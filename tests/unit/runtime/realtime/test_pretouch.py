@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odeploy_runtime.realtime.pretouch import Arrivals, PreTouch
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 
 T = 10_000_000
 ways = st.lists(st.integers(0, 5_000_000), min_size=1, max_size=30)

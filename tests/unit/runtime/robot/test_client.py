@@ -12,10 +12,11 @@ import zmq
 from odeploy_runtime.errors import AddressError, RefusedError, UnreachableError
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.server.loop import Server
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_runtime.transport.sockets import bind_router
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, floats, hello
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000

@@ -14,7 +14,7 @@ import pytest
 from odeploy_runtime.errors import AddressError, UnreachableError, UsageError
 from odeploy_runtime.safety.operator_panel import Panel, main, say
 from odeploy_runtime.safety.states import Operator
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 
 MS = 1_000_000
 

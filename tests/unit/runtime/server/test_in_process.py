@@ -11,9 +11,10 @@ from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.server.in_process import InProcessLink
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.link import DealerLink
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, floats, hello
+from tests.unit.runtime.fakes import FakePolicy, floats, hello
 from tests.unit.runtime.scaled_policy import scaled_bytes
 
 MS = 1_000_000

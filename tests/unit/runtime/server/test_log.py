@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from odeploy_runtime.server.log import RateLimit
-from tests.unit.runtime.fakes import FakeClock
+from odeploy_runtime.testing import FakeClock
 
 S = 1_000_000_000
 

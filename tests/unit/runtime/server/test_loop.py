@@ -16,9 +16,10 @@ from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.server.loop import MOST_HZ, Server
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.sockets import bind_router
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Peer, floats, hello, manifest
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Peer, floats, hello, manifest
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000

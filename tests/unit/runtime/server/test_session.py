@@ -10,8 +10,9 @@ from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.server.session import objection
 from odeploy_runtime.signals import Signal
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
-from tests.unit.runtime.fakes import FakeClock, FakePolicy, FakeSelect, Floats, floats, hello, manifest
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, hello, manifest
 from tests.unit.runtime.server.test_loop import World
 
 T = 10_000_000  # of a robot at 100 Hz

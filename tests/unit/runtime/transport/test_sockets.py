@@ -11,10 +11,11 @@ import zmq
 from odeploy_runtime.cli.keys import main
 from odeploy_runtime.errors import AddressError
 from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport.keys import KeyPair, RobotKeys, read_pair
 from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
 from odeploy_runtime.transport.sockets import bind_router, connect_dealer, receive, send_at_once
-from tests.unit.runtime.fakes import FakeClock, FakeSelect
+from tests.unit.runtime.fakes import FakeSelect
 
 Context = zmq.Context[zmq.Socket[bytes]]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from odeploy_runtime.testing import FakeClock
 from odeploy_sim.doctor.speed import check_speed
-from tests.unit.runtime.fakes import FakeClock
 from tests.unit.sim_bridge.doctor.function_policy import FunctionPolicy
 
 

@@ -1,6 +1,5 @@
-"""The robot's loop on a clock that jumps: a simulation and a server that take exactly as long as they are told."""
+"""The control loop on a clock that jumps: a plant and a server that take exactly as long as they are told."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
@@ -9,74 +8,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from odeploy_runtime.errors import UnreachableError, UsageError
+from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.reports.latency import stages_ns, summary, totals_ns
 from odeploy_runtime.robot.chunk_playback import Chunking, Chunks
 from odeploy_runtime.robot.client import Arrival, Drops, RobotClient
 from odeploy_runtime.robot.counters import ROBOT, RobotCounters
+from odeploy_runtime.robot.loop import ControlLoop, Pace
 from odeploy_runtime.safety.guard import Guard
 from odeploy_runtime.safety.states import Cause, Operator, Safety, State
-from odeploy_runtime.signals import Signal
+from odeploy_runtime.testing import FakeClock, FakePlant
 from odeploy_runtime.trace.format import APPLIED, GOES_ON, HELD, SKIPPED, STAMPS, STOPPED, Trace, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
-from odeploy_sim.simulated_robot.loop import Robot, StepTime, deadline_after_due_ns, measured_step
-from odeploy_sim.tasks.env import Step, TaskEnv, episode_seed
-from odeploy_sim.tasks.task import Task
-from tests.unit.runtime.fakes import FakeClock
 
 MS = 1_000_000
 T = 10 * MS  # at 100 Hz
 DEADLINE = 8 * MS
-
-TASK = Task(
-    name="toy",
-    gym_id="Toy-v0",
-    summary="counts its ticks",
-    observation=(Signal("tick", "1"), Signal("seed", "1")),
-    action=(Signal("a", "1", -1.0, 1.0), Signal("b", "1", -1.0, 1.0)),
-    rate_hz=100.0,
-    physics_step_s=None,
-    horizon=10,
-    safe_action=(0.0, -1.0),
-    paper="none",
-    differs="made for this test",
-    success_key="success",
-)
-
-
-class FakeEnv:
-    """Senses how many ticks have run and the seed; a step takes `takes_ns[tick]`, or 1 ms."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self.task, self.clock = TASK, clock
-        self.takes_ns: dict[int, int] = {}
-        self.reset_takes_ns = 0
-        self.seeds: list[int] = []
-        self.commands: list[list[float]] = []
-        self.ends_at = TASK.horizon
-        self.succeeds = True
-
-    def reset(self, seed: int) -> NDArray[np.float32]:
-        self.clock.ns += self.reset_takes_ns
-        self.seeds.append(seed)
-        self.tick = 0
-        return self._sensed()
-
-    def step(self, action: NDArray[np.float32]) -> Step:
-        self.clock.ns += self.takes_ns.get(self.tick, MS)
-        self.commands.append(action.tolist())
-        self.tick += 1
-        over = self.tick >= self.ends_at
-        return Step(self._sensed(), 0.5 * self.tick, False, over, over and self.succeeds)
-
-    def _sensed(self) -> NDArray[np.float32]:
-        return np.array([self.tick, self.seeds[-1] % 1000], np.float32)
 
 
 class FakeClient:
@@ -122,12 +73,12 @@ class FakeClient:
 
 
 class Bench:
-    """A robot with its doubles, and the trace that it leaves."""
+    """A loop with its doubles, and the trace that it leaves."""
 
     def __init__(self, path: Path, hot_call_ns: int = 10_000) -> None:
         self.path, self.clock = path, FakeClock()
-        self.env, self.client = FakeEnv(self.clock), FakeClient(self.clock)
-        self.guard = Guard(TASK.action, np.array(TASK.safe_action, np.float32), Safety(100.0))
+        self.plant, self.client = FakePlant(self.clock), FakeClient(self.clock)
+        self.guard = Guard(FakePlant.action, np.array(FakePlant.safe_action, np.float32), Safety(100.0))
         header = new_header(
             task="toy",
             scored_by="success",
@@ -138,27 +89,24 @@ class Bench:
             seed=1,
             policy="p",
             fingerprint="f",
-            observation=TASK.observation,
-            action=TASK.action,
+            observation=FakePlant.observation,
+            action=FakePlant.action,
             obtained={},
         )
         self.writer = TraceWriter(path, header, 64)
-        self.robot = Robot(
-            cast(TaskEnv, self.env),
+        self.loop = ControlLoop(
+            self.plant,
             cast(RobotClient, self.client),
             self.guard,
             self.writer,
-            self.clock,
-            100.0,
-            DEADLINE,
-            PreTouch(hot_call_ns, self.clock),
+            Pace(self.clock, 100.0, DEADLINE, PreTouch(hot_call_ns, self.clock)),
         )
 
     def run(self, mode: str, episodes: int = 1, seed: int = 1) -> Trace:
         """Runs episodes and reads the trace; it is closed also where the loop fails."""
         try:
             for episode in range(episodes):
-                self.robot.run_episode(mode, episode, seed)
+                self.loop.run_episode(mode, episode, 100 * seed + episode)
         finally:
             self.writer.close()
         return read_trace(self.path)
@@ -186,9 +134,9 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
     """A tick that is clamped, one that overruns, and in real time a server that falls silent until the end."""
     counters = Counters(ROBOT)
     bench.client.drops, bench.client.far = Drops(late=7), 2
-    bench.robot.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
+    bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
     bench.client.act = lambda seq: [0.01 * seq if seq != 1 else 99.0, -0.5]
-    bench.env.takes_ns = {2: 25 * MS}
+    bench.plant.takes_ns = {2: 25 * MS}
     bench.client.delays_ns = dict.fromkeys(range(7, 10), None) if mode == "realtime" else {}
     trace = bench.run(mode, episodes=2)
     rows, found = trace.rows, summary(trace)
@@ -198,7 +146,7 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
     assert counters["ticks:skipped"] == (rows["kind"] == SKIPPED).sum() == (2 if mode == "realtime" else 0)
     assert counters["held:missing"] + counters["held:silence"] == (6 if mode == "realtime" else 0)
     assert counters["misses"] == found["misses"]
-    bench.robot.counters.copy(1)
+    bench.loop.counters.copy(1)
     assert counters["clamped"] == rows["clamped"].sum() == 2
     assert (counters["drops:late"], counters["far_observations"], counters["episode"]) == (7, 2, 1)
     assert counters["state"] == bench.guard.state
@@ -210,7 +158,7 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
 def test_whoever_looks_sees_the_last_tick_and_at_most_a_tenth_of_a_second_before_it(bench: Bench) -> None:
     counters = Counters(ROBOT)
     bench.client.drops, bench.client.far = Drops(late=7), 0
-    bench.robot.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
+    bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
     bench.run("realtime")
     assert counters["turned_ns"] == bench.clock.ns
     assert counters["drops:late"] == 7
@@ -223,11 +171,11 @@ def test_every_tick_of_an_episode_is_sensed_answered_applied_and_recorded(bench:
     np.testing.assert_array_equal(trace.rows["tick"], range(10))
     np.testing.assert_array_equal(trace.rows["observation"][:, 0], range(10))
     np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-6)
-    np.testing.assert_allclose(bench.env.commands, trace.rows["action"], rtol=1e-7)
+    np.testing.assert_allclose(bench.plant.commands, trace.rows["action"], rtol=1e-7)
     np.testing.assert_allclose(trace.rows["reward"], 0.5 * np.arange(1, 11))
     assert trace.rows["success"].tolist() == [0] * 9 + [1]
     assert set(trace.rows["epoch"]) == {3}
-    sent = [(0, seq, wire.to_bytes(np.array([seq, bench.env.seeds[0] % 1000], np.float32))) for seq in range(10)]
+    sent = [(0, seq, wire.to_bytes(np.array([seq, bench.plant.seeds[0] % 1000], np.float32))) for seq in range(10)]
     assert bench.client.sent == sent
 
 
@@ -235,18 +183,18 @@ def test_every_tick_of_an_episode_is_sensed_answered_applied_and_recorded(bench:
 def test_an_episode_is_reset_with_its_own_seed_and_the_guard_is_rearmed(bench: Bench, mode: str) -> None:
     bench.guard.safety.state = State.STOP
     bench.run(mode, episodes=3, seed=7)
-    assert bench.env.seeds == [episode_seed(7, episode) for episode in range(3)]
+    assert bench.plant.seeds == [700, 701, 702]
     assert bench.guard.state is not State.STOP
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_an_episode_ends_where_the_task_ends_it(bench: Bench, mode: str) -> None:
-    bench.env.ends_at = 4
+    bench.plant.ends_at = 4
     assert len(bench.run(mode).rows) == 4
 
 
 def test_rows_are_in_the_file_when_an_episode_ends(bench: Bench) -> None:
-    bench.robot.run_episode("lockstep", 0, 1)
+    bench.loop.run_episode("lockstep", 0, 1)
     assert len(read_trace(bench.path).rows) == 10
 
 
@@ -254,7 +202,7 @@ def test_rows_are_in_the_file_when_an_episode_ends(bench: Bench) -> None:
 def test_of_a_chunk_of_actions_the_first_is_applied(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [0.25, 0.75]
     bench.run(mode)
-    assert bench.env.commands == [[0.25, 0.75]] * 10
+    assert bench.plant.commands == [[0.25, 0.75]] * 10
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
@@ -262,41 +210,41 @@ def test_a_clamped_command_is_applied_within_limits_and_marked(bench: Bench, mod
     bench.client.act = lambda seq: [5.0, 0.0] if seq == 3 else [0.5, 0.0]
     trace = bench.run(mode)
     assert trace.rows["clamped"].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert bench.env.commands[3] == [1.0, 0.0]
+    assert bench.plant.commands[3] == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_an_action_that_is_not_finite_never_reaches_the_simulation(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [float("nan"), 0.0] if seq in (2, 3) else [0.5, 0.0]
     trace = bench.run(mode)
-    assert bench.env.commands == [[0.5, 0.0]] * 10
+    assert bench.plant.commands == [[0.5, 0.0]] * 10
     assert bench.kinds(trace)[2:4] == [HELD, HELD]
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
 def test_a_stopped_guard_ends_the_episode(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [float("nan"), 0.0]
-    bench.env.ends_at, bench.guard.safety.stop_ns = 99, 5 * T
-    bench.env.task = dataclasses.replace(TASK, horizon=99)
+    bench.plant.ends_at, bench.guard.safety.stop_ns = 99, 5 * T
+    bench.plant.horizon = 99
     trace = bench.run(mode)
     states = trace.rows["state"].tolist()
     assert states == [State.HOLD] * 2 + [State.SAFE] * 5 + [State.STOP]
-    assert bench.env.commands[2:] == [[0.0, -1.0]] * 6
+    assert bench.plant.commands[2:] == [[0.0, -1.0]] * 6
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime", "stream"])
 def test_an_interrupt_commands_the_safe_action_and_records_it_before_it_goes_on(bench: Bench, mode: str) -> None:
     def read() -> Operator:
-        if len(bench.env.commands) == 4:
+        if len(bench.plant.commands) == 4:
             raise KeyboardInterrupt
         return Operator()
 
     bench.client.act = lambda seq: [0.5, 0.0]
-    bench.robot.operator = read
+    bench.loop.operator = read
     with pytest.raises(KeyboardInterrupt):
         bench.run(mode)
     rows = read_trace(bench.path).rows
-    assert bench.env.commands[4:] == [[0.0, -1.0]]
+    assert bench.plant.commands[4:] == [[0.0, -1.0]]
     assert rows["tick"].tolist() == list(range(5))
     assert rows["observation"][:, 0].tolist() == list(range(5))
     last = rows[-1]
@@ -308,27 +256,27 @@ def test_the_operator_is_asked_at_every_tick_and_their_stop_ends_the_episode(ben
     asked = []
 
     def read() -> Operator:
-        asked.append(len(bench.env.commands))
+        asked.append(len(bench.plant.commands))
         return Operator(stop=len(asked) == 4)
 
-    bench.robot.operator = read
+    bench.loop.operator = read
     rows = bench.run(mode).rows
     assert asked == [0, 1, 2, 3]
-    assert bench.env.commands[3:] == [[0.0, -1.0]]
+    assert bench.plant.commands[3:] == [[0.0, -1.0]]
     assert rows["end"].tolist() == [GOES_ON] * 3 + [STOPPED]
     assert rows["cause"].tolist() == [Cause.FRESH] * 3 + [Cause.OPERATOR]
 
 
 def test_what_a_person_stopped_is_scored_neither_way(bench: Bench) -> None:
-    bench.robot.operator = lambda: Operator(stop=len(bench.env.commands) == 14)
+    bench.loop.operator = lambda: Operator(stop=len(bench.plant.commands) == 14)
     figures = summary(bench.run("realtime", episodes=2))
     assert (figures["score"]["episodes"], figures["score"]["value"]) == (1, 1.0)
     assert figures["safe_episodes"] == 1
 
 
 def test_a_dead_man_switch_that_stays_open_ends_the_episode_as_stopped(bench: Bench) -> None:
-    bench.guard.safety.stop_ns, bench.env.ends_at = 3 * T, 50
-    bench.robot.operator = lambda: Operator(held=len(bench.env.commands) < 2)
+    bench.guard.safety.stop_ns, bench.plant.ends_at = 3 * T, 50
+    bench.loop.operator = lambda: Operator(held=len(bench.plant.commands) < 2)
     rows = bench.run("realtime").rows
     assert rows["state"].tolist() == [State.RUN] * 2 + [State.SAFE] * 3 + [State.STOP]
     assert set(rows["cause"][2:]) == {Cause.DEAD_MAN}
@@ -343,7 +291,7 @@ def test_in_lockstep_the_guards_time_stands_still_while_the_server_thinks(bench:
 
 
 def test_ticks_that_the_simulation_overran_count_as_silence(bench: Bench) -> None:
-    bench.env.takes_ns = {2: 105 * MS}
+    bench.plant.takes_ns = {2: 105 * MS}
     bench.client.delays_ns = dict.fromkeys(range(3, 40), None)
     rows = bench.run("realtime").rows
     ran = rows[rows["kind"] != SKIPPED]
@@ -360,7 +308,7 @@ def test_whatever_is_late_the_trace_accounts_for_every_due_tick(
 ) -> None:
     bench = Bench(tmp_path_factory.mktemp("robot") / "t.trace")
     bench.client.delays_ns = {}
-    bench.env.takes_ns = dict(enumerate(steps))
+    bench.plant.takes_ns = dict(enumerate(steps))
     each = iter(delays)
     receive = bench.client.receive
 
@@ -374,7 +322,7 @@ def test_whatever_is_late_the_trace_accounts_for_every_due_tick(
     assert rows["tick"].tolist() == list(range(len(rows)))
     assert due == [due[0] + k * T for k in range(len(rows))]
     ran = rows[rows["kind"] != SKIPPED]
-    assert len(ran) == len(bench.env.commands) == bench.env.tick
+    assert len(ran) == len(bench.plant.commands) == bench.plant.tick
     np.testing.assert_array_equal(stages_ns(rows["stamps"]).sum(axis=1), totals_ns(rows["stamps"]))
     for row in ran:
         happened = [ns for ns in row["stamps"].tolist() if ns]
@@ -428,7 +376,7 @@ def test_a_reply_after_the_deadline_is_a_held_tick_that_repeats_the_last_command
     bench.client.delays_ns = {4: DEADLINE + 1, 5: DEADLINE}
     trace = bench.run("realtime")
     assert bench.kinds(trace) == [APPLIED] * 4 + [HELD] + [APPLIED] * 5
-    assert bench.env.commands[4] == bench.env.commands[3]
+    assert bench.plant.commands[4] == bench.plant.commands[3]
     assert trace.rows["state"][4] == State.HOLD
     assert stamp(trace, "applied")[4] - stamp(trace, "due")[4] == DEADLINE
     assert stamp(trace, "applied")[5] - stamp(trace, "due")[5] == DEADLINE
@@ -449,7 +397,7 @@ def test_the_age_is_that_of_the_observation_behind_the_command(bench: Bench) -> 
 
 
 def test_a_simulation_that_overruns_skips_ticks_which_are_recorded_and_not_replayed(bench: Bench) -> None:
-    bench.env.takes_ns = {2: 34 * MS}
+    bench.plant.takes_ns = {2: 34 * MS}
     trace = bench.run("realtime")
     assert bench.kinds(trace) == [APPLIED] * 3 + [SKIPPED] * 2 + [APPLIED] * 7
     np.testing.assert_array_equal(trace.rows["tick"], range(12))
@@ -462,16 +410,16 @@ def test_a_simulation_that_overruns_skips_ticks_which_are_recorded_and_not_repla
 
 
 def test_a_server_that_falls_silent_leads_to_hold_then_safe_and_the_safe_action(bench: Bench) -> None:
-    bench.env.ends_at = 20
+    bench.plant.ends_at = 20
     bench.client.delays_ns = dict.fromkeys(range(3, 40), None)
     trace = bench.run("realtime")
     assert trace.rows["state"].tolist() == [State.RUN] * 3 + [State.HOLD] * 9 + [State.SAFE] * 8
-    assert bench.env.commands[3:12] == [bench.env.commands[2]] * 9
-    assert bench.env.commands[12:] == [[0.0, -1.0]] * 8
+    assert bench.plant.commands[3:12] == [bench.plant.commands[2]] * 9
+    assert bench.plant.commands[12:] == [[0.0, -1.0]] * 8
 
 
 def test_safe_stays_although_answers_come_again_until_the_next_episode(bench: Bench) -> None:
-    bench.env.ends_at = 15
+    bench.plant.ends_at = 15
     bench.client.delays_ns = dict.fromkeys(range(10), None)
     trace = bench.run("realtime", episodes=2)
     assert trace.rows["state"][:15].tolist() == [State.HOLD] * 9 + [State.SAFE] * 6
@@ -486,7 +434,7 @@ H = 8
 
 def answers_chunks(bench: Bench, execute: int, ahead: int = 0, blend: float | None = None) -> None:
     """Of the chunk of tick q, action i is (0.01 (q + i), 0.1 q)."""
-    bench.robot.chunks = Chunks(Chunking(H, execute, ahead, blend))
+    bench.loop.chunks = Chunks(Chunking(H, execute, ahead, blend))
 
     def arrival(episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
         plain = FakeClient.arrival(bench.client, episode, seq, sent_ns, arrived_ns)
@@ -566,7 +514,7 @@ def test_a_chunk_that_is_lost_is_asked_again_at_the_next_tick(bench: Bench) -> N
 
 def test_jitter_does_not_make_an_action_of_a_chunk_one_of_the_future(bench: Bench) -> None:
     answers_chunks(bench, execute=8)
-    bench.env.reset_takes_ns = 0
+    bench.plant.reset_takes_ns = 0
     send = bench.client.send
 
     def late(episode: int, seq: int, values: bytes) -> int:
@@ -589,7 +537,9 @@ def test_overlapping_chunks_are_blended(bench: Bench) -> None:
 
 def test_after_safe_nothing_of_an_old_chunk_is_played(bench: Bench) -> None:
     answers_chunks(bench, execute=8)
-    bench.robot.operator = lambda: Operator(held=len(bench.env.commands) != 2, rearm=len(bench.env.commands) == 4)
+    bench.loop.operator = lambda: Operator(
+        held=len(bench.plant.commands) != 2, rearm=len(bench.plant.commands) == 4
+    )
     trace = bench.run("realtime")
     assert trace.rows["state"].tolist()[:5] == [State.RUN] * 2 + [State.SAFE] * 2 + [State.RUN]
     assert asked(trace)[:6] == [0, 0, 0, 3, 4, 4]
@@ -631,7 +581,7 @@ def test_in_a_stream_an_action_of_two_periods_ago_is_not_applied(bench: Bench) -
 def test_in_a_stream_without_actions_the_guard_decides(bench: Bench) -> None:
     trace = bench.run("stream")
     assert trace.rows["state"].tolist() == [State.HOLD] * 9 + [State.SAFE]
-    assert bench.env.commands == [[0.0, -1.0]] * 10
+    assert bench.plant.commands == [[0.0, -1.0]] * 10
 
 
 # ---- rehearsal
@@ -646,7 +596,7 @@ def test_the_robot_rehearses_before_each_tick_and_is_done_when_it_is_due(bench: 
 
 
 def test_after_an_overrun_there_is_no_rehearsal(bench: Bench) -> None:
-    bench.env.takes_ns = dict.fromkeys(range(10), 12 * MS)
+    bench.plant.takes_ns = dict.fromkeys(range(10), 12 * MS)
     bench.run("realtime")
     assert len(bench.client.rehearsed_ns) == 2  # before the first tick alone
 
@@ -661,44 +611,3 @@ def test_rehearsals_do_not_move_the_guard(tmp_path: Path) -> None:
         runs.append((trace.rows.tobytes(), vars(bench.guard.counts)))
         assert bool(bench.client.rehearsed_ns) == (name == "with")
     assert runs[0] == runs[1]
-
-
-# ---- deadlines
-
-
-def test_the_step_time_is_that_of_steps_with_the_safe_action(bench: Bench) -> None:
-    bench.env.takes_ns = {tick: (tick + 1) * MS for tick in range(10)}
-    bench.env.reset_takes_ns = 70 * MS  # which no tick of an episode pays
-    step = measured_step(cast(TaskEnv, bench.env), bench.clock)
-    assert step == pytest.approx((5.5 * MS, 10 * MS), rel=1e-6)
-    assert len(bench.env.commands) >= 100
-    assert all(command == [0.0, -1.0] for command in bench.env.commands)
-
-
-@pytest.mark.parametrize(
-    ("rate_hz", "p50_ns", "p99_ns", "left_ns"),
-    [
-        (100.0, MS, MS, MS),
-        (3.0, 0, 0, 0),
-        (100.0, MS, 4 * MS, 4 * MS),
-        (100.0, MS, 30 * MS, 5 * MS),  # a busy machine
-        (100.0, 7 * MS, 30 * MS, 7 * MS),
-        (1000.0, 999_999, 999_999, 999_999),
-    ],
-)
-def test_the_deadline_leaves_the_simulation_its_time(
-    rate_hz: float, p50_ns: int, p99_ns: int, left_ns: int
-) -> None:
-    period_ns = round(1e9 / rate_hz)
-    assert deadline_after_due_ns(TASK, rate_hz, StepTime(p50_ns, p99_ns)) == period_ns - left_ns
-
-
-@pytest.mark.parametrize("rate_hz", [500.0, 501.0, 10_000.0])
-def test_a_rate_at_which_the_simulation_alone_fills_the_period_is_refused_with_one_that_works(
-    rate_hz: float,
-) -> None:
-    step = StepTime(2 * MS, 3 * MS)
-    with pytest.raises(UsageError, match=r"toy's step of 2\.00 ms") as raised:
-        deadline_after_due_ns(TASK, rate_hz, step)
-    assert raised.value.remedy == "stay below 250 Hz"
-    assert deadline_after_due_ns(TASK, 250.0, step) > 0
