@@ -4,7 +4,8 @@ from pathlib import Path
 
 import torch
 
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.options import Config
+from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.policies import FlowConfig, FlowPolicy

@@ -17,7 +17,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from odeploy_export.pipeline import Config as Export
+from odeploy_export.options import Config as Export
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source, from_run
 from odeploy_runtime.atomic_file import write_whole

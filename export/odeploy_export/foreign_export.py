@@ -1,7 +1,7 @@
 """A foreign policy is brought to the form of ours, held against its references, and written."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,12 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odeploy_export.graphs.precision import TOLERANCES, Precision, in_precision
-from odeploy_export.parity.deviation import column_names, worst_deviation
+from odeploy_export.graphs.rewrites import Precision, in_precision
+from odeploy_export.options import Config, refuse_given
+from odeploy_export.parity.deviation import TOLERANCES, column_names, worst_deviation
 from odeploy_export.parity.gate import Array, Exportable, Rows, gate_rows, run_in_batches
 from odeploy_export.sources.adapt import finish
 from odeploy_export.sources.external import Foreign
+from odeploy_export.sources.module_file import load_module
+from odeploy_export.sources.onnx_model import from_onnx
 from odeploy_export.sources.runs import play
+from odeploy_export.sources.torch_module import from_module
+from odeploy_export.sources.torchscript import from_torchscript
+from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_export.writer import (
     ACTION_SEMANTICS,
     RECORDED_ROWS,
@@ -26,12 +32,13 @@ from odeploy_export.writer import (
     observed_ranges,
     write_policy,
 )
-from odeploy_runtime.errors import ParityError
+from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, Manifest, Noise, Parity
 from odeploy_runtime.policy_file.recipe import Recipe
 from odeploy_runtime.signals import half_ranges, highs, lows
+from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.policies import moments
@@ -41,6 +48,79 @@ Say = Callable[[str], None]
 
 def silent(_: str) -> None:
     """Says nothing."""
+
+
+def export_model(config: Config, say: Say) -> Manifest:
+    """Reads, gates and writes a model that was not trained here.
+
+    Raises:
+        UsageError: an option that the model cannot have, or no task.
+    """
+    foreign_to, made_elsewhere = f"--from {config.source}", "a policy of somebody else's make"
+    refuse_given(config, ("solver", "steps", "t_grid", "candidates"), "a flow policy of ours", made_elsewhere)
+    refuse_given(config, ("normaliser",), "--from sb3", foreign_to)
+    if config.source != "module":
+        refuse_given(config, ("weights",), "--from module", foreign_to)
+    if config.source == "onnx":
+        refuse_given(config, ("noise_size", "noise"), "a torch module with noise", foreign_to)
+    if config.noise_size is None:
+        refuse_given(config, ("noise",), "--noise-size too", "a model without noise")
+    elif config.noise_size < 1:
+        raise UsageError(
+            where="--noise-size",
+            expected="at least 1",
+            got=str(config.noise_size),
+            remedy="leave it out for no noise",
+        )
+    if config.closed_loop:
+        raise UsageError(where="--closed-loop", expected="a run", got=foreign_to, remedy="leave the option out")
+    if config.task is None:
+        raise UsageError(
+            where=foreign_to,
+            expected="--task, which the model does not name",
+            got="none",
+            remedy="give a name that `odeploy tasks` lists",
+        )
+    task, recipe, recorded = get(config.task), None, None
+    actuation = actuation_for(task, config.actuation)
+    if config.recipe is not None:
+        recipe = recipe_for(task, config.recipe)
+        if config.demos is None:
+            raise UsageError(
+                where="--recipe",
+                expected="--demos too, whose observations it is tried on",
+                got="none",
+                remedy=f"make some: odeploy collect {task.name} --out demos-v0",
+            )
+        recorded = prepared(recipe, task, load(config.demos, task).observations)
+        task = replace(task, observation=recipe.observation(task.action))
+    return export_foreign(
+        _foreign(config, task),
+        task,
+        config.out,
+        name=config.name,
+        noise=config.noise or "normal",
+        demos=config.demos,
+        recorded=recorded,
+        tolerance=config.tolerance,
+        precision=config.precision,
+        providers=config.provider,
+        recipe=recipe,
+        actuation=actuation,
+        sign=config.sign,
+        say=say,
+    )
+
+
+def _foreign(config: Config, task: Task) -> Foreign:
+    noise_size = config.noise_size or 0
+    if config.source == "onnx":
+        return from_onnx(config.trained, task)
+    if config.source == "torchscript":
+        return from_torchscript(config.trained, task, noise_size)
+    place = str(config.trained)
+    module, provenance = load_module(place, config.weights)
+    return from_module(module, task, noise_size, Path(place).name, provenance)
 
 
 def export_foreign(

@@ -1,34 +1,45 @@
 """`odeploy export`: a trained policy, ours or another library's, becomes one policy file, or is refused."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 import tyro
 from rich.console import Console
+from torch import nn
 
+from odeploy_export.foreign_export import Say, export_foreign, export_model, silent
 from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph, Choosing
 from odeploy_export.graphs.diffusion import UnrolledDiffusion
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import MlpGraph, StudentGraph
-from odeploy_export.graphs.outputs import name_outputs
-from odeploy_export.graphs.precision import TOLERANCES, Precision, in_precision
 from odeploy_export.graphs.real_time_chunking import continuable, real_time_chunk_graph
 from odeploy_export.graphs.recurrent import recurrent_graph
+from odeploy_export.graphs.rewrites import in_precision, name_outputs
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
-from odeploy_export.options import export_model
+from odeploy_export.options import Config, refuse_given, sampling
 from odeploy_export.parity.chunks import golden_chunks
 from odeploy_export.parity.closed_loop import ClosedLoop, compare
-from odeploy_export.parity.deviation import ROUNDING
+from odeploy_export.parity.deviation import ROUNDING, TOLERANCE, TOLERANCES
 from odeploy_export.parity.diagnosis import explained
-from odeploy_export.parity.gate import EDGE_STDS, Exportable, Rows, gate_rows, held, measure, proposals, reference
+from odeploy_export.parity.gate import (
+    EDGE_STDS,
+    Array,
+    Exportable,
+    Rows,
+    gate_rows,
+    held,
+    measure,
+    proposals,
+    reference,
+)
 from odeploy_export.parity.solver_steps import measure_steps
-from odeploy_export.sampling_options import SamplingOptions, refuse_given, sampling
 from odeploy_export.sources.runs import Source, from_run, from_sb3
+from odeploy_export.sources.torch_module import from_module
 from odeploy_export.toml_files import actuation_for
 from odeploy_export.writer import (
     ACTION_SEMANTICS,
@@ -54,55 +65,6 @@ from odeploy_train.policies.policies import FlowPolicy, StudentPolicy
 from odeploy_train.policies.recurrent import RecurrentPolicy
 
 CLOSED_LOOP = "closed_loop"  # in the provenance
-
-
-@dataclass(frozen=True)
-class Config(SamplingOptions):
-    """Exports a trained policy as one ONNX policy file, if torch and ONNX agree."""
-
-    trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|MODEL")]
-    """Folder of a training run; with `--from sb3` the zip that model.save wrote, with `torchscript` and `onnx` the
-    file, with `module` path.py:Class, or path.py:function that returns a module."""
-    out: Path
-    """The policy file to write."""
-    source: Annotated[Literal["run", "sb3", "module", "torchscript", "onnx"], tyro.conf.arg(name="from")] = "run"
-    """Who made it: `run` is odeploy, `sb3` is stable-baselines3 or sb3-contrib. The others are anybody's policy of
-    raw observations (B, O) to actions (B, A) or (B, H, A): a torch `module`, whose Python file is run; a
-    `torchscript` archive, whose program is run; a bare `onnx` file."""
-    task: str | None = None
-    """Of all but a run, which knows its own: the catalogued task that it was trained on."""
-    weights: Path | None = None
-    """Of a module: its state dict, by torch.save or as .safetensors; none if the code gives trained weights."""
-    noise_size: int | None = None
-    """Of a module or a torchscript archive whose second input is noise (B, D): D."""
-    normaliser: Path | None = None
-    """Of an sb3 model: its VecNormalize, as normaliser.npz or pickled; the one beside the model if not given."""
-    demos: str | None = None
-    """Observations for the gate and the golden rows; if not given, those that a run was trained on, or those
-    that a model meets when it plays its task."""
-    name: str | None = None
-    """Name of the policy; if not given, the run's folder name, or task and algorithm or file of a model."""
-    tolerance: float | None = None
-    """Largest error between torch and ONNX, on unit-scale actions. If not given 1e-5, or 1e-2 of fp16, and of a
-    policy whose own float32 is off by more than a quarter of that, four times as much as it is."""
-    precision: Precision = "f32"
-    """Of weights and products; `fp16` is for GPUs. Inputs and outputs are float32 in any case."""
-    provider: tuple[str, ...] = ("cpu",)
-    """Execution providers that it must agree on: `cpu`, `cuda`, `tensorrt`, `openvino`, as many as this machine
-    has. The manifest says what each measured."""
-    frozen: int | None = None
-    """Of a flow of chunks: d, for real-time chunking. A new chunk goes on from the one before, and its first d
-    actions, which are played while it is computed, are those; for `sim --ahead`."""
-    closed_loop: int = 0
-    """Episodes of its task that torch and the file play against each other; the manifest keeps what came of it."""
-    actuation: Path | None = None
-    """TOML of what is beside the motors (see `toml_files.py`), for the manifest; what the task's own
-    robot has if not given."""
-    recipe: Path | None = None
-    """TOML of how the observation of a module, archive or ONNX file is made of the task's signals: history,
-    previous action, clock, operator's command (see `odeploy_export/recipe_option.py`)."""
-    sign: Path | None = None
-    """Sign the file with this secret key, which `odeploy keys NAME --sign` made."""
 
 
 def main(arguments: list[str]) -> None:
@@ -191,6 +153,51 @@ def export_policy(source: Source, config: Config) -> Manifest:
         manifest = replace(manifest, provenance=manifest.provenance | {CLOSED_LOOP: encode(agreement)})
     write_policy(model, manifest, config.out, config.sign)
     return manifest
+
+
+def export_module(
+    module: nn.Module,
+    task: Task | str,
+    out: Path,
+    *,
+    name: str | None = None,
+    noise_size: int = 0,
+    noise: Literal["zero", "normal"] = "normal",
+    recorded: Array | None = None,
+    tolerance: float = TOLERANCE,
+    sign: Path | None = None,
+    say: Say = silent,
+) -> Manifest:
+    """Writes a torch module as a policy file that proves itself, if torch and ONNX agree.
+
+        >>> net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
+        >>> manifest = export_module(net, "hopper", Path("hopper.onnx"))
+        >>> manifest.method, manifest.horizon, manifest.parity[0].max_error < 1e-5
+        ('torch module', 1, True)
+
+    Args:
+        module: `forward(observation)`, raw observations (B, O) in the task's order, to actions in robot units,
+            (B, A) or (B, H, A). What it answers beyond the limits is clipped. It is copied, not changed.
+        task: a catalogued task's name, or a task of your own.
+        out: the file to write.
+        name: for the manifest; if not given, the task's and the class's.
+        noise_size: D, if it is `forward(observation, noise)` with noise (B, D).
+        noise: what the robot draws for it: zeros or N(0, I).
+        recorded: observations that it meets in use, for the gate and the golden rows, shape (M, O); if not
+            given, it plays its task for them.
+        tolerance: largest error between torch and ONNX, on unit-scale actions.
+        sign: secret key to sign the file with.
+        say: takes what the command line would print, line by line.
+
+    Raises:
+        ContractError: a module that does not fit the task, or an operator that ONNX has not.
+        ParityError: the graph computes something else; nothing was written.
+    """
+    task = get(task) if isinstance(task, str) else task
+    foreign = from_module(module, task, noise_size, type(module).__name__)
+    return export_foreign(
+        foreign, task, out, name=name, noise=noise, recorded=recorded, tolerance=tolerance, sign=sign, say=say
+    )
 
 
 def _gate(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from odeploy_export.options import Config
 from odeploy_export.parity.gate import Exportable, gate_rows, measure, run_in_batches
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session

@@ -14,7 +14,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
-from odeploy_export.graphs.outputs import name_outputs
+from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.realtime.machine import machine_line

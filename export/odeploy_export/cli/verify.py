@@ -15,8 +15,9 @@ import onnx
 import tyro
 from rich.console import Console
 
+from odeploy_export.parity.deviation import TOLERANCE
 from odeploy_export.parity.diagnosis import explained, not_finite_weights
-from odeploy_export.parity.gate import TOLERANCE, gate_rows, held, measure
+from odeploy_export.parity.gate import gate_rows, held, measure
 from odeploy_runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read

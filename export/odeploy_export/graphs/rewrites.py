@@ -1,21 +1,43 @@
-"""Rewrites Gemms with few outputs into the form for which ONNX Runtime has a vector kernel.
+"""Rewrites of a finished graph: outputs get names, narrow Gemms a faster form, weights another precision."""
 
-A flow's last layer has two to twenty columns and, as the solver's update, an alpha. With one row, ONNX
-Runtime takes its matrix-vector kernel only if alpha is 1, and for a narrow weight only if it is stored by
-columns; otherwise it repacks the weight in every call, for more time than the product takes. So alpha joins
-the weight, one small copy for each distinct alpha, and the weight is transposed. Measured in
-docs/decisions.md.
-"""
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+Precision = Literal["f32", "fp16"]
 _NARROW = 32
+_IN_FLOAT32 = ["Clip"]  # a limit rounded to fp16 is another limit
+
+
+def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Rename the outputs in place, in order, with every use of them. The exporter names them after its own nodes.
+
+    Raises:
+        ValueError: the number of outputs differs.
+    """
+    graph = model.graph
+    new = {output.name: name for output, name in zip(graph.output, names, strict=True)}
+    for node in graph.node:
+        for values in (node.input, node.output):
+            for i, value in enumerate(values):
+                values[i] = new.get(value, value)
+    for output in graph.output:
+        output.name = new[output.name]
 
 
 def narrow_gemms(model: onnx.ModelProto) -> None:
-    """Changes `model` in place; results change by rounding only."""
+    """Rewrite Gemms with few columns in place for ONNX Runtime's vector kernel. Results change by rounding only.
+
+    A flow's last layer has two to twenty columns and, as the solver's update, an alpha. With one row, ONNX Runtime
+    uses its matrix-vector kernel only if alpha is 1, and for a narrow weight only if it is stored by columns.
+    Otherwise it repacks the weight in every call, which takes longer than the product. So alpha is folded into the
+    weight, one small copy for each distinct alpha, and the weight is transposed. Measured in docs/decisions.md.
+    """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     written: set[str] = set()
@@ -35,6 +57,27 @@ def narrow_gemms(model: onnx.ModelProto) -> None:
         node.input[1] = name
         options["transB"].i, options["alpha"].f = 1, 1.0
     _drop_unused(graph)
+
+
+def in_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
+    """Return the graph with its weights and products in a precision. Inputs and outputs stay float32.
+
+    fp16 is for GPUs: on a CPU ONNX Runtime computes most of these operators by casting, so the file is less exact
+    and no faster.
+    """
+    if precision == "f32":
+        return model
+    # The converter's package prints advice about tools that have nothing to do with it.
+    with contextlib.redirect_stdout(io.StringIO()):
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+        from onnxruntime.transformers.onnx_model import OnnxModel
+    half = onnx.ModelProto()
+    half.CopyFrom(model)  # the converter changes what it is given
+    half.CopyFrom(convert_float_to_float16(half, keep_io_types=True, op_block_list=_IN_FLOAT32))
+    OnnxModel(half).topological_sort()  # it leaves the inputs' casts at the end
+    del half.graph.value_info[:]
+    onnx.checker.check_model(half, full_check=True)
+    return half
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

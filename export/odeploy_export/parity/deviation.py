@@ -5,10 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from odeploy_export.graphs.rewrites import Precision
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.signals import Signal
 
 Numbers = NDArray[np.float64]
+
+TOLERANCE = 1e-5
+TOLERANCES: dict[Precision, float] = {"f32": TOLERANCE, "fp16": 1e-2}
+"""Default tolerance of each precision, on unit-scale actions."""
 
 ROUNDING = 4.0
 """Times torch's own float32 error that a graph may be off where that is beyond the tolerance, since it adds in

@@ -21,7 +21,7 @@ from odeploy_export.graphs.real_time_chunking import FROZEN, PREVIOUS
 from odeploy_export.graphs.recurrent import STATE_IN
 from odeploy_export.parity.candidates import Chosen, Proposals, measure_choice
 from odeploy_export.parity.chunks import measure_continuations
-from odeploy_export.parity.deviation import ROUNDING, allowance, column_names, worst_deviation
+from odeploy_export.parity.deviation import ROUNDING, TOLERANCE, allowance, column_names, worst_deviation
 from odeploy_export.parity.sequences import measure_sequences, played, run_sequences
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
 from odeploy_runtime.signals import Signal, half_ranges
@@ -32,7 +32,6 @@ from odeploy_train.policies.policies import FlowPolicy
 from odeploy_train.policies.recurrent import RecurrentPolicy
 
 BATCHES = (1, 3, 8)
-TOLERANCE = 1e-5
 _RANDOM_ROWS = 64
 EDGE_STDS = (-10.0, -5.0, 0.0, 5.0, 10.0)
 

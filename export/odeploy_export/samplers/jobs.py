@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from odeploy_export.options import Config as Export
 from odeploy_export.parity.gate import Exportable
-from odeploy_export.pipeline import Config as Export
 from odeploy_export.pipeline import export_policy
 from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
 from odeploy_export.sources.runs import from_run

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from odeploy_export.options import SamplingOptions, sampling
 from odeploy_export.parity.gate import Exportable
-from odeploy_export.sampling_options import SamplingOptions, sampling
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.policy_file.manifest import ANCESTRAL
 from odeploy_train.modules.ode import solver

@@ -1,68 +1,19 @@
-"""Anybody's torch module as a policy file: `export_module` in Python, `odeploy export --from module` elsewhere."""
+"""A torch module as a policy: `odeploy.export_module` in Python, `odeploy export --from module` elsewhere."""
 
 import copy
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from odeploy_export.foreign_export import Say, export_foreign, silent
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.gate import TOLERANCE, Array, Reference
+from odeploy_export.parity.gate import Array, Reference
 from odeploy_export.sources.external import Foreign
 from odeploy_runtime.errors import ContractError
-from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
-
-
-def export_module(
-    module: nn.Module,
-    task: Task | str,
-    out: Path,
-    *,
-    name: str | None = None,
-    noise_size: int = 0,
-    noise: Literal["zero", "normal"] = "normal",
-    recorded: Array | None = None,
-    tolerance: float = TOLERANCE,
-    sign: Path | None = None,
-    say: Say = silent,
-) -> Manifest:
-    """Writes a torch module as a policy file that proves itself, if torch and ONNX agree.
-
-        >>> net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
-        >>> manifest = export_module(net, "hopper", Path("hopper.onnx"))
-        >>> manifest.method, manifest.horizon, manifest.parity[0].max_error < 1e-5
-        ('torch module', 1, True)
-
-    Args:
-        module: `forward(observation)`, raw observations (B, O) in the task's order, to actions in robot units,
-            (B, A) or (B, H, A). What it answers beyond the limits is clipped. It is copied, not changed.
-        task: a catalogued task's name, or a task of your own.
-        out: the file to write.
-        name: for the manifest; if not given, the task's and the class's.
-        noise_size: D, if it is `forward(observation, noise)` with noise (B, D).
-        noise: what the robot draws for it: zeros or N(0, I).
-        recorded: observations that it meets in use, for the gate and the golden rows, shape (M, O); if not
-            given, it plays its task for them.
-        tolerance: largest error between torch and ONNX, on unit-scale actions.
-        sign: secret key to sign the file with.
-        say: takes what the command line would print, line by line.
-
-    Raises:
-        ContractError: a module that does not fit the task, or an operator that ONNX has not.
-        ParityError: the graph computes something else; nothing was written.
-    """
-    task = get(task) if isinstance(task, str) else task
-    foreign = from_module(module, task, noise_size, type(module).__name__)
-    return export_foreign(
-        foreign, task, out, name=name, noise=noise, recorded=recorded, tolerance=tolerance, sign=sign, say=say
-    )
 
 
 def from_module(

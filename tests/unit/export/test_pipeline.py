@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from odeploy_export.graphs.mlp import MlpGraph
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.options import Config
+from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource

@@ -11,7 +11,8 @@ import torch
 from odeploy_export.cli.verify import main as verify
 from odeploy_export.graphs.best_of_n import BestOfNGraph
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.options import Config
+from odeploy_export.pipeline import export_policy
 from odeploy_export.pipeline import main as export
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import PolicyFileError, UsageError

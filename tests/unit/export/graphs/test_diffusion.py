@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from odeploy_export.graphs.diffusion import UnrolledDiffusion
+from odeploy_export.options import Config
 from odeploy_export.parity.gate import BATCHES
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.noise import NoiseSource

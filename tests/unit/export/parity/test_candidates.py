@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
-from odeploy_export.graphs.outputs import name_outputs
+from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_export.parity.candidates import Chosen, Proposals, measure_choice
-from odeploy_export.parity.gate import BATCHES, TOLERANCE, gate_rows, measure
+from odeploy_export.parity.deviation import TOLERANCE
+from odeploy_export.parity.gate import BATCHES, gate_rows, measure
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler

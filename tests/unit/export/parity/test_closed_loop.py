@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from odeploy_export.options import Config
 from odeploy_export.parity.closed_loop import ClosedLoop, compare
-from odeploy_export.pipeline import CLOSED_LOOP, Config, export_policy
+from odeploy_export.pipeline import CLOSED_LOOP, export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy

@@ -11,8 +11,8 @@ from torch import nn
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import StudentGraph
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.deviation import MOST, allowance
-from odeploy_export.parity.gate import BATCHES, TOLERANCE, gate_rows, measure, reference, run_in_batches
+from odeploy_export.parity.deviation import MOST, TOLERANCE, allowance
+from odeploy_export.parity.gate import BATCHES, gate_rows, measure, reference, run_in_batches
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler

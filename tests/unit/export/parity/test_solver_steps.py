@@ -11,9 +11,10 @@ from onnx import numpy_helper
 from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import StudentGraph
-from odeploy_export.graphs.outputs import name_outputs
+from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.gate import TOLERANCE, gate_rows, measure
+from odeploy_export.parity.deviation import TOLERANCE
+from odeploy_export.parity.gate import gate_rows, measure
 from odeploy_export.parity.solver_steps import measure_steps, reference_states, with_states
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from odeploy_export.options import SamplingOptions, sampling
 from odeploy_export.parity.gate import Exportable
 from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
-from odeploy_export.sampling_options import SamplingOptions, sampling
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task

@@ -10,7 +10,8 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 from torch import nn
 
-from odeploy_export.pipeline import Config, export_policy
+from odeploy_export.options import Config
+from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.normaliser import read_normaliser
 from odeploy_export.sources.runs import Source
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from odeploy_export.sources import torch_module
-from odeploy_export.sources.torch_module import export_module
+from odeploy_export import pipeline
+from odeploy_export.pipeline import export_module
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -92,7 +92,7 @@ def export(module: nn.Module, out: Path, **options: Any) -> Manifest:
 
 def test_the_docstring_s_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (example,) = (e for e in doctest.DocTestFinder().find(torch_module) if e.name.endswith(".export_module"))
+    (example,) = (e for e in doctest.DocTestFinder().find(pipeline) if e.name.endswith(".export_module"))
     result = doctest.DocTestRunner().run(example)
     assert (result.failed, result.attempted) == (0, 3)
     assert OnnxPolicy.load(Path("hopper.onnx")).golden_error <= 1e-5

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from odeploy_export.pipeline import Config as ExportConfig
+from odeploy_export.options import Config as ExportConfig
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import from_run
 from odeploy_runtime.errors import ContractError, UsageError

@@ -1,0 +1,27 @@
+"""The public Python API: all names are there, and none is imported before it is used."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import odeploy
+
+_TOO_EARLY = "import sys, odeploy; sys.exit(bool({'torch', 'numpy', 'odeploy_export'} & set(sys.modules)))"
+
+
+@pytest.mark.parametrize("name", odeploy.__all__)
+def test_every_public_name_is_what_its_module_defines(name: str) -> None:
+    public = getattr(odeploy, name)
+    assert getattr(importlib.import_module(public.__module__), name) is public
+    assert name in dir(odeploy)
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'odeploy' has no attribute 'export_modul'"):
+        odeploy.export_modul  # noqa: B018
+
+
+def test_importing_odeploy_imports_no_heavy_package() -> None:
+    assert subprocess.run([sys.executable, "-c", _TOO_EARLY], check=False).returncode == 0
