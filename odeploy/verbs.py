@@ -20,7 +20,7 @@ VERBS = {
     "demos show": Verb(
         "odeploy_sim.cli.demos", "sim,report", "print a demonstration set's card and draw its episodes"
     ),
-    "score": Verb("odeploy_sim.bench.score", "sim,cpu", "score experts or a policy file in lockstep"),
+    "score": Verb("odeploy_sim.cli.score", "sim,cpu", "score experts or a policy file in lockstep"),
     "train fm-bc": Verb(
         "odeploy_train.behaviour_cloning.fm_bc", "train,sim", "train a flow-matching behaviour-cloning teacher"
     ),
@@ -138,7 +138,7 @@ VERBS = {
         "run a second policy beside the served one without applying its actions",
     ),
     "health": Verb("odeploy_runtime.cli.health", "cpu", "print a server's health; exit status 0 if it is ready"),
-    "sim": Verb("odeploy_sim.simulated_robot.run", "sim", "drive a simulated robot from a server"),
+    "sim": Verb("odeploy_sim.cli.sim", "sim", "drive a simulated robot from a server"),
     "operate": Verb(
         "odeploy_runtime.safety.operator_panel",
         "cpu",
@@ -147,9 +147,9 @@ VERBS = {
     "replay": Verb(
         "odeploy_runtime.cli.replay", "cpu", "run a policy file again on the observations of a recorded run"
     ),
-    "film": Verb("odeploy_sim.simulated_robot.film", "sim", "render a trace as a video"),
+    "film": Verb("odeploy_sim.cli.film", "sim", "render a trace as a video"),
     "bench": Verb(
-        "odeploy_sim.bench.run", "sim,cpu", "measure files × rates: return, latency, misses, lower bounds"
+        "odeploy_sim.cli.bench", "sim,cpu", "measure files × rates: return, latency, misses, lower bounds"
     ),
     "report": Verb("odeploy_runtime.reports.html", "report", "draw a bench's results as one HTML page"),
 }

@@ -320,15 +320,15 @@ def test_a_simulation_that_breaks_is_noticed_and_its_episode_is_marked(tmp_path:
     path = tmp_path / "t.trace"
     code = """
 import sys
-from odeploy_sim.simulated_robot import run as sim
-from odeploy_sim.tasks import task
-step, steps = task.TaskEnv.step, [0]
+from odeploy_sim.cli import sim
+from odeploy_sim.tasks.env import TaskEnv
+step, steps = TaskEnv.step, [0]
 def broken(env, action):
     steps[0] += 1
     if steps[0] == 503:  # the first 500 are those that time a step
         env._data.qvel[0] = float("nan")
     return step(env, action)
-task.TaskEnv.step = broken
+TaskEnv.step = broken
 sim.main(sys.argv[1:])
 """
     with serving(policy_path(tmp_path, HOPPER)) as endpoint:

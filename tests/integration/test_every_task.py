@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import TASKS, get
-from odeploy_sim.simulated_robot.options import Config, Mode
+from odeploy_sim.simulated_robot.options import Mode, RunOptions
 from odeploy_sim.simulated_robot.run import drive
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough
@@ -23,10 +22,10 @@ KINDS = "maze-medium", "arm-track"
 def driven(folder: Path, name: str, mode: Mode, rate_hz: float | None = None) -> Trace:
     """One episode, cut after 50 ticks, under a policy of random weights."""
     task = replace(get(name), horizon=TICKS)
-    config = Config(task.name, mode=mode, rate=rate_hz, episodes=1, trace=folder / "run.trace")
+    options = RunOptions(mode=mode, rate=rate_hz, episodes=1, trace=folder / "run.trace")
     with serving(policy_path(folder, task)) as endpoint:
-        drive(config, task, endpoint, Console(quiet=True))
-    return read_trace(config.trace)
+        drive(task, endpoint, options)
+    return read_trace(options.trace)
 
 
 @pytest.mark.parametrize("name", mostly_thorough(dict.fromkeys([*KINDS, *TASKS]), len(KINDS)))

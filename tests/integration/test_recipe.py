@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from rich.console import Console
 
 from odeploy_export.graphs.tracing import to_bytes
 from odeploy_runtime.cli.replay import replay, require_same
@@ -17,7 +16,7 @@ from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
-from odeploy_sim.simulated_robot.options import Config
+from odeploy_sim.simulated_robot.options import RunOptions
 from odeploy_sim.simulated_robot.run import drive
 from tests.unit.runtime.fakes import manifest
 from tests.unit.runtime.naive_recipe import NaiveRecipe
@@ -62,10 +61,10 @@ def test_a_robot_that_sends_raw_signals_gets_the_actions_of_a_policy_with_a_hist
     )
     file.write_bytes(to_bytes(network(len(seen), len(TASK.action)), said))
 
-    config = Config(TASK.name, mode="lockstep", episodes=3, trace=tmp_path / "run.trace")
+    options = RunOptions(mode="lockstep", episodes=3, trace=tmp_path / "run.trace")
     with serving(file) as endpoint:
-        drive(config, TASK, endpoint, Console(quiet=True))
-    rows = read_trace(config.trace).rows
+        drive(TASK, endpoint, options)
+    rows = read_trace(options.trace).rows
 
     policy, noise = OnnxPolicy.load(file), NoiseSource(Noise("none"), 0).draw(0, 0)
     naive = NaiveRecipe(RECIPE, len(TASK.action), TASK.rate_hz)
@@ -75,7 +74,7 @@ def test_a_robot_that_sends_raw_signals_gets_the_actions_of_a_policy_with_a_hist
         answer = policy.infer(observation, noise)[0]
         naive.keep(*number, answer.tolist())
         np.testing.assert_allclose(row["offered"], answer, atol=1e-6, rtol=0)
-    same = replay(read_trace(config.trace), policy)
+    same = replay(read_trace(options.trace), policy)
     assert len(same.rows) == len(rows)
     assert "the same actions" in require_same(same, policy, 1e-6, "trace")
     assert sorted(set(rows["episode"].tolist())) == [0, 1, 2]

@@ -23,6 +23,7 @@ from rich.table import Table
 
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick
 from odeploy_runtime.realtime.counters import Counters
@@ -46,7 +47,7 @@ from tests.policies import policy_bytes
 TURNS, SETTLING = 30, 20
 S = 1_000_000_000
 CLOCK = MonotonicClock()
-TOUCHED = 1  # the echo server of `odeploy_sim.bench.floors` pre-touches after odd numbers
+TOUCHED = 1  # `odeploy_sim.bench.echo_server` pre-touches after odd numbers
 Took = dict[str, list[int]]
 Floats = NDArray[np.float32]
 
@@ -54,12 +55,12 @@ Floats = NDArray[np.float32]
 class Robot:
     """A tick as `odeploy_runtime.robot.loop` runs it: sense, ask, guard, and after the physics trace and count."""
 
-    def __init__(self, name: str, endpoint: str, rate_hz: float) -> None:
+    def __init__(self, name: str, policy: str | PolicyFile, rate_hz: float) -> None:
         task = MAZE_MEDIUM
         names = list(task.observation_names), list(task.action_names)
         hello = wire.Hello(wire.PROTOCOL, name, task.name, rate_hz, 0, *names)
         self.name, self.touch = name, PreTouch(10_000, CLOCK)
-        self.client = RobotClient(connect(endpoint, CLOCK), hello, CLOCK, 5)
+        self.client = RobotClient(connect(policy, CLOCK), hello, CLOCK, 5)
         self.guard = Guard(task.action, np.array(task.safe_action, np.float32), Safety(rate_hz))
         self.guard.rearm(CLOCK.now_ns())
         self.account = Account(self.guard, self.client)
@@ -215,14 +216,12 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
     """Durations in ns of each kind."""
     policy, env, took = OnnxPolicy.load(file), TaskEnv(MAZE_MEDIUM), dict[str, list[int]]()
     path, log = folder / "echo.ipc", folder / "echo.log"
-    echoing = python_module(
-        "odeploy_sim.bench.floors", str(file), "--rate", str(rate_hz), "--echo", f"ipc://{path}"
-    )
+    echoing = python_module("odeploy_sim.bench.echo_server", str(file), str(rate_hz), f"ipc://{path}")
     with ExitStack() as stack:
         stack.callback(env.close)
         robots = [
             Robot("ipc", stack.enter_context(serving(file)), rate_hz),
-            Robot("in process", f"file:{file}", rate_hz),
+            Robot("in process", read(file), rate_hz),
         ]
         for robot in robots:
             stack.enter_context(closing(robot.client))

@@ -61,9 +61,7 @@ def main(arguments: list[str]) -> None:
             got="none installed here",
             remedy="run: pip install 'odeploy[sim]', or leave --task out",
         )
-    _child(
-        "odeploy_sim.doctor.examine", str(config.file), "--task", config.task, "--episodes", str(config.episodes)
-    )
+    _child("odeploy_sim.cli.doctor", str(config.file), "--task", config.task, "--episodes", str(config.episodes))
 
 
 def _child(module: str, *arguments: str) -> None:

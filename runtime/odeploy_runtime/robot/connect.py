@@ -1,47 +1,42 @@
-"""One way to a policy, wherever it is: over a socket, through a courier process, or in this process."""
-
-from pathlib import Path
+"""The link to a policy, wherever it runs: behind a socket, behind an I/O process, or in this process."""
 
 import zmq
 
+from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.transport.keys import RobotKeys
 from odeploy_runtime.transport.link import CourierLink, DealerLink, Link
 
-IN_PROCESS = "file:"
-
 
 def connect(
-    endpoint: str,
+    policy: str | PolicyFile,
     clock: Clock,
     keys: RobotKeys | None = None,
     *,
-    courier: bool = False,
+    separate_process: bool = False,
     priority: int | None = None,
     provider: str = "cpu",
 ) -> Link:
-    """A link for a `RobotClient`.
+    """Return a link for a `RobotClient`.
 
     Args:
-        endpoint: `ipc:///path` or `tcp://host:port` of a server, or `file:policy.onnx` for a policy that
-            answers in this process.
+        policy: a server's endpoint, `ipc:///path` or `tcp://host:port`, or a policy file to run in this process.
         clock: of all deadlines and stamps.
-        keys: for a server that asks for them.
-        courier: keep the network in a process of its own.
-        priority: the courier's, of `odeploy_runtime.realtime.scheduling`.
-        provider: what runs a policy in this process.
+        keys: for a server that requires them.
+        separate_process: keep the network in an I/O process of its own, where it cannot stop the robot's ticks.
+        priority: scheduling priority of that process, see `odeploy_runtime.realtime.scheduling`.
+        provider: execution provider of a policy in this process.
 
     Raises:
         AddressError: not an endpoint.
-        MissingError, FormatError: a key or a policy file that cannot be used.
-        RelayedError, WorkerError: the courier could not connect or did not start.
+        MissingError, FormatError: a key or a policy file cannot be used.
+        RelayedError, WorkerError: the I/O process could not connect or did not start.
     """
-    if endpoint.startswith(IN_PROCESS):
-        from odeploy_runtime.inference.policy import load_policy
-        from odeploy_runtime.policy_file.file import read
+    if isinstance(policy, PolicyFile):
+        from odeploy_runtime.inference.policy import load_policy  # a robot with a server needs no inference
         from odeploy_runtime.server.in_process import InProcessLink
 
-        return InProcessLink(load_policy(read(Path(endpoint.removeprefix(IN_PROCESS))), provider), clock)
-    if courier:
-        return CourierLink(endpoint, clock, keys, priority)
-    return DealerLink(zmq.Context[zmq.Socket[bytes]].instance(), endpoint, clock, keys)
+        return InProcessLink(load_policy(policy, provider), clock)
+    if separate_process:
+        return CourierLink(policy, clock, keys, priority)
+    return DealerLink(zmq.Context[zmq.Socket[bytes]].instance(), policy, clock, keys)

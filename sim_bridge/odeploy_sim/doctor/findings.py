@@ -7,6 +7,8 @@ from typing import Literal
 from rich.markup import escape
 from rich.table import Table
 
+from odeploy_runtime.errors import ContractError
+
 Severity = Literal["error", "warning", "note"]
 _COLOURS: dict[Severity, str] = {"error": "red", "warning": "yellow", "note": "dim"}
 
@@ -43,6 +45,23 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
     """Errors, warnings, notes; within each as they were found."""
     order = list(_COLOURS)
     return sorted(findings, key=lambda f: order.index(f.severity))
+
+
+def require_sound(findings: Sequence[Finding], where: str) -> None:
+    """Pass a file with no finding worse than a warning.
+
+    Raises:
+        ContractError: there is an error; the message contains the first.
+    """
+    errors = [f for f in worst_first(findings) if f.severity == "error"]
+    if errors:
+        first, more = errors[0], len(errors) - 1
+        raise ContractError(
+            where=f"{where}, {first.check}, {first.where}" + (f" (and {more} more)" if more else ""),
+            expected="a file without errors",
+            got=first.seen,
+            remedy=first.remedy,
+        )
 
 
 def some(names: Sequence[str], most: int = 4) -> str:

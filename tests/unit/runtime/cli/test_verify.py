@@ -42,7 +42,7 @@ def test_a_file_alone_is_proved_by_its_golden_rows(
 
 def test_the_doctor_gets_file_task_and_episodes(started: list[list[str]]) -> None:
     main([FILE, "--task", "hopper", "--episodes", "3"])
-    assert started == [["-P", "-m", "odeploy_sim.doctor.examine", FILE, "--task", "hopper", "--episodes", "3"]]
+    assert started == [["-P", "-m", "odeploy_sim.cli.doctor", FILE, "--task", "hopper", "--episodes", "3"]]
 
 
 def test_the_last_line_of_a_failed_proof_is_passed_on(started: list[list[str]], tmp_path: Path) -> None:

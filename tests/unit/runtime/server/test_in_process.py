@@ -7,6 +7,7 @@ import pytest
 
 from odeploy_runtime.errors import AddressError, FormatError, RefusedError
 from odeploy_runtime.inference.noise import NoiseSource
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.robot.connect import connect
@@ -87,7 +88,7 @@ def test_a_rehearsal_runs_the_policy_and_changes_no_answer(policy: FakePolicy, c
 def test_one_call_connects_to_a_file_to_a_socket_and_refuses_what_is_neither(tmp_path: Path) -> None:
     clock, file = MonotonicClock(), tmp_path / "half.onnx"
     file.write_bytes(scaled_bytes(0.5))
-    inside = connect(f"file:{file}", clock)
+    inside = connect(read(file), clock)
     assert isinstance(inside, InProcessLink)
     assert inside.endpoint == "scale-0.5 in this process"
     outside = connect(f"ipc://{tmp_path}/s.ipc", clock)
@@ -97,4 +98,4 @@ def test_one_call_connects_to_a_file_to_a_socket_and_refuses_what_is_neither(tmp
         connect("http://127.0.0.1", clock)
     file.write_bytes(b"nothing")
     with pytest.raises(FormatError):
-        connect(f"file:{file}", clock)
+        read(file)

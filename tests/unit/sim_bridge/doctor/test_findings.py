@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from odeploy_sim.doctor.findings import Finding, findings_table, some, worst_first
+from odeploy_runtime.errors import ContractError
+from odeploy_sim.doctor.findings import Finding, findings_table, require_sound, some, worst_first
 
 NOTE = Finding("note", "a", "x", "seen", "nothing")
 WARNING = Finding("warning", "b", "y", "limits [low, high] of 3", "do this")
@@ -25,3 +27,20 @@ def test_square_brackets_are_text_in_the_table() -> None:
 def test_a_long_list_of_names_is_cut_and_counted() -> None:
     assert some(["a", "b"]) == "a, b"
     assert some(list("abcdef")) == "a, b, c, d and 2 more"
+
+
+def finding(severity: str, seen: str = "seen") -> Finding:
+    return Finding(severity, "score", "file", seen, "do this")  # type: ignore[arg-type]
+
+
+def test_notes_and_warnings_let_a_file_pass() -> None:
+    require_sound([finding("note"), finding("warning")], "f.onnx")
+
+
+def test_the_first_error_is_said_and_the_others_counted() -> None:
+    found = [finding("warning"), finding("error", "nothing works"), finding("error")]
+    with pytest.raises(ContractError) as refused:
+        require_sound(found, "f.onnx")
+    assert str(refused.value) == (
+        "f.onnx, score, file (and 1 more): expected a file without errors, got nothing works; do this"
+    )

@@ -14,7 +14,8 @@ from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_sim.catalogue import get
-from odeploy_sim.simulated_robot import film
+from odeploy_sim.cli.film import main
+from odeploy_sim.simulated_robot import film, renderer
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from tests.integration.programs import odeploy
 
@@ -59,7 +60,7 @@ def recorded(path: Path, name: str, skip: tuple[int, ...] = (), bend: float = 0.
 
 def pictures(path: Path, name: str = "grid-world", **options: int) -> list[NDArray[np.uint8]]:
     env = TaskEnv(get(name), render_mode="rgb_array")
-    made = list(film.frames(read_trace(path), env, **({"episodes": 9} | options)))
+    made = list(renderer.frames(read_trace(path), env, **({"episodes": 9} | options)))
     env.close()
     return made
 
@@ -89,7 +90,7 @@ def test_a_simulation_that_goes_another_way_than_the_trace_is_not_passed_off_as_
 
 def test_the_film_has_the_robots_own_time_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = recorded(tmp_path / "t", "grid-world")
-    film.main([str(path), "--out", str(tmp_path / "run.mp4"), "--episodes", "1"])
+    main([str(path), "--out", str(tmp_path / "run.mp4"), "--episodes", "1"])
     frames, lasts_s = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "run.mp4"))
     assert frames == TICKS + 1
     assert lasts_s == pytest.approx((TICKS + 1) / get("grid-world").rate_hz, rel=0.01)
@@ -100,7 +101,7 @@ def test_a_strip_shows_each_episode_from_its_start_to_its_end(tmp_path: Path) ->
     path = recorded(tmp_path / "t", "grid-world", skip=(3, 4))
     every = pictures(path)
     env = TaskEnv(get("grid-world"), render_mode="rgb_array")
-    shown = film.strip(read_trace(path), env, 9)
+    shown = renderer.strip(read_trace(path), env, 9)
     env.close()
     height, width, _ = every[0].shape
     assert shown.shape == (2 * height, 6 * width, 3)
@@ -113,13 +114,13 @@ def test_a_strip_shows_each_episode_from_its_start_to_its_end(tmp_path: Path) ->
 def test_a_trace_without_a_step_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     path = recorded(tmp_path / "t", "grid-world", skip=tuple(range(TICKS)))
     with pytest.raises(RelayedError, match="trace of grid-world: expected a tick that was stepped, got none"):
-        film.main([str(path), "--out", str(tmp_path / "run.mp4")])
+        main([str(path), "--out", str(tmp_path / "run.mp4")])
     assert not (tmp_path / "run.mp4").exists()
 
 
 def test_a_strip_is_written_at_half_its_size(tmp_path: Path) -> None:
     path = recorded(tmp_path / "t", "grid-world")
-    film.main([str(path), "--out", str(tmp_path / "run.png"), "--episodes", "1"])
+    main([str(path), "--out", str(tmp_path / "run.png"), "--episodes", "1"])
     height, width, _ = pictures(path)[0].shape
     frames = imageio_ffmpeg.read_frames(str(tmp_path / "run.png"))
     assert next(frames)["source_size"] == (6 * width // 2, height // 2)
@@ -164,4 +165,13 @@ def test_no_opengl_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize("name", ["run.gif", "run", "nowhere/run.mp4"])
 def test_a_name_that_cannot_be_written_is_refused_early(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"ends in \.mp4 or \.png"):
-        film.check_out(tmp_path / name)
+        film.require_writable(tmp_path / name)
+
+
+def test_where_the_simulation_is_not_installed_the_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError) as raised:
+        film.film(tmp_path / "t", tmp_path / "run.mp4")
+    assert raised.value.name == "mujoco"

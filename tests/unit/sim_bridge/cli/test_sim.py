@@ -3,7 +3,7 @@
 import pytest
 
 from odeploy_runtime.errors import UsageError
-from odeploy_sim.simulated_robot import run as sim
+from odeploy_sim.cli import sim
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from odeploy_sim.simulated_robot import run as sim
         (["--spin-us", "nan"], "--spin-us", "0 to 200"),
         (["--mode", "lockstep", "--priority", "80"], "--mode lockstep", "no --priority and no --spin-us"),
         (["--mode", "lockstep", "--spin-us", "50"], "--mode lockstep", "no --priority and no --spin-us"),
-        (["--in-process"], "--in-process", "--policy FILE, and a mode in which the robot asks"),
+        (["--in-process"], "--in-process", "--policy FILE, and a mode in which the robot requests"),
         (["--in-process", "--policy", "x", "--mode", "stream"], "--in-process", "--policy FILE, and a mode"),
         (["--mode", "stream", "--execute", "2"], "--mode stream", "--execute 1, no --ahead and no --blend"),
         (["--dead-man"], "--dead-man", "--panel PATH"),

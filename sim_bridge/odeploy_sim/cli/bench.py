@@ -1,0 +1,95 @@
+"""`odeploy bench FILES... --task T`: what each policy file achieves and what it costs, at each rate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.inference.policy import require_backend
+from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row, wide
+from odeploy_runtime.signals import require_same_names
+from odeploy_sim.bench.run import BenchOptions, bench
+from odeploy_sim.catalogue import get
+from odeploy_sim.simulated_robot.options import require_rate
+from odeploy_sim.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Config(BenchOptions):
+    """Measure policy files at control rates: return, latency, misses, and the lower bounds of latency."""
+
+    files: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Policy files."""
+    task: str
+    """Name of a catalogued task."""
+    rates: str = "100"
+    """Control rates [Hz], separated by commas."""
+    episodes: str = "20"
+    """Episodes at each rate: one number, or one per rate, separated by commas."""
+
+
+def main(arguments: list[str]) -> None:
+    """Check everything first; then measure, write and print."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Console()
+    task = get(config.task)
+    require_backend(config.provider)
+    config.require_possible()
+    task.arguments(config.noise)  # raises for a level that the task does not have
+    files = [_fitting(path, task, config) for path in config.files]
+    rates = _numbers(config.rates, "--rates")
+    for rate in rates:
+        require_rate(rate)
+    episodes = _episodes(config.episodes, len(rates))
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        result = bench(files, task, list(zip(rates, episodes, strict=True)), config, progress)
+    _print(result, console)
+    console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
+
+
+def _fitting(path: Path, task: Task, config: Config) -> PolicyFile:
+    """Read a file; raise if its signals are not the task's or its horizon is too short for the options."""
+    file = read(path)
+    require_same_names(file.manifest.raw_names, task.observation_names, f"{path} on {task.name}, observation")
+    require_same_names(file.manifest.action_names, task.action_names, f"{path} on {task.name}, action")
+    config.chunking(file.manifest.horizon, paced=True)
+    return file
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            where=option,
+            expected="numbers separated by commas",
+            got=repr(text),
+            remedy="give for example 100,200",
+        ) from None
+
+
+def _episodes(text: str, rates: int) -> list[int]:
+    """Return a number of episodes for each rate."""
+    episodes = [int(n) for n in _numbers(text, "--episodes")]
+    if len(episodes) not in (1, rates) or min(episodes) < 1:
+        raise UsageError(
+            where="--episodes",
+            expected=f"one positive number, or {rates} of them, as there are rates",
+            got=text,
+            remedy="give for example --rates 100,200 --episodes 50,20",
+        )
+    return episodes * rates if len(episodes) == 1 else episodes
+
+
+def _print(result: dict[str, Any], console: Console) -> None:
+    table = ledger(f"{result['task']} on {machine_line()}")
+    for row in result["rows"]:
+        table.add_row(*ledger_row(row))
+    wide(console).print(table)
+    console.print(LEGEND)
+    wide(console).print(floors_table(result["rows"], result["pre_touch"]))

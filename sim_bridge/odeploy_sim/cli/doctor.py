@@ -1,0 +1,55 @@
+"""The doctor as a program, which `odeploy verify FILE --task TASK` starts where the simulation is installed.
+
+python -m odeploy_sim.cli.doctor FILE --task TASK
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.errors import OdeployError, UsageError
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.reports.tables import wide
+from odeploy_sim.catalogue import get
+from odeploy_sim.doctor.examine import examine
+from odeploy_sim.doctor.findings import findings_table, require_sound
+
+
+@dataclass(frozen=True)
+class Config:
+    """Examine a policy file on its task."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Policy file."""
+    task: str
+    """Name of a catalogued task."""
+    episodes: int = 10
+    """Number of lockstep episodes of the file, of the task's expert, and of the safe action alone."""
+    seed: int = 1
+    """Seed of resets and of the policy's noise."""
+
+
+def main(arguments: list[str]) -> None:
+    """Print facts and findings; fail if one of the findings is an error."""
+    config, console = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.doctor"), Console()
+    if config.episodes < 1:
+        raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
+    examination = examine(config.file, get(config.task), config.episodes, config.seed, MonotonicClock())
+    for fact in examination.facts:
+        console.print(fact, highlight=False, soft_wrap=True)
+    if examination.findings:
+        wide(console).print(findings_table(examination.findings))
+    else:
+        console.print("findings: none")
+    require_sound(examination.findings, str(config.file))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except OdeployError as error:
+        sys.exit(str(error))

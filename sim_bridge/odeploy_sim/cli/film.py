@@ -1,0 +1,32 @@
+"""`odeploy film TRACE`: the episodes of a trace as a video or a strip of pictures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.trace.reader import read_trace
+from odeploy_sim.simulated_robot.film import film, require_writable
+
+
+@dataclass(frozen=True)
+class Config:
+    """Film a trace: as an MP4 in real time, or as a PNG with one row of pictures per episode."""
+
+    trace: Annotated[Path, tyro.conf.Positional]
+    """Trace of `odeploy sim` or `odeploy bench`."""
+    out: Path
+    """File to write, such as `hopper.mp4` or `hopper.png`."""
+    episodes: int = 3
+    """Maximum number of episodes, from the first one."""
+
+
+def main(arguments: list[str]) -> None:
+    """Film the trace and print the path of the film."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy film"), Console()
+    require_writable(config.out)
+    read_trace(config.trace)
+    film(config.trace, config.out, config.episodes)
+    console.print(f"film: {config.out}", soft_wrap=True)

@@ -1,0 +1,70 @@
+"""`odeploy score TASK...`: scores of the experts, or of a policy file, in lockstep, with 95 % intervals.
+
+No server is involved: the policy alone is measured. `--out` collects the figures of all tasks in one JSON, from
+which docs/reference/tasks.md is generated.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_sim.bench.score import score
+from odeploy_sim.catalogue import get
+
+
+@dataclass(frozen=True)
+class Config(ChunkOptions):
+    """Score experts, or a policy file, over whole episodes in lockstep."""
+
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
+    """Names of catalogued tasks."""
+    episodes: int = 100
+    """Number of episodes of each task."""
+    noise: float = 1.0
+    """Noise level of the task, if it has levels."""
+    policy: Path | None = None
+    """Policy file to score instead of the task's expert."""
+    seed: int = 1
+    """Seed of resets and of a policy's noise."""
+    out: Path | None = None
+    """JSON file for the figures; those of other tasks in it are kept."""
+
+
+def main(arguments: list[str]) -> None:
+    """Score and print; with `--out`, write after each task."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Console()
+    if config.episodes < 1:
+        raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
+    if config.policy is None and config.given():
+        raise UsageError(
+            where=config.given()[0],
+            expected="--policy FILE, since experts answer no chunks",
+            got="none",
+            remedy="give one, or leave the option out",
+        )
+    table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
+    for task in [get(name) for name in config.tasks]:
+        figures = score(task, config.episodes, config.seed, config.noise, config.policy, config, console)
+        digits = 3 if figures["scored_by"] == "success" else 1
+        value, low, high, std = (f"{figures[k]:.{digits}f}" for k in ("value", "low", "high", "std"))
+        counts = str(figures["episodes"]), str(figures["invalid"])
+        table.add_row(task.name, figures["expert"], f"{value} [{low}, {high}]", std, *counts)
+        if config.out is not None:
+            _keep(config.out, task.name, figures)
+    wide(console).print(table)
+
+
+def _keep(path: Path, task: str, figures: dict[str, Any]) -> None:
+    kept = json.loads(path.read_text()) if path.is_file() else {"tasks": {}}
+    kept["tasks"][task] = figures
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, (json.dumps(kept, indent=1) + "\n").encode())

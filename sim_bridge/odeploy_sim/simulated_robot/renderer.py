@@ -1,0 +1,140 @@
+"""The renderer: the child process that plays a trace again in a fresh simulation and films it.
+
+    python -m odeploy_sim.simulated_robot.renderer TRACE OUT EPISODES
+
+Filming after the run costs the loop nothing. Each observation on the way must equal the recorded one bit for bit,
+so the film shows what was driven.
+"""
+
+import os
+import sys
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import imageio_ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError, MissingError, OdeployError
+from odeploy_runtime.trace.format import SKIPPED, Trace
+from odeploy_runtime.trace.reader import read_trace
+from odeploy_sim.catalogue import get
+from odeploy_sim.simulated_robot.film import NO_OPENGL
+from odeploy_sim.tasks.env import TaskEnv, episode_seed
+
+_MAX_FPS = 50
+_STRIP = 6  # pictures of an episode, evenly over its steps, each at half its size
+
+
+def frames(trace: Trace, env: TaskEnv, episodes: int, stride: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Yield a frame of every `stride`-th stepped tick of each episode, and of its end.
+
+    Raises:
+        ContractError: the simulation and the trace diverge.
+        MissingError: no tick was stepped.
+    """
+    for episode, rows in _stepped(trace, episodes):
+        yield from _played(trace, env, episode, rows, {*range(0, len(rows), stride), len(rows)})
+
+
+def strip(trace: Trace, env: TaskEnv, episodes: int) -> NDArray[np.uint8]:
+    """Return a picture with one row per episode, from its start to its end.
+
+    Raises:
+        ContractError, MissingError: see `frames`.
+    """
+    made = []
+    for episode, rows in _stepped(trace, episodes):
+        at = np.linspace(0, len(rows), _STRIP).round().astype(int).tolist()
+        shown = dict(zip(sorted(set(at)), _played(trace, env, episode, rows, set(at)), strict=True))
+        made.append(np.hstack([shown[i] for i in at]))  # an episode of few ticks shows some of them twice
+    return np.vstack(made)
+
+
+def _stepped(trace: Trace, episodes: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    rows = trace.rows[trace.rows["kind"] != SKIPPED]
+    if not len(rows):
+        raise MissingError(
+            where=f"trace of {trace.header.task}",
+            expected="a tick that was stepped",
+            got="none",
+            remedy="record another one",
+        )
+    for episode in np.unique(rows["episode"])[:episodes].tolist():
+        yield episode, rows[rows["episode"] == episode]
+
+
+def _played(
+    trace: Trace, env: TaskEnv, episode: int, rows: NDArray[Any], shown: Container[int]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield the frames of the ticks in `shown`; the end of the episode is number `len(rows)`."""
+    observation = env.reset(episode_seed(trace.header.seed, episode))
+    for i, row in enumerate(rows):
+        if i in shown:
+            yield env.render()
+        if not np.array_equal(observation, row["observation"]):
+            raise ContractError(
+                where=f"episode {episode}, tick {row['tick']}",
+                expected="the observation of the trace",
+                got="another one from the same commands",
+                remedy="film on the machine, and with the versions, that recorded the trace",
+            )
+        observation = env.step(row["action"]).observation
+    if len(rows) in shown:
+        yield env.render()
+
+
+def _write(trace: Trace, env: TaskEnv, out: Path, episodes: int) -> None:
+    if out.suffix == ".png":
+        form: dict[str, Any] = {
+            "fps": 1,
+            "codec": "png",
+            "pix_fmt_out": "rgb24",
+            "output_params": ["-vf", "scale=iw/2:ih/2:flags=area", "-f", "image2", "-update", "1"],
+        }
+        _encode([strip(trace, env, episodes)], out, form)
+    else:
+        stride = max(1, round(trace.header.task_rate_hz / _MAX_FPS))
+        form = {"fps": trace.header.task_rate_hz / stride, "quality": 7, "output_params": ["-f", "mp4"]}
+        _encode(frames(trace, env, episodes, stride), out, form)
+
+
+def _encode(pictures: Iterable[NDArray[np.uint8]], out: Path, form: dict[str, Any]) -> None:
+    """Encode with ffmpeg into a scratch file, which gets its name when it is complete."""
+    scratch = out.with_name(f".{out.name}")
+    writer = None
+    try:
+        for picture in pictures:
+            if writer is None:
+                size = picture.shape[1], picture.shape[0]
+                writer = imageio_ffmpeg.write_frames(str(scratch), size, macro_block_size=2, **form)
+                writer.send(None)
+            writer.send(np.ascontiguousarray(picture))
+        if writer is not None:
+            writer.close()
+            scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def main(trace_path: str, out: str, episodes: str) -> int:
+    """Render a trace; return the exit status."""
+    trace = read_trace(Path(trace_path))
+    try:
+        env = TaskEnv(get(trace.header.task), trace.header.noise_level, render_mode="rgb_array")
+        env.reset(0)
+        env.render()
+    except Exception as error:  # noqa: BLE001 - each backend and library raises errors of its own
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        return NO_OPENGL
+    try:
+        _write(trace, env, Path(out), int(episodes))
+    except OdeployError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(main(*sys.argv[1:]))  # OpenGL contexts crash when Python takes them down in its own order

@@ -1,0 +1,13 @@
+"""The doctor as a program."""
+
+import pytest
+
+from odeploy_runtime.errors import UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.cli import doctor
+from odeploy_sim.experts.trained import trained
+
+
+def test_it_asks_for_an_episode_at_least() -> None:
+    with pytest.raises(UsageError, match="at least one"):
+        doctor.main([str(trained(get("hopper"))), "--task", "hopper", "--episodes", "0"])
