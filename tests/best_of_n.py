@@ -9,7 +9,7 @@ from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
 from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import begin, new_card
 from tests.policies import TRAINED_SCALE, recorded

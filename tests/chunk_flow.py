@@ -8,7 +8,7 @@ from odeploy_export.options import Config
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_sim.tasks.task import Task
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from tests.policies import TRAINED_SCALE, recorded
 
 

@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.modules.ode import Tableau, integrate
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 
 class GenericUnroll(nn.Module):

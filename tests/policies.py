@@ -16,7 +16,8 @@ from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Ma
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import solver, uniform_grid
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
+from odeploy_train.policies.student import StudentConfig, StudentPolicy
 
 TRAINED_SCALE = 2.0
 """Weights at default initialisation are so small that a wrong graph passes: the flow hardly bends."""

@@ -29,7 +29,7 @@ from odeploy_train.modules.ode import SOLVERS
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, FIGURES = ROOT / "docs" / "reference" / "export.md", ROOT / "results" / "gate.json"

@@ -41,7 +41,7 @@ from odeploy_runtime.signals import half_ranges, highs, lows
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.policies.policies import moments
+from odeploy_train.modules.running_moments import moments
 
 Say = Callable[[str], None]
 

@@ -15,7 +15,7 @@ from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import DEPLOYED_CANDIDATES, BestOfN
 from odeploy_train.policies.diffusion import DEPLOYED_STEPS, DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

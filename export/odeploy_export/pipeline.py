@@ -60,9 +60,10 @@ from odeploy_train.modules.ode import solver
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpPolicy
-from odeploy_train.policies.policies import FlowPolicy, StudentPolicy
 from odeploy_train.policies.recurrent import RecurrentPolicy
+from odeploy_train.policies.student import StudentPolicy
 
 CLOSED_LOOP = "closed_loop"  # in the provenance
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from odeploy_runtime.typed_json import encode, to_json
 from odeploy_sim.tasks.task import Task
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD, RunCard
 from tests.policies import flow_policy

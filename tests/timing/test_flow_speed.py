@@ -24,7 +24,7 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.interleaved_timing import Call, interleaved
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from tests.best_of_n import best_of_n
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy

@@ -28,8 +28,8 @@ from odeploy_train.flow_rl.actor import FlowActor
 from odeploy_train.flow_rl.fpo import fpo, fpo_plus_plus
 from odeploy_train.on_policy import gaussian_ppo
 from odeploy_train.on_policy.ppo import Ppo
+from odeploy_train.policies.flow import FlowConfig
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.policies.policies import FlowConfig
 
 ENVS, TICKS, ROUNDS, HERE = 8, 512, 5, Path()
 HOPPER = get("hopper")

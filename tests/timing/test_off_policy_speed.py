@@ -28,8 +28,8 @@ from odeploy_train.off_policy import fmer_run, sac
 from odeploy_train.off_policy.core import OffPolicyConfig
 from odeploy_train.off_policy.run import Learner
 from odeploy_train.policies.best_of_n import BestOfNConfig
+from odeploy_train.policies.flow import FlowConfig
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.policies.policies import FlowConfig
 
 HOPPER, BATCH, ROUNDS = get("hopper"), 64, 5
 CANDIDATES, STEPS = (4, 8, 16, 32, 64), (5, 10, 20)  # QVPO's are 64 and 20

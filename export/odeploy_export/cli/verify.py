@@ -21,7 +21,7 @@ from odeploy_export.parity.gate import gate_rows, held, measure
 from odeploy_runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
-from odeploy_train.policies.best_of_diffusion import load_with_critics
+from odeploy_train.runs.folder import load_policy
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def main() -> None:
     config = tyro.cli(Config, prog="python -m odeploy_export.cli.verify")
     file = read(config.file)
     manifest = file.manifest
-    trained, card = load_with_critics(config.run)
+    trained, card = load_policy(config.run)
     policy = held(trained, manifest.noise.shape[0])
     if card.method != manifest.method:
         raise ContractError(

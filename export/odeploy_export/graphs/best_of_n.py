@@ -16,7 +16,7 @@ from odeploy_export.graphs.flow import ObservationPart, SplitFlow
 from odeploy_train.modules.ode import Tableau
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 OUTPUTS = ("action", "value", "index")
 Choosing = BestOfN | BestOfDiffusion

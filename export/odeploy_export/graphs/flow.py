@@ -29,7 +29,7 @@ from odeploy_export.graphs.bounds import Bounds
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.modules.ode import Tableau, evaluation_times, integrate
 from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 
 class SplitFlow(nn.Module):

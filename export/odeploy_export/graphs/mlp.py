@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from odeploy_export.graphs.bounds import Bounds
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.policies.policies import StudentPolicy
+from odeploy_train.policies.student import StudentPolicy
 
 
 class MlpGraph(nn.Module):

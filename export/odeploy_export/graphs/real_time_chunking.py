@@ -25,7 +25,7 @@ from odeploy_runtime.errors import UsageError
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.modules.ode import Tableau, integrate
 from odeploy_train.policies.chunk_guidance import strength
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 PREVIOUS, FROZEN = "previous", "frozen"
 _IR_VERSION = 10  # as torch's exporter writes it

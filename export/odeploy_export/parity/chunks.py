@@ -20,7 +20,7 @@ from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weight
 from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.chunk_guidance import guided_sample
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 Array = NDArray[np.float32]
 Guided = Callable[[Array, Array, Array, Array], Numbers]

@@ -28,7 +28,7 @@ from odeploy_runtime.signals import half_ranges
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.task import Task
-from odeploy_train.policies.best_of_diffusion import load_with_critics
+from odeploy_train.runs.folder import load_policy
 
 TOLERANCE = 1e-3
 """From which difference of actions on unit scale two episodes count as parted."""
@@ -155,7 +155,7 @@ def main() -> None:
     if file.manifest.state_size:
         Console().print("closed loop: not run (a recurrent policy; its gate plays sequences)", highlight=False)
         return
-    policy, card = load_with_critics(config.run)
+    policy, card = load_policy(config.run)
     if card.method != file.manifest.method:
         raise ContractError(
             where=str(config.run),

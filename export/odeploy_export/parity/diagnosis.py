@@ -23,8 +23,8 @@ from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_runtime.signals import Signal, half_ranges, lows
 from odeploy_train.modules.ode import SOLVERS
 from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpPolicy
-from odeploy_train.policies.policies import FlowPolicy
 
 _AGREES = 1e-4  # on unit scale: wide enough for what rounding becomes under a fault, far below what a fault does
 _BATCH = 8

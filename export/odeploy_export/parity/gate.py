@@ -28,7 +28,7 @@ from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.recurrent import RecurrentPolicy
 
 BATCHES = (1, 3, 8)

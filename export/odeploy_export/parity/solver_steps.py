@@ -25,7 +25,7 @@ from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_train.modules.ode import Tableau, integrate, solver
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 _BATCH = 8
 

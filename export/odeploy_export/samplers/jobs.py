@@ -24,8 +24,7 @@ from odeploy_runtime.reports.interleaved_timing import interleaved
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.batched_policy import Lanes, Played
 from odeploy_sim.catalogue import get
-from odeploy_train.policies.best_of_diffusion import load_with_critics
-from odeploy_train.runs.folder import RunCard
+from odeploy_train.runs.folder import RunCard, load_policy
 from odeploy_train.runs.provenance import weights_hash
 
 _EACH = 10  # calls of a file in a row
@@ -67,7 +66,7 @@ class Training:
     @classmethod
     def of(cls, folder: Path) -> "Training":
         """Reads a run folder."""
-        policy, card = load_with_critics(folder)
+        policy, card = load_policy(folder)
         return cls(folder, policy, card, weights_hash(policy))
 
     @property

@@ -32,7 +32,7 @@ from odeploy_sim.bench.batched_policy import Played
 from odeploy_sim.bench.score import judged
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.provenance import git_revision
 
 

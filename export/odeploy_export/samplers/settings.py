@@ -12,7 +12,7 @@ from odeploy_train.modules.ode import solver
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 NoiseMode = Literal["zero", "normal"]
 

@@ -20,10 +20,10 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import uniform_grid
-from odeploy_train.policies.best_of_diffusion import load_with_critics
 from odeploy_train.policies.diffusion import DEPLOYED_STEPS, DiffusionPolicy
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.recurrent import RecurrentPolicy
+from odeploy_train.runs.folder import load_policy
 from odeploy_train.runs.rollouts import Act, Rollouts
 
 _SEED = 2**41  # of the episodes that are played for the gate
@@ -58,7 +58,7 @@ def from_run(folder: Path, demos: str | None) -> Source:
 
     Where reward alone taught it, it plays for them.
     """
-    policy, card = load_with_critics(folder)
+    policy, card = load_policy(folder)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
     if demos is None and not isinstance(policy, RecurrentPolicy):

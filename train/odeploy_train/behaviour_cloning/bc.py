@@ -27,11 +27,12 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.action_chunks import chunks
-from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.behaviour_cloning.loop import State, train
 from odeploy_train.modules.networks import initialise
+from odeploy_train.modules.running_moments import moments
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.policies.policies import moments
 from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
 

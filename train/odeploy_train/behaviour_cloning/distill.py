@@ -26,11 +26,13 @@ from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.behaviour_cloning.loop import State, train
 from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
-from odeploy_train.policies.policies import FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_train.policies.flow import FlowPolicy
+from odeploy_train.policies.student import StudentConfig, StudentPolicy
 from odeploy_train.runs.folder import RunCard, begin, load_policy, new_card
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.provenance import weights_hash
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 

@@ -23,9 +23,10 @@ from torch import Tensor
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import State, require_positive, train
+from odeploy_train.behaviour_cloning.loop import State, train
 from odeploy_train.policies.recurrent import Player, RecurrentConfig, RecurrentPolicy
 from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Episodes, Rollouts, fresh_seed
 
 

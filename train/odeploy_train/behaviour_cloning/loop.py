@@ -5,24 +5,21 @@ saved only between steps, and everything that the next step depends on is in it.
 """
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from odeploy_runtime.errors import FormatError, UsageError
+from odeploy_runtime.errors import FormatError
 from odeploy_train.runs import checkpoint, learning_curve
 from odeploy_train.runs.divergence import require_finite_figures
 from odeploy_train.runs.folder import Options
+from odeploy_train.runs.interrupts import Interrupts
 
 LOG_STEPS = 50
 CHECKPOINT_STEPS = 1000
@@ -125,52 +122,6 @@ def train(options: Options, state: State, loss: Callable[[], Tensor], console: C
 def cosine(step: int, steps: int, peak: float) -> float:
     """The learning rate: from `peak` to 0 along half a cosine."""
     return peak * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def require_positive(**options: float) -> None:
-    """Refuses counts and rates that are not above zero.
-
-    Raises:
-        UsageError: names the first one.
-    """
-    for name, value in options.items():
-        if not 0 < value < math.inf:
-            raise UsageError(
-                where=f"--{name.replace('_', '-')}",
-                expected="a number above 0",
-                got=f"{value:g}",
-                remedy="change it",
-            )
-
-
-class Interrupts:
-    """Holds SIGINT and SIGTERM back until the step is whole, then raises KeyboardInterrupt; a second is not held.
-
-    In the middle of `optimizer.step()` half of the weights are new: a checkpoint of that would not continue
-    as the run would have. Outside the main thread, where Python delivers no signals, it does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> "Interrupts":
-        if threading.current_thread() is threading.main_thread():
-            self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if self.asked and kind is None:
-            raise KeyboardInterrupt
-
-    def _note(self, _signum: int, _frame: FrameType | None) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 def _descend(state: State, loss: Callable[[], Tensor], lr: float) -> Tensor:

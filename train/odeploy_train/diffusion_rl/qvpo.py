@@ -22,15 +22,14 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.diffusion_rl import run as diffusion_run
 from odeploy_train.diffusion_rl.actor import DiffusionActor
-from odeploy_train.flow_rl.run import require_from_zero
 from odeploy_train.modules.ddpm import Schedule
 from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.off_policy.core import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
+from odeploy_train.runs.options import require_from_zero, require_positive
 
 
 @dataclass(frozen=True)

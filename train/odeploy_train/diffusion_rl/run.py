@@ -17,16 +17,16 @@ from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.diffusion_rl.actor import DiffusionActor
 from odeploy_train.modules.ddpm import Schedule, ScheduleName, schedule
 from odeploy_train.modules.networks import VelocityNet, initialise
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.off_policy import run as off_policy_run
 from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig, TwinCritics
 from odeploy_train.off_policy.run import Learner
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
 from odeploy_train.runs.folder import Method
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True)

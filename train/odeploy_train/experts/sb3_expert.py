@@ -31,10 +31,11 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.gym_env import FlatEnv
-from odeploy_train.behaviour_cloning.loop import Interrupts, require_positive
 from odeploy_train.experts.sb3_settings import RECIPES, Recipe
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD
+from odeploy_train.runs.interrupts import Interrupts
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts
 
 BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"

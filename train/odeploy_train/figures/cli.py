@@ -13,7 +13,6 @@ from rich.table import Table
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.reports.figure_file import write_png
 from odeploy_runtime.reports.tables import wide
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.figures.fmer_field import Snapshot, samples_at, snapshot
 from odeploy_train.figures.goal_shares import GOALS, Ways, by_method, ways_of
 from odeploy_train.figures.grid_world import (
@@ -25,6 +24,7 @@ from odeploy_train.figures.grid_world import (
     most_balanced,
 )
 from odeploy_train.runs.folder import read_card
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True)

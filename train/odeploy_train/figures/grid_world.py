@@ -16,8 +16,8 @@ from torch import Tensor
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.environments.grid_world import MOVES_FROM, REACH
 from odeploy_train.modules.ode import Field, Tableau, integrate, solver, uniform_grid
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpPolicy
-from odeploy_train.policies.policies import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import RunCard, load_policy
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from odeploy_runtime.errors import ContractError
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.off_policy.sac import SacActor
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpPolicy
 from odeploy_train.runs import checkpoint
-from odeploy_train.runs.folder import Policy, RunCard, load_policy
+from odeploy_train.runs.folder import RunCard, load_policy
 from odeploy_train.runs.rollouts import Act
 
 
@@ -44,6 +46,8 @@ def _sampler(policy: Policy, card: RunCard, folder: Path, generator: torch.Gener
     if isinstance(policy, BestOfN):
         flow, t_grid = policy.flow, uniform_grid(card.config["solver_steps"])
         return _drawing(lambda o, noise: flow.sample(o, noise, EULER, t_grid), (len(flow.low),), generator)
+    if isinstance(policy, BestOfDiffusion):
+        policy = policy.diffusion
     if isinstance(policy, DiffusionPolicy):
         denoiser, steps = policy, policy.config.steps
         levels = denoiser.levels.t_grid(steps)

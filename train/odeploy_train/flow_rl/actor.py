@@ -19,11 +19,9 @@ from torch.nn.functional import linear, silu
 
 from odeploy_train.modules.networks import VelocityNet, time_embedding
 from odeploy_train.modules.ode import Field, Tableau, evaluation_times, integrate
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.modules.squash import SATURATED
 from odeploy_train.on_policy.rollout import Rows
-
-SATURATED = 1 - 2**-22
-"""Unit actions are taken for x no nearer to a limit than this: atanh of 1 is infinite."""
+from odeploy_train.runs.learning_curve import Info
 
 
 @dataclass(frozen=True)

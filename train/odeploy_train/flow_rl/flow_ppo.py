@@ -15,9 +15,10 @@ from odeploy_sim.tasks.task import Task
 from odeploy_train.flow_rl.actor import FlowActor
 from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.modules.ode import Tableau
-from odeploy_train.on_policy.ppo import STD_FLOOR, Ppo
+from odeploy_train.modules.running_moments import STD_FLOOR
+from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.rollout import Rows
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 
 
 @dataclass
@@ -76,11 +77,6 @@ class ZeroSampled(FlowPolicy):
         """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
         zeros = self.low.new_zeros(len(observation), len(self.low))
         return self.sample(observation.to(self.low.dtype), zeros, self._tableau, self._t_grid)
-
-
-def velocity_net(sizes: FlowConfig) -> VelocityNet:
-    """The network of a policy of these sizes."""
-    return VelocityNet(sizes.observation_size, sizes.action_size, sizes.width, sizes.depth, sizes.time_features)
 
 
 def deployed(

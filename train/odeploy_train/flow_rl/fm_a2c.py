@@ -30,12 +30,12 @@ from torch import Tensor, nn
 from odeploy_runtime.errors import UsageError
 from odeploy_train.flow_rl import run as flow_run
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
-from odeploy_train.flow_rl.flow_ppo import velocity_net
-from odeploy_train.flow_rl.run import require_from_zero, run, sampling
+from odeploy_train.flow_rl.run import run, sampling
 from odeploy_train.modules.networks import VelocityNet, initialise_orthogonal, mlp
-from odeploy_train.on_policy.ppo import Info
 from odeploy_train.on_policy.rollout import Rows
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig, velocity_net
+from odeploy_train.runs.learning_curve import Info
+from odeploy_train.runs.options import require_from_zero
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,18 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.flow_rl import run as flow_run
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
-from odeploy_train.flow_rl.flow_ppo import velocity_net
-from odeploy_train.flow_rl.log_density import log_density, sign_probes, unit_probes
+from odeploy_train.flow_rl.log_density import log_density
 from odeploy_train.flow_rl.run import run, sampling
+from odeploy_train.modules.flow_paths import sign_probes, unit_probes
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.on_policy.ppo import Info, clipped_surrogate
+from odeploy_train.on_policy.ppo import clipped_surrogate
 from odeploy_train.on_policy.ratio import limited_ratio
 from odeploy_train.on_policy.rollout import Rows
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig, velocity_net
+from odeploy_train.runs.learning_curve import Info
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from odeploy_train.on_policy.ppo import Info, clipped_surrogate
+from odeploy_train.on_policy.ppo import clipped_surrogate
 from odeploy_train.on_policy.ratio import limited_ratio, straight_through_limit
+from odeploy_train.runs.learning_curve import Info
 
 LOSS_LIMIT = 20.0
 """FPO++ lets no loss count for more than this, so that one wild draw cannot make a ratio of e^-100."""

@@ -23,8 +23,8 @@ from torch import Tensor
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
 from odeploy_train.modules.flow_matching import straight_path
 from odeploy_train.modules.networks import VelocityNet, time_embedding
-from odeploy_train.on_policy.ppo import Info
 from odeploy_train.on_policy.rollout import Rows
+from odeploy_train.runs.learning_curve import Info
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]
 """(old losses (M, N), new losses (M, N), advantages (M,), ε) -> what to minimise, and figures."""

@@ -13,14 +13,13 @@ from typing import Literal
 import torch
 import tyro
 
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.flow_rl import run as flow_run
-from odeploy_train.flow_rl.flow_ppo import velocity_net
 from odeploy_train.flow_rl.fpo import fpo
 from odeploy_train.flow_rl.fpo_actor import Draws, FpoActor, Surrogate
-from odeploy_train.flow_rl.run import require_from_zero, run, sampling
+from odeploy_train.flow_rl.run import run, sampling
 from odeploy_train.modules.ode import uniform_grid
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig, velocity_net
+from odeploy_train.runs.options import require_from_zero, require_positive
 
 
 @dataclass(frozen=True)

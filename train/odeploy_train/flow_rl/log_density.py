@@ -24,18 +24,6 @@ from odeploy_train.modules.ode import integrate
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-def sign_probes(x1: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Random signs (Rademacher), scaled so that their sum is a mean. Shapes (M, D) -> (M, count, D)."""
-    M, D = x1.shape
-    signs = 2 * torch.randint(2, (M, count, D), generator=generator) - 1
-    return signs.to(x1.dtype) / math.sqrt(count)
-
-
-def unit_probes(x1: Tensor) -> Tensor:
-    """All unit vectors, which make the trace exact. Shapes (M, D) -> (M, D, D)."""
-    return torch.eye(x1.shape[-1], dtype=x1.dtype).expand(len(x1), -1, -1)
-
-
 def log_density(actor: FlowActor, observation: Tensor, x1: Tensor, probes: Tensor) -> Tensor:
     """log p(x_1 | s) of an actor's flow by its own solver and grid, run backwards; differentiable.
 

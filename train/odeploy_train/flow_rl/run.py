@@ -17,27 +17,27 @@ import tyro
 from rich.console import Console
 from torch import nn
 
-from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import Backend, make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
-from odeploy_train.flow_rl.flow_ppo import FlowPpo, begin_from, deployed, velocity_net
+from odeploy_train.flow_rl.flow_ppo import FlowPpo, begin_from, deployed
 from odeploy_train.inverse_rl import flow_reward
 from odeploy_train.inverse_rl.flow_reward import TeacherOptions, pretrain, reward_by_teacher
 from odeploy_train.inverse_rl.learned_reward import warn_of_one_episode
 from odeploy_train.modules.networks import initialise, initialise_orthogonal, mlp
 from odeploy_train.modules.ode import solver, uniform_grid
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner, ppo_config, require_core, train
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy, velocity_net
 from odeploy_train.runs.best_policy import Keep
 from odeploy_train.runs.device import Device
 from odeploy_train.runs.folder import begin, load_policy, new_card
+from odeploy_train.runs.options import require_from_zero, require_positive
 from odeploy_train.runs.provenance import weights_hash
 
 Solver = Literal["euler", "midpoint", "heun", "rk4"]
@@ -208,22 +208,6 @@ def sampling(config: Config, perturbation: float = 0.0) -> Sampling:
         config.output_scale,
         perturbation,
     )
-
-
-def require_from_zero(**options: tuple[float, float]) -> None:
-    """Refuses numbers below 0, or not below the end that is given with them.
-
-    Raises:
-        UsageError: names the first one.
-    """
-    for name, (value, end) in options.items():
-        if not 0 <= value < end:
-            raise UsageError(
-                where=f"--{name.replace('_', '-')}",
-                expected=f"at least 0 and below {end:g}",
-                got=f"{value:g}",
-                remedy="change it",
-            )
 
 
 def _settled(config: C, task: Task, teacher: FlowPolicy | None) -> tuple[C, FlowConfig]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from odeploy_train.modules.networks import initialise, mlp
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
 
 RewardForm = Literal["logit", "positive", "negative"]
 

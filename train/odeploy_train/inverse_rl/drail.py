@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from odeploy_train.inverse_rl.discriminators import Transitions, classification
 from odeploy_train.modules.ddpm import cosine, noised
 from odeploy_train.modules.networks import VelocityNet, initialise
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
 
 
 class Drail(nn.Module):

@@ -21,7 +21,7 @@ from odeploy_train.inverse_rl.discriminators import Transitions, classification
 from odeploy_train.modules.flow_matching import straight_path
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, integrate, uniform_grid
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
 
 LOSS_DRAWS = 1  # for a tick in the teacher's own loss, whose noise a gradient step averages over the batch
 

@@ -12,10 +12,10 @@ from rich.progress import track
 
 from odeploy_sim.demonstrations.dataset import Demonstrations
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.inverse_rl.flow_discriminator import JointFlow
 from odeploy_train.inverse_rl.learned_reward import LearnedReward, RewardOptions, attach
 from odeploy_train.on_policy.run import Learner
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)

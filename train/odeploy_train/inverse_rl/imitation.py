@@ -19,16 +19,16 @@ from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.inverse_rl.discriminators import Airl, Gail, RewardForm, Vail, Wail
 from odeploy_train.inverse_rl.drail import Drail
 from odeploy_train.inverse_rl.learned_reward import RewardOptions, attach, warn_of_one_episode
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP
 from odeploy_train.on_policy import gaussian_ppo
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP
 from odeploy_train.on_policy.run import Learner, train
 from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)

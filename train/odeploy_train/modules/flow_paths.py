@@ -5,10 +5,11 @@ Differentiable are the velocity and its divergence at such points,
 
     div v = Σ_p e_p · (∂v/∂x) e_p
 
-exact over the D unit vectors, unbiased over random signs (`flow_rl.log_density` makes both). ∂v/∂x e is carried
+exact over the D unit vectors (`unit_probes`), unbiased over random signs (`sign_probes`). ∂v/∂x e is carried
 through the network beside the values, so that a gradient of the divergence needs no graph within the graph.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +67,7 @@ def velocity_and_divergence(
         observation: normalised. Shape (R, O).
         x: Shape (R, D).
         t: Shape (R,).
-        probes: see `odeploy_train.flow_rl.log_density`. Shape (R, P, D).
+        probes: e_p, by `sign_probes` or `unit_probes`. Shape (R, P, D).
 
     Returns:
         Shapes (R, D), (R,).
@@ -80,3 +81,15 @@ def velocity_and_divergence(
     h, slope = silu_and_slope(z)
     divergence = (slope * (dz * (probes @ velocity.last.weight)).sum(1)).sum(-1)
     return velocity.last(h), divergence
+
+
+def sign_probes(x1: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Random signs (Rademacher), scaled so that their sum is a mean. Shapes (M, D) -> (M, count, D)."""
+    M, D = x1.shape
+    signs = 2 * torch.randint(2, (M, count, D), generator=generator) - 1
+    return signs.to(x1.dtype) / math.sqrt(count)
+
+
+def unit_probes(x1: Tensor) -> Tensor:
+    """All unit vectors, which make the trace exact. Shapes (M, D) -> (M, D, D)."""
+    return torch.eye(x1.shape[-1], dtype=x1.dtype).expand(len(x1), -1, -1)

@@ -1,4 +1,4 @@
-"""Running mean and variance, for observations and for the scale of returns, in float64.
+"""Mean and variance: running ones of observations and returns, and those of a data set; in float64.
 
 Batches are merged by the parallel form of Chan, Golub and LeVeque (1979), so that the order and the sizes of
 the batches do not matter beyond rounding.
@@ -6,6 +6,14 @@ the batches do not matter beyond rounding.
 
 import torch
 from torch import Tensor, nn
+
+OBSERVATION_CLIP = 10.0
+"""Clip of an observation that running moments normalise."""
+STD_FLOOR = 1e-4
+"""Smallest standard deviation by which running moments divide."""
+# A signal that is constant in the demonstrations has std 0. Dividing by the floor instead keeps a deviation
+# of a centimetre or a centiradian, which the network never saw, within one unit.
+DATASET_STD_FLOOR = 0.01
 
 
 class RunningMoments(nn.Module):
@@ -63,3 +71,10 @@ class ReturnScale(nn.Module):
             self.discounted = self.discounted * (1 - ended)
         self.moments.see(seen.reshape(-1, 1))
         return (rewards / self.moments.std(1e-4)).to(rewards.dtype)
+
+
+def moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and floored standard deviation of each column, summed in float64. Shapes (M, S) -> (S,), (S,)."""
+    wide = values.double()
+    std = wide.std(dim=0, correction=0).clamp(min=DATASET_STD_FLOOR)
+    return wide.mean(dim=0).to(values.dtype), std.to(values.dtype)

@@ -5,6 +5,9 @@ import math
 from torch import Tensor
 from torch.nn.functional import softplus
 
+SATURATED = 1 - 2**-22
+"""Largest unit action whose atanh is taken: atanh of 1 is infinite."""
+
 
 def log_slope(u: Tensor) -> Tensor:
     """Σ_j log(1 - tanh² u_j), by which log-densities of u and of tanh(u) differ.

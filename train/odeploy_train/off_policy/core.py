@@ -23,9 +23,9 @@ from torch.optim import Optimizer
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.networks import mlp
-from odeploy_train.modules.running_moments import RunningMoments
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR, RunningMoments
 from odeploy_train.off_policy.replay import Replay, Transitions
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR, Info
+from odeploy_train.runs.learning_curve import Info
 
 
 @dataclass(frozen=True)

@@ -33,16 +33,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.flow_rl.actor import SATURATED
-from odeploy_train.flow_rl.log_density import sign_probes
 from odeploy_train.modules.flow_matching import straight_path
-from odeploy_train.modules.flow_paths import Path, solve, velocity_and_divergence
+from odeploy_train.modules.flow_paths import Path, sign_probes, solve, velocity_and_divergence
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.modules.squash import log_slope
+from odeploy_train.modules.squash import SATURATED, log_slope
 from odeploy_train.off_policy.candidate_weights import advantage_weights, effective_size
 from odeploy_train.off_policy.core import Actor, TwinCritics
 from odeploy_train.off_policy.replay import Transitions
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
 
 _LOG_2PI = math.log(2 * math.pi)
 

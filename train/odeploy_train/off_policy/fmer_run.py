@@ -16,18 +16,16 @@ from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
-from odeploy_train.flow_rl.flow_ppo import velocity_net
-from odeploy_train.flow_rl.run import require_from_zero
 from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.off_policy import run as off_policy_run
 from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig, TwinCritics
 from odeploy_train.off_policy.fmer import FmerActor, Improvement
 from odeploy_train.off_policy.run import Learner, run
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig, velocity_net
+from odeploy_train.runs.options import require_from_zero, require_positive
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,15 @@ from odeploy_runtime.errors import ContractError, FormatError, UsageError
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import Interrupts, require_positive
 from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig
 from odeploy_train.off_policy.replay import REPLAY
+from odeploy_train.policies.kinds import Policy, PolicyConfig
 from odeploy_train.runs import checkpoint, learning_curve
 from odeploy_train.runs.best_policy import Keep, Kept, require_scores
 from odeploy_train.runs.divergence import require_finite_figures
-from odeploy_train.runs.folder import Method, Policy, PolicyConfig, begin, new_card
+from odeploy_train.runs.folder import Method, begin, new_card
+from odeploy_train.runs.interrupts import Interrupts
+from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts
 from odeploy_train.runs.scoring import Scorer
 

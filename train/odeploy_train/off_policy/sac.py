@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.modules.networks import initialise, mlp
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.modules.squash import log_slope
 from odeploy_train.off_policy import run as off_policy_run
 from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.off_policy.run import Learner, run
-from odeploy_train.on_policy.gaussian_ppo import limits
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR, Info
-from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy, limits
+from odeploy_train.runs.learning_curve import Info
+from odeploy_train.runs.options import require_positive
 
 LOG_STD_LOW, LOG_STD_HIGH = -20.0, 2.0
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -152,7 +152,7 @@ def deployed(core: OffPolicy, actor: SacActor, task: Task, sizes: MlpConfig) -> 
             assert isinstance(mine, nn.Linear)
             mine.weight.copy_(its.weight[: len(mine.weight)])  # of the last layer the half that is the mean
             mine.bias.copy_(its.bias[: len(mine.bias)])
-    policy.low, policy.high = limits(task)
+    policy.low, policy.high = limits(task.action)
     policy.observation_mean = core.moments.mean.clone()
     policy.observation_std = core.moments.std(STD_FLOOR)
     return policy

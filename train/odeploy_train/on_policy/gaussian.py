@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_train.modules.networks import mlp
-from odeploy_train.on_policy.ppo import Info, clipped_surrogate
+from odeploy_train.on_policy.ppo import clipped_surrogate
 from odeploy_train.on_policy.rollout import Rows
+from odeploy_train.runs.learning_curve import Info
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 

@@ -8,22 +8,22 @@ from pathlib import Path
 import torch
 import tyro
 from rich.console import Console
-from torch import Tensor, nn
+from torch import nn
 
-from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import Backend, make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.behaviour_cloning.loop import require_positive
 from odeploy_train.modules.networks import initialise_orthogonal, mlp
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.ppo import OBSERVATION_CLIP, STD_FLOOR, Ppo
+from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.run import Learner, ppo_config, require_core, train
-from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy, limits
 from odeploy_train.runs.best_policy import Keep
 from odeploy_train.runs.device import Device
 from odeploy_train.runs.folder import begin, new_card
+from odeploy_train.runs.options import require_positive
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def deployed(ppo: Ppo, actor: GaussianActor, task: Task, sizes: MlpConfig) -> Ml
     layers = [layer for layer in actor.mean if isinstance(layer, nn.Linear)]
     for mine, its in zip(policy.layers, layers, strict=True):
         mine.load_state_dict(its.state_dict())
-    policy.low, policy.high = limits(task)
+    policy.low, policy.high = limits(task.action)
     half, middle = (policy.high - policy.low) / 2, (policy.high + policy.low) / 2
     last = policy.layers[-1]
     assert isinstance(last, nn.Linear)
@@ -131,8 +131,3 @@ def deployed(ppo: Ppo, actor: GaussianActor, task: Task, sizes: MlpConfig) -> Ml
     policy.observation_mean = ppo.moments.mean.clone()
     policy.observation_std = ppo.moments.std(STD_FLOOR)
     return policy
-
-
-def limits(task: Task) -> tuple[Tensor, Tensor]:
-    """Of the action. Shapes (A,), (A,)."""
-    return torch.from_numpy(lows(task.action)).double(), torch.from_numpy(highs(task.action)).double()

@@ -20,12 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.modules.running_moments import ReturnScale, RunningMoments
+from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR, ReturnScale, RunningMoments
 from odeploy_train.on_policy.advantages import advantages
 from odeploy_train.on_policy.rollout import Rollout, Rows
-
-OBSERVATION_CLIP = 10.0
-STD_FLOOR = 1e-4
+from odeploy_train.runs.learning_curve import Info
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,6 @@ class PpoConfig:
     """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
     compile: bool = False
     """Whether `torch.compile` makes the loss of a minibatch."""
-
-
-Info = dict[str, Tensor]
 
 
 class Actor(Protocol):

@@ -17,14 +17,15 @@ from torch.optim import Optimizer
 
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import Interrupts
 from odeploy_train.on_policy.ppo import Ppo, PpoConfig
-from odeploy_train.on_policy.rollout import Rollout
+from odeploy_train.on_policy.rollout import Rollout, require_finite
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs import checkpoint, learning_curve
 from odeploy_train.runs.best_policy import Kept, require_scores
 from odeploy_train.runs.device import Device, chosen, require_compiler
-from odeploy_train.runs.divergence import require_finite, require_finite_figures
-from odeploy_train.runs.folder import Options, Policy
+from odeploy_train.runs.divergence import require_finite_figures
+from odeploy_train.runs.folder import Options
+from odeploy_train.runs.interrupts import Interrupts
 from odeploy_train.runs.rollouts import Rollouts
 from odeploy_train.runs.scoring import ScoreOptions, Scorer
 

@@ -8,16 +8,13 @@ on unit scale. One sample needs no critics, and is what a file of such a run ans
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import Tensor, nn
 
 from odeploy_train.modules.networks import mlp
-from odeploy_train.policies.choice import Choice, Chooser, best
+from odeploy_train.policies.best_of_n import Choice, Chooser, best
 from odeploy_train.policies.diffusion import DiffusionPolicy
 from odeploy_train.policies.mlp import Activation
-from odeploy_train.runs import checkpoint
-from odeploy_train.runs.folder import Policy, RunCard, load_policy
 
 
 class BestOfDiffusion(Chooser):
@@ -61,23 +58,3 @@ class BestOfDiffusion(Chooser):
     def sample(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> Choice:
         """The best candidate, of equally good ones the first; see `propose`."""
         return best(*self.propose(observation, noise, t_grid))
-
-
-def load_with_critics(folder: Path) -> tuple[Policy | BestOfDiffusion, RunCard]:
-    """What `runs.folder.load_policy` gives, and of a diffusion policy that critics taught these critics too.
-
-    Raises:
-        OdeployError: as `load_policy`.
-    """
-    policy, card = load_policy(folder)
-    if not isinstance(policy, DiffusionPolicy):
-        return policy, card
-    state = checkpoint.load(folder)
-    assert state is not None  # load_policy has read it
-    critics = state.get("modules", {}).get("critics")
-    if critics is None:  # of demonstrations: `odeploy train dp`
-        return policy, card
-    judged = BestOfDiffusion(policy, card.config["critic_widths"])
-    weights = {name.removeprefix("both."): weight for name, weight in critics.items()}
-    checkpoint.restore(judged.critics, weights, folder)
-    return judged.eval(), card

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from odeploy_train.modules.ode import Tableau, integrate
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 
 STRONGEST = 5.0
 """β, as published."""

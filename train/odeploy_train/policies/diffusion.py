@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from odeploy_runtime.signals import Signal, highs, lows
 from odeploy_train.modules.ddpm import ScheduleName, ancestral, schedule
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.policies.policies import moments
+from odeploy_train.modules.running_moments import moments
 
 DEPLOYED_STEPS = 100  # of a sampler, where nobody asks for another number
 

@@ -1,6 +1,7 @@
 """A deterministic MLP with its normaliser and bounds: what PPO and its like deploy, here or in other libraries."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -8,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.policies.policies import moments
+from odeploy_runtime.signals import Signal, highs, lows
+from odeploy_train.modules.running_moments import moments
 
 Activation = Literal["ELU", "GELU", "LeakyReLU", "ReLU", "SiLU", "Tanh"]
 
@@ -96,3 +98,8 @@ class MlpPolicy(nn.Module):
         if self.config.squash:
             action = self.low + (torch.tanh(action) + 1) / 2 * (self.high - self.low)
         return torch.clamp(action, self.low, self.high)
+
+
+def limits(signals: Sequence[Signal]) -> tuple[Tensor, Tensor]:
+    """Return the lower and upper limits of an action, in float64. Shapes (A,), (A,)."""
+    return torch.from_numpy(lows(signals)).double(), torch.from_numpy(highs(signals)).double()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.policies.policies import UnitScalePolicy
+from odeploy_train.policies.student import UnitScalePolicy
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a training leaves: run folders, checkpoints, curves, provenance, best policy.
+"""What all trainings share: the run folder, checkpoints, curves, scores, rollouts, options, interrupts.
 
-May import: policies.
+May import: policies, modules.
 """

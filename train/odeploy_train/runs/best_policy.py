@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.tasks.task import Task
-from odeploy_train.runs.folder import Policy
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs.rollouts import Episodes
 
 Keep = Literal["last", "best"]

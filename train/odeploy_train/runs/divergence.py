@@ -7,35 +7,7 @@ is whole.
 
 import math
 
-from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_train.on_policy.rollout import Rollout
-
-_TENSORS = ("raw", "observation", "action", "reward", "last")
-
-
-def require_finite(rollout: Rollout, step: int) -> None:
-    """Refuses a rollout with anything in it that is not finite.
-
-    Args:
-        rollout: as collected.
-        step: of the environments, for the message.
-
-    Raises:
-        ContractError: names the first such tensor, tick and environment.
-    """
-    for name in _TENSORS:
-        bad = ~getattr(rollout, name).isfinite()
-        if bad.any():
-            index = bad.nonzero()[0].tolist()
-            value = getattr(rollout, name)[tuple(index)].item()
-            places = ("environment", "signal") if name == "last" else ("tick", "environment", "signal")
-            at = ", ".join(f"{place} {i}" for place, i in zip(places, index, strict=False))
-            raise ContractError(
-                where=f"rollout that ends at step {step}: {name}, {at}",
-                expected="a finite number",
-                got=f"{value}",
-                remedy="look into the task or lower --lr; the same command continues from the last checkpoint",
-            )
+from odeploy_runtime.errors import UsageError
 
 
 def require_finite_figures(figures: dict[str, float], lr: float, step: int) -> None:

@@ -11,12 +11,10 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
-from odeploy_runtime.typed_json import decode, encode, from_json, to_json
-from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
-from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
-from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
-from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from odeploy_runtime.typed_json import encode, from_json, to_json
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
+from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.kinds import Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.provenance import git_revision, versions
 
@@ -49,18 +47,6 @@ Method = Literal[
     "dipo",
     "dpmd",
 ]
-PolicyConfig = FlowConfig | BestOfNConfig | DiffusionConfig | StudentConfig | RecurrentConfig | MlpConfig
-Policy = FlowPolicy | BestOfN | DiffusionPolicy | StudentPolicy | RecurrentPolicy | MlpPolicy
-Kind = Literal["flow", "best-of-n", "diffusion", "student", "recurrent", "mlp"]
-_KINDS: dict[type[PolicyConfig], Kind] = {
-    FlowConfig: "flow",
-    BestOfNConfig: "best-of-n",
-    DiffusionConfig: "diffusion",
-    StudentConfig: "student",
-    RecurrentConfig: "recurrent",
-    MlpConfig: "mlp",
-}
-_CONFIGS = {kind: config for config, kind in _KINDS.items()}
 
 
 class Options(Protocol):
@@ -131,7 +117,7 @@ class RunCard:
         options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
         teacher = None if self.teacher is None else self.teacher["weights_hash"]
         # A size that this kind of policy did not have yet when the run began has its default.
-        policy = encode(decode(_CONFIGS[self.kind], self.policy, CARD))
+        policy = encode(sizes(self.kind, self.policy, CARD))
         return {**shared, **options, "policy": policy, "teacher": teacher}
 
 
@@ -148,7 +134,7 @@ def new_card(
     demos: str | None = getattr(config, "demos", None)
     return RunCard(
         method=method,
-        kind=_KINDS[type(policy)],
+        kind=kind_of(policy),
         task=task,
         data_hash=data_hash,
         demos=str(Path(demos).resolve()) if demos is not None and Path(demos).exists() else demos,
@@ -225,7 +211,9 @@ def read_card(folder: Path) -> RunCard:
 
 
 def load_policy(folder: Path) -> tuple[Policy, RunCard]:
-    """The trained policy of a finished run, in evaluation mode, and what it is.
+    """Load the trained policy of a finished run, in evaluation mode, and its card.
+
+    A diffusion policy that was taught by critics comes with these critics, as a `BestOfDiffusion`.
 
     Raises:
         MissingError: not a run folder, or nothing saved in it yet.
@@ -247,20 +235,11 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
             got=f"one interrupted at step {state['step']}",
             remedy="repeat the command that began it: it continues",
         )
-    where = str(folder / CARD)
-    policy: Policy
-    match card.kind:
-        case "flow":
-            policy = FlowPolicy(decode(FlowConfig, card.policy, where))
-        case "best-of-n":
-            policy = BestOfN(decode(BestOfNConfig, card.policy, where))
-        case "diffusion":
-            policy = DiffusionPolicy(decode(DiffusionConfig, card.policy, where))
-        case "student":
-            policy = StudentPolicy(decode(StudentConfig, card.policy, where))
-        case "recurrent":
-            policy = RecurrentPolicy(decode(RecurrentConfig, card.policy, where))
-        case "mlp":
-            policy = MlpPolicy(decode(MlpConfig, card.policy, where))
+    policy = build(card.kind, card.policy, str(folder / CARD))
     checkpoint.restore(policy, state["policy"], folder)
+    critics = state.get("modules", {}).get("critics")
+    if isinstance(policy, DiffusionPolicy) and critics is not None:
+        policy = BestOfDiffusion(policy, card.config["critic_widths"])
+        weights = {name.removeprefix("both."): weight for name, weight in critics.items()}
+        checkpoint.restore(policy.critics, weights, folder)
     return policy.eval(), card

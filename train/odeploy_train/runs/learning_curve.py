@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+Info = dict[str, Tensor]
+"""Figures of one update, by name; scalars."""
 _PARTS_S = ("wall/collect_s", "wall/update_s")
 
 

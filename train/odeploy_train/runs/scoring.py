@@ -7,8 +7,8 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs.best_policy import Keep, Kept
-from odeploy_train.runs.folder import Policy
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 
 _SEED = 2**42

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
-from odeploy_train.behaviour_cloning.loop import require_positive
+from odeploy_train.runs.options import require_positive
 from odeploy_train.sweeps import steps as sweep_run
 from odeploy_train.sweeps.spec import RunSpec, read, runs
 

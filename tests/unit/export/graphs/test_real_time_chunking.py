@@ -18,7 +18,7 @@ from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weight
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from tests.chunk_flow import chunk_flow
 from tests.policies import flow_policy, recorded
 

@@ -21,8 +21,8 @@ from odeploy_runtime.errors import ParityError
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import solver, uniform_grid
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.policies.policies import FlowPolicy
 from tests.policies import flow_policy, recorded, student_policy
 
 EULER_4 = Sampler("euler", 4, uniform_grid(4))

@@ -20,7 +20,8 @@ from odeploy_runtime.signals import half_ranges
 from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
-from odeploy_train.policies.policies import FlowPolicy, StudentPolicy
+from odeploy_train.policies.flow import FlowPolicy
+from odeploy_train.policies.student import StudentPolicy
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough
 

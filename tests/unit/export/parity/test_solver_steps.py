@@ -22,7 +22,7 @@ from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough

@@ -12,7 +12,8 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_train.behaviour_cloning import distill, fm_bc
 from odeploy_train.modules.ode import EULER, uniform_grid
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
+from odeploy_train.policies.student import StudentConfig, StudentPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
 from odeploy_train.runs.rollouts import Rollouts

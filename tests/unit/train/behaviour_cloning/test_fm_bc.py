@@ -15,7 +15,7 @@ from odeploy_train.behaviour_cloning import fm_bc
 from odeploy_train.behaviour_cloning.action_chunks import chunks
 from odeploy_train.modules.flow_matching import flow_matching_loss
 from odeploy_train.modules.ode import EULER, uniform_grid
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
 

@@ -16,8 +16,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from odeploy_runtime.errors import FormatError, UsageError
-from odeploy_train.behaviour_cloning.loop import Interrupts, State, cosine, require_positive, train
+from odeploy_train.behaviour_cloning.loop import State, cosine, train
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.interrupts import Interrupts
+from odeploy_train.runs.options import require_positive
 
 QUIET = Console(file=io.StringIO())
 

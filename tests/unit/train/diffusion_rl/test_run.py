@@ -16,7 +16,7 @@ from odeploy_train.diffusion_rl import run as diffusion_run
 from odeploy_train.diffusion_rl.actor import DiffusionActor
 from odeploy_train.off_policy.core import OffPolicyConfig
 from odeploy_train.off_policy.run import Learner
-from odeploy_train.policies.diffusion import DiffusionPolicy
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.runs.folder import load_policy
 from tests.thorough import mostly_thorough
 
@@ -50,8 +50,9 @@ def learner(verb: str, task: str, folder: Path) -> Learner:
 def test_what_is_deployed_answers_as_the_actor_proposes_in_robot_units(verb: str, tmp_path: Path) -> None:
     """On a task whose limits are not ±1, far outside of what was seen too."""
     MAINS[verb](["--task", "humanoid", "--out", str(tmp_path), *TINY])
-    policy, card = load_policy(tmp_path)
-    assert isinstance(policy, DiffusionPolicy)
+    loaded, card = load_policy(tmp_path)
+    assert isinstance(loaded, BestOfDiffusion)
+    policy = loaded.diffusion
     assert (card.method, card.kind) == (verb, "diffusion")
     core = (made := learner(verb, "humanoid", tmp_path)).core
     made.resume(tmp_path, seed=0)

@@ -19,7 +19,7 @@ from odeploy_train.figures.grid_world import (
 )
 from odeploy_train.flow_rl import dppo, fpo_run
 from odeploy_train.on_policy import gaussian_ppo
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
 

@@ -10,8 +10,8 @@ from odeploy_runtime.errors import ContractError
 from odeploy_train.figures.raw_samples import one_sample
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.off_policy.sac import SacActor
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.diffusion import DiffusionPolicy
 from odeploy_train.policies.mlp import MlpPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
@@ -50,8 +50,9 @@ def test_fmer_answers_by_its_flow_with_the_steps_of_its_training(multigoal: Path
 
 def test_a_diffusion_answers_by_all_its_steps(multigoal: Path) -> None:
     act, _ = one_sample(multigoal / "dipo", 5)
-    policy, _ = load_policy(multigoal / "dipo")
-    assert isinstance(policy, DiffusionPolicy)
+    loaded, _ = load_policy(multigoal / "dipo")
+    assert isinstance(loaded, BestOfDiffusion)
+    policy = loaded.diffusion
     noise = torch.randn(2, 3, 2, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
         expected = policy.sample(OBSERVATION, noise, policy.levels.t_grid(3))

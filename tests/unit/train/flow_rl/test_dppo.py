@@ -14,7 +14,7 @@ from odeploy_train.flow_rl.dppo import Chain, Config, DppoActor
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.on_policy.rollout import Rows
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig
 from tests.bandit import practise
 
 O, D, K = 4, 2, 5  # noqa: E741

@@ -20,7 +20,7 @@ from odeploy_train.flow_rl.fpo_run import Config, actor
 from odeploy_train.flow_rl.run import start
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.on_policy.run import Learner
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from odeploy_train.runs import checkpoint
 from tests.policies import flow_policy
 

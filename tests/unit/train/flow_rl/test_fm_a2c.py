@@ -16,7 +16,7 @@ from odeploy_train.flow_rl.run import start
 from odeploy_train.modules.networks import VelocityNet, initialise, initialise_orthogonal, mlp
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.on_policy.rollout import Rows
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig
 from odeploy_train.runs import checkpoint
 from tests.bandit import practise
 

@@ -15,7 +15,8 @@ from torch.distributions import Normal
 from odeploy_train.flow_rl.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, fpo, fpo_plus_plus, spo
 from odeploy_train.flow_rl.fpo_actor import Draws
 from odeploy_train.modules.flow_matching import straight_path
-from odeploy_train.on_policy.ppo import Info, clipped_surrogate
+from odeploy_train.on_policy.ppo import clipped_surrogate
+from odeploy_train.runs.learning_curve import Info
 
 Objective = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]
 OBJECTIVES: dict[str, Objective] = {

@@ -9,7 +9,7 @@ from odeploy_runtime.errors import UsageError
 from odeploy_train.flow_rl import fpo_plus_plus_run, fpo_run
 from odeploy_train.flow_rl.fpo import fpo
 from odeploy_train.flow_rl.fpo_run import Config, actor
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig
 
 SIZES = FlowConfig(11, 3, 16, 2)
 

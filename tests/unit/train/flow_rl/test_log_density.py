@@ -9,7 +9,8 @@ from torch import Tensor
 
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
 from odeploy_train.flow_rl.fm_ppo import FmPpoActor
-from odeploy_train.flow_rl.log_density import log_density, sign_probes, unit_probes
+from odeploy_train.flow_rl.log_density import log_density
+from odeploy_train.modules.flow_paths import sign_probes, unit_probes
 from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.modules.ode import EULER, RK4, Tableau, uniform_grid
 

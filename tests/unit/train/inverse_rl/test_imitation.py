@@ -18,7 +18,6 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.cli import collect
 from odeploy_sim.demonstrations.dataset import Demonstrations
 from odeploy_sim.tasks.vector import make_vector
-from odeploy_train.behaviour_cloning.loop import Interrupts
 from odeploy_train.inverse_rl import imitation
 from odeploy_train.inverse_rl.imitation import (
     AirlConfig,
@@ -32,11 +31,11 @@ from odeploy_train.inverse_rl.imitation import (
 from odeploy_train.inverse_rl.learned_reward import LearnedReward
 from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.gaussian_ppo import limits
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner
-from odeploy_train.policies.mlp import MlpConfig
+from odeploy_train.policies.mlp import MlpConfig, limits
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.interrupts import Interrupts
 from tests.thorough import mostly_thorough
 
 HOPPER = get("hopper")
@@ -130,7 +129,7 @@ def reward_of(made: Learner) -> LearnedReward:
 def test_actions_are_compared_as_executed_and_on_unit_scale() -> None:
     """hand-rotate's motors have limits of their own; halfway between them is 0."""
     task = get("hand-rotate")
-    low, high = limits(task)
+    low, high = limits(task.action)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     actions = torch.stack([low, (low + high) / 2, high, high + 1]).float().numpy()
     data = Demonstrations(np.zeros((4, O), np.float32), actions, np.array([0]), "", np.zeros(1), None)

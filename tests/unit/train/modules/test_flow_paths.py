@@ -2,8 +2,7 @@
 
 import torch
 
-from odeploy_train.flow_rl.log_density import sign_probes, unit_probes
-from odeploy_train.modules.flow_paths import solve, velocity_and_divergence
+from odeploy_train.modules.flow_paths import sign_probes, solve, unit_probes, velocity_and_divergence
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, integrate, uniform_grid
 

@@ -6,18 +6,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odeploy_train.modules.running_moments import ReturnScale, RunningMoments
+from odeploy_train.modules.running_moments import DATASET_STD_FLOOR, ReturnScale, RunningMoments, moments
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=6), st.integers(0, 1000))
 def test_moments_of_batches_are_those_of_all_rows_together(sizes: list[int], seed: int) -> None:
     rows = np.random.default_rng(seed).normal(3.0, [0.1, 2.0, 50.0], (sum(sizes), 3))
-    moments = RunningMoments(3)
+    running = RunningMoments(3)
     for batch in np.split(rows, np.cumsum(sizes)[:-1]):
-        moments.see(torch.from_numpy(batch))
-    np.testing.assert_allclose(moments.mean, rows.mean(0), rtol=1e-10)
-    np.testing.assert_allclose(moments.variance, rows.var(0), rtol=1e-9, atol=1e-12)
-    assert moments.count == len(rows)
+        running.see(torch.from_numpy(batch))
+    np.testing.assert_allclose(running.mean, rows.mean(0), rtol=1e-10)
+    np.testing.assert_allclose(running.variance, rows.var(0), rtol=1e-9, atol=1e-12)
+    assert running.count == len(rows)
 
 
 def test_before_the_first_rows_nothing_is_shifted_or_scaled() -> None:
@@ -56,3 +56,16 @@ def test_rewards_are_divided_by_the_spread_of_discounted_returns_across_rollouts
     np.testing.assert_allclose(first, rewards[:4] / np.std(seen[:4]), rtol=1e-10)
     second = scale.scale(torch.from_numpy(rewards[4:]), torch.from_numpy(over[4:]))
     np.testing.assert_allclose(second, rewards[4:] / np.std(seen), rtol=1e-10)
+
+
+def test_moments_are_mean_and_population_std_and_a_constant_signal_gets_the_floor() -> None:
+    mean, std = moments(torch.tensor([[1.0, 5.0, 100.0], [3.0, 5.0, 300.0]]))
+    assert mean.tolist() == [2.0, 5.0, 200.0]
+    assert std.tolist() == pytest.approx([1.0, DATASET_STD_FLOOR, 100.0])
+
+
+def test_moments_of_many_large_numbers_lose_no_digits() -> None:
+    values = 1e4 + torch.arange(100_000, dtype=torch.float32)[:, None] % 2
+    mean, std = moments(values)
+    assert (mean.item(), std.item()) == (10000.5, 0.5)
+    assert mean.dtype == torch.float32

@@ -13,7 +13,7 @@ from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import SerialVectorEnv
 from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
 from odeploy_train.off_policy.replay import Transitions
-from odeploy_train.on_policy.ppo import Info
+from odeploy_train.runs.learning_curve import Info
 
 MULTIGOAL = get("multigoal-2d")
 

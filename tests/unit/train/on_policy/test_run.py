@@ -19,10 +19,10 @@ from odeploy_train.on_policy import gaussian_ppo
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner, train
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs import checkpoint, learning_curve, scoring
 from odeploy_train.runs.best_policy import Keep
-from odeploy_train.runs.folder import Policy
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 
 QUIET = Console(file=io.StringIO())

@@ -8,10 +8,11 @@ from odeploy_sim.catalogue.fm_irl import HOPPER
 from odeploy_train.diffusion_rl import qvpo
 from odeploy_train.diffusion_rl.qvpo import QvpoActor
 from odeploy_train.off_policy.core import TwinCritics
-from odeploy_train.policies.best_of_diffusion import BestOfDiffusion, load_with_critics
+from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import load_policy
 from tests.best_of_n import best_of_diffusion, best_of_n, diffusion_run_folder, run_folder
 
 
@@ -43,7 +44,7 @@ def test_critics_see_actions_on_unit_scale() -> None:
 
 def test_a_run_s_critics_are_loaded_with_its_policy(tmp_path: Path) -> None:
     policy = best_of_diffusion(HOPPER)
-    loaded, card = load_with_critics(diffusion_run_folder(tmp_path, HOPPER, policy))
+    loaded, card = load_policy(diffusion_run_folder(tmp_path, HOPPER, policy))
     assert isinstance(loaded, BestOfDiffusion)
     assert (card.method, card.kind) == ("qvpo", "diffusion")
     for name, weight in policy.state_dict().items():
@@ -56,8 +57,8 @@ def test_a_diffusion_policy_without_critics_stays_one(tmp_path: Path) -> None:
     assert state is not None
     del state["modules"]
     checkpoint.save(folder, state)
-    assert isinstance(load_with_critics(folder)[0], DiffusionPolicy)
+    assert isinstance(load_policy(folder)[0], DiffusionPolicy)
 
 
 def test_a_best_of_n_has_its_critics_already(tmp_path: Path) -> None:
-    assert isinstance(load_with_critics(run_folder(tmp_path, HOPPER, best_of_n(HOPPER)))[0], BestOfN)
+    assert isinstance(load_policy(run_folder(tmp_path, HOPPER, best_of_n(HOPPER)))[0], BestOfN)

@@ -8,7 +8,7 @@ from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.fm_irl import HOPPER
 from odeploy_train.modules.ode import EULER, HEUN, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
-from odeploy_train.policies.policies import FlowConfig
+from odeploy_train.policies.flow import FlowConfig
 from odeploy_train.runs.folder import load_policy, read_card
 from tests.best_of_n import best_of_n, run_folder
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, HEUN, uniform_grid
 from odeploy_train.policies.chunk_guidance import STRONGEST, guided_sample, strength
-from odeploy_train.policies.policies import FlowPolicy
+from odeploy_train.policies.flow import FlowPolicy
 from tests.chunk_flow import chunk_flow
 
 H, A, D = 6, 2, 12

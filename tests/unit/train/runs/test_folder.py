@@ -10,7 +10,8 @@ import torch
 
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, OdeployError, UsageError
 from odeploy_runtime.typed_json import encode
-from odeploy_train.policies.policies import FlowConfig, FlowPolicy, StudentConfig, StudentPolicy
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
+from odeploy_train.policies.student import StudentConfig, StudentPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD, RunCard, begin, load_policy, new_card, read_card
 

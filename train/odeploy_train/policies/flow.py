@@ -1,7 +1,7 @@
-"""Policies: a network with everything that stands between it and a robot: normalisers, solver, bounds.
+"""A flow policy: a learned velocity field with its normalisers, solver and bounds.
 
-Observations come in raw units and actions leave in robot units. All numbers that a policy learnt from data
-or took from its task are buffers, so a checkpoint needs only the config to be built again.
+Observations come in raw units and actions leave in robot units. All numbers that a policy learns from data
+or takes from its task are buffers, so a checkpoint and the config are enough to build it again.
 """
 
 import math
@@ -11,14 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import Signal, highs, lows
-from odeploy_train.modules.networks import StudentNet, VelocityNet
+from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.modules.ode import Field, Tableau, integrate
-
-# A signal that is constant in the demonstrations has std 0. Dividing by the floor instead keeps a deviation
-# of a centimetre or a centiradian, which the network never saw, within one unit.
-STD_FLOOR = 0.01
+from odeploy_train.modules.running_moments import moments
 
 
 @dataclass(frozen=True)
@@ -46,20 +42,6 @@ class FlowConfig:
     def chunk_size(self) -> int:
         """D = H · A, the dimensions in which the flow moves."""
         return self.horizon * self.action_size
-
-
-@dataclass(frozen=True)
-class StudentConfig:
-    """Sizes of a `StudentPolicy`."""
-
-    observation_size: int
-    """O."""
-    action_size: int
-    """A."""
-    width: int = 256
-    """Neurons of each hidden layer."""
-    depth: int = 2
-    """Hidden layers."""
 
 
 class FlowPolicy(nn.Module):
@@ -144,70 +126,6 @@ class FlowPolicy(nn.Module):
         return torch.clamp(action, self.low, self.high)
 
 
-class UnitScalePolicy(nn.Module):
-    """What stands between a robot and a network that speaks unit scale: normaliser and bounds."""
-
-    observation_mean: Tensor
-    observation_std: Tensor
-    low: Tensor
-    high: Tensor
-
-    def __init__(self, observation_size: int, action_size: int) -> None:
-        super().__init__()
-        self.register_buffer("observation_mean", torch.zeros(observation_size))
-        self.register_buffer("observation_std", torch.ones(observation_size))
-        self.register_buffer("low", -torch.ones(action_size))
-        self.register_buffer("high", torch.ones(action_size))
-
-    def fit(self, observations: Tensor, signals: Sequence[Signal]) -> None:
-        """Sets normaliser and bounds.
-
-        Args:
-            observations: raw. Shape (M, O).
-            signals: of the action.
-
-        Raises:
-            ContractError: an action without limits, onto which tanh cannot be mapped.
-        """
-        for signal in signals:
-            if signal.low is None or signal.high is None:
-                raise ContractError(
-                    where=f"student, action {signal.name}",
-                    expected="a lower and an upper limit",
-                    got=f"[{signal.low}, {signal.high}]",
-                    remedy="give the signal its limits in the catalogue, or deploy the teacher",
-                )
-        self.observation_mean, self.observation_std = moments(observations)
-        self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
-
-    def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale. Shape (..., O)."""
-        return (observation - self.observation_mean) / self.observation_std
-
-    def to_robot(self, unit: Tensor) -> Tensor:
-        """(-1, 1) to [low, high]. Shape (..., A)."""
-        robot = self.low + (unit + 1) * ((self.high - self.low) / 2)
-        return torch.clamp(robot, self.low, self.high)  # rounding may pass a limit by its last bit
-
-    def to_unit(self, action: Tensor) -> Tensor:
-        """[low, high] to [-1, 1]. Shape (..., A)."""
-        return (action - self.low) / ((self.high - self.low) / 2) - 1
-
-
-class StudentPolicy(UnitScalePolicy):
-    """One pass through a small MLP; deterministic."""
-
-    def __init__(self, config: StudentConfig) -> None:
-        super().__init__(config.observation_size, config.action_size)
-        self.net = StudentNet(config.observation_size, config.action_size, config.width, config.depth)
-
-    def forward(self, observation: Tensor) -> Tensor:
-        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
-        return self.to_robot(self.net(self.normalise(observation)))
-
-
-def moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and floored standard deviation of each column, summed in float64. Shapes (M, S) -> (S,), (S,)."""
-    wide = values.double()
-    std = wide.std(dim=0, correction=0).clamp(min=STD_FLOOR)
-    return wide.mean(dim=0).to(values.dtype), std.to(values.dtype)
+def velocity_net(sizes: FlowConfig) -> VelocityNet:
+    """The network of a policy of these sizes."""
+    return VelocityNet(sizes.observation_size, sizes.action_size, sizes.width, sizes.depth, sizes.time_features)

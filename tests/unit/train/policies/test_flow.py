@@ -2,21 +2,11 @@
 
 import math
 
-import pytest
 import torch
-from torch import Tensor
 
-from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import Signal
 from odeploy_train.modules.ode import EULER, uniform_grid
-from odeploy_train.policies.policies import (
-    STD_FLOOR,
-    FlowConfig,
-    FlowPolicy,
-    StudentConfig,
-    StudentPolicy,
-    moments,
-)
+from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 
 ACTION = (Signal("a", "m", -0.1, 0.3), Signal("b", "N", -20.0, 20.0))
 OBSERVATIONS = torch.tensor([[1.0, 5.0, 100.0], [3.0, 5.0, 300.0]])
@@ -27,25 +17,6 @@ def flow() -> FlowPolicy:
     policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2))
     policy.fit(OBSERVATIONS, ACTIONS, ACTION)
     return policy
-
-
-def student() -> StudentPolicy:
-    policy = StudentPolicy(StudentConfig(3, 2, width=16))
-    policy.fit(OBSERVATIONS, ACTION)
-    return policy
-
-
-def test_moments_are_mean_and_population_std_and_a_constant_signal_gets_the_floor() -> None:
-    mean, std = moments(OBSERVATIONS)
-    assert mean.tolist() == [2.0, 5.0, 200.0]
-    assert std.tolist() == pytest.approx([1.0, STD_FLOOR, 100.0])
-
-
-def test_moments_of_many_large_numbers_lose_no_digits() -> None:
-    values = 1e4 + torch.arange(100_000, dtype=torch.float32)[:, None] % 2
-    mean, std = moments(values)
-    assert (mean.item(), std.item()) == (10000.5, 0.5)
-    assert mean.dtype == torch.float32
 
 
 def test_a_flow_that_stands_still_returns_its_noise_in_robot_units() -> None:
@@ -99,43 +70,8 @@ def test_normalised_actions_are_what_the_flow_learns_to_end_at() -> None:
     torch.testing.assert_close(flow().normalise_action(ACTIONS), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
 
 
-def test_a_students_unit_scale_spans_the_bounds_and_comes_back() -> None:
-    policy = student()
-    unit = torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
-    robot = torch.tensor([[-0.1, -20.0], [0.1, 0.0], [0.3, 20.0]])
-    torch.testing.assert_close(policy.to_robot(unit), robot)
-    torch.testing.assert_close(policy.to_unit(robot), unit)
-
-
-def test_a_saturated_student_stays_within_bounds_to_the_last_bit() -> None:
-    policy = student()
-    policy.fit(OBSERVATIONS, (Signal("a", "m", -2.3, 0.7), Signal("b", "m", -0.7, 0.1)))
-    low, high = policy.low, policy.high
-    assert (low + 2 * ((high - low) / 2) > high).all()  # what rounding does to these two
-    with torch.no_grad():
-        policy.net.last.weight.mul_(1e4)
-    actions = policy(OBSERVATIONS.repeat(50, 1) + torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
-    assert ((actions == low) | (actions == high)).any(dim=0).all()
-    assert ((actions >= low) & (actions <= high)).all()
-
-
-def test_an_action_without_a_limit_cannot_be_a_students() -> None:
-    with pytest.raises(ContractError, match=r"student, action b: expected a lower and an upper limit, got \[-1.0"):
-        student().fit(OBSERVATIONS, (ACTION[0], Signal("b", "N", low=-1.0)))
-
-
-@pytest.mark.parametrize("make", [flow, student])
-def test_config_and_weights_rebuild_a_policy(make: object) -> None:
-    def answer(policy: FlowPolicy | StudentPolicy) -> Tensor:
-        if isinstance(policy, FlowPolicy):
-            return policy.sample(OBSERVATIONS, torch.ones(2, 2), EULER, uniform_grid(2))
-        actions: Tensor = policy(OBSERVATIONS)
-        return actions
-
-    first, again = (
-        (flow(), FlowPolicy(FlowConfig(3, 2, 16, 2)))
-        if make is flow
-        else (student(), StudentPolicy(StudentConfig(3, 2, 16)))
-    )
+def test_config_and_weights_rebuild_a_flow() -> None:
+    first, again = flow(), FlowPolicy(FlowConfig(3, 2, 16, 2))
     again.load_state_dict(first.state_dict())
-    assert torch.equal(answer(first), answer(again))
+    answers = [p.sample(OBSERVATIONS, torch.ones(2, 2), EULER, uniform_grid(2)) for p in (first, again)]
+    assert torch.equal(*answers)
