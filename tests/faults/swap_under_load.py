@@ -21,7 +21,7 @@ import zmq
 from numpy.typing import NDArray
 
 from odeploy_runtime.cli.health import ask as ask_health
-from odeploy_runtime.hot_swap.control_socket import ask, control_of
+from odeploy_runtime.hot_swap.control_socket import control_path, request
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.clock import MonotonicClock
@@ -110,7 +110,7 @@ def drive(folder: Path, config: Config) -> Run:
     for kind, path in files.items():
         path.write_bytes(policy_bytes(MULTIGOAL.name, kind))
     socket, trace = folder / "s.ipc", folder / "t.trace"
-    endpoint, control = f"ipc://{socket}", control_of(f"ipc://{socket}")
+    endpoint, control = f"ipc://{socket}", control_path(f"ipc://{socket}")
     assert control is not None
     asked, took = [], []
     with served(files["mlp"], socket, *config.for_server()):
@@ -145,7 +145,7 @@ def swap(endpoint: str, word: str, path: Path, *out: Path) -> str:
     with path.open("rb") as file:
         opened = [each.open("ab") for each in out]
         try:
-            return ask(endpoint, [word, str(path)], [file.fileno(), *(each.fileno() for each in opened)])
+            return request(endpoint, [word, str(path)], [file.fileno(), *(each.fileno() for each in opened)])
         finally:
             for each in opened:
                 each.close()

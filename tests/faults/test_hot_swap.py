@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from odeploy_runtime.errors import RelayedError
-from odeploy_runtime.hot_swap.control_socket import ask, control_of
+from odeploy_runtime.hot_swap.control_socket import control_path, request
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.transport import messages as wire
@@ -38,7 +38,7 @@ class Arm:
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self.endpoint = folder, f"ipc://{folder}/s.ipc"
         self.server = stack.enter_context(served(self.file("half", scaled_bytes(0.5)), folder / "s.ipc"))
-        control = control_of(self.endpoint)
+        control = control_path(self.endpoint)
         while control is None or not control.exists():
             time.sleep(0.01)
         context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
@@ -94,9 +94,9 @@ def test_a_good_file_is_served_from_the_next_epoch_on_and_the_one_before_comes_b
     assert arm.told() == (1, HALF)
     assert "serving epoch 2, scale-0.25, fingerprint" in arm.swap("quarter", scaled_bytes(0.25))
     assert arm.told() == (2, QUARTER)
-    assert "serving epoch 3, scale-0.5" in ask(arm.endpoint, ["rollback"])
+    assert "serving epoch 3, scale-0.5" in request(arm.endpoint, ["rollback"])
     assert arm.told() == (3, HALF)
-    ask(arm.endpoint, ["rollback"])
+    request(arm.endpoint, ["rollback"])
     assert arm.told() == (4, QUARTER)
     fingerprints = told(arm.endpoint)
     assert fingerprints[0] == fingerprints[2] != fingerprints[1] == fingerprints[3]
@@ -128,14 +128,14 @@ def test_a_bad_file_is_refused_in_one_line_and_the_old_one_serves_on(arm: Arm) -
     for name, data, line in (
         ("corrupt", bytes(corrupt), "corrupt.onnx"),
         ("wrong", scaled_bytes(0.25, told=0.3), "golden row 0, signal motor_y: expected the recorded action"),
-        ("slower", scaled_bytes(0.25, rate_hz=50.0), "rate_hz: expected 100.0 as of the policy that is served"),
+        ("slower", scaled_bytes(0.25, rate_hz=50.0), "rate_hz: expected 100.0 as of the served policy"),
     ):
         with pytest.raises(RelayedError, match=line) as raised:
             arm.swap(name, data)
         assert "\n" not in str(raised.value)
         assert arm.told() == (1, HALF)
-    with pytest.raises(RelayedError, match="expected a policy that was served before this one"):
-        ask(arm.endpoint, ["rollback"])
+    with pytest.raises(RelayedError, match="expected a policy served before this one"):
+        request(arm.endpoint, ["rollback"])
     log = (arm.folder / "s.log").read_text()
     assert log.count("refused, epoch 1, scale-0.5, fingerprint") == 4
 
@@ -149,7 +149,7 @@ def test_a_child_that_is_killed_over_a_file_leaves_the_server_serving(arm: Arm) 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(RelayedError, match="expected that it loads the file, got its death by SIGKILL"):
+    with pytest.raises(RelayedError, match="expected the file to load, got its death by SIGKILL"):
         arm.swap("quarter", scaled_bytes(0.25))
     killer.join()
     assert arm.told() == (1, HALF)

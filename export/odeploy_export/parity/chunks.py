@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from odeploy_export.parity.deviation import Numbers, worst_deviation
-from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
+from odeploy_runtime.inference.previous_chunk import PreviousChunk, frozen_weights
 from odeploy_runtime.policy_file.manifest import Sampler
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.chunk_guidance import guided_sample
@@ -105,11 +105,11 @@ def golden_chunks(
     policy: FlowPolicy, sampler: Sampler, observation: Array, noise: Array, frozen: int
 ) -> list[Numbers]:
     """torch's answers in float32 to rows a tick apart, each of which goes on from the one before."""
-    answer, continuation, chunks = guided_reference(policy, sampler, torch.float32), Continuation(), []
+    answer, continuation, chunks = guided_reference(policy, sampler, torch.float32), PreviousChunk(), []
     H, A = policy.config.horizon, policy.config.action_size
     for seq in range(len(observation)):
         previous, weights = continuation.before(0, 0, seq)
         given = np.broadcast_to(previous, (1, H, A)), np.broadcast_to(weights, (1, H))
         chunks.append(answer(observation[seq : seq + 1], noise[seq : seq + 1], *given))
-        continuation.keep(0, 0, seq, chunks[-1].reshape(H, A).astype(np.float32), frozen)
+        continuation.commit(0, 0, seq, chunks[-1].reshape(H, A).astype(np.float32), frozen)
     return chunks

@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from odeploy_runtime.errors import MissingError
-from odeploy_runtime.hot_swap.control_socket import ask
+from odeploy_runtime.hot_swap.control_socket import request
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
 
 
@@ -49,25 +49,25 @@ def swap(arguments: list[str]) -> None:
     """Prints what is served now."""
     config = tyro.cli(SwapConfig, args=arguments, prog="odeploy swap")
     with _opened(config.file, "rb") as file:
-        _print(ask(config.server, ["swap", str(config.file)], [file.fileno()]))
+        _print(request(config.server, ["swap", str(config.file)], [file.fileno()]))
 
 
 def rollback(arguments: list[str]) -> None:
     """Prints what is served now."""
     config = tyro.cli(RollbackConfig, args=arguments, prog="odeploy rollback")
-    _print(ask(config.server, ["rollback"]))
+    _print(request(config.server, ["rollback"]))
 
 
 def shadow(arguments: list[str]) -> None:
     """Prints which shadow runs now."""
     config = tyro.cli(ShadowConfig, args=arguments, prog="odeploy shadow")
     if config.file == "off":
-        _print(ask(config.server, ["shadow"]))
+        _print(request(config.server, ["shadow"]))
         return
     with _opened(Path(config.file), "rb") as file:
         config.out.parent.mkdir(parents=True, exist_ok=True)
         with _opened(config.out, "ab") as out:
-            _print(ask(config.server, ["shadow", config.file], [file.fileno(), out.fileno()]))
+            _print(request(config.server, ["shadow", config.file], [file.fileno(), out.fileno()]))
     _print(f"divergence: {config.out}, and odeploy health {config.server}")
 
 

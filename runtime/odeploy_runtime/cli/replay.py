@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy, Policy
-from odeploy_runtime.inference.policy_state import Memory
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.signals import half_ranges, require_same_names
 from odeploy_runtime.trace.format import SKIPPED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
@@ -106,16 +107,16 @@ def replay(trace: Trace, policy: Policy) -> Replay:
     played = defaultdict[int, list[int]](list)  # rows by their question
     for row in np.flatnonzero(compared):
         played[int(asked[row])].append(int(row))
-    memory, epoch = Memory(policy.manifest, trace.header.seed), 0
+    state, epoch = PolicyState(policy.manifest, trace.header.seed), 0
     said = np.zeros(rows["offered"].shape, np.float32)
     for question in np.flatnonzero(ran & (rows["stamps"][:, _SENT] > 0)):
         sent, answers = rows[question], played[int(question)]
         number = int(sent["episode"]), int(sent["tick"])
-        observation = memory.observe(*number, sent["observation"])
         if stream and not answers:  # a newer one was there when the server's tick came
+            state.observe(*number, sent["observation"])
             continue
         epoch = int(rows["epoch"][answers[0]]) if answers else epoch  # its answer came too late, and was there
-        actions = memory.answer(policy, epoch, *number, observation)
+        actions = state.answer(policy, epoch, *number, sent["observation"])
         said[answers] = actions[ahead[answers]]
     return Replay(
         rows[compared],

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import resource
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,21 +12,22 @@ import tyro
 import zmq
 
 from odeploy_runtime.errors import UsageError
-from odeploy_runtime.hot_swap.control_socket import Control, control_of
+from odeploy_runtime.hot_swap.control_socket import ControlSocket, control_path
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.policy import load_policy
 from odeploy_runtime.logging_options import LogOptions, configure
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
-from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
 from odeploy_runtime.server.log import RateLimit
-from odeploy_runtime.server.loop import MOST_HZ, Server
-from odeploy_runtime.server.observation_range import WIDTHS
+from odeploy_runtime.server.loop import Server
+from odeploy_runtime.server.options import ServerOptions
+from odeploy_runtime.server.service import Service
 from odeploy_runtime.transport.curve_auth import Doorkeeper
 from odeploy_runtime.transport.keys import KeyPair, read_allowed, read_pair
-from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router
+from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router, send_at_once
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +51,9 @@ class Config(LogOptions, RealTimeOptions):
     """Folder with the public keys of the robots that may connect, NAME.key; it is read at the start."""
     insecure: bool = False
     """Listen beyond this machine without keys: whoever reaches the port can read, alter and use everything."""
-    max_rate: float = MOST_HZ
+    max_rate: float = ServerOptions.max_rate_hz
     """Messages a second of one connection that are looked at; the rest is dropped and counted."""
-    far: float = WIDTHS
+    far: float = ServerOptions.out_of_range_widths
     """Flag an observation with a signal beyond the range that the policy was exported with, by more than so many
     times that range: it is answered, counted, and named in the log."""
     refuse_far: bool = False
@@ -64,6 +66,15 @@ class Config(LogOptions, RealTimeOptions):
     http: str | None = None
     """Report health and counters over HTTP: `PORT` on loopback, or `HOST:PORT`; /live, /ready, /metrics."""
 
+    def server_options(self) -> ServerOptions:
+        """Return what the server itself has to know."""
+        return ServerOptions(
+            max_rate_hz=self.max_rate,
+            pre_touch=self.pre_touch,
+            out_of_range_widths=self.far,
+            refuse_out_of_range=self.refuse_far,
+        )
+
 
 def main(arguments: list[str]) -> None:
     """Loads, proves and serves a policy file."""
@@ -75,7 +86,7 @@ def main(arguments: list[str]) -> None:
             where="--max-rate",
             expected="1 to 1,000,000 messages a second",
             got=f"{config.max_rate:g}",
-            remedy=f"leave it out for {MOST_HZ:g}",
+            remedy=f"leave it out for {ServerOptions.max_rate_hz:g}",
         )
     if not config.far >= 0:
         raise UsageError(where="--far", expected="0 or more", got=f"{config.far:g}", remedy="give for example 1")
@@ -106,15 +117,14 @@ def main(arguments: list[str]) -> None:
             extra={"policy": m.name, "fingerprint": policy.fingerprint, "endpoint": config.endpoint},
         )
         log.log(logging.WARNING if config.insecure else logging.INFO, _privacy(config, keys))
-        touch = PreTouch(policy.hot_call_ns, clock) if config.pre_touch else None
-        server = Server(
-            socket, policy, clock, touch, counters, door, config.max_rate, config.far, config.refuse_far
-        )
-        control = config.control or control_of(config.endpoint)
+        slot, send = PolicySlot(policy), partial(send_at_once, socket)
+        service = Service(slot, config.server_options(), clock, counters, send)
+        server = Server(socket, service, clock, counters, door)
+        control = config.control or control_path(config.endpoint)
         if control is not None:
-            swapper = Swapper(server.service, config.provider, config.require_signed, counters, clock)
+            swapper = Swapper(slot, config.provider, config.require_signed, counters, clock)
             stack.enter_context(contextlib.closing(swapper))
-            stack.enter_context(contextlib.closing(Control(control, swapper.answer)))
+            stack.enter_context(contextlib.closing(ControlSocket(control, swapper.answer)))
         with pinned(config.core):
             server.run()
 

@@ -1,8 +1,8 @@
-"""The control socket of a server: through it, and through nothing on the network, its policy is exchanged.
+"""The control socket of a server: the only way to swap its policy; nothing on the network can.
 
-A Unix socket of the server's own process that this user of this machine alone can open. A thread sleeps on it;
-it does all that takes time, so the loop never waits. Whoever asks hands over the file opened, so the server
-serves what was asked for, wherever it is allowed to look itself.
+A Unix socket that only this user of this machine can open. A thread of the server's process waits on it and
+does all that takes time, so the loop never waits. The client sends the opened file, so the server serves that
+very file even if it may not open the path itself.
 """
 
 import contextlib
@@ -18,30 +18,30 @@ from odeploy_runtime.errors import AddressError, OdeployError, RelayedError, Unr
 
 _PATH_LIMIT = 107
 _MOST_BYTES, _MOST_FILES = 8192, 2
-_SAID_WITHIN_S = 1.0
+_SENT_WITHIN_S = 1.0
 _ANSWERED_WITHIN_S = 120.0
 _END_S = 0.5
 
 Answer = Callable[[Sequence[str], Sequence[int]], str]
-"""Does what the words ask for, with files as descriptors that it leaves open; returns one line."""
+"""Executes a request of several words, with files as descriptors that it leaves open; returns one line."""
 
 
-def control_of(endpoint: str) -> Path | None:
-    """Where the control socket of an endpoint is, if nobody says: beside its socket file, if it has one."""
+def control_path(endpoint: str) -> Path | None:
+    """Return the default path of an endpoint's control socket: beside its socket file, if it has one."""
     path = f"{endpoint.removeprefix('ipc://')}.control"
     if not endpoint.startswith("ipc://") or path.startswith("@") or len(path.encode()) > _PATH_LIMIT:
         return None
     return Path(path)
 
 
-class Control:
+class ControlSocket:
     """The server's end."""
 
     def __init__(self, path: Path, answer: Answer) -> None:
-        """Binds the socket, for this user alone, and waits in a thread for who asks.
+        """Bind the socket, for this user alone, and accept requests in a thread.
 
         Raises:
-            AddressError: no such folder, too long a path, or something is there.
+            AddressError: no such folder, too long a path, or the path is taken.
         """
         if not path.parent.is_dir() or len(str(path).encode()) > _PATH_LIMIT or _is_taken(path):
             raise AddressError(
@@ -50,7 +50,7 @@ class Control:
                 got="something there" if path.exists() else f"{len(str(path).encode())} bytes in {path.parent}",
                 remedy="give another path, or an endpoint with a shorter one",
             )
-        path.unlink(missing_ok=True)  # what a killed server left there
+        path.unlink(missing_ok=True)  # left there by a killed server
         self._path, self._answer = path, answer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(str(path))
@@ -60,7 +60,7 @@ class Control:
         self._thread.start()
 
     def close(self) -> None:
-        """Closes and removes the socket; what is being done is given half a second."""
+        """Close and remove the socket; a running request gets half a second to end."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._path.unlink(missing_ok=True)
@@ -70,9 +70,9 @@ class Control:
         with contextlib.suppress(OSError):  # closed
             while True:
                 connection, _ = self._socket.accept()
-                # Who says nothing, or leaves before the answer, holds up nobody.
+                # A client that sends nothing, or leaves before the answer, holds up no other.
                 with connection, contextlib.suppress(OSError):
-                    connection.settimeout(_SAID_WITHIN_S)
+                    connection.settimeout(_SENT_WITHIN_S)
                     self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:
@@ -82,7 +82,7 @@ class Control:
             done, line = True, self._answer(words, descriptors)
         except OdeployError as error:
             done, line = False, str(error)
-        except Exception as error:  # noqa: BLE001 - a defect of ours, or nonsense: the server serves on
+        except Exception as error:  # noqa: BLE001 - a defect of ours, or garbage: the server continues
             done, line = False, f"the server failed at this: {type(error).__name__}: {error}"
         finally:
             for descriptor in descriptors:
@@ -90,25 +90,25 @@ class Control:
         connection.send(msgpack.packb((done, line)))
 
 
-def ask(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) -> str:
-    """Has a server of this machine do something; returns its line.
+def request(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) -> str:
+    """Send a request to a server of this machine; return its line.
 
     Args:
         server: its endpoint, or the path of its control socket.
         words: the request.
-        descriptors: of opened files that go with it.
+        descriptors: of the opened files that belong to it.
 
     Raises:
-        UnreachableError: no server has its control there, or it does not answer.
-        RelayedError: it said no.
+        UnreachableError: no server has its control socket there, or it does not answer.
+        RelayedError: the server refused.
     """
-    path = control_of(server) or Path(server)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asking:
-        asking.settimeout(_ANSWERED_WITHIN_S)
+    path = control_path(server) or Path(server)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        client.settimeout(_ANSWERED_WITHIN_S)
         try:
-            asking.connect(str(path))
-            socket.send_fds(asking, [msgpack.packb(list(words))], list(descriptors))
-            frame = asking.recv(_MOST_BYTES)
+            client.connect(str(path))
+            socket.send_fds(client, [msgpack.packb(list(words))], list(descriptors))
+            frame = client.recv(_MOST_BYTES)
         except OSError as error:
             raise _unreachable(path, error.strerror or type(error).__name__) from None
     if not frame:
@@ -120,7 +120,7 @@ def ask(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) -> s
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether something is there that is not the socket of a server that has ended."""
+    """Return whether the path is taken, other than by the socket of a server that has ended."""
     if not path.is_socket():
         return path.exists() or path.is_symlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:

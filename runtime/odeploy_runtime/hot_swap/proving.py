@@ -1,8 +1,8 @@
-"""A candidate: a policy file that a child process has proven before the server loads it.
+"""Proving a policy file in a child process before the server loads it.
 
-Bytes, signature, golden rows and warm-up, just as at the start of a server. A graph that ends ONNX Runtime, or
-never ends itself, takes the child along and nobody else. The child is given the very bytes that are served
-afterwards, in memory that no file's later change reaches.
+The child checks bytes, signature and golden rows and warms up, as a server does at its start. A graph that
+crashes ONNX Runtime, or never returns, ends the child and nothing else. The child gets the very bytes that are
+served afterwards, in memory that no later change of the file reaches.
 """
 
 import contextlib
@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
-from odeploy_runtime.inference.onnx_policy import Policy
-from odeploy_runtime.inference.policy import load_policy
+from odeploy_runtime.inference.policy import Policy, load_policy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.child_process import python_module
 
@@ -28,17 +27,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
-    """Has a policy file loaded and proven by a child process.
+    """Load and prove a policy file in a child process.
 
     Args:
         data: of the file.
         where: its path, for messages.
         provider: execution provider.
-        signers: folder of public keys, one of which must have signed it; None where anybody may.
+        signers: folder of public keys, one of which must have signed it; None accepts any file.
 
     Raises:
-        RelayedError: it is refused; in the child's words.
-        WorkerError: the child died, or did not end.
+        RelayedError: it is refused; the child's message.
+        WorkerError: the child died, or did not answer in time.
     """
     with in_memory(data) as memory:
         process = subprocess.Popen(
@@ -58,7 +57,7 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
 
 @contextlib.contextmanager
 def in_memory(data: bytes) -> Iterator[int]:
-    """Bytes as a descriptor that a child process can be given as its standard input."""
+    """Yield a descriptor of bytes in memory, for a child process's standard input."""
     memory = os.memfd_create("odeploy-policy")
     try:
         with open(memory, "wb", closefd=False) as file:
@@ -70,28 +69,28 @@ def in_memory(data: bytes) -> Iterator[int]:
 
 
 def require_proven(process: "subprocess.Popen[bytes]", where: str) -> None:
-    """Waits until a child has said that its file is good; errors as of `prove`."""
+    """Wait until a child reports its file as proven; errors as in `prove`."""
     assert process.stdout is not None
     if not select.select([process.stdout], [], [], _PROVEN_WITHIN_S)[0]:
         got = f"none within {_PROVEN_WITHIN_S:g} s"
     else:
-        said = process.stdout.readline().decode(errors="replace").strip()
-        if said == _PROVEN:
+        line = process.stdout.readline().decode(errors="replace").strip()
+        if line == _PROVEN:
             return
-        if said:
-            raise RelayedError(said)
+        if line:
+            raise RelayedError(line)
         code = process.wait()
         got = f"its death by {signal.Signals(-code).name}" if code < 0 else f"its exit with {code}"
     raise WorkerError(
         where=f"{where}, child process {process.pid}",
-        expected="that it loads the file",
+        expected="the file to load",
         got=got,
-        remedy="try again; if it was not ended by somebody, the file is at fault: export it anew",
+        remedy="try again; if nothing else ended the process, the file is at fault: export it again",
     )
 
 
 def proven(where: str, provider: str, signers: Path | None) -> Policy | None:
-    """In a child: loads the file on its standard input, and says so or why not; None if it is refused."""
+    """In a child: load the file on standard input, and report the result to the parent; None if it is refused."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it ends with its server
     os.nice(_NICE)
     try:
@@ -102,13 +101,13 @@ def proven(where: str, provider: str, signers: Path | None) -> Policy | None:
             require_signed(file, signers)
         policy = load_policy(file, provider)
     except OdeployError as error:
-        _say(str(error))
+        _report(str(error))
         return None
-    _say(_PROVEN)
+    _report(_PROVEN)
     return policy
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - to the parent
 
 

@@ -1,9 +1,9 @@
-"""The shadow: another policy that sees what the served one sees, and moves nothing.
+"""The shadow: another policy that gets the same observations as the served one, and moves nothing.
 
-It runs in a process of its own. For each action that was sent, the loop also hands it the observation behind
-and the action, in one packet that is dropped where the shadow is busy: that costs microseconds, whatever
-becomes of the shadow. The shadow gives its own answer, from the same noise, and counts for each signal how far
-the two lie apart, on unit scale: in memory that the server reads, and as a line of JSON each second.
+It runs in a process of its own. For each sent action the loop also sends it the observation and the action, in
+one packet that is dropped if the shadow is busy: that costs microseconds, whatever happens to the shadow. The
+shadow computes its own answer from the same noise, and sums for each signal how far the two differ, on unit
+scale: in memory that the server reads, and as a line of JSON each second.
 """
 
 import json
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.hot_swap.proving import in_memory, proven, require_proven
-from odeploy_runtime.inference.onnx_policy import Policy
-from odeploy_runtime.inference.policy_state import Memory
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.child_process import python_module
 from odeploy_runtime.realtime.clock import Clock, MonotonicClock
@@ -37,7 +37,7 @@ _END_S = 1.0
 
 
 class Divergence(NamedTuple):
-    """How far a shadow's actions lie from those of the policy that is served, since that one is.
+    """How far a shadow's actions differ from those of the served policy, since that one is served.
 
     Attributes:
         compared: ticks.
@@ -59,15 +59,15 @@ class Shadow:
     def __init__(
         self, data: bytes, where: str, provider: str, signers: Path | None, actions: int, out: int
     ) -> None:
-        """Starts the process, and waits until it has proven the file.
+        """Start the process, and wait until it has proven the file.
 
         Args:
             data: of the policy file.
             where: its path, for messages.
             provider: execution provider.
             signers: see `odeploy_runtime.hot_swap.proving.prove`.
-            actions: A of the policy that is served.
-            out: descriptor of the file that gets the lines.
+            actions: A of the served policy.
+            out: descriptor of the file for the lines.
 
         Raises:
             RelayedError, WorkerError: the file is refused, or the process died.
@@ -99,7 +99,7 @@ class Shadow:
         self.manifest, self.fingerprint = file.manifest, file.fingerprint
 
     def feed(self, seed: int, message: wire.Observation, action: wire.Action) -> bool:
-        """Hands over one tick; False where it was dropped."""
+        """Send one tick; return False if it was dropped."""
         head = _HEAD.pack(message.session, seed, message.episode, message.seq, action.policy_epoch)
         try:
             self._socket.send(head + message.values + action.values)
@@ -108,11 +108,11 @@ class Shadow:
         return True
 
     def divergence(self) -> Divergence:
-        """What it has found so far."""
+        """Return what it has found so far."""
         return read_divergence(self._counters, self._actions)
 
     def close(self) -> None:
-        """Ends it; it writes its last line."""
+        """End the process; it writes its last line."""
         self._socket.close()
         try:
             self._process.wait(_END_S)
@@ -124,65 +124,64 @@ class Shadow:
 
 
 class Comparison:
-    """The shadow's end: answers each tick, and keeps the sums."""
+    """The shadow's end: answers each tick and sums the differences."""
 
     def __init__(self, policy: Policy, counters: Counters, out: IO[str], clock: Clock) -> None:
         m = policy.manifest
         self._policy, self._counters, self._out, self._clock = policy, counters, out, clock
         self._scale = half_ranges(m.action)
         self._sensed, self._shape = len(m.raw_names), (m.horizon, len(m.action))
-        self._robots: dict[int, Memory] = {}
-        self._said_ns = clock.now_ns()
+        self._robots: dict[int, PolicyState] = {}
+        self._written_ns = clock.now_ns()
         self._sum, self._max = np.zeros(len(m.action)), np.zeros(len(m.action))
         self._begin(0)
 
     def tick(self, packet: bytes) -> None:
-        """One observation, and the action that was served for it."""
+        """Compare one observation's served action with this policy's."""
         session, seed, episode, seq, epoch = _HEAD.unpack_from(packet)
         if epoch != self._epoch:
-            self._say()
+            self._write_line()
             self._begin(epoch)
         values = packet[_HEAD.size :]
         raw = np.frombuffer(values, "<f4", self._sensed)
         served = np.frombuffer(values, "<f4", offset=raw.nbytes).reshape(self._shape)
-        memory = self._memory(session, seed)
-        own = memory.answer(self._policy, 0, episode, seq, memory.observe(episode, seq, raw))
-        # A number that is none is as far away as can be.
+        own = self._state(session, seed).answer(self._policy, 0, episode, seq, raw)
+        # NaN counts as infinitely far away.
         apart = np.nan_to_num(np.abs(own - served) / self._scale, nan=np.inf)
         self._compared += 1
         self._sum += apart.mean(axis=0)
         np.maximum(self._max, apart.max(axis=0), out=self._max)
-        self._show()
-        if self._clock.now_ns() - self._said_ns >= _LINE_EVERY_NS:
-            self._say()
+        self._publish()
+        if self._clock.now_ns() - self._written_ns >= _LINE_EVERY_NS:
+            self._write_line()
 
     def end(self) -> None:
-        """Says what was found since the last line."""
-        self._say()
+        """Write the last line."""
+        self._write_line()
 
-    def _memory(self, session: int, seed: int) -> Memory:
+    def _state(self, session: int, seed: int) -> PolicyState:
         if session not in self._robots:
             if len(self._robots) >= _MOST_SESSIONS:
                 del self._robots[next(iter(self._robots))]
-            self._robots[session] = Memory(self._policy.manifest, seed)
+            self._robots[session] = PolicyState(self._policy.manifest, seed)
         return self._robots[session]
 
     def _begin(self, epoch: int) -> None:
         self._epoch, self._compared = epoch, 0
         self._sum.fill(0)
         self._max.fill(0)
-        self._show()
+        self._publish()
 
-    def _show(self) -> None:
+    def _publish(self) -> None:
         mean = self._sum / max(1, self._compared)
         for i in range(self._shape[1]):
             self._counters.set(f"mean:{i}", round(min(mean[i] / _NANO, _MOST)))
             self._counters.set(f"max:{i}", round(min(self._max[i] / _NANO, _MOST)))
         self._counters.set("compared", self._compared)
 
-    def _say(self) -> None:
-        """A line: what was found since the policy that is served is."""
-        self._said_ns = self._clock.now_ns()
+    def _write_line(self) -> None:
+        """Write a line: the differences since the served policy's first tick."""
+        self._written_ns = self._clock.now_ns()
         if not self._compared:
             return
         mean, names = self._sum / self._compared, self._policy.manifest.action_names
@@ -198,13 +197,13 @@ class Comparison:
 
 
 def shadow_names(actions: int) -> CounterNames:
-    """Of the numbers that a shadow shows, for A signals."""
+    """Return the names of the numbers that a shadow publishes, for A signals."""
     divergence = (f"{kind}:{i}" for kind in ("mean", "max") for i in range(actions))
     return CounterNames("shadow", ("compared",), tuple(divergence))
 
 
 def read_divergence(counters: Counters, actions: int) -> Divergence:
-    """From the memory that a shadow writes."""
+    """Read a divergence from the memory that a shadow writes."""
     mean, largest = (
         np.array([counters[f"{kind}:{i}"] * _NANO for i in range(actions)], np.float32) for kind in ("mean", "max")
     )
@@ -216,7 +215,7 @@ def _finite(value: float) -> float | None:
 
 
 def main(descriptor: int, memory: int, out: int, where: str, provider: str, signers: Path | None) -> None:
-    """The process: proves its file, then compares until the server's end closes."""
+    """Run the process: prove its file, then compare until the server's end closes."""
     policy = proven(where, provider, signers)
     if policy is None:
         return

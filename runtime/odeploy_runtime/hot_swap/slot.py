@@ -1,13 +1,14 @@
-"""Where a loop that serves a policy is handed another one: between two ticks, without waiting for anything.
+"""The policy slot: where a serving loop gets another policy, between two ticks and without waiting.
 
-Whoever loads does it in a thread of its own and lays the policy down here; the loop looks once a turn, which
-is one comparison. The policy before stays loaded, so the way back is as quick as the next turn.
+Another thread loads a policy and offers it; the loop looks once a turn, which is one comparison. The previous
+policy stays loaded, so a rollback takes one turn too. The slot also holds the shadow.
 """
 
 import threading
 
 from odeploy_runtime.errors import ContractError, UsageError, WorkerError
-from odeploy_runtime.inference.onnx_policy import Policy
+from odeploy_runtime.hot_swap.shadow import Shadow
+from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import require_same_names
 
@@ -16,18 +17,20 @@ _MOST_NAMED = 256
 _TAKEN_WITHIN_S = 10.0  # the loop turns at least four times a second
 
 
-class Exchange:
-    """One loop takes, one thread offers.
+class PolicySlot:
+    """Served policy and shadow, shared by two threads: the loop takes, the control socket's thread offers.
 
     Attributes:
-        serving: what the loop serves.
-        previous: what it served before; None at first.
-        fingerprints: of all that was served since the start; the first is that of epoch 1.
+        serving: the served policy.
+        previous: the policy before it; None at first.
+        fingerprints: of all policies served since the start; the first is that of epoch 1.
+        shadow: gets every observation and action too; None without one.
     """
 
     def __init__(self, policy: Policy) -> None:
         self.serving, self.previous = policy, None
         self.fingerprints = [policy.fingerprint]
+        self.shadow: Shadow | None = None
         self._offered: Policy | None = None
         self._taken = threading.Event()
 
@@ -36,16 +39,16 @@ class Exchange:
 
     @property
     def recent(self) -> list[str]:
-        """The last of `fingerprints`, as many as a message may name."""
+        """The last fingerprints, as many as fit into a message."""
         return self.fingerprints[-_MOST_NAMED:]
 
     @property
     def epoch(self) -> int:
-        """Of what is served: counts the policies since the start."""
+        """Number of the served policy: counts the policies since the start."""
         return len(self.fingerprints)
 
     def take(self) -> bool:
-        """The loop's look: whether there is another policy to serve from here on."""
+        """Return whether there is another policy to serve from here on; called by the loop."""
         if self._offered is None:
             return False
         self.previous, self.serving, self._offered = self.serving, self._offered, None
@@ -54,20 +57,20 @@ class Exchange:
         return True
 
     def offer(self, policy: Policy) -> int:
-        """Has a policy served, and returns its epoch once it is; called in the other thread.
+        """Have the loop serve a policy; return its epoch once it does. Called by the other thread.
 
         Raises:
-            UsageError: there is no number left for it.
-            WorkerError: the loop does not turn; it will not be served.
+            UsageError: no epoch is left for it.
+            WorkerError: the loop does not turn; the policy will not be served.
         """
         if self.epoch == _LAST_EPOCH:
             raise UsageError(
                 where="server",
                 expected=f"at most {_LAST_EPOCH} policies since its start",
                 got="one more",
-                remedy="start it again with the file that it shall serve",
+                remedy="restart it with the file to serve",
             )
-        # What is dropped by this is kept until here, so that this thread pays for its end.
+        # The policy that this drops is referenced until here, so that this thread pays for its deallocation.
         retired = self.previous
         self._taken.clear()
         self._offered = policy
@@ -75,16 +78,21 @@ class Exchange:
             self._offered = None
             raise WorkerError(
                 where="server",
-                expected=f"that its loop takes the policy within {_TAKEN_WITHIN_S:g} s",
+                expected=f"its loop to take the policy within {_TAKEN_WITHIN_S:g} s",
                 got="a loop that does not turn",
-                remedy="see what holds it up",
+                remedy="check what holds it up",
             )
         del retired
         return self.epoch
 
+    def attach(self, shadow: Shadow | None) -> Shadow | None:
+        """Replace the shadow from the next tick on; return the one before, for its caller to close."""
+        before, self.shadow = self.shadow, shadow
+        return before
+
 
 def require_same_contract(serving: Manifest, other: Manifest, where: str) -> None:
-    """Refuses a policy that robots which are connected could not go on with.
+    """Refuse a policy with which connected robots could not go on.
 
     Raises:
         ContractError: another task, rate or horizon, or other signals.
@@ -94,9 +102,9 @@ def require_same_contract(serving: Manifest, other: Manifest, where: str) -> Non
         if expected != got:
             raise ContractError(
                 where=f"{where}, {field}",
-                expected=f"{expected} as of the policy that is served",
+                expected=f"{expected} as of the served policy",
                 got=str(got),
-                remedy="serve this file with a server of its own",
+                remedy="serve this file from a server of its own",
             )
     require_same_names(serving.raw_names, other.raw_names, f"{where}, observation")
     require_same_names(serving.action_names, other.action_names, f"{where}, action")

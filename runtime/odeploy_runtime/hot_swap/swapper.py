@@ -1,9 +1,9 @@
-"""What an operator may change at a server that runs: another policy, the one before, a shadow.
+"""What an operator may change at a running server: another policy, the previous one again, a shadow.
 
-All of it happens in the thread of the control socket. A file comes in as bytes that a child process proves
-first; only then does this process load them. ONNX Runtime does not hold the interpreter while it builds a
-session, and the rest hands it on every 0.2 ms, so the loop goes on with the policy that it has until it finds the
-next one, loaded, proven and warm, between two ticks.
+All of it runs in the control socket's thread. A file arrives as bytes, and a child process proves it first;
+only then does this process load it. ONNX Runtime releases the interpreter while it builds a session, and the
+rest yields it every 0.2 ms, so the loop continues with its policy until it finds the next one between two
+ticks, loaded, proven and warm.
 """
 
 import contextlib
@@ -17,12 +17,11 @@ from pathlib import Path
 from odeploy_runtime.errors import MissingError, OdeployError, UsageError
 from odeploy_runtime.hot_swap.proving import prove
 from odeploy_runtime.hot_swap.shadow import Shadow
-from odeploy_runtime.hot_swap.slot import require_same_contract
+from odeploy_runtime.hot_swap.slot import PolicySlot, require_same_contract
 from odeploy_runtime.inference.policy import load_policy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
-from odeploy_runtime.server.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +30,25 @@ _MOST_BYTES = 1 << 30
 
 
 class Swapper:
-    """Does what the control socket is asked for; one thing at a time."""
+    """Executes the requests of the control socket, one at a time."""
 
     def __init__(
-        self,
-        service: Service,
-        provider: str,
-        signers: Path | None,
-        counters: Counters,
-        clock: Clock,
+        self, slot: PolicySlot, provider: str, signers: Path | None, counters: Counters, clock: Clock
     ) -> None:
-        """Takes up its work.
+        """Swap the policies of a slot.
 
         Args:
-            service: whose policy it exchanges.
+            slot: of the serving loop.
             provider: execution provider.
-            signers: folder of public keys, one of which must have signed each file; None where anybody may.
+            signers: folder of public keys, one of which must have signed each file; None accepts all files.
             counters: gets `swaps:`.
-            clock: tells how long a swap took.
+            clock: measures how long a swap takes.
         """
-        self._service, self._provider, self._signers = service, provider, signers
+        self._slot, self._provider, self._signers = slot, provider, signers
         self._counters, self._clock = counters, clock
 
     def answer(self, words: Sequence[str], descriptors: Sequence[int]) -> str:
-        """See `odeploy_runtime.hot_swap.control_socket.Answer`."""
+        """Execute a request, see `odeploy_runtime.hot_swap.control_socket.Answer`."""
         try:
             match [*words], [*descriptors]:
                 case ["swap", str(where)], [file]:
@@ -80,24 +74,24 @@ class Swapper:
         return line
 
     def close(self) -> None:
-        """Ends the shadow, if there is one."""
-        self._detach()
+        """End the shadow, if there is one."""
+        self._replace_shadow(None)
 
     @property
     def _serving(self) -> str:
-        exchange = self._service.exchange
-        return f"epoch {exchange.epoch}, {_of(exchange.serving.manifest.name, exchange.serving.fingerprint)}"
+        serving = self._slot.serving
+        return f"epoch {self._slot.epoch}, {_described(serving.manifest.name, serving.fingerprint)}"
 
     def _swap(self, where: str, data: bytes) -> str:
-        began_ns, exchange = self._clock.now_ns(), self._service.exchange
+        began_ns = self._clock.now_ns()
         prove(data, where, self._provider, self._signers)
         proven_ns = self._clock.now_ns()
         with _sharing_the_interpreter():
             file = parse(Path(where), data)
-            require_same_contract(exchange.serving.manifest, file.manifest, where)
+            require_same_contract(self._slot.serving.manifest, file.manifest, where)
             policy = load_policy(file, self._provider)
         loaded_ns = self._clock.now_ns()
-        exchange.offer(policy)
+        self._slot.offer(policy)
         self._counters.add("swaps:swapped")
         return (
             f"serving {self._serving}; proven in {(proven_ns - began_ns) / 1e6:.0f} ms, "
@@ -105,20 +99,20 @@ class Swapper:
         )
 
     def _rollback(self) -> str:
-        exchange = self._service.exchange
-        if exchange.previous is None:
+        previous = self._slot.previous
+        if previous is None:
             raise MissingError(
                 where="rollback",
-                expected="a policy that was served before this one",
+                expected="a policy served before this one",
                 got="none since the server's start",
-                remedy="swap in the file that shall be served",
+                remedy="swap in the file to serve",
             )
-        exchange.offer(exchange.previous)
+        self._slot.offer(previous)
         self._counters.add("swaps:rolled_back")
         return f"serving {self._serving} again"
 
     def _begin_shadow(self, where: str, data: bytes, out: int) -> str:
-        serving = self._service.exchange.serving.manifest
+        serving = self._slot.serving.manifest
         with _sharing_the_interpreter():
             shadow = Shadow(data, where, self._provider, self._signers, len(serving.action), out)
         try:
@@ -126,23 +120,23 @@ class Swapper:
         except BaseException:
             shadow.close()
             raise
-        self._detach()
-        self._service.shadow = shadow
-        return f"shadow {_of(shadow.manifest.name, shadow.fingerprint)} beside {self._serving}"
+        self._replace_shadow(shadow)
+        return f"shadow {_described(shadow.manifest.name, shadow.fingerprint)} beside {self._serving}"
 
     def _end_shadow(self) -> str:
-        return "the shadow is ended" if self._detach() else "there was no shadow"
+        return "the shadow is ended" if self._replace_shadow(None) else "there was no shadow"
 
-    def _detach(self) -> bool:
-        shadow, self._service.shadow = self._service.shadow, None
-        if shadow is not None:
-            shadow.close()
-        return shadow is not None
+    def _replace_shadow(self, shadow: Shadow | None) -> bool:
+        """Return whether there was a shadow before."""
+        before = self._slot.attach(shadow)
+        if before is not None:
+            before.close()
+        return before is not None
 
 
 @contextlib.contextmanager
 def _sharing_the_interpreter() -> Iterator[None]:
-    """Lets other threads have the interpreter after 0.2 ms instead of 5."""
+    """Yield the interpreter to other threads after 0.2 ms instead of 5."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_S)
     try:
@@ -164,5 +158,5 @@ def _read(descriptor: int, where: str) -> bytes:
         return file.read()
 
 
-def _of(name: str, fingerprint: str) -> str:
+def _described(name: str, fingerprint: str) -> str:
     return f"{name}, fingerprint {fingerprint}"

@@ -8,14 +8,14 @@ on nets of this size.
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import PolicyFileError
-from odeploy_runtime.inference.previous_chunk import Continuation
+from odeploy_runtime.inference.previous_chunk import PreviousChunk
 from odeploy_runtime.inference.providers import (
     PROVIDERS,
     fallback,
@@ -25,38 +25,9 @@ from odeploy_runtime.inference.providers import (
     require_in_use,
 )
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import half_ranges
 
 _WARM_UP_CALLS = 20
-
-
-class Policy(Protocol):
-    """What a server needs of a policy.
-
-    Attributes:
-        manifest: of the file.
-        fingerprint: of the file.
-        state: what a recurrent policy remembers: `infer` goes on from it. Written to, it goes on from there.
-            Shape (S,), without numbers for any other policy.
-        previous, frozen: what real-time chunking lets `infer` agree with, and how much; written to by who asks.
-            Shapes (H, A), (H,).
-    """
-
-    manifest: Manifest
-    fingerprint: str
-    state: NDArray[np.float32]
-    previous: NDArray[np.float32]
-    frozen: NDArray[np.float32]
-
-    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
-
-    def touch(self) -> None:
-        """One dummy call, which brings code and weights back into the caches; the state stays."""
-
-    def reset(self) -> None:
-        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
 
 
 class OnnxPolicy:
@@ -164,13 +135,13 @@ class OnnxPolicy:
         scale = half_ranges(self.manifest.action)
         gated = {p.provider: p.tolerance for p in self.manifest.parity}
         tolerance = gated.get(self.provider, max(gated.values(), default=0.0))
-        worst, continuation = 0.0, Continuation()
+        worst, continuation = 0.0, PreviousChunk()
         self.reset()
         for i, row in enumerate(self.manifest.golden):
             noise = np.array(row.noise, np.float32).reshape(self._noise.shape)
             self.previous[:], self.frozen[:] = continuation.before(0, 0, i)
             action = self.infer(np.array(row.observation, np.float32), noise)
-            continuation.keep(0, 0, i, action, self.manifest.frozen or 0)
+            continuation.commit(0, 0, i, action, self.manifest.frozen or 0)
             wanted = np.array(row.action, np.float32).reshape(action.shape)
             error = np.abs(action - wanted) / scale
             worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not

@@ -1,54 +1,80 @@
-"""Who computes a policy file: ONNX Runtime by one of its providers, or a program of this machine's own."""
+"""A loaded policy, whichever backend computes it: ONNX Runtime, or a program compiled for this machine."""
 
 from typing import Protocol
 
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy, Policy
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.inference.providers import PROVIDERS, require_available
 from odeploy_runtime.policy_file.file import PolicyFile
+from odeploy_runtime.policy_file.manifest import Manifest
 
 NATIVE = "native"
 
 
-class LoadedPolicy(Policy, Protocol):
-    """A policy that has proven its file on this machine.
+class Policy(Protocol):
+    """A policy file that has passed its golden rows on this machine.
 
     Attributes:
-        provider: what computes it, as reports have it.
-        golden_error: largest error at load, unit scale.
-        hot_call_ns: the shortest call.
+        manifest: of the file.
+        fingerprint: of the file, 64 hex characters.
+        provider: name of the backend in reports.
+        golden_error: largest error of the golden rows at load, unit scale.
+        hot_call_ns: duration of the shortest call at load.
+        state: recurrent state, input and output of `infer`. Shape (S,); S = 0 without recurrence.
+        previous, frozen: previous chunk and its weights, inputs of `infer` for real-time chunking. Shapes (H, A),
+            (H,).
     """
 
+    manifest: Manifest
+    fingerprint: str
     provider: str
     golden_error: float
     hot_call_ns: int
+    state: NDArray[np.float32]
+    previous: NDArray[np.float32]
+    frozen: NDArray[np.float32]
+
+    def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return actions for one observation (O,) and its noise (1, N, S, D).
+
+        Shape (H, A); valid until the next call.
+        """
+
+    def touch(self) -> None:
+        """Make one dummy call, which brings code and weights back into the caches; the state stays."""
+
+    def reset(self) -> None:
+        """Set the recurrent state and the weights of the previous chunk to zeros, as an episode begins."""
 
 
 def require_backend(provider: str) -> None:
-    """Refuses a provider that this machine has not.
+    """Refuse a provider that this machine does not have.
 
     Raises:
-        ProviderError: the message lists those that it has.
+        ProviderError: the message lists the available ones.
     """
     if provider != NATIVE:
         require_available(provider)
 
 
 def backend_name(provider: str) -> str:
-    """As reports have it: ONNX Runtime's own name of its provider, or `native`."""
+    """Return the name for reports: ONNX Runtime's own name of its provider, or `native`."""
     return PROVIDERS.get(provider, provider)
 
 
-def load_policy(file: PolicyFile, provider: str) -> LoadedPolicy:
-    """A file, loaded, proven and warm.
+def load_policy(file: PolicyFile, provider: str) -> Policy:
+    """Load a file, check its golden rows, and warm it up.
 
     Args:
-        file: its bytes, checked.
+        file: its checked bytes.
         provider: a key of `PROVIDERS`, or `native` (see `odeploy_runtime/inference/native_policy.py`).
 
     Raises:
         PolicyFileError: the file is refused.
         ProviderError: the provider is not available or was silently replaced.
-        MissingError, ParityError: of `native`: no compiler, or answers that are not ONNX Runtime's.
+        MissingError, ParityError: with `native`: no compiler, or other answers than ONNX Runtime's.
     """
     if provider == NATIVE:
         from odeploy_runtime.inference.native_policy import NativePolicy

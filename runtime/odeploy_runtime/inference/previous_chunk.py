@@ -1,16 +1,16 @@
-"""Real-time chunking on the server's side: what a new chunk must agree with of the chunk that the robot plays.
+"""Real-time chunking on the server's side: the part of the previous chunk that a new chunk must agree with.
 
-The chunk of an observation at tick q is needed while the one before, of tick q - s, is still played: its actions
-from s on are what the robot does until the new one arrives. So the policy is given them as `previous`, and a
+The chunk for an observation at tick q is needed while the robot still plays the previous one, of tick q - s: its
+actions from s on are executed until the new chunk arrives. The policy therefore gets them as `previous`, with a
 weight for each as `frozen` (Black et al., arXiv 2506.07339, eq. 5):
 
     1                            i < d             played while the answer is on its way
     c (e^c - 1) / (e - 1)        d <= i < H - s    c = (H - s - i) / (H - s - d + 1)
-    0                            H - s <= i        the chunk before has no such action
+    0                            H - s <= i        the previous chunk has no such action
 
-d is the manifest's `frozen`; s is known from the numbers of the observations, so the wire says nothing new. That
-the chunk before has arrived is taken for granted: where its reply was lost, the robot holds and the new one
-continues what was not played.
+d is the manifest's `frozen`; s follows from the observations' numbers, so the wire carries nothing new. The
+previous chunk is assumed to have arrived: if its reply was lost, the robot holds, and the new chunk continues
+what was not played.
 """
 
 import math
@@ -22,20 +22,32 @@ Floats = NDArray[np.float32]
 _NOTHING = np.zeros((1, 1), np.float32), np.zeros(1, np.float32)
 
 
-class Continuation:
-    """What a session remembers of its last answer. Ticks are named by (policy epoch, episode, seq)."""
+class PreviousChunk:
+    """A session's last answer. Ticks are identified by (policy epoch, episode, seq)."""
 
     def __init__(self) -> None:
-        self._number = (-1, -1, -1)  # of the last tick that was answered
-        self._given = _NOTHING
+        self._number = self._asked = (-1, -1, -1)  # of the last answered tick, and of the last asked one
+        self._given = self._inputs = _NOTHING  # of these ticks
         self._answer, self._frozen = _NOTHING[0], 0
 
     def before(self, epoch: int, episode: int, seq: int) -> tuple[Floats, Floats]:
-        """What the chunk of a tick has to agree with, and how much; not to be written to.
+        """Return the chunk that a tick's chunk has to agree with, and its weights; not to be written to.
 
-        Shapes (H, A), (H,); or (1, 1), (1,) for all zeros, where there is nothing to agree with. A tick that was
-        answered already is given the same again.
+        Shapes (H, A), (H,); or (1, 1), (1,) for all zeros, if there is nothing to agree with. A tick that was
+        answered already gets the same again.
         """
+        number = epoch, episode, seq
+        if number != self._asked:
+            self._inputs, self._asked = self._continued(epoch, episode, seq), number
+        return self._inputs
+
+    def commit(self, epoch: int, episode: int, seq: int, answer: Floats, frozen: int) -> None:
+        """Record the answer of a tick, (H, A), by a policy with that d; older ticks are no longer played."""
+        if (epoch, episode) != self._number[:2] or seq >= self._number[2]:
+            self._given = self.before(epoch, episode, seq)
+            self._answer, self._frozen, self._number = answer.copy(), frozen, (epoch, episode, seq)
+
+    def _continued(self, epoch: int, episode: int, seq: int) -> tuple[Floats, Floats]:
         played = seq - self._number[2]
         if (epoch, episode) != self._number[:2] or not 0 <= played < len(self._answer):
             return _NOTHING
@@ -44,15 +56,9 @@ class Continuation:
         previous = np.concatenate([self._answer[played:], np.zeros_like(self._answer[:played])])
         return previous, frozen_weights(len(previous), self._frozen, played)
 
-    def keep(self, epoch: int, episode: int, seq: int, answer: Floats, frozen: int) -> None:
-        """This tick has been answered so, (H, A), by a policy of that d; an older tick is not played any more."""
-        if (epoch, episode) != self._number[:2] or seq >= self._number[2]:
-            self._given = self.before(epoch, episode, seq)
-            self._answer, self._frozen, self._number = answer.copy(), frozen, (epoch, episode, seq)
-
 
 def frozen_weights(horizon: int, frozen: int, played: int) -> Floats:
-    """The weights W of the module's docstring for H, d and s, with d at most H - s. Shape (H,)."""
+    """Return the weights of the module's docstring for H, d and s, with d at most H - s. Shape (H,)."""
     left = max(0, horizon - played)
     frozen = min(frozen, left)
     weights = np.zeros(horizon, np.float32)

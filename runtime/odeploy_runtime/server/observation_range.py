@@ -1,8 +1,8 @@
-"""Whether an observation is like those that a policy was exported with.
+"""Check of observations against the ranges that a policy was exported with.
 
-A network answers any numbers, and far outside of what it was trained on its answers mean nothing. The manifest
-has the range of each signal among the observations that the exporter was given. A signal is far outside where
-it lies beyond that range by more than so many of its widths. Who answers then anyway, says so.
+A network answers any numbers; far outside its training data its answers are meaningless. The manifest has the
+range of each signal among the observations that the exporter was given. A signal is out of range if it lies
+beyond that range by more than a given number of its widths.
 """
 
 import numpy as np
@@ -10,25 +10,24 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.policy_file.manifest import Manifest
 
-WIDTHS = 1.0
-_LEAST = 1e-3  # of a width, relative to the numbers: a signal that never changed has none
+_LEAST = 1e-3  # of a width, relative to the numbers: a constant signal has none
 
 
-class Familiar:
-    """Of one policy; one without ranges finds everything familiar.
+class ObservationRange:
+    """Ranges of one policy's observations; without ranges in its manifest everything passes.
 
     Attributes:
-        stranger: the signal that was found last.
+        out_of_range: the signal that failed the last failed check.
     """
 
-    def __init__(self, manifest: Manifest, widths: float = WIDTHS) -> None:
-        """Looks for signals.
+    def __init__(self, manifest: Manifest, widths: float = 1.0) -> None:
+        """Read a manifest's ranges.
 
         Args:
             manifest: of the policy.
-            widths: beyond its range, from which on a signal is far outside.
+            widths: distance beyond a range, in its widths, from which on a signal is out of range.
         """
-        self.stranger = ""
+        self.out_of_range = ""
         self._names = manifest.observation_names
         ranges = manifest.observed or ((0.0, np.inf),) * len(self._names)
         low, high = np.array(ranges, np.float64).T
@@ -40,8 +39,8 @@ class Familiar:
         self._inside = np.zeros(len(self._names), np.float32)
         self._below, self._above = np.zeros((2, len(self._names)), np.bool_)
 
-    def __call__(self, observation: NDArray[np.float32]) -> bool:
-        """Whether no signal is far outside. Shape (O,)."""
+    def contains(self, observation: NDArray[np.float32]) -> bool:
+        """Return whether all signals are in range. Shape (O,)."""
         np.minimum(np.maximum(observation, self._low, out=self._inside), self._high, out=self._inside)
         if self._inside.tobytes() == observation.tobytes():  # as nearly always; a zero may have changed its sign
             return True
@@ -50,5 +49,5 @@ class Familiar:
         np.logical_or(self._below, self._above, out=self._below)
         if not self._below.any():
             return True
-        self.stranger = self._names[int(self._below.argmax())]
+        self.out_of_range = self._names[int(self._below.argmax())]
         return False

@@ -1,17 +1,33 @@
-"""One robot's session with the server: what is known of it, and whether a robot gets one at all."""
+"""One robot's session with the server, and all that one of its ticks does."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from odeploy_runtime.errors import ContractError
-from odeploy_runtime.inference.policy_state import Memory
-from odeploy_runtime.policy_file.manifest import Manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.policy_state import PolicyState
+from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.pretouch import Arrivals
-from odeploy_runtime.signals import require_same_names
+from odeploy_runtime.server.observation_range import ObservationRange
 from odeploy_runtime.transport import messages as wire
 
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1, 10_000  # below, a session would be freed between two ticks
-_MAX_NAMES = 1024  # comparing all that a frame can hold would take longer than a tick
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The policy that answers.
+
+    Attributes:
+        policy: loaded and warm.
+        epoch: counts the policies since the server's start, from 1.
+        ranges: check of its observations.
+        refuse_out_of_range: answer an observation out of range with an error, instead of a flagged action.
+    """
+
+    policy: Policy
+    epoch: int
+    ranges: ObservationRange
+    refuse_out_of_range: bool
 
 
 @dataclass
@@ -21,20 +37,20 @@ class Session:
     Attributes:
         identity: of its connection.
         number: of the session.
-        hello: as the robot introduced itself.
-        memory: what the policy's answers depend on besides its observations.
-        heard_ns: when its last message came.
-        frame: its last observation as it came, to rehearse with.
+        hello: the robot's handshake message.
+        state: what the policy's answers depend on besides the observation.
+        heard_ns: arrival of its last message.
+        frame: its last observation as received, for pre-touch runs.
         arrivals: predicts its next observation.
-        touch_ns: when to pre-touch for its next observation; None for not again before it.
+        touch_ns: start of the next pre-touch run; None if there is none before the next observation.
         due_ns: in stream mode, when the next action is due; None before the first observation.
-        latest: in stream mode, the newest observation and when it came.
+        latest: in stream mode, the newest observation and its arrival.
     """
 
     identity: bytes
     number: int
     hello: wire.Hello
-    memory: Memory
+    state: PolicyState
     heard_ns: int
     frame: bytes = b""
     arrivals: Arrivals = field(default_factory=Arrivals)
@@ -44,34 +60,81 @@ class Session:
 
     @property
     def period_ns(self) -> int:
-        """T as the robot asked for."""
+        """T at the robot's rate."""
         return round(1e9 / self.hello.rate_hz)
 
+    def answer(
+        self, message: wire.Observation, served: Served, received_ns: int, clock: Clock, *, commit: bool = True
+    ) -> wire.Action | wire.Error:
+        """Answer an observation with an action, or with the reason why there is none.
 
-class Objection(NamedTuple):
-    """Why a robot gets no session: the counter under `refusals:`, and the reason in one line."""
+        Args:
+            message: of this session.
+            served: the policy that answers.
+            received_ns: arrival of the message, the first of the action's four stamps.
+            clock: of the other stamps.
+            commit: let later answers depend on this one; False for a pre-touch run.
+        """
+        raw = self._sensed(message)
+        if isinstance(raw, wire.Error):
+            return raw
+        policy, episode, seq = served.policy, message.episode, message.seq
+        observation, noise = self.state.prepare(policy, served.epoch, episode, seq, raw)
+        in_range = served.ranges.contains(observation)
+        if not in_range and served.refuse_out_of_range:
+            return wire.Error(seq, wire.FAR_OUTSIDE, served.ranges.out_of_range)
+        started_ns = clock.now_ns()
+        actions = policy.infer(observation, noise)
+        inferred_ns = clock.now_ns()
+        culprit = wire.first_not_finite(actions.reshape(-1), self.hello.action)
+        if culprit is not None:
+            return wire.Error(seq, wire.INFERENCE_FAILED, culprit)
+        if commit and self.state.keeps:
+            self.state.commit(policy, served.epoch, episode, seq, actions)
+        return wire.Action(
+            session=message.session,
+            episode=episode,
+            seq=seq,
+            policy_epoch=served.epoch,
+            status=wire.OK if in_range else wire.FAR,
+            received_ns=received_ns,
+            started_ns=started_ns,
+            inferred_ns=inferred_ns,
+            replied_ns=clock.now_ns(),
+            values=wire.to_bytes(actions),
+        )
 
-    kind: str
-    reason: str
+    def pre_touch_run(self, served: Served, clock: Clock) -> None:
+        """Answer the last observation once more, from decoding to the encoded reply; send and commit nothing."""
+        message = wire.unpack(self.frame)
+        assert isinstance(message, wire.Observation)
+        wire.pack(self.answer(message, served, clock.now_ns(), clock, commit=False))
+        self.state.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
 
+    def store(self, message: wire.Observation, received_ns: int) -> None:
+        """Store a stream's newest observation; a history includes those that no tick answers."""
+        self.latest = message, received_ns
+        raw = self._sensed(message)
+        if not isinstance(raw, wire.Error):
+            self.state.observe(message.episode, message.seq, raw)
+        if self.due_ns is None:
+            # Half a period beside the robot's own grid, so that jitter never makes the two race.
+            self.due_ns = received_ns + self.period_ns // 2
 
-def objection(hello: wire.Hello, manifest: Manifest) -> Objection | None:
-    """What speaks against a robot for this policy; None if it fits."""
-    if hello.protocol != wire.PROTOCOL:
-        reason = f"expected protocol {wire.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
-        return Objection("protocol", reason)
-    if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
-        bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
-        return Objection("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; ask for another rate")
-    if hello.mode not in ("request", "stream"):
-        reason = f"expected mode request or stream, got {hello.mode[:20]!r}; ask for one of these"
-        return Objection("mode", reason)
-    most = max(len(hello.observation), len(hello.action))
-    if most > _MAX_NAMES:
-        return Objection("signals", f"expected at most {_MAX_NAMES} signals, got {most}; name the policy's alone")
-    try:
-        require_same_names(manifest.raw_names, hello.observation, "observation")
-        require_same_names(manifest.action_names, hello.action, "action")
-    except ContractError as error:
-        return Objection("signals", str(error))
-    return None
+    def advance(self, now_ns: int) -> int:
+        """Set a stream's next tick on its absolute grid; return the number of skipped ticks."""
+        assert self.due_ns is not None
+        behind = max(0, now_ns - self.due_ns) // self.period_ns
+        self.due_ns += (behind + 1) * self.period_ns
+        return behind
+
+    def _sensed(self, message: wire.Observation) -> NDArray[np.float32] | wire.Error:
+        """Return the robot's observation, (R,), if it has the right length and is finite."""
+        names = self.hello.observation
+        raw = wire.from_bytes(message.values, len(names))
+        if raw is None:
+            return wire.Error(message.seq, wire.WRONG_LENGTH, f"{4 * len(names)} bytes")
+        culprit = wire.first_not_finite(raw, names)
+        if culprit is not None:
+            return wire.Error(message.seq, wire.NOT_FINITE, culprit)
+        return raw

@@ -1,13 +1,16 @@
-"""The register of a server's robots: who has a session, who gets one, and when one ends."""
+"""The session table: which robots have a session, which are admitted, and when a session ends."""
 
 import logging
 import secrets
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from odeploy_runtime.inference.policy_state import Memory
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.counters import Counters
-from odeploy_runtime.server.session import Objection, Session, objection
+from odeploy_runtime.server.session import Session
+from odeploy_runtime.signals import require_same_names
 from odeploy_runtime.transport import messages as wire
 
 log = logging.getLogger(__name__)
@@ -15,9 +18,18 @@ log = logging.getLogger(__name__)
 FREED_AFTER_NS = 1_000_000_000
 _BEGINS_WITHIN_NS = 5_000_000_000  # a robot opens its trace and begins an episode after the handshake
 _MAX_SESSIONS = 2048
+_MIN_RATE_HZ, _MAX_RATE_HZ = 1, 10_000  # below, a session would be freed between two ticks
+_MAX_NAMES = 1024  # comparing all that a frame can hold would take longer than a tick
 
 
-class Register:
+class Refusal(NamedTuple):
+    """Why a robot gets no session: the counter under `refusals:`, and the reason in one line."""
+
+    kind: str
+    reason: str
+
+
+class Sessions:
     """Sessions by the identity of their connection."""
 
     def __init__(self, counters: Counters) -> None:
@@ -32,22 +44,22 @@ class Register:
 
     @property
     def full(self) -> bool:
-        """Whether one more robot would have no place."""
+        """Whether there is no room for one more robot."""
         return len(self._sessions) >= _MAX_SESSIONS
 
     def get(self, identity: bytes) -> Session | None:
-        """The session of a connection, if it has one."""
+        """Return the session of a connection; None if it has none."""
         return self._sessions.get(identity)
 
-    def admit(self, identity: bytes, hello: wire.Hello, manifest: Manifest, now_ns: int) -> Session | Objection:
-        """A new session for a robot that fits the policy, whose name is free and for which there is room."""
-        against = objection(hello, manifest) or self._taken(identity, hello, now_ns)
-        if against is not None:
-            self._counters.add(f"refusals:{against.kind}")
-            log.warning("refused %r: %s", hello.robot, against.reason, extra={"robot": hello.robot})
-            return against
-        memory = Memory(manifest, hello.seed)
-        session = self._sessions[identity] = Session(identity, secrets.randbits(48), hello, memory, now_ns)
+    def admit(self, identity: bytes, hello: wire.Hello, manifest: Manifest, now_ns: int) -> Session | Refusal:
+        """Open a session for a robot that fits the policy, if its name is free and there is room."""
+        refused = contract_refusal(hello, manifest) or self._occupied(identity, hello, now_ns)
+        if refused is not None:
+            self._counters.add(f"refusals:{refused.kind}")
+            log.warning("refused %r: %s", hello.robot, refused.reason, extra={"robot": hello.robot})
+            return refused
+        state = PolicyState(manifest, hello.seed)
+        session = self._sessions[identity] = Session(identity, secrets.randbits(48), hello, state, now_ns)
         self._counters.add("sessions_opened")
         log.info(
             "%r connected: %s, %g Hz, %s",
@@ -60,31 +72,53 @@ class Register:
         return session
 
     def end(self, session: Session, kind: str, why: str) -> None:
-        """Frees a session; `kind` is its counter under `sessions_ended:`."""
+        """Free a session; `kind` is its counter under `sessions_ended:`."""
         del self._sessions[session.identity]
         self._counters.add(f"sessions_ended:{kind}")
         robot = session.hello.robot
         log.info("%r freed: %s", robot, why, extra={"robot": robot})
 
     def end_silent(self, now_ns: int) -> None:
-        """Frees those that have said nothing for 1 s; for 5 s if they have not observed anything yet."""
+        """Free sessions without a message for 1 s, or for 5 s before their first observation."""
         for session in list(self):
             if now_ns - session.heard_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
                 self.end(session, "silent", "silent")
 
     def renew(self, manifest: Manifest) -> None:
-        """Another policy answers all of them from here on."""
+        """Continue all sessions with another policy."""
         for session in self:
-            session.memory.renew(manifest)
+            session.state.renew(manifest)
 
-    def _taken(self, identity: bytes, hello: wire.Hello, now_ns: int) -> Objection | None:
-        """Whether another robot has the name, or others all the room."""
+    def _occupied(self, identity: bytes, hello: wire.Hello, now_ns: int) -> Refusal | None:
+        """Return why the robot cannot be admitted: name in use, or server full."""
         for other in list(self):
             if other.identity != identity and other.hello.robot == hello.robot:
                 if now_ns - other.heard_ns < FREED_AFTER_NS:
                     reason = f"the robot name {hello.robot!r} is in use; choose another or end that session"
-                    return Objection("name_in_use", reason)
+                    return Refusal("name_in_use", reason)
                 self.end(other, "replaced", "silent, replaced")
         if self.full and identity not in self._sessions:
-            return Objection("full", f"expected at most {_MAX_SESSIONS} robots; use another server")
+            return Refusal("full", f"expected at most {_MAX_SESSIONS} robots; use another server")
         return None
+
+
+def contract_refusal(hello: wire.Hello, manifest: Manifest) -> Refusal | None:
+    """Return why a robot does not fit a policy; None if it fits."""
+    if hello.protocol != wire.PROTOCOL:
+        reason = f"expected protocol {wire.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
+        return Refusal("protocol", reason)
+    if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
+        bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
+        return Refusal("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; ask for another rate")
+    if hello.mode not in ("request", "stream"):
+        reason = f"expected mode request or stream, got {hello.mode[:20]!r}; ask for one of these"
+        return Refusal("mode", reason)
+    most = max(len(hello.observation), len(hello.action))
+    if most > _MAX_NAMES:
+        return Refusal("signals", f"expected at most {_MAX_NAMES} signals, got {most}; name the policy's alone")
+    try:
+        require_same_names(manifest.raw_names, hello.observation, "observation")
+        require_same_names(manifest.action_names, hello.action, "action")
+    except ContractError as error:
+        return Refusal("signals", str(error))
+    return None

@@ -1,9 +1,8 @@
-"""How a server is: what its loop counts, and what it tells whoever asks."""
+"""The server status: counters of the loop, liveness and readiness, and the answer to a Ping."""
 
-from odeploy_runtime.hot_swap.shadow import Shadow
-from odeploy_runtime.hot_swap.slot import Exchange
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.realtime.counters import SERVER, Counters
-from odeploy_runtime.server.sessions import Register
+from odeploy_runtime.server.sessions import Sessions
 from odeploy_runtime.transport import messages as wire
 
 _ERRORS = {
@@ -17,22 +16,22 @@ _ERRORS = {
 _REFUSALS = tuple(name for name in SERVER.counters if name.startswith("refusals:"))
 
 
-class Condition:
-    """Of one server since `began_ns`."""
+class ServerStatus:
+    """Status of one server that started at `began_ns`."""
 
-    def __init__(self, counters: Counters, robots: Register, exchange: Exchange, began_ns: int) -> None:
-        self._counters, self._robots, self._exchange, self._began_ns = counters, robots, exchange, began_ns
-        self.show(began_ns)
+    def __init__(self, counters: Counters, sessions: Sessions, slot: PolicySlot, began_ns: int) -> None:
+        self._counters, self._sessions, self._slot, self._began_ns = counters, sessions, slot, began_ns
+        self.publish(began_ns)
 
-    def show(self, now_ns: int) -> None:
-        """That the loop turns, and what a robot that came now would meet."""
+    def publish(self, now_ns: int) -> None:
+        """Publish liveness and readiness."""
         self._counters.set("turned_ns", now_ns)
-        self._counters.set("sessions", len(self._robots))
-        self._counters.set("ready", int(not self._robots.full))
-        self._counters.set("policy_epoch", self._exchange.epoch)
+        self._counters.set("sessions", len(self._sessions))
+        self._counters.set("ready", int(not self._sessions.full))
+        self._counters.set("policy_epoch", self._slot.epoch)
 
     def count(self, message: wire.Message) -> None:
-        """One message that leaves."""
+        """Count a sent message."""
         if isinstance(message, wire.Action):
             self._counters.add("actions")
             self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
@@ -41,25 +40,25 @@ class Condition:
         elif isinstance(message, wire.Error):
             self._counters.add(_ERRORS[message.code])
 
-    def health(self, now_ns: int, shadow: Shadow | None) -> wire.Health:
-        """The answer to a Ping."""
-        self.show(now_ns)
-        counters, serving = self._counters, self._exchange.serving
+    def health(self, now_ns: int) -> wire.Health:
+        """Return the answer to a Ping."""
+        self.publish(now_ns)
+        counters, serving, shadow = self._counters, self._slot.serving, self._slot.shadow
         health = wire.Health(
             protocol=wire.PROTOCOL,
             ready=counters["ready"],
             policy=serving.manifest.name,
             fingerprint=serving.fingerprint,
-            policy_epoch=self._exchange.epoch,
+            policy_epoch=self._slot.epoch,
             up_ns=now_ns - self._began_ns,
-            sessions=len(self._robots),
+            sessions=len(self._sessions),
             actions=counters["actions"],
             errors=sum(counters[name] for name in _ERRORS.values()),
             dropped=counters["dropped:rate_cap"],
             refusals=sum(counters[name] for name in _REFUSALS),
             skipped=counters["stream_ticks_skipped"],
             inference_ns=counters["inference_ns"],
-            fingerprints=self._exchange.recent,
+            fingerprints=self._slot.recent,
             signals=list(serving.manifest.action_names),
         )
         if shadow is None:

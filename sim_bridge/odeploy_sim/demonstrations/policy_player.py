@@ -1,6 +1,7 @@
 """A policy file that plays in this process, as its server and a robot would play together in lockstep.
 
-Both answer from the same `inference.policy_state.Memory` and play chunks alike, so they do the same, tick by tick.
+Both answer from the same `inference.policy_state.PolicyState` and play chunks alike, so they do the same, tick by
+tick.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.inference.policy_state import Memory
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.demonstrations.card import ExpertCard
@@ -46,13 +47,12 @@ def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstr
     chunking = options.chunking(manifest.horizon, paced=False)
 
     def begin(episode: int) -> Expert:
-        memory, chunks, ticks = Memory(manifest, seed), Chunks[Answer](chunking), iter(range(2**62))
+        state, chunks, ticks = PolicyState(manifest, seed), Chunks[Answer](chunking), iter(range(2**62))
 
         def act(observation: NDArray[np.float32]) -> NDArray[np.float32]:
             tick = next(ticks)
             if chunks.asks(tick):
-                seen = memory.observe(episode, tick, observation)
-                values = memory.answer(policy, 0, episode, tick, seen).copy()
+                values = state.answer(policy, 0, episode, tick, observation).copy()
                 chunks.take_in_virtual_time(Answer(tick, values))
             played = chunks.at(tick)
             assert played is not None  # each answer is there at once

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import Policy
+from odeploy_runtime.inference.policy import Policy
 
 _SEED = 0
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.inference.onnx_policy import Policy
+from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_sim.doctor.answers import answers
 from odeploy_sim.doctor.findings import Finding, some

@@ -3,7 +3,7 @@
 import numpy as np
 
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import Policy
+from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.realtime.clock import Clock, Rate
 from odeploy_runtime.reports.statistics import percentiles_us
 from odeploy_sim.doctor.findings import Finding

@@ -1,18 +1,26 @@
 """Test doubles of this project alone: a policy of three lines, a bare peer, and a `select` that jumps."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.policy_file.manifest import GoldenRow, Manifest, Noise, Parity, Sampler
+from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.server.loop import Server
+from odeploy_runtime.server.options import ServerOptions
+from odeploy_runtime.server.service import Service
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport.sockets import send_at_once
 
 Floats = NDArray[np.float32]
+WITHOUT_PRE_TOUCH = ServerOptions(pre_touch=False)
 
 
 class FakeSelect:
@@ -59,6 +67,7 @@ class FakePolicy:
     def __init__(self, said: Manifest | None = None, fingerprint: str = "f" * 64) -> None:
         self.manifest = manifest() if said is None else said
         self.fingerprint = fingerprint
+        self.provider, self.golden_error, self.hot_call_ns = "fake", 0.0, 10_000
         self.inferred = 0
         self.touched = 0
         self.answer: Floats | None = None
@@ -77,6 +86,19 @@ class FakePolicy:
 
     def reset(self) -> None:
         self.state[:] = 0
+
+
+def served(
+    socket: "zmq.Socket[bytes]",
+    slot: PolicySlot,
+    clock: FakeClock,
+    options: ServerOptions = WITHOUT_PRE_TOUCH,
+    counters: Counters | None = None,
+) -> Server:
+    """A slot's policy, served on a socket."""
+    counted = Counters(SERVER) if counters is None else counters
+    service = Service(slot, options, clock, counted, partial(send_at_once, socket))
+    return Server(socket, service, clock, counted)
 
 
 def hello(**changes: Any) -> wire.Hello:

@@ -14,7 +14,7 @@ from odeploy_export.parity.chunks import golden_chunks, guided_reference
 from odeploy_export.parity.gate import Rows, gate_rows, measure, run_in_batches
 from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import open_session
-from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
+from odeploy_runtime.inference.previous_chunk import PreviousChunk, frozen_weights
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
@@ -122,8 +122,8 @@ def test_golden_chunks_go_on_one_from_the_other(policy: FlowPolicy, rows: Rows) 
     observation, noise = rows.observation[few], rows.noise[few]
     chunks = golden_chunks(policy, how, observation, noise, frozen=2)
     assert [c.shape for c in chunks] == [(1, D)] * 3
-    continuation = Continuation()
-    continuation.keep(0, 0, 0, chunks[0].reshape(H, A).astype(np.float32), 2)
+    continuation = PreviousChunk()
+    continuation.commit(0, 0, 0, chunks[0].reshape(H, A).astype(np.float32), 2)
     previous, frozen = continuation.before(0, 0, 1)
     wanted = guided_reference(policy, how, torch.float32)(
         observation[1:2], noise[1:2], previous[None], frozen[None]

@@ -10,7 +10,7 @@ import msgpack
 import pytest
 
 from odeploy_runtime.errors import AddressError, RelayedError, UnreachableError, UsageError
-from odeploy_runtime.hot_swap.control_socket import Control, ask, control_of
+from odeploy_runtime.hot_swap.control_socket import ControlSocket, control_path, request
 
 
 def answer(words: Sequence[str], descriptors: Sequence[int]) -> str:
@@ -28,32 +28,32 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def control(path: Path) -> Iterator[Control]:
-    with closing(Control(path, answer)) as made:
+def control(path: Path) -> Iterator[ControlSocket]:
+    with closing(ControlSocket(path, answer)) as made:
         yield made
 
 
-def test_words_and_opened_files_arrive_and_the_answer_comes_back(control: Control, path: Path) -> None:
+def test_words_and_opened_files_arrive_and_the_answer_comes_back(control: ControlSocket, path: Path) -> None:
     file = path.with_name("policy.onnx")
     file.write_bytes(b"weights")
     with file.open("rb") as opened:
-        assert ask(str(path), ["swap", "a b"], [opened.fileno()]) == "['swap', 'a b'] with [b'weights']"
+        assert request(str(path), ["swap", "a b"], [opened.fileno()]) == "['swap', 'a b'] with [b'weights']"
         opened.read(1)  # the asker's own is not closed
 
 
-def test_no_descriptor_is_left_open(control: Control, path: Path) -> None:
+def test_no_descriptor_is_left_open(control: ControlSocket, path: Path) -> None:
     def opened() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     with open(os.devnull, "rb") as file:  # noqa: PTH123
         before = opened()
         for _ in range(20):
-            ask(str(path), ["x"], [file.fileno()] * 2)
+            request(str(path), ["x"], [file.fileno()] * 2)
         assert opened() <= before + 1  # the last connection may be closing yet
 
 
-def test_a_server_is_found_by_its_endpoint(control: Control, path: Path) -> None:
-    assert ask(f"ipc://{path.with_name('s.ipc')}", ["x"]) == "['x'] with []"
+def test_a_server_is_found_by_its_endpoint(control: ControlSocket, path: Path) -> None:
+    assert request(f"ipc://{path.with_name('s.ipc')}", ["x"]) == "['x'] with []"
 
 
 @pytest.mark.parametrize(
@@ -66,74 +66,76 @@ def test_a_server_is_found_by_its_endpoint(control: Control, path: Path) -> None
     ],
 )
 def test_the_control_of_an_endpoint_lies_beside_its_socket_file(endpoint: str, place: Path | None) -> None:
-    assert control_of(endpoint) == place
+    assert control_path(endpoint) == place
 
 
-def test_a_refusal_is_one_line_at_the_asker(control: Control, path: Path) -> None:
+def test_a_refusal_is_one_line_at_the_asker(control: ControlSocket, path: Path) -> None:
     with pytest.raises(RelayedError, match=r"^here: expected yes, got no; say yes$"):
-        ask(str(path), ["no"])
+        request(str(path), ["no"])
 
 
-def test_a_defect_is_told_and_the_next_request_is_answered(control: Control, path: Path) -> None:
+def test_a_defect_is_told_and_the_next_request_is_answered(control: ControlSocket, path: Path) -> None:
     with pytest.raises(RelayedError, match="RuntimeError: oops"):
-        ask(str(path), ["defect"])
-    assert ask(str(path), ["x"]) == "['x'] with []"
+        request(str(path), ["defect"])
+    assert request(str(path), ["x"]) == "['x'] with []"
 
 
 @pytest.mark.parametrize("said", [b"", b"\xc1", b"x" * 8000, msgpack.packb(7), msgpack.packb([["x"]])])
-def test_nonsense_holds_up_nobody(control: Control, path: Path, said: bytes) -> None:
+def test_nonsense_holds_up_nobody(control: ControlSocket, path: Path, said: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
         stranger.connect(str(path))
         stranger.send(said)
         stranger.recv(8192)
-    assert ask(str(path), ["x"]) == "['x'] with []"
+    assert request(str(path), ["x"]) == "['x'] with []"
 
 
 def test_who_connects_and_says_nothing_or_leaves_holds_up_nobody(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("odeploy_runtime.hot_swap.control_socket._SAID_WITHIN_S", 0.05)
-    with closing(Control(path, answer)), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
+    monkeypatch.setattr("odeploy_runtime.hot_swap.control_socket._SENT_WITHIN_S", 0.05)
+    with closing(ControlSocket(path, answer)), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
         silent.connect(str(path))
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as hasty:
             hasty.connect(str(path))
             hasty.send(msgpack.packb(["x"]))
-        assert ask(str(path), ["x"]) == "['x'] with []"
+        assert request(str(path), ["x"]) == "['x'] with []"
 
 
 def test_the_socket_is_this_users_alone_and_goes_with_the_server(path: Path) -> None:
-    control = Control(path, answer)
+    control = ControlSocket(path, answer)
     assert path.stat().st_mode & 0o777 == 0o600
     control.close()
     assert not path.exists()
     with pytest.raises(
         UnreachableError, match="expected the answer of a server of this machine and user"
     ) as raised:
-        ask(str(path), ["x"])
+        request(str(path), ["x"])
     assert raised.value.where == f"control socket {path}"
 
 
 def test_what_a_killed_server_left_there_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(path))
-    with closing(Control(path, answer)):
-        assert ask(str(path), ["x"]) == "['x'] with []"
+    with closing(ControlSocket(path, answer)):
+        assert request(str(path), ["x"]) == "['x'] with []"
 
 
-def test_a_place_where_another_server_listens_is_refused_and_left_alone(control: Control, path: Path) -> None:
+def test_a_place_where_another_server_listens_is_refused_and_left_alone(
+    control: ControlSocket, path: Path
+) -> None:
     with pytest.raises(AddressError, match="got something there"):
-        Control(path, answer)
-    assert ask(str(path), ["x"]) == "['x'] with []"
+        ControlSocket(path, answer)
+    assert request(str(path), ["x"]) == "['x'] with []"
 
 
 def test_a_file_that_is_no_socket_is_refused_and_left_alone(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(AddressError, match="got something there"):
-        Control(path, answer)
+        ControlSocket(path, answer)
     assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "x" * 108])
 def test_a_path_that_cannot_be_bound_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(AddressError, match="at most 107 bytes in a folder that exists"):
-        Control(tmp_path / name, answer)
+        ControlSocket(tmp_path / name, answer)

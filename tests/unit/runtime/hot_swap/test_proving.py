@@ -82,7 +82,7 @@ def test_a_child_that_is_killed_is_an_error_that_says_how_it_died() -> None:
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(WorkerError, match="expected that it loads the file, got its death by SIGKILL"):
+    with pytest.raises(WorkerError, match="expected the file to load, got its death by SIGKILL"):
         prove(scaled_bytes(0.5), "good.onnx", "cpu", None)
     killer.join()
 

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 
 from odeploy_runtime.errors import ContractError, UsageError, WorkerError
-from odeploy_runtime.hot_swap.slot import Exchange, require_same_contract
+from odeploy_runtime.hot_swap.slot import PolicySlot, require_same_contract
 from odeploy_runtime.signals import Signal
 from tests.unit.runtime.fakes import FakePolicy, manifest
 
 
-def offered(exchange: Exchange, policy: FakePolicy) -> int:
+def offered(slot: PolicySlot, policy: FakePolicy) -> int:
     """Offers from another thread while this one turns."""
     epochs: list[int] = []
-    thread = threading.Thread(target=lambda: epochs.append(exchange.offer(policy)))
+    thread = threading.Thread(target=lambda: epochs.append(slot.offer(policy)))
     thread.start()
-    while not exchange.take():
+    while not slot.take():
         pass
     thread.join()
     return epochs[0]
@@ -24,48 +24,48 @@ def offered(exchange: Exchange, policy: FakePolicy) -> int:
 
 def test_a_loop_to_which_nothing_is_offered_serves_on() -> None:
     policy = FakePolicy()
-    exchange = Exchange(policy)
-    assert not exchange.take()
-    assert (exchange.serving, exchange.previous, exchange.epoch) == (policy, None, 1)
+    slot = PolicySlot(policy)
+    assert not slot.take()
+    assert (slot.serving, slot.previous, slot.epoch) == (policy, None, 1)
 
 
 def test_what_is_offered_is_served_from_the_next_look_on_and_what_was_served_is_kept() -> None:
     first, second = FakePolicy(fingerprint="a"), FakePolicy(fingerprint="b")
-    exchange = Exchange(first)
-    assert offered(exchange, second) == 2
-    assert (exchange.serving, exchange.previous) == (second, first)
-    assert not exchange.take()
+    slot = PolicySlot(first)
+    assert offered(slot, second) == 2
+    assert (slot.serving, slot.previous) == (second, first)
+    assert not slot.take()
 
 
 def test_every_epoch_has_its_fingerprint_also_that_of_a_policy_that_comes_back() -> None:
     first, second = FakePolicy(fingerprint="a"), FakePolicy(fingerprint="b")
-    exchange = Exchange(first)
+    slot = PolicySlot(first)
     for policy in (second, first, second):
-        offered(exchange, policy)
-    assert (exchange.fingerprints, exchange.epoch) == (["a", "b", "a", "b"], 4)
+        offered(slot, policy)
+    assert (slot.fingerprints, slot.epoch) == (["a", "b", "a", "b"], 4)
 
 
 def test_a_loop_that_does_not_turn_is_an_error_and_gets_nothing_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.slot._TAKEN_WITHIN_S", 0.01)
-    exchange = Exchange(FakePolicy())
+    slot = PolicySlot(FakePolicy())
     with pytest.raises(WorkerError, match="got a loop that does not turn"):
-        exchange.offer(FakePolicy())
-    assert not exchange.take()
+        slot.offer(FakePolicy())
+    assert not slot.take()
 
 
 def test_there_are_as_many_epochs_as_a_trace_can_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.slot._LAST_EPOCH", 2)
-    exchange = Exchange(FakePolicy())
-    offered(exchange, FakePolicy())
+    slot = PolicySlot(FakePolicy())
+    offered(slot, FakePolicy())
     with pytest.raises(UsageError, match="expected at most 2 policies since its start, got one more"):
-        exchange.offer(FakePolicy())
+        slot.offer(FakePolicy())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"task": "hopper"}, "new.onnx, task: expected maze-medium as of the policy that is served, got hopper"),
-        ({"rate_hz": 50.0}, "rate_hz: expected 100.0 as of the policy that is served, got 50.0"),
+        ({"task": "hopper"}, "new.onnx, task: expected maze-medium as of the served policy, got hopper"),
+        ({"rate_hz": 50.0}, "rate_hz: expected 100.0 as of the served policy, got 50.0"),
         ({"horizon": 4, "golden": ()}, "horizon: expected 1 "),
         (
             {"observation": (Signal("y", "m"), Signal("x", "m"), Signal("speed", "m/s"))},

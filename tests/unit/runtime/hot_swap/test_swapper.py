@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import ContractError, MissingError, RelayedError, UsageError
-from odeploy_runtime.hot_swap.slot import Exchange
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import parse
@@ -23,15 +23,14 @@ class Loop:
     """Stands for the server: a thread that takes what is offered."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange(OnnxPolicy(parse(Path("first.onnx"), scaled_bytes(0.5))))
-        self.shadow = None
+        self.slot = PolicySlot(OnnxPolicy(parse(Path("first.onnx"), scaled_bytes(0.5))))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
         while not self._ended.wait(0.001):
-            self.exchange.take()
+            self.slot.take()
 
     def end(self) -> None:
         self._ended.set()
@@ -39,7 +38,7 @@ class Loop:
 
     def serves(self) -> float:
         """The scale of what it serves."""
-        policy = self.exchange.serving
+        policy = self.slot.serving
         return (
             float(policy.infer(np.array(OBSERVATION, np.float32), np.zeros((1, 0, 0, 0), np.float32))[0, 0]) / 0.25
         )
@@ -50,7 +49,7 @@ class Asked:
 
     def __init__(self, loop: Loop, folder: Path) -> None:
         self.loop, self._folder, self.counters = loop, folder, Counters(SERVER)
-        self._swapper = Swapper(loop, "cpu", None, self.counters, FakeClock())  # type: ignore[arg-type]
+        self._swapper = Swapper(loop.slot, "cpu", None, self.counters, FakeClock())
 
     def swap(self, data: bytes) -> str:
         path = self._folder / "next.onnx"
@@ -84,7 +83,7 @@ def test_a_rollback_serves_the_one_before_and_another_the_one_after(asked: Asked
     served = []
     for _ in range(3):
         asked.answer(["rollback"])
-        served.append((asked.loop.exchange.epoch, asked.loop.serves()))
+        served.append((asked.loop.slot.epoch, asked.loop.serves()))
     assert served == [(3, 0.5), (4, 0.25), (5, 0.5)]
     assert asked.counters["swaps:rolled_back"] == 3
 
@@ -103,7 +102,7 @@ def test_what_is_refused_changes_nothing_and_is_counted_and_logged(
     monkeypatch.setattr("odeploy_runtime.hot_swap.swapper.prove", no)
     with pytest.raises(RelayedError, match="a child's no"):
         asked.swap(scaled_bytes(0.25))
-    assert (asked.loop.exchange.epoch, asked.loop.serves()) == (1, 0.5)
+    assert (asked.loop.slot.epoch, asked.loop.serves()) == (1, 0.5)
     assert asked.counters["swaps:refused"] == len(logged) == 3
     assert all(line.startswith("refused, epoch 1, scale-0.5, fingerprint ") for line in logged)
 

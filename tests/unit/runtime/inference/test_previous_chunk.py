@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odeploy_runtime.inference.previous_chunk import Continuation, frozen_weights
+from odeploy_runtime.inference.previous_chunk import PreviousChunk, frozen_weights
 
 H, A, D = 6, 2, 2
 CHUNK = np.arange(H * A, dtype=np.float32).reshape(H, A) + 1
 OTHER = -CHUNK
 
 
-def kept(seq: int = 4, epoch: int = 1, episode: int = 3) -> Continuation:
-    made = Continuation()
-    made.keep(epoch, episode, seq, CHUNK, D)
+def kept(seq: int = 4, epoch: int = 1, episode: int = 3) -> PreviousChunk:
+    made = PreviousChunk()
+    made.commit(epoch, episode, seq, CHUNK, D)
     return made
 
 
@@ -63,24 +63,24 @@ def test_a_tick_begins_anew_where_there_is_nothing_to_go_on_from(number: tuple[i
 def test_a_tick_that_is_asked_again_is_given_the_same_again() -> None:
     made = kept(4)
     first = made.before(1, 3, 6)
-    made.keep(1, 3, 6, OTHER, D)
+    made.commit(1, 3, 6, OTHER, D)
     again = made.before(1, 3, 6)
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
-    made.keep(1, 3, 6, OTHER, D)  # as a stream does
+    made.commit(1, 3, 6, OTHER, D)  # as a stream does
     np.testing.assert_array_equal(made.before(1, 3, 6)[0], first[0])
     np.testing.assert_array_equal(made.before(1, 3, 7)[0][: H - 1], OTHER[1:])
 
 
 def test_an_older_tick_that_is_answered_late_changes_nothing() -> None:
     made = kept(4)
-    made.keep(1, 3, 2, OTHER, D)
+    made.commit(1, 3, 2, OTHER, D)
     np.testing.assert_array_equal(made.before(1, 3, 5)[0][: H - 1], CHUNK[1:])
 
 
 def test_what_was_kept_is_a_copy() -> None:
     answer = CHUNK.copy()
-    made = Continuation()
-    made.keep(1, 0, 0, answer, D)
+    made = PreviousChunk()
+    made.commit(1, 0, 0, answer, D)
     answer[:] = 0
     np.testing.assert_array_equal(made.before(1, 0, 1)[0][: H - 1], CHUNK[1:])

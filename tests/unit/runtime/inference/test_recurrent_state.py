@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import zmq
 
-from odeploy_runtime.inference.recurrent_state import Recurrence
+from odeploy_runtime.inference.recurrent_state import RecurrentState
 from odeploy_runtime.policy_file.manifest import Noise
-from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, manifest
@@ -28,7 +27,7 @@ class Summing(FakePolicy):
 
 @pytest.fixture
 def world(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
-    made = World(context, clock, Summing(SAID), PreTouch(10_000, clock))
+    made = World(context, clock, Summing(SAID), pre_touch=True)
     yield made
     made.close()
 
@@ -43,46 +42,46 @@ def state(value: float) -> Floats:
 
 
 def test_a_state_moves_with_each_tick_and_is_zero_at_the_beginning() -> None:
-    memory = Recurrence()
+    recurrent = RecurrentState()
     for seq, expected in ((0, 0.0), (1, 10.0), (2, 11.0), (7, 12.0)):  # 3 to 6 were skipped
-        assert memory.before(1, 0, seq) == expected
-        memory.keep(1, 0, seq, state(10.0 + seq))
+        assert recurrent.before(1, 0, seq) == expected
+        recurrent.commit(1, 0, seq, state(10.0 + seq))
 
 
 @pytest.mark.parametrize("number", [(1, 1, 5), (2, 0, 5), (1, 0, 0)], ids=["episode", "policy", "tick 0"])
 def test_another_episode_another_policy_and_tick_0_begin_from_zero(number: tuple[int, int, int]) -> None:
-    memory = Recurrence()
-    memory.keep(1, 0, 4, state(3.0))
-    assert memory.before(1, 0, 5) == 3.0
-    assert memory.before(*number) == 0.0
-    memory.keep(*number, state(5.0))
+    recurrent = RecurrentState()
+    recurrent.commit(1, 0, 4, state(3.0))
+    assert recurrent.before(1, 0, 5) == 3.0
+    assert recurrent.before(*number) == 0.0
+    recurrent.commit(*number, state(5.0))
     epoch, episode, seq = number
-    assert memory.before(epoch, episode, seq + 1) == 5.0
+    assert recurrent.before(epoch, episode, seq + 1) == 5.0
 
 
 def test_a_tick_that_is_asked_again_meets_the_same_state() -> None:
-    memory = Recurrence()
-    memory.keep(1, 0, 0, state(1.0))
-    memory.keep(1, 0, 1, state(2.0))
+    recurrent = RecurrentState()
+    recurrent.commit(1, 0, 0, state(1.0))
+    recurrent.commit(1, 0, 1, state(2.0))
     for _ in range(3):
-        assert memory.before(1, 0, 1) == 1.0
-        memory.keep(1, 0, 1, state(2.0))
-    assert memory.before(1, 0, 2) == 2.0
+        assert recurrent.before(1, 0, 1) == 1.0
+        recurrent.commit(1, 0, 1, state(2.0))
+    assert recurrent.before(1, 0, 2) == 2.0
 
 
 def test_an_older_tick_moves_nothing() -> None:
-    memory = Recurrence()
-    memory.keep(1, 0, 5, state(1.0))
-    assert memory.before(1, 0, 3) == 1.0
-    memory.keep(1, 0, 3, state(9.0))
-    assert memory.before(1, 0, 6) == 1.0
+    recurrent = RecurrentState()
+    recurrent.commit(1, 0, 5, state(1.0))
+    assert recurrent.before(1, 0, 3) == 1.0
+    recurrent.commit(1, 0, 3, state(9.0))
+    assert recurrent.before(1, 0, 6) == 1.0
 
 
 def test_what_is_kept_is_a_copy() -> None:
-    memory, living = Recurrence(), state(1.0)
-    memory.keep(1, 0, 0, living)
+    recurrent, living = RecurrentState(), state(1.0)
+    recurrent.commit(1, 0, 0, living)
     living[:] = 9.0
-    assert memory.before(1, 0, 1) == 1.0
+    assert recurrent.before(1, 0, 1) == 1.0
 
 
 def test_two_robots_do_not_mix_their_states(world: World) -> None:

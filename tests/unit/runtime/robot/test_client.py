@@ -10,13 +10,13 @@ import pytest
 import zmq
 
 from odeploy_runtime.errors import AddressError, RefusedError, UnreachableError
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.robot.client import Drops, RobotClient
-from odeploy_runtime.server.loop import Server
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_runtime.transport.sockets import bind_router
-from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello, served
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000
@@ -474,7 +474,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
 ) -> None:
     """The second server has the socket of the first and none of its sessions."""
     with contextlib.closing(bind_router(context, ENDPOINT)) as socket:
-        running = Server(socket, FakePolicy(), clock, None)
+        running = served(socket, PolicySlot(FakePolicy()), clock)
 
         def turn() -> bool:
             clock.ns += 1000
@@ -493,7 +493,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
             RobotClient(DealerLink(context, ENDPOINT, clock), hello(rate_hz=rate_hz), clock, 1.0)
         ) as robot:
             assert tick(0)
-            running = Server(socket, FakePolicy(), clock, None)
+            running = served(socket, PolicySlot(FakePolicy()), clock)
             assert all(tick(seq) for seq in range(1, 8))
             assert robot.drops.reconnects == 1
         turn()

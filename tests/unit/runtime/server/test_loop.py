@@ -11,15 +11,15 @@ import pytest
 import zmq
 
 from odeploy_runtime.hot_swap.shadow import Divergence
+from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.counters import SERVER, Counters
-from odeploy_runtime.realtime.pretouch import PreTouch
-from odeploy_runtime.server.loop import MOST_HZ, Server
+from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.sockets import bind_router
-from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Peer, floats, hello, manifest
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Peer, floats, hello, manifest, served
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000
@@ -35,24 +35,17 @@ class World:
         context: "zmq.Context[zmq.Socket[bytes]]",
         clock: FakeClock,
         policy: FakePolicy | None = None,
-        pre_touch: PreTouch | None = None,
-        most_hz: float = MOST_HZ,
-        refuse_far: bool = False,
+        pre_touch: bool = False,
+        **options: Any,
     ) -> None:
         self.context, self.clock = context, clock
         self.policy = FakePolicy() if policy is None else policy
         self.peers: list[Peer] = []
         self.socket = bind_router(context, ENDPOINT)
         self.counters = Counters(SERVER)
-        self.server = Server(
-            self.socket,
-            self.policy,
-            clock,
-            pre_touch,
-            self.counters,
-            most_hz=most_hz,
-            refuse_far=refuse_far,
-        )
+        self.slot = PolicySlot(self.policy)
+        given = ServerOptions(pre_touch=pre_touch, **options)
+        self.server = served(self.socket, self.slot, clock, given, self.counters)
 
     def peer(self) -> Peer:
         self.peers.append(Peer(self.context, ENDPOINT))
@@ -463,7 +456,7 @@ def test_a_bad_observation_in_a_stream_is_an_error_at_the_tick(world: World) -> 
 
 @pytest.fixture
 def touching(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
-    made = World(context, clock, pre_touch=PreTouch(10_000, clock))
+    made = World(context, clock, pre_touch=True)
     yield made
     made.close()
 
@@ -543,9 +536,9 @@ def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehea
 
 def exchange(world: World, policy: FakePolicy) -> None:
     """Offers it, as the thread of the control socket does, and gives the loop its turn."""
-    offering = threading.Thread(target=world.server.service.exchange.offer, args=(policy,))
+    offering = threading.Thread(target=world.slot.offer, args=(policy,))
     offering.start()
-    while world.server.service.exchange._offered is None:
+    while world.slot._offered is None:
         pass
     world.server.turn()
     offering.join()
@@ -603,7 +596,7 @@ class FakeShadow:
 def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_counted(world: World) -> None:
     peer, shadow = world.peer(), FakeShadow()
     ready = world.welcome(peer, seed=7)
-    world.server.service.shadow = shadow  # type: ignore[assignment]
+    world.slot.attach(shadow)  # type: ignore[arg-type]
     answers = [world.observe(peer, ready, seq) for seq in range(3)]
     world.observe(peer, ready, 3, values=floats(float("nan"), 0, 0))
     assert [(seed, message.seq) for seed, message, _ in shadow.fed] == [(7, 0), (7, 1), (7, 2)]
@@ -620,7 +613,7 @@ def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_c
 
 @pytest.fixture
 def capped(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
-    made = World(context, clock, most_hz=100.0)
+    made = World(context, clock, max_rate_hz=100.0)
     yield made
     made.close()
 
@@ -806,7 +799,7 @@ def test_what_is_far_outside_is_answered_flagged_counted_and_named(
 def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, knowing: FakePolicy
 ) -> None:
-    with closing(World(context, clock, knowing, refuse_far=True)) as world:
+    with closing(World(context, clock, knowing, refuse_out_of_range=True)) as world:
         ready = world.welcome(peer := world.peer())
         assert world.observe(peer, ready, 0, values=floats(0, 90, 0)) == wire.Error(0, wire.FAR_OUTSIDE, "y")
         assert world.policy.inferred == 0

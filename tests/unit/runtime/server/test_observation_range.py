@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odeploy_runtime.server.observation_range import Familiar
+from odeploy_runtime.server.observation_range import ObservationRange
 from tests.unit.runtime.fakes import Floats, manifest
 
 RANGES = (-2.0, 2.0), (0.0, 1.0), (5.0, 5.0)
@@ -16,27 +16,27 @@ def seen(*numbers: float) -> Floats:
 
 
 def test_a_signal_may_lie_a_width_beyond_its_range() -> None:
-    familiar = Familiar(KNOWN)
-    assert familiar(seen(-5.9, 1.9, 5))
-    assert familiar(seen(5.9, -0.9, 5))
-    assert not familiar(seen(0, 2.1, 5))
-    assert familiar.stranger == "y"
+    ranges = ObservationRange(KNOWN)
+    assert ranges.contains(seen(-5.9, 1.9, 5))
+    assert ranges.contains(seen(5.9, -0.9, 5))
+    assert not ranges.contains(seen(0, 2.1, 5))
+    assert ranges.out_of_range == "y"
 
 
 def test_one_that_never_changed_may_not_change() -> None:
-    familiar = Familiar(KNOWN)
-    assert familiar(seen(0, 0, 5.001))
-    assert not familiar(seen(0, 0, 5.1))
-    assert familiar.stranger == "speed"
+    ranges = ObservationRange(KNOWN)
+    assert ranges.contains(seen(0, 0, 5.001))
+    assert not ranges.contains(seen(0, 0, 5.1))
+    assert ranges.out_of_range == "speed"
 
 
 def test_how_far_is_an_option() -> None:
-    assert not Familiar(KNOWN, widths=0.0)(seen(2.1, 0.5, 5))
-    assert Familiar(KNOWN, widths=3.0)(seen(13.9, 0.5, 5))
+    assert not ObservationRange(KNOWN, widths=0.0).contains(seen(2.1, 0.5, 5))
+    assert ObservationRange(KNOWN, widths=3.0).contains(seen(13.9, 0.5, 5))
 
 
 def test_a_policy_without_ranges_knows_everything() -> None:
-    assert Familiar(manifest())(seen(-3e38, 3e38, 0))
+    assert ObservationRange(manifest()).contains(seen(-3e38, 3e38, 0))
 
 
 @given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=3, max_size=3), st.floats(0, 4))
@@ -46,4 +46,4 @@ def test_it_is_the_distance_beyond_the_range_in_widths(numbers: list[float], wid
         for number, (low, high) in zip(numbers, RANGES, strict=True)
     ]
     if all(abs(distance - widths) > 1e-3 for distance in beyond):  # not on the edge, where float32 rounds
-        assert Familiar(KNOWN, widths)(seen(*numbers)) == (max(beyond) < widths)
+        assert ObservationRange(KNOWN, widths).contains(seen(*numbers)) == (max(beyond) < widths)

@@ -8,7 +8,7 @@ import zmq
 
 from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
-from odeploy_runtime.server.session import objection
+from odeploy_runtime.server.sessions import contract_refusal
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
@@ -41,8 +41,8 @@ class Witness(FakePolicy):
 
 def test_a_robot_is_asked_for_the_raw_signals_and_not_for_what_is_made_of_them() -> None:
     robot = hello(observation=["angle", "goal"])
-    assert objection(robot, said(HISTORY)) is None
-    against = objection(robot._replace(observation=["angle_2_ago", "angle_1_ago", "angle"]), said(HISTORY))
+    assert contract_refusal(robot, said(HISTORY)) is None
+    against = contract_refusal(robot._replace(observation=["angle_2_ago", "angle_1_ago", "angle"]), said(HISTORY))
     assert against is not None
     assert "missing goal" in against.reason
 

@@ -8,7 +8,7 @@ import pytest
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.inference.previous_chunk import Continuation
+from odeploy_runtime.inference.previous_chunk import PreviousChunk
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
@@ -35,7 +35,7 @@ def test_by_default_the_first_action_of_each_answer_is_played(tmp_path: Path) ->
 
 def test_a_chunk_goes_on_from_the_one_before_and_its_frozen_actions_are_played_twice_the_same(file: Path) -> None:
     policy = OnnxPolicy.load(file)
-    noise, continuation = NoiseSource(policy.manifest.noise, SEED), Continuation()
+    noise, continuation = NoiseSource(policy.manifest.noise, SEED), PreviousChunk()
     act = player(file, MAZE_MEDIUM, SEED, ChunkOptions(execute=4, ahead=D)).begin(0)
     wanted, chunk = [], np.zeros((8, 2), np.float32)
     for tick, observation in enumerate(OBSERVATIONS):
@@ -43,7 +43,7 @@ def test_a_chunk_goes_on_from_the_one_before_and_its_frozen_actions_are_played_t
         if tick % 4 == 0:
             policy.previous[:], policy.frozen[:] = continuation.before(0, 0, tick)
             chunk = policy.infer(observation, noise.draw(0, tick)).copy()
-            continuation.keep(0, 0, tick, chunk, D)
+            continuation.commit(0, 0, tick, chunk, D)
             if tick:
                 np.testing.assert_array_equal(chunk[:D], before[4 : 4 + D])
         wanted.append(chunk[tick % 4])
