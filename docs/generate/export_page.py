@@ -92,7 +92,7 @@ nothing: ONNX Runtime casts.
 
 `--closed-loop EPISODES` lets torch and the file play the same episodes, each on its own answers, and keeps in the
 manifest's provenance at which tick they parted by more than 1e-3 and what both achieved.
-`python -m odeploy_export.parity.closed_loop FILE --run RUN` does the same with a file that is there.
+`python -m odeploy_export.cli.closed_loop FILE --run RUN` does the same with a file that is there.
 
 ## Which sampler
 

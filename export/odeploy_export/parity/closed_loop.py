@@ -1,53 +1,31 @@
 """Closed loop: torch and the ONNX file play the same episodes, each on its own answers, until they part.
 
-    python -m odeploy_export.parity.closed_loop FILE --run RUN --episodes 10
-
-The gate compares answers to the same question. In a loop each answer decides the next question, so rounding may
-grow, where contacts or a chaotic robot let it. Both sides get the same resets and the same noise; told are the
-first tick at which their actions differ by more than a tolerance, and what each of them achieved. To part late is
-no error; to part at once is one, and so are scores far from each other.
+The parity check compares answers to the same observation. In a loop each answer decides the next observation, so
+rounding may grow, where contacts or a chaotic robot let it. Both sides get the same resets and the same noise. The
+result has the first tick at which their actions differ by more than a tolerance, and each side's score. To part
+late is no error; to part at once is one, and so are scores far from each other.
 """
 
-import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
-from rich.console import Console
 
 from odeploy_export.parity.gate import Exportable, reference
-from odeploy_runtime.errors import ContractError, OdeployError, UsageError
+from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.signals import half_ranges
-from odeploy_sim.catalogue import get
-from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_runtime.typed_json import LEFT_OUT
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.episodes import Act, BrokenEpisodes, RunningEpisode, Trajectory, lockstep, starts
 from odeploy_sim.tasks.task import Task
-from odeploy_train.runs.folder import load_policy
 
 TOLERANCE = 1e-3
-"""From which difference of actions on unit scale two episodes count as parted."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Plays a policy file and the training run that it came from against each other."""
-
-    file: Annotated[Path, tyro.conf.Positional]
-    """A policy file."""
-    run: Path
-    """The training run's folder."""
-    episodes: int = 10
-    """Of each side, in lockstep."""
-    seed: int = 1
-    """Decides resets and noise."""
-    provider: str = "cpu"
-    """Execution provider of the file: `cpu`, `cuda`, `tensorrt` or `openvino`."""
+"""Difference of actions on unit scale from which two episodes count as parted."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +34,13 @@ class ClosedLoop:
 
     Attributes:
         tolerance: on unit-scale actions.
-        seed: of resets and noise.
-        ticks: that both played, of each episode.
+        seed: seed of resets and noise.
+        ticks: ticks of each episode that both played.
         parted: first tick at which the actions differed by more than the tolerance; None where they never did.
-        torch: what torch achieved in each episode, by the task's score.
-        onnx: what the file achieved.
-        provider: ONNX Runtime's name of what computed the file.
+        torch: torch's result in each episode, by the task's score.
+        onnx: the file's result.
+        provider: ONNX Runtime's name of the provider that ran the file.
+        invalid: pairs in which the simulation broke, which others replace; None if there were none.
     """
 
     tolerance: float
@@ -71,23 +50,28 @@ class ClosedLoop:
     torch: tuple[float, ...]
     onnx: tuple[float, ...]
     provider: str
+    invalid: int | None = field(default=None, metadata=LEFT_OUT)
 
     def __str__(self) -> str:
         ticks = [tick for tick in self.parted if tick is not None]
         first = f", first at tick {min(ticks)}" if ticks else ""
+        broke = f"; {self.invalid} more broke" if self.invalid else ""
         return (
             f"{len(ticks)} of {len(self.parted)} episodes part by more than {self.tolerance:g}{first}; "
-            f"score {np.mean(self.torch):.4g} by torch, {np.mean(self.onnx):.4g} by {self.provider}"
+            f"score {np.mean(self.torch):.4g} by torch, {np.mean(self.onnx):.4g} by {self.provider}{broke}"
         )
 
 
 def compare(
     policy: Exportable, file: OnnxPolicy, task: Task, episodes: int, seed: int = 1, tolerance: float = TOLERANCE
 ) -> ClosedLoop:
-    """Plays the episodes side by side; after a pair has parted each goes on to its own end.
+    """Play the first pairs of episodes of a seed that the simulation survives on both sides.
+
+    After a pair has parted each side goes on to its own end.
 
     Raises:
-        ContractError: a recurrent policy, whose state torch's side would have to carry.
+        ContractError: a recurrent policy, whose state torch's side would have to carry; a hundred pairs in a row
+            broke.
         UsageError: no episodes.
     """
     if episodes < 1:
@@ -100,75 +84,58 @@ def compare(
             remedy="trust its gate, which plays sequences",
         )
     act, noise = reference(policy, file.manifest.sampler, torch.float32), NoiseSource(file.manifest.noise, seed)
-    A, scale = len(task.action), half_ranges(task.action)
+    A = len(task.action)
 
     def by_torch(observation: NDArray[np.float32], draw: NDArray[np.float32]) -> NDArray[np.float32]:
-        action: NDArray[np.float32] = act(observation[None], draw)[0, :A].astype(np.float32)
-        return action
+        return act(observation[None], draw)[:, :A].astype(np.float32)
 
     def by_file(observation: NDArray[np.float32], draw: NDArray[np.float32]) -> NDArray[np.float32]:
-        action: NDArray[np.float32] = file.infer(observation, draw)[0].copy()
-        return action
+        return file.infer(observation, draw)[:1].copy()
 
-    ticks, parted, scores = [], [], []
     with closing(TaskEnv(task)) as left, closing(TaskEnv(task)) as right:
-        for episode in range(episodes):
-            sides = [_Side(env, episode_seed(seed, episode)) for env in (left, right)]
-            shared, tick, first = 0, 0, None
-            while not all(side.done for side in sides):
-                draw = noise.draw(episode, tick)
-                actions = [
-                    None if side.done else side.play(answer(side.observation, draw))
-                    for side, answer in zip(sides, (by_torch, by_file), strict=True)
-                ]
-                if actions[0] is not None and actions[1] is not None:
-                    shared += 1
-                    if first is None and np.abs((actions[0] - actions[1]) / scale).max() > tolerance:
-                        first = tick
-                tick += 1
-            ticks.append(shared)
-            parted.append(first)
-            scores.append([side.score for side in sides])
-    torch_scores, onnx_scores = zip(*scores, strict=True)
-    return ClosedLoop(tolerance, seed, tuple(ticks), tuple(parted), torch_scores, onnx_scores, file.provider)
-
-
-class _Side:
-    """One of the two in one episode."""
-
-    def __init__(self, env: TaskEnv, seed: int) -> None:
-        self._env, self.observation, self.done, self.score = env, env.reset(seed), False, 0.0
-
-    def play(self, action: NDArray[np.float32]) -> NDArray[np.float32]:
-        step = self._env.step(action)
-        self.observation, self.done = step.observation, step.done
-        by_success = self._env.task.scored_by == "success"
-        self.score = float(step.success) if by_success else self.score + step.reward
-        return action
-
-
-def main() -> None:
-    """Prints one line."""
-    config = tyro.cli(Config, prog="python -m odeploy_export.parity.closed_loop")
-    torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
-    file = OnnxPolicy.load(config.file, config.provider)
-    if file.manifest.state_size:
-        Console().print("closed loop: not run (a recurrent policy; its gate plays sequences)", highlight=False)
-        return
-    policy, card = load_policy(config.run)
-    if card.method != file.manifest.method:
-        raise ContractError(
-            where=str(config.run),
-            expected=f"a run of {file.manifest.method}",
-            got=card.method,
-            remedy="give the run that the file was exported from",
+        pairs, invalid = _valid_pairs(
+            lockstep([left], _drawing(by_torch, noise), starts(seed).__next__),
+            lockstep([right], _drawing(by_file, noise), starts(seed).__next__),
+            BrokenEpisodes(task),
+            episodes,
         )
-    agreement = compare(policy, file, get(file.manifest.task), config.episodes, config.seed)
-    Console().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
+    parted = tuple(_parted(pair, half_ranges(task.action), tolerance) for pair in pairs)
+    ticks = tuple(min(len(side.actions) for side in pair) for pair in pairs)
+    by_success = task.scored_by == "success"
+    scores = [[float(side.success) if by_success else side.total for side in pair] for pair in pairs]
+    torch_scores, onnx_scores = zip(*scores, strict=True)
+    return ClosedLoop(tolerance, seed, ticks, parted, torch_scores, onnx_scores, file.provider, invalid or None)
 
 
-if __name__ == "__main__":
-    try:
-        main()
-    except OdeployError as error:
-        sys.exit(str(error))
+_Answer = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+_Pair = tuple[Trajectory, Trajectory]
+
+
+def _drawing(answer: _Answer, noise: NoiseSource) -> Act:
+    """Return a policy that answers each observation with the noise of its episode and tick."""
+
+    def act(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
+        (episode,) = running
+        return answer(episode.observation, noise.draw(episode.number, episode.tick))
+
+    return act
+
+
+def _valid_pairs(
+    left: Iterator[Trajectory], right: Iterator[Trajectory], broken: BrokenEpisodes, episodes: int
+) -> tuple[list[_Pair], int]:
+    pairs: list[_Pair] = []
+    while len(pairs) < episodes:
+        pair = next(left), next(right)
+        invalid = any(side.invalid for side in pair)
+        broken.add(invalid)
+        pairs += [] if invalid else [pair]
+    return pairs, broken.count
+
+
+def _parted(pair: _Pair, scale: NDArray[np.float64], tolerance: float) -> int | None:
+    """Return the first tick at which the actions differ by more than the tolerance, on unit scale."""
+    ticks = min(len(side.actions) for side in pair)
+    gaps = np.abs((pair[0].actions[:ticks] - pair[1].actions[:ticks]) / scale).max(axis=1)
+    beyond = np.flatnonzero(gaps > tolerance)
+    return int(beyond[0]) if len(beyond) else None

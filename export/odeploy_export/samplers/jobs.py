@@ -22,7 +22,7 @@ from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.interleaved_timing import interleaved
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
-from odeploy_sim.bench.batched_policy import Lanes, Played
+from odeploy_sim.bench.batched_policy import EpisodeScores, FileScorer
 from odeploy_sim.catalogue import get
 from odeploy_train.runs.folder import RunCard, load_policy
 from odeploy_train.runs.provenance import weights_hash
@@ -128,7 +128,7 @@ def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> Non
 
 def scored(
     wanted: Sequence[Job], score: Score, processes: int, ended: Callable[[], object]
-) -> Iterator[tuple[Job, Played]]:
+) -> Iterator[tuple[Job, EpisodeScores]]:
     """What each file's episodes gave, file after file as they finish.
 
     Args:
@@ -146,10 +146,10 @@ def scored(
                 yield wanted[i], played
         return
     for task in dict.fromkeys(job.training.card.task for job in wanted):
-        with closing(Lanes(get(task), score.level)) as lanes:
+        with closing(FileScorer(get(task), noise_level=score.level)) as scorer:
             for job in wanted:
                 if job.training.card.task == task:
-                    yield job, lanes.play(read(job.file), score.seed, score.episodes, score.chunks, ended)
+                    yield job, scorer.play(read(job.file), score.seed, score.episodes, score.chunks, ended)
 
 
 def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], object]) -> list[dict[str, float]]:
@@ -179,10 +179,10 @@ def rounds(calls: int) -> int:
     return -(-calls // _EACH)
 
 
-def _played_elsewhere(work: tuple[int, Path, str, Score]) -> tuple[int, Played]:
+def _played_elsewhere(work: tuple[int, Path, str, Score]) -> tuple[int, EpisodeScores]:
     i, file, task, score = work
-    with closing(Lanes(get(task), score.level)) as lanes:
-        return i, lanes.play(read(file), score.seed, score.episodes, score.chunks)
+    with closing(FileScorer(get(task), noise_level=score.level)) as scorer:
+        return i, scorer.play(read(file), score.seed, score.episodes, score.chunks)
 
 
 def _leave_interrupts_to_parent() -> None:

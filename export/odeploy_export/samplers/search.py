@@ -28,7 +28,7 @@ from odeploy_runtime.policy_file.file import read as read_policy
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
-from odeploy_sim.bench.batched_policy import Played
+from odeploy_sim.bench.batched_policy import EpisodeScores
 from odeploy_sim.bench.score import judged
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
@@ -120,7 +120,7 @@ def measured(config: Config, console: Console) -> list[Measured]:
     return [lines[job.key] for job in wanted]
 
 
-def _line(job: Job, played: Played, score: Score) -> Measured:
+def _line(job: Job, played: EpisodeScores, score: Score) -> Measured:
     training, setting = job.training, job.setting
     return Measured(
         key=job.key,

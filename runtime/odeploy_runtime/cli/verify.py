@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> None:
         of_run = str(config.file), "--run", str(config.run), "--provider", config.provider
         _child("odeploy_export.cli.verify", *of_run)
         if config.task is not None:
-            _child("odeploy_export.parity.closed_loop", *of_run, "--episodes", str(config.episodes))
+            _child("odeploy_export.cli.closed_loop", *of_run, "--episodes", str(config.episodes))
     if config.task is None:
         console.print("doctor: not asked (give --task TASK)", highlight=False)
         return

@@ -1,11 +1,12 @@
-"""A policy file that plays many episodes side by side in lockstep: one call of its graph answers several robots.
+"""Score of a policy file over episodes in parallel lockstep: one call of its graph answers several robots.
 
 Episode i of a seed has the reset of `tasks.env.episode_seed` and, at each tick, the noise that a server
-would draw for it, so a file's score here is what `odeploy score` measures one episode after the other, up to how
-rounding at another batch size grows in a closed loop. Two files meet the same episodes.
+would draw for it. A file's score is therefore the one that `odeploy score` measures one episode after the other,
+up to how rounding at another batch size grows in a closed loop. Two files play the same episodes.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,20 +20,19 @@ from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import highs, lows, require_same_names
 from odeploy_sim.demonstrations.policy_player import Answer
-from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.episodes import PARALLEL, RunningEpisode, Simulations
 from odeploy_sim.tasks.task import Task
-
-LANES = 10  # simulations beside each other
 
 
 @dataclass(frozen=True)
-class Played:
-    """What came of the episodes, in their order; those whose simulation broke are left out.
+class EpisodeScores:
+    """Results of the valid episodes, by number.
 
     Attributes:
         returns: sums of the environment's own rewards. Shape (E,).
         successes: whether each ended solved. Shape (E,).
-        invalid: episodes that broke.
+        invalid: number of episodes in which the simulation broke; others replace them.
     """
 
     returns: NDArray[np.float64]
@@ -40,12 +40,8 @@ class Played:
     invalid: int
 
 
-class Lanes:
-    """A few simulations of a task, built when first needed and kept from file to file."""
-
-    def __init__(self, task: Task, noise_level: float = 1.0, lanes: int = LANES) -> None:
-        self.task, self._noise_level, self._most = task, noise_level, lanes
-        self._envs: list[TaskEnv] = []
+class FileScorer(Simulations):
+    """Simulations of a task in which policy files are scored one after the other."""
 
     def play(
         self,
@@ -54,98 +50,71 @@ class Lanes:
         episodes: int,
         options: ChunkOptions,
         ended: Callable[[], object] = lambda: None,
-    ) -> Played:
-        """Plays episodes 0, 1, ... of a seed.
+    ) -> EpisodeScores:
+        """Play the first valid episodes of a seed.
 
         Args:
-            file: who plays.
-            seed: of resets and of the policy's noise.
-            episodes: how many.
-            options: how chunks are played.
-            ended: called after each episode.
+            file: the policy file.
+            seed: seed of resets and of the policy's noise.
+            episodes: number of episodes.
+            options: playback of chunks.
+            ended: called after each valid episode.
 
         Raises:
-            ContractError: the policy has other signals than the task, or remembers; all episodes broke.
+            ContractError: the policy has other signals than the task, or a memory; a hundred episodes in a row
+                broke.
             UsageError: its horizon is too short for the options.
         """
-        answers = _Answers(file, self.task, seed)
-        chunking = options.chunking(file.manifest.horizon, paced=False)
-        while len(self._envs) < min(self._most, episodes):
-            self._envs.append(TaskEnv(self.task, self._noise_level))
-        low, high = lows(self.task.action), highs(self.task.action)
-        returns, successes, valid = np.zeros(episodes), np.zeros(episodes, bool), np.zeros(episodes, bool)
-        waiting = iter(range(episodes))
-        running = [_Lane(env, Chunks(chunking)) for env, _ in zip(self._envs, range(episodes), strict=False)]
-        for lane in running:
-            lane.begin(seed, next(waiting))
-        while running:
-            answers.give([lane for lane in running if lane.chunks.asks(lane.tick)])
-            for lane in list(running):
-                played = lane.chunks.at(lane.tick)
-                assert played is not None  # each answer is there at once
-                step = lane.env.step(np.clip(played.values, low, high))
-                lane.observation, lane.tick = step.observation, lane.tick + 1
-                returns[lane.episode] += step.reward
-                if not step.done:
-                    continue
-                successes[lane.episode], valid[lane.episode] = step.success, not step.invalid
+        invalid, scores = 0, dict[int, tuple[float, bool]]()
+        for trajectory in self.trajectories(_Answers(file, self.task, seed, options), seed, episodes):
+            if trajectory.invalid:
+                invalid += 1
+            else:
+                scores[trajectory.number] = trajectory.total, trajectory.success
                 ended()
-                following = next(waiting, None)
-                if following is None:
-                    running.remove(lane)
-                else:
-                    lane.begin(seed, following)
-        if not valid.any():
-            raise ContractError(
-                where=f"{file.path} on {self.task.name}",
-                expected="an episode that the simulation survives",
-                got=f"{episodes} that broke",
-                remedy="look at the policy with `odeploy sim`",
-            )
-        return Played(returns[valid], successes[valid], int((~valid).sum()))
-
-    def close(self) -> None:
-        """Frees the simulations."""
-        for env in self._envs:
-            env.close()
-
-
-class _Lane:
-    """One simulation with the episode that it plays."""
-
-    def __init__(self, env: TaskEnv, chunks: Chunks[Answer]) -> None:
-        self.env, self.chunks = env, chunks
-
-    def begin(self, seed: int, episode: int) -> None:
-        self.episode, self.tick = episode, 0
-        self.observation = self.env.reset(episode_seed(seed, episode))
-        self.chunks.begin()
+        returns, successes = zip(*(scores[number] for number in sorted(scores)), strict=True)
+        return EpisodeScores(np.array(returns), np.array(successes), invalid)
 
 
 class _Answers:
-    """A file's graph, asked for several lanes at once."""
+    """A file's graph, called for several running episodes at once."""
 
-    def __init__(self, file: PolicyFile, task: Task, seed: int) -> None:
+    def __init__(self, file: PolicyFile, task: Task, seed: int, options: ChunkOptions) -> None:
         manifest, where = file.manifest, str(file.path)
-        _require_forgetful(manifest, where)
+        _require_no_memory(manifest, where)
         require_same_names(manifest.observation_names, task.observation_names, f"{where}, observation")
         require_same_names(manifest.action_names, task.action_names, f"{where}, action")
-        self._noise, self._wants_noise = NoiseSource(manifest.noise, seed), manifest.noise.mode != "none"
-        self._session = open_session(file.data, "cpu", where, rows=LANES)
+        self._noise, self._takes_noise = NoiseSource(manifest.noise, seed), manifest.noise.mode != "none"
+        self._session = open_session(file.data, "cpu", where, rows=PARALLEL)
+        chunking = options.chunking(manifest.horizon, paced=False)
+        self._chunks: defaultdict[TaskEnv, Chunks[Answer]] = defaultdict(lambda: Chunks(chunking))
+        self._low, self._high = lows(task.action), highs(task.action)
 
-    def give(self, lanes: list[_Lane]) -> None:
-        """Takes each lane's chunk for its observation into its chunks."""
-        if not lanes:
+    def __call__(self, running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
+        for episode in running:
+            if episode.tick == 0:
+                self._chunks[episode.env].begin()
+        self._infer([episode for episode in running if self._chunks[episode.env].asks(episode.tick)])
+        actions = []
+        for episode in running:
+            played = self._chunks[episode.env].at(episode.tick)
+            assert played is not None  # each answer is there at once
+            actions.append(played.values)
+        return np.clip(np.stack(actions), self._low, self._high)
+
+    def _infer(self, asking: Sequence[RunningEpisode]) -> None:
+        """Store the chunk of each episode that asks for one."""
+        if not asking:
             return
-        feed = {"observation": np.stack([lane.observation for lane in lanes])}
-        if self._wants_noise:
-            feed["noise"] = np.concatenate([self._noise.draw(lane.episode, lane.tick) for lane in lanes])
+        feed = {"observation": np.stack([episode.observation for episode in asking])}
+        if self._takes_noise:
+            feed["noise"] = np.concatenate([self._noise.draw(episode.number, episode.tick) for episode in asking])
         (actions,) = self._session.run(["action"], feed)
-        for lane, values in zip(lanes, actions, strict=True):
-            lane.chunks.take_in_virtual_time(Answer(lane.tick, values))
+        for episode, values in zip(asking, actions, strict=True):
+            self._chunks[episode.env].take_in_virtual_time(Answer(episode.tick, values))
 
 
-def _require_forgetful(manifest: Manifest, where: str) -> None:
+def _require_no_memory(manifest: Manifest, where: str) -> None:
     if manifest.state_size or manifest.frozen is not None or manifest.recipe is not None:
         raise ContractError(
             where=where,

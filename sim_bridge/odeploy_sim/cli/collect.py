@@ -20,7 +20,7 @@ from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.demonstrations.from_trace import gather as gather_traces
 from odeploy_sim.demonstrations.from_trace import read_traces
 from odeploy_sim.demonstrations.quality import Quality, region
-from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather
+from odeploy_sim.demonstrations.recorder import Collected, Size, Wanted, gather
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import Task
 
@@ -112,7 +112,7 @@ def _collect_traces(config: Config, console: Console) -> None:
     expert = ExpertCard("policy", ", ".join(sorted(names)), ", ".join(sorted(fingerprints)))
     quality = ", ".join(sorted({f"driven {t.header.mode} at {t.header.rate_hz:g} Hz" for t in traces}))
     config = replace(config, noise=header.noise_level, seed=header.seed)
-    card = _card(config, quality, "all", env, expert, Kept(found.episodes, found.failures, found.invalid))
+    card = _card(config, quality, "all", env, expert, Collected(found.episodes, found.failures, found.invalid))
     with console.status("writing"):
         save(out, env, found.episodes, expert.name, f"{task.name}, {quality}", card)
     env.close()
@@ -174,7 +174,7 @@ def _require_success_key(config: Config, task: Task) -> None:
         )
 
 
-def _card(config: Config, quality: str, goals: str, env: TaskEnv, expert: ExpertCard, kept: Kept) -> Card:
+def _card(config: Config, quality: str, goals: str, env: TaskEnv, expert: ExpertCard, kept: Collected) -> Card:
     returns = np.array([e.rewards.sum() for e in kept.episodes])
     successes = [e.success for e in kept.episodes]
     return Card(

@@ -5,10 +5,12 @@ part of the goals, or successes only, is a part of the set that shows everything
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -16,8 +18,10 @@ from odeploy_runtime.errors import ContractError
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
+from odeploy_sim.experts import Expert
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
-from odeploy_sim.tasks.task import Task
+from odeploy_sim.tasks.episodes import RunningEpisode, Start, lockstep
+from odeploy_sim.tasks.task import RawObservation, Task
 
 _PATIENCE = 100  # episodes played in a row, none of them to keep
 
@@ -29,7 +33,7 @@ class Size(NamedTuple):
     unit: Literal["episodes", "transitions"] = "episodes"
 
 
-class Kept(NamedTuple):
+class Collected(NamedTuple):
     """What collecting gave: episodes in order, and how many were dropped because they failed, or broke."""
 
     episodes: list[Episode]
@@ -56,7 +60,7 @@ class Wanted:
     successes_only: bool = False
 
 
-def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console) -> Kept:
+def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console) -> Collected:
     """Plays episode after episode and keeps those that are wanted, until there are enough.
 
     Raises:
@@ -90,7 +94,7 @@ def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console)
             progress.advance(bar, 1 if size.unit == "episodes" else len(episode.rewards))
             if progress.tasks[bar].finished:
                 break
-    return Kept(episodes, failures, invalid)
+    return Collected(episodes, failures, invalid)
 
 
 def record(
@@ -101,35 +105,39 @@ def record(
     action_std: float,
     noise: np.random.Generator,
 ) -> Episode | None:
-    """Plays one episode; the executed (noisy, clipped) actions are what is recorded.
+    """Play one episode; the executed (noisy, clipped) actions are recorded.
 
     Args:
         env: the simulation.
-        expert: who acts.
-        number: of the episode, by which a policy's noise is drawn.
-        seed: of its reset.
-        action_std: of Gaussian noise on every action, in action units.
-        noise: where that is drawn from.
+        expert: the expert that acts.
+        number: number of the episode, which seeds a policy's noise.
+        seed: seed of its reset.
+        action_std: standard deviation of Gaussian noise on every action, in action units.
+        noise: source of that noise.
 
     Returns:
         The episode; None if the simulation broke.
     """
     low, high = env.env.action_space.low, env.env.action_space.high  # type: ignore[attr-defined]
-    observation, act = env.reset(seed), expert.begin(number)
-    observations, actions, rewards, done = [env.raw], [], [], False
-    while not done:
-        action = act(observation)
+    observations: list[RawObservation] = []
+    begun: list[Expert] = []
+
+    def act(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
+        (episode,) = running
+        if episode.tick == 0:
+            begun.append(expert.begin(number))
+        observations.append(env.raw)
+        action = begun[0](episode.observation)
         if action_std:
             action = action + noise.normal(0, action_std, len(action)).astype(np.float32)
-        action = np.array(np.clip(action, low, high), np.float32)
-        step = env.step(action)
-        observation, done = step.observation, step.done
-        observations.append(env.raw)
-        actions.append(action)
-        rewards.append(step.reward)
-    if step.invalid:
+        return np.array([np.clip(action, low, high)], np.float32)
+
+    start = iter([Start(number, seed)])
+    (played,) = lockstep([env], act, lambda: next(start, None))
+    if played.invalid:
         return None
-    return Episode(observations, np.stack(actions), np.array(rewards), step.terminated, step.success, seed)
+    observations.append(env.raw)
+    return Episode(observations, played.actions, played.rewards, played.terminated, played.success, seed)
 
 
 def _hopeless(task: Task, failures: int, invalid: int) -> ContractError:

@@ -1,6 +1,7 @@
 """A task that breaks or ends its process when it is told to, for tests of what steps simulations."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -48,6 +49,22 @@ BRITTLE = Task(
     paper="",
     differs="",
 )
+
+
+FRAGILE_FROM = 0.6
+
+
+class FragileEnv(BrittleEnv):
+    """Breaks by itself at its third tick in the episodes whose start lies above FRAGILE_FROM."""
+
+    def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        if self.state[0] > FRAGILE_FROM and self.state[1] >= 2:
+            self.state[1] = np.nan
+        self.state[1] += 1
+        return self.state.copy(), float(self.state[0]), False, False, {}
+
+
+FRAGILE = replace(BRITTLE, name="fragile", gym_id="test/Fragile-v0", entry_point=f"{__name__}:FragileEnv")
 
 
 def push(*values: float) -> NDArray[np.float32]:

@@ -81,7 +81,7 @@ def main(arguments: list[str]) -> None:
     else:
         train(config, state, Cloning(config, policy, state, demonstrations).loss, console)
         if config.score_episodes > 0:
-            with closing(Rollouts(task, lanes=1)) as rollouts:
+            with closing(Rollouts(task, parallel=1)) as rollouts:
                 episodes = play(policy, rollouts, state.generator, config.score_episodes)
             console.print(episodes.score(task))
     console.print(f"run: {config.out}", soft_wrap=True)
@@ -149,9 +149,10 @@ class Cloning:
 
 def play(policy: RecurrentPolicy, rollouts: Rollouts, generator: torch.Generator, episodes: int) -> Episodes:
     """Plays episodes one after the other, each from a zero state."""
-    played = [rollouts.play(Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
+    played = [rollouts.play_with_memory(lambda: Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
     return Episodes(
         torch.cat([p.observations for p in played]),
         np.concatenate([p.returns for p in played]),
         np.concatenate([p.successes for p in played]),
+        sum(p.invalid for p in played),
     )

@@ -6,24 +6,23 @@ of all episodes, those that arrive nowhere included; evenly shared it would be a
 
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.environments.multigoal import goal_at
-from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.episodes import valid
 from odeploy_sim.tasks.task import Task
 from odeploy_train.figures.raw_samples import one_sample
 from odeploy_train.runs.folder import RunCard
 from odeploy_train.runs.learning_curve import train_s
-from odeploy_train.runs.rollouts import Act
+from odeploy_train.runs.rollouts import Act, Rollouts, answer
 
 TASK = "multigoal-2d"
 GOALS = ("east", "north", "west", "south")
@@ -38,30 +37,32 @@ class Ways:
     """Episodes of one policy.
 
     Attributes:
-        card: of its run.
-        positions: x and y in metres from the start to the end of each episode. Shapes (T_i + 1, 2).
+        card: card of its run.
+        positions: x and y from the start to the end of each episode [m]. Shapes (T_i + 1, 2).
         goals: index of the goal where each ended, -1 for none. Shape (E,).
-        train_s: what the learning took.
+        train_s: duration of the learning.
+        invalid: number of episodes in which the simulation broke; others replace them.
     """
 
     card: RunCard
     positions: list[NDArray[np.float32]]
     goals: NDArray[np.int64]
     train_s: float
+    invalid: int = 0
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Of all episodes, of each goal. Shape (4,)."""
+        """Share of the episodes that end at each goal. Shape (4,)."""
         return np.bincount(self.goals[self.goals >= 0], minlength=len(GOALS)) / len(self.goals)
 
     @property
     def kept(self) -> NDArray[np.bool_]:
-        """Which goals are. Shape (4,)."""
+        """Whether each goal counts as kept. Shape (4,)."""
         kept: NDArray[np.bool_] = self.shares >= KEPT
         return kept
 
     def line(self, method: str) -> dict[str, Any]:
-        """JSON of a results file, without this machine's paths."""
+        """Return the line of a results file, without this machine's paths."""
         return {
             "method": method,
             "verb": self.card.method,
@@ -69,6 +70,7 @@ class Ways:
             "seed": self.card.seed,
             "steps": self.card.steps,
             "episodes": len(self.goals),
+            "invalid": self.invalid,
             "shares": dict(zip(GOALS, self.shares.tolist(), strict=True)),
             "nowhere": float((self.goals < 0).mean()),
             "kept": int(self.kept.sum()),
@@ -80,15 +82,15 @@ class Ways:
 
 
 def ways_of(run: Path, episodes: int, seed: int) -> Ways:
-    """Plays episodes of a trained policy.
+    """Play episodes of a trained policy.
 
     Args:
         run: folder of a finished run of `odeploy train fmer | sac | qvpo | dipo | dpmd` on multigoal-2d.
-        episodes: E.
-        seed: of the starts and of the policy's noise.
+        episodes: number of episodes, E.
+        seed: seed of the starts and of the policy's noise.
 
     Raises:
-        ContractError: another task or verb.
+        ContractError: another task or method; a hundred episodes in a row broke.
     """
     act, card = one_sample(run, seed)
     if card.task != TASK:
@@ -98,28 +100,24 @@ def ways_of(run: Path, episodes: int, seed: int) -> Ways:
             got=f"one of {card.task}",
             remedy=f"give the folder of an `odeploy train ... --task {TASK}` run",
         )
-    positions = play(get(TASK), act, episodes, seed)
+    positions, invalid = play(get(TASK), act, episodes, seed)
     goals = np.array([goal_at(way[-1].astype(np.float64)) for way in positions])
-    return Ways(card, positions, goals, train_s(run))
+    return Ways(card, positions, goals, train_s(run), invalid)
 
 
-def play(task: Task, act: Act, episodes: int, seed: int) -> list[NDArray[np.float32]]:
-    """Observations from the first to the last of each episode, all played side by side. Shapes (T_i + 1, O)."""
-    with ExitStack() as stack:
-        envs = [stack.enter_context(closing(TaskEnv(task))) for _ in range(episodes)]
-        seen = [[env.reset(episode_seed(seed, i))] for i, env in enumerate(envs)]
-        running = list(range(episodes))
-        while running:
-            actions = act(torch.from_numpy(np.stack([seen[i][-1] for i in running]))).numpy()
-            steps = [(i, envs[i].step(action)) for i, action in zip(running, actions, strict=True)]
-            for i, step in steps:
-                seen[i].append(step.observation)
-            running = [i for i, step in steps if not step.done]
-    return [np.stack(way) for way in seen]
+def play(task: Task, act: Act, episodes: int, seed: int) -> tuple[list[NDArray[np.float32]], int]:
+    """Play the first valid episodes of a seed, all in parallel.
+
+    Returns:
+        Observations from the first to the last of each, of shapes (T_i + 1, O), and how many others broke.
+    """
+    with closing(Rollouts(task, parallel=episodes)) as rollouts:
+        trajectories, invalid = valid(rollouts.trajectories(lambda running: answer(act, running), seed, episodes))
+    return [trajectory.observations for trajectory in trajectories], invalid
 
 
 def by_method(measured: Sequence[Ways]) -> dict[str, list[Ways]]:
-    """Runs of one verb and the same options under one name, by seed; other options are part of the name."""
+    """Group runs of one method and the same options under one name, by seed; what differs is in the name."""
     of_verb: dict[str, list[Ways]] = defaultdict(list)
     for ways in measured:
         of_verb[ways.card.method].append(ways)

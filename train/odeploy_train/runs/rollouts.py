@@ -1,9 +1,10 @@
-"""Episodes played by a policy in lockstep: the simulator waits for the action, and no wall clock is involved.
+"""Episodes played by a torch policy in lockstep: the simulator waits for the action, no wall clock is involved.
 
-Distillation takes from them the observations that a student visits, and each verb the success that it prints.
+Distillation takes from them the observations that a student visits, and each training command the score that it
+prints. Which episodes count is the rule of `odeploy_sim.tasks.episodes`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,82 +12,82 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks import episodes as lockstep
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.episodes import RunningEpisode, Simulations, valid
 from odeploy_sim.tasks.task import Task
 
 Act = Callable[[Tensor], Tensor]
-LANES = 10  # simulations that share one forward pass; building ten for maze-medium took 1.5 s
+"""A policy: raw observations of shape (B, O) to actions of shape (B, A), in robot units."""
 
 
 @dataclass(frozen=True)
 class Episodes:
-    """What a policy met and achieved.
+    """Valid episodes of a policy, by number.
 
     Attributes:
         observations: of every tick, episode after episode. Shape (M, O).
         returns: sums of the environment's own rewards. Shape (episodes,).
         successes: whether each ended solved. Shape (episodes,).
+        invalid: number of episodes in which the simulation broke; others replace them.
     """
 
     observations: Tensor
     returns: NDArray[np.float64]
     successes: NDArray[np.bool_]
+    invalid: int = 0
 
     def score(self, task: Task) -> str:
-        """One line on what the task is judged by."""
-        count = f"over {len(self.returns)} lockstep episodes"
+        """Return one line with the measure that the task is scored by."""
+        count = f"over {len(self.returns)} lockstep episodes" + (f", {self.invalid} broke" if self.invalid else "")
         if task.scored_by == "success":
             return f"success {self.successes.mean():.3f} {count}"
         return f"return {self.returns.mean():.1f} ± {self.returns.std():.1f} {count}"
 
 
-class Rollouts:
-    """A few simulations of a task, built when first needed and kept, since building costs more than playing."""
-
-    def __init__(self, task: Task, lanes: int = LANES) -> None:
-        self.task, self.lanes = task, lanes
-        self.envs: list[TaskEnv] = []
+class Rollouts(Simulations):
+    """Simulations of a task in which a torch policy plays."""
 
     def play(self, act: Act, seed: int, episodes: int) -> Episodes:
-        """Plays episodes 0, 1, ... of a seed.
+        """Play the first valid episodes of a seed.
 
         Args:
-            act: raw observations of shape (B, O) to actions of shape (B, A), in robot units.
-            seed: of the episodes; see `odeploy_sim.tasks.env.episode_seed`.
-            episodes: how many.
-        """
-        while len(self.envs) < min(self.lanes, episodes):
-            self.envs.append(TaskEnv(self.task))
-        seen: list[list[NDArray[np.float32]]] = [[] for _ in range(episodes)]
-        returns, successes = np.zeros(episodes), np.zeros(episodes, bool)
-        waiting = iter(range(episodes))
-        lanes = [(env, i) for env, i in zip(self.envs, waiting, strict=False)]
-        for env, i in lanes:
-            seen[i].append(env.reset(episode_seed(seed, i)))
-        while lanes:
-            with torch.no_grad():
-                actions = act(torch.from_numpy(np.stack([seen[i][-1] for _, i in lanes]))).numpy()
-            running = []
-            for (env, i), action in zip(lanes, actions, strict=True):
-                step = env.step(action)
-                returns[i] += step.reward
-                successes[i] = step.success
-                if not step.done:
-                    seen[i].append(step.observation)
-                    running.append((env, i))
-                elif (following := next(waiting, None)) is not None:
-                    seen[following].append(env.reset(episode_seed(seed, following)))
-                    running.append((env, following))
-            lanes = running
-        visited = torch.from_numpy(np.concatenate([np.stack(o) for o in seen]))
-        return Episodes(visited, returns, successes)
+            act: the policy, called once a tick for all episodes that run in parallel.
+            seed: seed of the episodes, far from that of demonstrations; see `fresh_seed`.
+            episodes: number of episodes.
 
-    def close(self) -> None:
-        """Frees the simulations."""
-        for env in self.envs:
-            env.close()
+        Raises:
+            ContractError: a hundred episodes in a row broke.
+        """
+        return self._gathered(lambda running: answer(act, running), seed, episodes)
+
+    def play_with_memory(self, begin: Callable[[], Act], seed: int, episodes: int) -> Episodes:
+        """Play as `play` does by a policy with a state, which `begin` returns anew for each episode."""
+        acts: dict[TaskEnv, Act] = {}
+
+        def each(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
+            acts.update({episode.env: begin() for episode in running if episode.tick == 0})
+            return np.concatenate([answer(acts[episode.env], [episode]) for episode in running])
+
+        return self._gathered(each, seed, episodes)
+
+    def _gathered(self, act: lockstep.Act, seed: int, episodes: int) -> Episodes:
+        trajectories, invalid = valid(self.trajectories(act, seed, episodes))
+        return Episodes(
+            torch.from_numpy(np.concatenate([trajectory.observations[:-1] for trajectory in trajectories])),
+            np.array([trajectory.total for trajectory in trajectories]),
+            np.array([trajectory.success for trajectory in trajectories]),
+            invalid,
+        )
+
+
+def answer(act: Act, running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
+    """Return a policy's actions for running episodes, from one forward pass. Shape (B, A)."""
+    with torch.no_grad():
+        actions: NDArray[np.float32] = act(torch.from_numpy(np.stack([e.observation for e in running]))).numpy()
+    return actions
 
 
 def fresh_seed(generator: torch.Generator) -> int:
-    """A seed for `Rollouts.play`, far from the small numbers by which demonstrations are collected."""
+    """Draw a seed for `Rollouts.play`, far from the small numbers by which demonstrations are collected."""
     return int(torch.randint(2**31, 2**62, (), generator=generator))

@@ -11,7 +11,7 @@ from odeploy_export.samplers.search import main as samplers
 from odeploy_export.samplers.settings import Setting
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_runtime.policy_file.file import read as read_policy
-from odeploy_sim.bench.batched_policy import Lanes
+from odeploy_sim.bench.batched_policy import FileScorer
 from odeploy_sim.catalogue import get
 from tests.best_of_n import run_folder
 from tests.policies import flow_policy
@@ -46,7 +46,7 @@ def test_settings_are_scored_once_and_timed_each_time(
         raise AssertionError("made again")
 
     monkeypatch.setattr(sampler_jobs, "export_policy", refuse)
-    monkeypatch.setattr(Lanes, "play", refuse)
+    monkeypatch.setattr(FileScorer, "play", refuse)
     samplers([*words, "--steps", "2", "--markdown"])
     said = capsys.readouterr().out
     assert "1 settings, 1 of them scored before" in said

@@ -1,4 +1,4 @@
-"""Episodes side by side are the episodes one after another, whoever shares a lane with whom."""
+"""Episodes in parallel are the episodes one after another, whichever run together."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import pytest
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
-from odeploy_sim.bench.batched_policy import Lanes
+from odeploy_sim.bench.batched_policy import FileScorer
 from odeploy_sim.catalogue import get
 from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
@@ -26,12 +26,12 @@ SEED, EPISODES = 3, 5
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> PolicyFile:
-    return read(policy_path(tmp_path_factory.mktemp("lanes"), TASK, "flow"))
+    return read(policy_path(tmp_path_factory.mktemp("scorer"), TASK, "flow"))
 
 
 @pytest.fixture(scope="module")
-def lanes() -> Iterator[Lanes]:
-    with closing(Lanes(TASK, lanes=2)) as made:
+def scorer() -> Iterator[FileScorer]:
+    with closing(FileScorer(TASK, parallel=2)) as made:
         yield made
 
 
@@ -46,31 +46,33 @@ def one_by_one(path: Path, options: ChunkOptions) -> list[float]:
     return returns
 
 
-def test_every_episode_has_the_resets_and_the_noise_that_its_number_says(file: PolicyFile, lanes: Lanes) -> None:
+def test_every_episode_has_the_resets_and_the_noise_of_its_number(file: PolicyFile, scorer: FileScorer) -> None:
     ended: list[int] = []
-    played = lanes.play(file, SEED, EPISODES, ChunkOptions(), lambda: ended.append(1))
+    played = scorer.play(file, SEED, EPISODES, ChunkOptions(), lambda: ended.append(1))
     # Rounding at another batch size goes through twelve ticks.
     np.testing.assert_allclose(played.returns, one_by_one(file.path, ChunkOptions()), rtol=1e-4)
     assert (len(ended), played.invalid, len(played.successes)) == (EPISODES, 0, EPISODES)
 
 
-def test_a_second_file_in_the_same_simulations_meets_the_same_episodes(file: PolicyFile, lanes: Lanes) -> None:
-    first, again = (lanes.play(file, SEED, EPISODES, ChunkOptions()).returns for _ in range(2))
+def test_a_second_file_in_the_same_simulations_meets_the_same_episodes(
+    file: PolicyFile, scorer: FileScorer
+) -> None:
+    first, again = (scorer.play(file, SEED, EPISODES, ChunkOptions()).returns for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, lanes.play(file, SEED + 1, EPISODES, ChunkOptions()).returns)
+    assert not np.array_equal(first, scorer.play(file, SEED + 1, EPISODES, ChunkOptions()).returns)
 
 
 @pytest.mark.thorough
-def test_chunks_are_played_as_they_are_one_after_another(tmp_path: Path, lanes: Lanes) -> None:
+def test_chunks_are_played_as_they_are_one_after_another(tmp_path: Path, scorer: FileScorer) -> None:
     path, options = chunk_file(tmp_path, TASK, 4), ChunkOptions(execute=3)
-    played = lanes.play(read(path), SEED, EPISODES, options)
+    played = scorer.play(read(path), SEED, EPISODES, options)
     np.testing.assert_allclose(played.returns, one_by_one(path, options), rtol=1e-4)
 
 
-def test_another_task_s_file_and_one_that_remembers_are_refused(tmp_path: Path, lanes: Lanes) -> None:
+def test_another_task_s_file_and_one_that_remembers_are_refused(tmp_path: Path, scorer: FileScorer) -> None:
     other = read(policy_path(tmp_path, MAZE_MEDIUM, "flow"))
     with pytest.raises(ContractError, match="observation"):
-        lanes.play(other, SEED, 1, ChunkOptions())
+        scorer.play(other, SEED, 1, ChunkOptions())
     frozen = read(chunk_file(tmp_path, TASK, 4, frozen=1))
     with pytest.raises(ContractError, match="expected a policy that answers what is sensed now"):
-        lanes.play(frozen, SEED, 1, ChunkOptions())
+        scorer.play(frozen, SEED, 1, ChunkOptions())

@@ -14,7 +14,7 @@ from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
-from odeploy_sim.demonstrations.recorder import Kept, Size, Wanted, gather, record
+from odeploy_sim.demonstrations.recorder import Collected, Size, Wanted, gather, record
 from odeploy_sim.experts import EXPERTS, Expert
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 
@@ -38,7 +38,7 @@ def played(env: TaskEnv, seed: int = 3, std: float = 0.5, noise_seed: int = 0) -
     return episode
 
 
-def gathered(env: TaskEnv, wanted: Wanted, expert: Demonstrator | None = None) -> Kept:
+def gathered(env: TaskEnv, wanted: Wanted, expert: Demonstrator | None = None) -> Collected:
     return gather(env, expert or demonstrator(env, None, 0), wanted, Console(quiet=True))
 
 

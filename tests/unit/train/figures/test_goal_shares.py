@@ -38,16 +38,17 @@ def test_a_policy_that_makes_for_one_goal_ends_there_whatever_it_is_called(goal:
     def straight(observation: Tensor) -> Tensor:
         return (unit * 5 - observation).clamp(-1, 1)
 
-    played = play(TASK, straight, 3, seed=0)
+    played, broke = play(TASK, straight, 3, seed=0)
+    assert broke == 0
     ends = torch.tensor(np.array([way[-1] for way in played]))
     assert ((ends - unit * 5).norm(dim=1) < 0.5).all()
     assert all(20 < len(way) < 51 for way in played)
-    starts = [way[0].tolist() for way in play(TASK, straight, 2, seed=0)]
+    starts = [way[0].tolist() for way in play(TASK, straight, 2, seed=0)[0]]
     assert starts == [way[0].tolist() for way in played[:2]]
 
 
 def test_a_policy_that_stands_still_plays_to_the_horizon() -> None:
-    played = play(TASK, torch.zeros_like, 2, seed=0)
+    played, _ = play(TASK, torch.zeros_like, 2, seed=0)
     assert [len(way) for way in played] == [TASK.horizon + 1] * 2
 
 
@@ -56,7 +57,7 @@ def test_each_episode_goes_its_own_way_although_all_are_played_side_by_side() ->
         east = observation[:, :1] > 0
         return torch.where(east, torch.tensor([1.0, 0.0]), torch.tensor([-0.5, 0.0]))
 
-    played = play(TASK, two_ways, 6, seed=0)
+    played, _ = play(TASK, two_ways, 6, seed=0)
     for way in played:
         assert np.sign(way[-1, 0]) == np.sign(way[0, 0])
     assert len({len(way) for way in played}) > 1

@@ -1,4 +1,4 @@
-"""Rollouts: lanes change the speed and nothing else."""
+"""Rollouts: parallel simulations change the speed and nothing else."""
 
 from contextlib import closing
 
@@ -19,11 +19,11 @@ def towards_goal(observation: Tensor) -> Tensor:
     return torch.clamp(10 * (observation[:, 4:6] - observation[:, :2]) - observation[:, 2:4], -1, 1)
 
 
-@pytest.mark.parametrize("lanes", [2, 9])
-def test_episodes_are_those_of_a_plain_loop_however_many_lanes(lanes: int) -> None:
-    with closing(Rollouts(MAZE, lanes)) as rollouts:
+@pytest.mark.parametrize("parallel", [2, 9])
+def test_episodes_are_those_of_a_plain_loop_however_many_run_in_parallel(parallel: int) -> None:
+    with closing(Rollouts(MAZE, parallel)) as rollouts:
         played = rollouts.play(towards_goal, seed=1, episodes=5)
-        assert len(rollouts.envs) == min(lanes, 5)
+        assert len(rollouts.envs) == min(parallel, 5)
     observations, returns, successes = [], [], []
     with closing(TaskEnv(MAZE)) as env:
         for episode in range(5):

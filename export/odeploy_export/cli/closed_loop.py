@@ -1,0 +1,62 @@
+"""Closed loop of a policy file that exists already: torch and the file play the same episodes.
+
+python -m odeploy_export.cli.closed_loop FILE --run RUN --episodes 10
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from rich.console import Console
+
+from odeploy_export.parity.closed_loop import compare
+from odeploy_runtime.errors import ContractError, OdeployError
+from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_sim.catalogue import get
+from odeploy_train.runs.folder import load_policy
+
+
+@dataclass(frozen=True)
+class Config:
+    """Play a policy file and the training run that it came from against each other."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """Policy file."""
+    run: Path
+    """Folder of the training run."""
+    episodes: int = 10
+    """Episodes of each side, in lockstep."""
+    seed: int = 1
+    """Seed of resets and noise."""
+    provider: str = "cpu"
+    """Execution provider of the file: `cpu`, `cuda`, `tensorrt` or `openvino`."""
+
+
+def main() -> None:
+    """Print one line with the result."""
+    config = tyro.cli(Config, prog="python -m odeploy_export.cli.closed_loop")
+    torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
+    file = OnnxPolicy.load(config.file, config.provider)
+    if file.manifest.state_size:
+        Console().print("closed loop: not run (a recurrent policy; its gate plays sequences)", highlight=False)
+        return
+    policy, card = load_policy(config.run)
+    if card.method != file.manifest.method:
+        raise ContractError(
+            where=str(config.run),
+            expected=f"a run of {file.manifest.method}",
+            got=card.method,
+            remedy="give the run that the file was exported from",
+        )
+    agreement = compare(policy, file, get(file.manifest.task), config.episodes, config.seed)
+    Console().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except OdeployError as error:
+        sys.exit(str(error))
