@@ -54,7 +54,7 @@ def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:
 def test_it_is_answered_flagged_and_named_in_the_log(tmp_path: Path) -> None:
     with robot(tmp_path) as client:
         assert statuses(client, KNOWN, FAR, KNOWN) == [wire.OK, wire.FAR, wire.OK]
-        assert client.far == 1
+        assert client.out_of_range == 1
 
 
 @pytest.mark.fault(9)

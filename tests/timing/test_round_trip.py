@@ -67,7 +67,7 @@ class Robot:
         self._seq = 0
 
     def rehearse(self, values: bytes) -> None:
-        self.client.rehearse(values)
+        self.client.touch(values)
 
     def tick(self, tick: Tick, observation: Floats, took: Took) -> None:
         self._seq += 1
@@ -193,7 +193,7 @@ def test_guard_trace_and_counters_hot() -> None:
     guard = Guard(MAZE_MEDIUM.action, np.array(MAZE_MEDIUM.safe_action, np.float32), Safety(100.0))
     guard.rearm(0)
     account, values = (
-        Account(guard, cast(RobotClient, SimpleNamespace(drops=Drops(), far=0))),
+        Account(guard, cast(RobotClient, SimpleNamespace(drops=Drops(), out_of_range=0))),
         np.zeros(2, np.float32),
     )
     took = {"guard": list[int](), "trace and counters": list[int]()}

@@ -1,4 +1,5 @@
-"""The robot side: client, chunk playback, counters.
+"""The robot side: control loop, plant, client, connection, playback of action chunks, counters.
 
-May import: server, trace.
+May import: everything in the runtime but reports and cli. Of server and inference only what runs a policy in the
+robot's own process, and only when such a policy is connected.
 """

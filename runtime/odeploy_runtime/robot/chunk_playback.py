@@ -1,13 +1,13 @@
-"""Chunks in the loop: which action of which chunk is applied at a tick.
+"""Playback of action chunks: which action of which chunk is applied at a tick.
 
 A policy of horizon H answers the observation of tick q with the actions for the ticks q to q + H - 1. The robot
-asks every E ticks and plays of each chunk the action that is meant for the tick, so a chunk that comes D ticks
-late begins with its action D. Until then the chunk before goes on: of each, E + D actions may be played. With
-E = 1 and D = 0 every tick is asked for, and the first action of its own answer is all that it plays.
+sends an observation every E ticks, and plays of each chunk the action for the current tick. A chunk that arrives D
+ticks late thus begins with its action D. Until then the previous chunk continues: up to E + D actions of each are
+played. With E = 1 and D = 0 every tick sends its observation and plays the first action of its own answer.
 
-Where chunks overlap they can be blended, as ACT's temporal ensembling does (arXiv 2304.13705): the action of a
-tick is then the mean over all chunks that have one for it, with weights exp(-m · age), the age of a chunk in
-ticks. ACT counts from the oldest chunk and lets that weigh most: its k is -m here.
+Overlapping chunks can be blended, as in ACT's temporal ensembling (arXiv 2304.13705): the action of a tick is then
+the mean over all chunks with an action for it, with weights exp(-m · age), where the age of a chunk is in ticks.
+ACT counts from the oldest chunk, which weighs most there: its k is -m here.
 
 No clock and no I/O: ticks are numbers.
 """
@@ -23,15 +23,15 @@ from odeploy_runtime.errors import UsageError
 
 
 class Chunk(Protocol):
-    """An answer of the policy."""
+    """An answer of the policy: a chunk of actions."""
 
     @property
     def tick(self) -> int:
-        """Whose observation it answers."""
+        """Tick whose observation it answers."""
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """Action i is meant for `tick` + i. Shape (H, A)."""
+        """Actions; action i is for `tick` + i. Shape (H, A)."""
 
 
 C = TypeVar("C", bound=Chunk)
@@ -43,9 +43,9 @@ class Chunking:
 
     Attributes:
         horizon: H.
-        execute: E, ticks from one question to the next.
+        execute: E, ticks from one request to the next.
         ahead: D, ticks that an answer may take.
-        blend: m of the weights; None for the newest chunk alone.
+        blend: m of the weights; None to play the newest chunk alone.
     """
 
     horizon: int = 1
@@ -57,7 +57,7 @@ class Chunking:
         if not 1 <= self.execute <= self.horizon:
             raise UsageError(
                 where="--execute",
-                expected=f"from 1 to {self.horizon}, the actions that the policy answers at once",
+                expected=f"from 1 to {self.horizon}, the number of actions in the policy's answer",
                 got=str(self.execute),
                 remedy="execute fewer, or train with a longer --horizon",
             )
@@ -67,7 +67,7 @@ class Chunking:
                 expected=f"from 0 to {self.horizon - self.execute}, what --execute {self.execute} of a chunk of "
                 f"{self.horizon} leaves",
                 got=str(self.ahead),
-                remedy="ask for less, or execute fewer",
+                remedy="give less, or execute fewer",
             )
         if self.blend is not None and not math.isfinite(self.blend):
             raise UsageError(
@@ -76,34 +76,34 @@ class Chunking:
 
     @property
     def reach(self) -> int:
-        """E + D, actions of a chunk that may be played."""
+        """E + D, the number of actions of a chunk that may be played."""
         return self.execute + self.ahead
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChunkOptions:
-    """The options of a program that plays chunks."""
+    """Options of a program that plays action chunks."""
 
     execute: int = 1
-    """E: ask the policy every E ticks and play as many actions of each answer; at most its horizon H."""
+    """E: send an observation every E ticks and play E actions of each answer; at most the horizon H."""
     ahead: int | None = None
-    """D: ask D ticks before the answer is needed, and play the chunk before until it comes; E + D is at most H.
-    In realtime 1 if not given, where E > 1 leaves room for it, else 0. In lockstep an answer takes D ticks."""
+    """D: send the observation D ticks before its answer is needed, and play the previous chunk until then; E + D
+    is at most H. Default: 1 in realtime if 1 < E < H, else 0. In lockstep an answer takes D ticks."""
     blend: float | None = None
-    """m: where chunks overlap, play their mean with weights exp(-m · age in ticks) instead of the newest. The
-    temporal ensembling of ACT is `--execute 1 --blend -0.01`."""
+    """m: where chunks overlap, play their mean with weights exp(-m · age in ticks) instead of the newest. ACT's
+    temporal ensembling is `--execute 1 --blend -0.01`."""
 
     def chunking(self, horizon: int, paced: bool) -> Chunking:
-        """These options for a policy.
+        """Return how to play the chunks of a policy with this horizon.
 
         Raises:
-            UsageError: its horizon is too short for them.
+            UsageError: the horizon is too short for these options.
         """
         usual = min(1, max(0, horizon - self.execute)) if paced and self.execute > 1 else 0
         return Chunking(horizon, self.execute, usual if self.ahead is None else self.ahead, self.blend)
 
     def given(self) -> list[str]:
-        """The same for a command line; nothing where they say nothing."""
+        """Return the options that differ from their defaults as command-line arguments."""
         values = {
             "--execute": self.execute if self.execute != 1 else None,
             "--ahead": self.ahead,
@@ -116,9 +116,9 @@ class Played(NamedTuple, Generic[C]):
     """The action of a tick.
 
     Attributes:
-        values: Shape (A,).
-        chunk: that it is from; of a blend the newest.
-        place: i, its place in that chunk.
+        values: the action. Shape (A,).
+        chunk: the chunk that it is from; the newest one of a blend.
+        place: its index i in that chunk.
     """
 
     values: NDArray[np.float32]
@@ -127,7 +127,7 @@ class Played(NamedTuple, Generic[C]):
 
 
 class Chunks(Generic[C]):
-    """The chunks of an episode, as far as they are still of use.
+    """The chunks of an episode that may still be played.
 
     Attributes:
         chunking: how they are played.
@@ -138,15 +138,15 @@ class Chunks(Generic[C]):
         self.begin()
 
     def begin(self) -> None:
-        """A new episode: nothing was asked, and what has come is not to be played any more."""
-        self._first, self._asked = math.inf, -math.inf  # ticks that asked
-        self._chunks: list[tuple[int, C]] = []  # by tick; with the first tick that may play it
+        """Forget all chunks and requests, as at the start of an episode."""
+        self._first, self._asked = math.inf, -math.inf  # ticks that sent an observation
+        self._chunks: list[tuple[int, C]] = []  # by tick, each with the first tick that may play it
         self._starved = False
 
     def asks(self, tick: int) -> bool:
-        """Whether this tick's observation is sent; if so, it counts as sent.
+        """Return whether this tick sends its observation; if so, it counts as sent.
 
-        Every E ticks; sooner where nothing can be played and the answer is overdue.
+        Every E ticks; sooner if nothing can be played and the answer is overdue.
         """
         since = tick - self._asked
         if since >= self.chunking.execute or (self._starved and since > self.chunking.ahead):
@@ -155,26 +155,26 @@ class Chunks(Generic[C]):
         return False
 
     def covers(self, tick: int) -> bool:
-        """Whether a chunk is there that may be played at this tick."""
+        """Return whether there is a chunk that may be played at this tick."""
         return any(ready <= tick < chunk.tick + self.chunking.reach for ready, chunk in self._chunks)
 
     def awaited(self, tick: int) -> int:
-        """The earliest tick whose answer this tick could play, and that has not come."""
+        """Return the earliest tick whose answer has not arrived and could be played at this tick."""
         newest = self._chunks[-1][1].tick if self._chunks else -1
         return max(0, tick - self.chunking.reach + 1, newest + 1)
 
     def take(self, chunk: C) -> None:
-        """A chunk has come; none comes after one of a later tick. What was not asked since `begin` is dropped."""
+        """Add a chunk that arrived, in order of ticks; drop it if it was not requested since `begin`."""
         if self._first <= chunk.tick <= self._asked:
             self._chunks.append((chunk.tick, chunk))
 
     def take_in_virtual_time(self, chunk: C) -> None:
-        """The same where nothing takes time: it may be played after D ticks, or at once if there is no other."""
+        """Add a chunk where nothing takes time: it is played after D ticks, or at once if there is no other."""
         delay = self.chunking.ahead if self.covers(chunk.tick) else 0
         self._chunks.append((chunk.tick + delay, chunk))
 
     def at(self, tick: int) -> Played[C] | None:
-        """The action of a tick; None if no chunk has one."""
+        """Return the action of a tick; None if no chunk has one."""
         horizon, blend = self.chunking.horizon, self.chunking.blend
         self._chunks = [(ready, chunk) for ready, chunk in self._chunks if tick < chunk.tick + horizon]
         reach = self.chunking.reach if blend is None else horizon
@@ -192,7 +192,7 @@ class Chunks(Generic[C]):
 
 
 def blend_weights(ages: NDArray[np.int64], blend: float) -> NDArray[np.float64]:
-    """exp(-m · age) of each chunk, scaled so that they sum to one. Shapes (N,) -> (N,)."""
+    """Return exp(-m · age) of each chunk, scaled to a sum of one. Shapes (N,) -> (N,)."""
     exponents = -blend * ages.astype(np.float64)
     weights = np.exp(exponents - exponents.max())  # the largest is 1, so none overflows
     scaled: NDArray[np.float64] = weights / weights.sum()

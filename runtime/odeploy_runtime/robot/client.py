@@ -1,9 +1,10 @@
-"""The robot's end of the wire: sends observations, receives actions, never waits past a deadline.
+"""The robot's session with a server: sends observations, receives actions, never waits past a deadline.
 
-Frames go over a link: a ZeroMQ socket in this process, or a courier in another. Replies are recognised by
-session, episode and number; a late, repeated or foreign one is counted and dropped. A server that was
-restarted does not know the session: the client asks for a new one on the way, without blocking, and sends the
-tick's observation again once it has it; the guard covers the ticks in between.
+Frames travel over a link: a ZeroMQ socket in this process, or an I/O process. Replies are matched by session,
+episode and number; late, repeated and foreign ones are counted and dropped.
+
+A restarted server has no session of this robot. The client then requests a new one without blocking, and sends the
+tick's observation again when it has it; the guard covers the ticks in between.
 """
 
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from odeploy_runtime.transport.io_process import UNSENT
 from odeploy_runtime.transport.link import Link
 
 _RETRY_NS = 10_000_000
-_ASK_AGAIN_AFTER_NS = 100_000_000
+_REQUEST_AGAIN_AFTER_NS = 100_000_000
 _REMEMBERED = 1024
-_NOBODY = wire.Ready(wire.PROTOCOL, session=-1, policy="", fingerprint="", rate_hz=0.0, horizon=0)
+_NO_SESSION = wire.Ready(wire.PROTOCOL, session=-1, policy="", fingerprint="", rate_hz=0.0, horizon=0)
 
 
 @dataclass
 class Drops:
-    """What arrived and was not used, or could not be sent."""
+    """Numbers of messages that arrived and were not used, or could not be sent."""
 
     late: int = 0
     repeated: int = 0
@@ -41,10 +42,10 @@ class Arrival(NamedTuple):
     """An action that may be applied.
 
     Attributes:
-        message: as it came.
-        values: Shape (H, A).
-        arrived_ns: when it was received here.
-        observed_ns: when the observation behind it was sent.
+        message: the server's message.
+        values: its actions. Shape (H, A).
+        arrived_ns: time of its arrival here.
+        observed_ns: time at which its observation was sent.
     """
 
     message: wire.Action
@@ -54,7 +55,7 @@ class Arrival(NamedTuple):
 
     @property
     def tick(self) -> int:
-        """Whose observation it answers."""
+        """Tick whose observation it answers."""
         return self.message.seq
 
 
@@ -63,20 +64,20 @@ class RobotClient:
 
     Attributes:
         ready: the server's answer to the handshake.
-        drops: what was not used.
-        last_error: the newest error that the server reported.
-        far: answers to observations far outside of what the policy was trained on.
+        drops: numbers of dropped messages.
+        last_error: the newest error that the server reported; None without one.
+        out_of_range: number of answers to observations far outside the range that the policy was trained on.
     """
 
     def __init__(self, link: Link, hello: wire.Hello, clock: Clock, timeout_s: float) -> None:
-        """Shakes hands over a link, which is closed where that fails.
+        """Open a session over a link; close the link if that fails.
 
         Raises:
             UnreachableError: no answer within `timeout_s`.
-            RefusedError: the server said no.
+            RefusedError: the server refused the robot.
         """
         self._link, self._hello, self._clock = link, wire.pack(hello), clock
-        self.drops, self.far = Drops(), 0
+        self.drops, self.out_of_range = Drops(), 0
         self.last_error: wire.Error | None = None
         self._action_size = len(hello.action)
         self._sent_ns = [0] * _REMEMBERED
@@ -84,11 +85,11 @@ class RobotClient:
         self._newest = (-1, -1)
         self._frame = b""
         self._last = wire.Observation(0, 0, 0, 0, b"")
-        self._asked_ns: int | None = None  # when a new session was last asked for
-        self._awaited = False  # whether its answer is still to come
-        self._since_ns = 0  # when the present session began
+        self._requested_ns: int | None = None  # when a new session was last requested
+        self._awaited = False  # whether the answer to that is still to come
+        self._since_ns = 0  # when the current session began
         self._replaced = False  # whether the server came back with another policy
-        self.ready = _NOBODY
+        self.ready = _NO_SESSION
         try:
             self.ready = self._shake_hands(timeout_s)
         except BaseException:
@@ -96,7 +97,7 @@ class RobotClient:
             raise
 
     def send(self, episode: int, seq: int, values: bytes) -> int:
-        """Sends one observation, or drops it where it cannot leave at once; returns the time of sending."""
+        """Send one observation, or drop it if the link cannot take it at once; return the time of sending [ns]."""
         sent_ns = self._clock.now_ns()
         self._sent_ns[seq % _REMEMBERED], self._last_seq = sent_ns, seq
         self._last = wire.Observation(self.ready.session, episode, seq, sent_ns, values)
@@ -104,9 +105,9 @@ class RobotClient:
         return sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
-        """The answer to observation `seq` or a later one; None at the deadline, or at once for an error.
+        """Return the answer to observation `seq` or a later one; None at the deadline, or at once for an error.
 
-        Where the server had lost the session, the last observation goes out once more as soon as there is another.
+        If the server lost the session, the last observation is sent again in the new one.
         """
         while self._link.wait(deadline_ns):
             message = self._take()
@@ -123,7 +124,7 @@ class RobotClient:
         return None
 
     def newest(self, episode: int) -> Arrival | None:
-        """In stream mode: the newest action of this episode that arrived since the last call."""
+        """Return the newest action of this episode that arrived since the last call; None without one."""
         best = None
         while self._link.wait(0):
             message = self._take()
@@ -137,16 +138,16 @@ class RobotClient:
                     self.drops.late += 1
         return best
 
-    def rehearse(self, values: bytes) -> None:
-        """Goes through the motions of a tick without sending: warms what the next one will run."""
+    def touch(self, values: bytes) -> None:
+        """Run the code of a tick without sending, to warm what the next one will run."""
         wire.pack(wire.Observation(self.ready.session, 0, 0, self._clock.now_ns(), values))
         wire.unpack(self._frame)
         self._link.touch()
 
     def close(self) -> None:
-        """Says goodbye and closes."""
+        """End the session and close the link."""
         self._put(wire.pack(wire.Bye(self.ready.session)))
-        self._link.close(linger_ms=100)  # a goodbye may take 100 ms; nothing else may
+        self._link.close(linger_ms=100)  # the end of a session may take 100 ms; nothing else may
 
     def _shake_hands(self, timeout_s: float) -> wire.Ready:
         deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
@@ -162,7 +163,7 @@ class RobotClient:
                         where=f"server at {self._link.endpoint}",
                         expected="a session",
                         got=f"a refusal: {message.reason}",
-                        remedy="serve a policy that fits this robot, or mend what the reason names",
+                        remedy="serve a policy that fits this robot, or fix what the reason names",
                     )
             if self._clock.now_ns() >= deadline_ns:
                 self._link.require_alive()
@@ -170,7 +171,7 @@ class RobotClient:
             self._clock.sleep_until_ns(self._clock.now_ns() + _RETRY_NS)
 
     def _take(self) -> Arrival | wire.Message | None:
-        """Receives one message and does what it asks for; None if there is nothing for the caller in it."""
+        """Receive one message and process it; return None if it contains nothing for the caller."""
         frame = self._link.take()
         arrived_ns = self._clock.now_ns()
         if frame is None:
@@ -196,16 +197,16 @@ class RobotClient:
                 # An observation from before the present session says nothing about it.
                 if self._sent_ns[message.seq % _REMEMBERED] < self._since_ns:
                     return None
-                self._ask_again(arrived_ns)
+                self._request_session(arrived_ns)
         return message
 
-    def _ask_again(self, now_ns: int) -> None:
-        if self._asked_ns is None or now_ns - self._asked_ns > _ASK_AGAIN_AFTER_NS:
+    def _request_session(self, now_ns: int) -> None:
+        if self._requested_ns is None or now_ns - self._requested_ns > _REQUEST_AGAIN_AFTER_NS:
             self._awaited = self._put(self._hello)
-            self._asked_ns = now_ns if self._awaited else None
+            self._requested_ns = now_ns if self._awaited else None
 
     def _resume(self, ready: wire.Ready, now_ns: int) -> None:
-        """Takes up a new session with the policy that this robot knows, or with what that was swapped for."""
+        """Go on in a new session, if its policy is the same or replaced that one by hot swap."""
         self._awaited = False
         self._replaced = self.ready.fingerprint not in (ready.fingerprint, *ready.predecessors)
         if not self._replaced:
@@ -219,7 +220,7 @@ class RobotClient:
         if values is None or message.session != self.ready.session:
             self.drops.foreign += 1
             return None
-        self.far += message.status == wire.FAR
+        self.out_of_range += message.status == wire.FAR
         values = values.reshape(self.ready.horizon, self._action_size)
         return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
 

@@ -1,6 +1,7 @@
-"""What a robot counts: its ticks by state, what its guard found, what it missed and what it dropped.
+"""A robot's counters for monitoring: ticks by state, findings of the guard, misses and drops.
 
-The loop adds to three integers a tick; the rest, which others count already, is copied every tenth of a second.
+The loop increments three integers a tick. Everything else is counted elsewhere already, and copied ten times a
+second.
 """
 
 from dataclasses import fields
@@ -38,24 +39,24 @@ ROBOT = CounterNames(
     ),
     gauges=("turned_ns", "ready", "state", "episode"),
 )
-"""`held` are ticks outside of RUN, by cause; `entered` is how often a state began; `drops` are replies that were
-not used, and observations that could not leave. `ready` is 1 in RUN and HOLD."""
+"""`held` are ticks outside RUN, by cause; `entered` is how often a state began; `drops` are replies that were not
+used, and observations that could not be sent. `ready` is 1 in RUN and HOLD."""
 
 
 class RobotCounters:
-    """Of one robot's loop."""
+    """Updates the counters from one robot's loop."""
 
     def __init__(self, counters: Counters, guard: Guard, client: RobotClient) -> None:
         self._counters, self._guard, self._client = counters, guard, client
         self._copy_ns = 0
 
     def skipped(self) -> None:
-        """A tick that was due and never ran: a miss."""
+        """Count a tick that was due and never ran, which is a miss."""
         self._counters.add("ticks:skipped")
         self._counters.add("misses")
 
     def ran(self, now_ns: int, episode: int, *, missed: bool) -> None:
-        """A tick that ran."""
+        """Count a tick that ran."""
         counters, safety = self._counters, self._guard.safety
         counters.add(_TICKS[safety.state])
         counters.set("turned_ns", now_ns)
@@ -68,7 +69,7 @@ class RobotCounters:
             self.copy(episode)
 
     def copy(self, episode: int) -> None:
-        """What is counted elsewhere."""
+        """Copy what is counted elsewhere."""
         counters, safety, drops = self._counters, self._guard.safety, self._client.drops
         for field, name in _DROPS:
             counters.set(name, getattr(drops, field))
@@ -78,7 +79,7 @@ class RobotCounters:
         for name, times in entered.items():
             counters.set(name, times)
         counters.set("clamped", self._guard.counts.clamped)
-        counters.set("far_observations", self._client.far)
+        counters.set("far_observations", self._client.out_of_range)
         counters.set("state", safety.state)
         counters.set("ready", safety.state < State.SAFE)
         counters.set("episode", episode)

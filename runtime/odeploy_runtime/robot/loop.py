@@ -197,7 +197,7 @@ class ControlLoop:
 
     def _touch(self) -> None:
         """Run the code of a tick on zeros, without sending or commanding anything."""
-        self.client.rehearse(wire.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
+        self.client.touch(wire.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
         self._touches += 1
         self._spare_guard.tick(0, 0, Offer((0, self._touches), 0, self._spare_guard.safe_action))
 

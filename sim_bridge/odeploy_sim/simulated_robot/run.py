@@ -183,8 +183,8 @@ def _log_drops(client: RobotClient, safety: Safety) -> None:
     drops = {k: v for k, v in vars(client.drops).items() if v}
     if drops:
         log.info("dropped: %s; last error: %s", drops, client.last_error)
-    if client.far:
-        log.warning("%d observations far outside the range that the policy was trained on", client.far)
+    if client.out_of_range:
+        log.warning("%d observations far outside the range that the policy was trained on", client.out_of_range)
     for (before, after, cause), times in safety.transitions.items():
         if cause is not Cause.REARMED:
             log.info("%s → %s %d × because of %s", before.name, after.name, times, cause.name.lower())

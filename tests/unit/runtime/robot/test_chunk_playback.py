@@ -202,8 +202,8 @@ def test_where_the_newest_chunk_is_late_those_before_are_blended() -> None:
 @pytest.mark.parametrize(
     ("options", "named", "expected"),
     [
-        ({"execute": 9}, "--execute", "from 1 to 8, the actions that the policy answers at once"),
-        ({"execute": 0}, "--execute", "from 1 to 8, the actions that the policy answers at once"),
+        ({"execute": 9}, "--execute", "from 1 to 8, the number of actions in the policy's answer"),
+        ({"execute": 0}, "--execute", "from 1 to 8, the number of actions in the policy's answer"),
         ({"execute": 6, "ahead": 3}, "--ahead", "from 0 to 2, what --execute 6 of a chunk of 8 leaves"),
         ({"ahead": -1}, "--ahead", "from 0 to 7, what --execute 1 of a chunk of 8 leaves"),
         ({"blend": math.inf}, "--blend", "a finite number"),

@@ -499,18 +499,18 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
         turn()
 
 
-# ---- rehearsal and the end
+# ---- pre-touch and the end
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xc1", wire.pack(wire.Bye(1))])
-def test_a_rehearsal_sends_nothing_and_survives_whatever_came_last(
+def test_a_pre_touch_run_sends_nothing_and_survives_whatever_came_last(
     client: RobotClient, server: Scripted, frame: bytes
 ) -> None:
     server.drain()
     server.send(frame)
     client.newest(0)
     heard = len(server.heard)
-    client.rehearse(VALUES)
+    client.touch(VALUES)
     server.drain()
     assert len(server.heard) == heard
 

@@ -40,8 +40,8 @@ class FakeClient:
         self.sent: list[tuple[int, int, bytes]] = []
         self.waiting: list[Arrival] = []  # in stream mode
         self.last_error: wire.Error | None = None
-        self.rehearsed_ns: list[int] = []
-        self.drops, self.far = Drops(), 0
+        self.touched_ns: list[int] = []
+        self.drops, self.out_of_range = Drops(), 0
 
     def arrival(self, episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
         received, started, inferred, replied = (sent_ns + (arrived_ns - sent_ns) // 5 * i for i in range(1, 5))
@@ -68,8 +68,8 @@ class FakeClient:
     def newest(self, episode: int) -> Arrival | None:
         return self.waiting.pop() if self.waiting else None
 
-    def rehearse(self, values: bytes) -> None:
-        self.rehearsed_ns.append(self.clock.ns)
+    def touch(self, values: bytes) -> None:
+        self.touched_ns.append(self.clock.ns)
 
 
 class Bench:
@@ -133,7 +133,7 @@ def stamp(trace: Trace, name: str) -> list[int]:
 def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None:
     """A tick that is clamped, one that overruns, and in real time a server that falls silent until the end."""
     counters = Counters(ROBOT)
-    bench.client.drops, bench.client.far = Drops(late=7), 2
+    bench.client.drops, bench.client.out_of_range = Drops(late=7), 2
     bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
     bench.client.act = lambda seq: [0.01 * seq if seq != 1 else 99.0, -0.5]
     bench.plant.takes_ns = {2: 25 * MS}
@@ -157,7 +157,7 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
 
 def test_whoever_looks_sees_the_last_tick_and_at_most_a_tenth_of_a_second_before_it(bench: Bench) -> None:
     counters = Counters(ROBOT)
-    bench.client.drops, bench.client.far = Drops(late=7), 0
+    bench.client.drops, bench.client.out_of_range = Drops(late=7), 0
     bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
     bench.run("realtime")
     assert counters["turned_ns"] == bench.clock.ns
@@ -584,24 +584,24 @@ def test_in_a_stream_without_actions_the_guard_decides(bench: Bench) -> None:
     assert bench.plant.commands == [[0.0, -1.0]] * 10
 
 
-# ---- rehearsal
+# ---- pre-touch
 
 
-def test_the_robot_rehearses_before_each_tick_and_is_done_when_it_is_due(bench: Bench) -> None:
+def test_the_loop_touches_before_each_tick_and_is_done_when_it_is_due(bench: Bench) -> None:
     trace = bench.run("realtime")
-    rehearsed = np.array(bench.client.rehearsed_ns).reshape(10, 2)
-    ahead = np.array(stamp(trace, "due"))[:, None] - rehearsed
+    touched = np.array(bench.client.touched_ns).reshape(10, 2)
+    ahead = np.array(stamp(trace, "due"))[:, None] - touched
     assert (ahead > 100_000).all()
     assert (ahead < MS).all()
 
 
-def test_after_an_overrun_there_is_no_rehearsal(bench: Bench) -> None:
+def test_after_an_overrun_there_is_no_pre_touch(bench: Bench) -> None:
     bench.plant.takes_ns = dict.fromkeys(range(10), 12 * MS)
     bench.run("realtime")
-    assert len(bench.client.rehearsed_ns) == 2  # before the first tick alone
+    assert len(bench.client.touched_ns) == 2  # before the first tick alone
 
 
-def test_rehearsals_do_not_move_the_guard(tmp_path: Path) -> None:
+def test_pre_touch_runs_do_not_move_the_guard(tmp_path: Path) -> None:
     runs = []
     for name, hot_call_ns in (("with", 10_000), ("without", 10**9)):
         bench = Bench(tmp_path / name, hot_call_ns)
@@ -609,5 +609,5 @@ def test_rehearsals_do_not_move_the_guard(tmp_path: Path) -> None:
         bench.client.act = lambda seq: [2.0 if seq == 7 else 0.1 * seq, 0.0]
         trace = bench.run("realtime")
         runs.append((trace.rows.tobytes(), vars(bench.guard.counts)))
-        assert bool(bench.client.rehearsed_ns) == (name == "with")
+        assert bool(bench.client.touched_ns) == (name == "with")
     assert runs[0] == runs[1]
