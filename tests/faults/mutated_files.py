@@ -13,13 +13,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from odeploy_runtime.cli.keys import write_pair
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, NO_FINGERPRINT, parse, seal
 from odeploy_runtime.policy_file.protobuf import metadata_spans
 from odeploy_runtime.policy_file.signature import new_pair, read_secret, require_signed, sign
-from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET
+from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, write_pair
 
 _BATCH = 500
 

@@ -20,12 +20,12 @@ import tyro
 import zmq
 from numpy.typing import NDArray
 
-from odeploy_runtime.cli.health import ask as ask_health
 from odeploy_runtime.hot_swap.control_socket import control_path, request
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.server.health import request_health
 from odeploy_runtime.trace.format import APPLIED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport.sockets import connect_dealer
@@ -154,7 +154,7 @@ def swap(endpoint: str, word: str, path: Path, *out: Path) -> str:
 def told(endpoint: str) -> list[str]:
     """The fingerprint of each epoch, as the server says."""
     with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, endpoint) as asking:
-        return ask_health(asking, endpoint, MonotonicClock(), 20.0).fingerprints
+        return request_health(asking, endpoint, MonotonicClock(), 20.0).fingerprints
 
 
 def main() -> None:

@@ -2,19 +2,20 @@
 
 A pair is two files. `NAME.key` or `NAME.sign` is public and is handed to the other side; `NAME.key_secret` or
 `NAME.sign_secret` stays with its owner, mode 0600, and is not read when anybody else could. CURVE keys are in
-ZeroMQ's own certificate format, signing keys in PEM, so that other tools read them too. `odeploy_runtime.cli.keys`
-makes them.
+ZeroMQ's own certificate format, signing keys in PEM, so that other tools read them too.
 """
 
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import zmq
 from zmq.auth import load_certificate
 from zmq.utils import z85
 
-from odeploy_runtime.errors import FormatError, MissingError
+from odeploy_runtime.errors import FormatError, MissingError, UsageError
 
 PUBLIC, SECRET = ".key", ".key_secret"
 SIGN_PUBLIC, SIGN_SECRET = ".sign", ".sign_secret"
@@ -106,6 +107,42 @@ def require_private(path: Path) -> None:
         ) from None
     if mode & 0o077:
         raise _no_key(path, "a file for its owner alone", f"mode {mode & 0o777:04o}", f"run: chmod 600 {path}")
+
+
+def new_curve_pair() -> tuple[bytes, bytes]:
+    """Return the contents of a new public and a new secret key file."""
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    shared = f'metadata\ncurve\n    public-key = "{public}"\n'
+    return shared.encode(), f'{shared}    secret-key = "{secret}"\n'.encode()
+
+
+def write_pair(public: Path, secret: Path, public_data: bytes, secret_data: bytes) -> None:
+    """Write a new pair of files, never over old ones: a lost secret key cannot be restored.
+
+    Raises:
+        UsageError: one of the files exists, or the folder cannot be written.
+    """
+    for path in (public, secret):
+        if path.exists():
+            raise UsageError(
+                where=str(path),
+                expected="a name without a key",
+                got="one with a key",
+                remedy="choose another name, or move the old key away",
+            )
+    try:
+        public.parent.mkdir(parents=True, exist_ok=True)
+        for path, data, mode in ((secret, secret_data, 0o600), (public, public_data, 0o644)):
+            # Created with its mode, so that others cannot open it at any moment.
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                file.write(data)
+    except OSError as error:
+        raise UsageError(
+            where=str(public.parent),
+            expected="a folder that can be written",
+            got=error.strerror or type(error).__name__,
+            remedy="give another path",
+        ) from None
 
 
 def _certificate(path: Path) -> tuple[bytes, bytes | None]:

@@ -14,11 +14,10 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from odeploy_runtime.cli.keys import write_pair
 from odeploy_runtime.errors import RelayedError, WorkerError
 from odeploy_runtime.hot_swap.proving import prove, proven
 from odeploy_runtime.policy_file.signature import new_pair, read_secret, sign
-from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET
+from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, write_pair
 from tests.unit.runtime.scaled_policy import scaled_bytes
 
 

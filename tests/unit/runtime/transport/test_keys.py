@@ -35,7 +35,7 @@ def test_two_pairs_are_different(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".key", ".key_secret"])
 def test_a_key_that_exists_is_never_overwritten_not_even_by_half(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"arm{suffix}").write_text("old")
-    with pytest.raises(UsageError, match="expected a name that has no key yet"):
+    with pytest.raises(UsageError, match="expected a name without a key"):
         main([str(tmp_path / "arm")])
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(f"arm{suffix}", "old")]
 

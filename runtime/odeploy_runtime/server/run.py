@@ -1,0 +1,143 @@
+"""A whole server: policy, socket, authentication, hot swap and scheduling put together."""
+
+import contextlib
+import logging
+import resource
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import zmq
+
+from odeploy_runtime.hot_swap.control_socket import ControlSocket, control_path
+from odeploy_runtime.hot_swap.slot import PolicySlot
+from odeploy_runtime.hot_swap.swapper import Swapper
+from odeploy_runtime.inference.policy import Policy, load_policy
+from odeploy_runtime.policy_file.file import PolicyFile
+from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
+from odeploy_runtime.server.loop import Server
+from odeploy_runtime.server.options import ServerOptions
+from odeploy_runtime.server.service import Service
+from odeploy_runtime.transport.curve_auth import Doorkeeper
+from odeploy_runtime.transport.keys import KeyPair
+from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router, send_at_once
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """Where a server listens, and who may connect.
+
+    Attributes:
+        endpoint: `ipc:///path` or `tcp://host:port`.
+        keys: the server's key pair; None without encryption.
+        allowed: the 32 bytes of each robot's public key that may connect, and its name.
+        insecure: listen beyond this machine without keys.
+    """
+
+    endpoint: str = DEFAULT_ENDPOINT
+    keys: KeyPair | None = None
+    allowed: Mapping[bytes, str] = field(default_factory=dict)
+    insecure: bool = False
+
+    @property
+    def protection(self) -> str:
+        """What protects the server, in one line."""
+        if self.keys is not None:
+            return f"encrypted, for {len(self.allowed)} keys: {', '.join(sorted(self.allowed.values()))}"
+        if self.insecure:
+            return f"INSECURE: anyone who reaches {self.endpoint} can read and alter everything; no encryption"
+        return "not encrypted: for this machine alone"
+
+
+def serve(
+    file: PolicyFile,
+    access: Access,
+    *,
+    provider: str = "cpu",
+    options: ServerOptions = ServerOptions(),  # noqa: B008 - frozen
+    realtime: RealTimeOptions = RealTimeOptions(),  # noqa: B008 - frozen
+    signers: Path | None = None,
+    control: Path | None = None,
+    http: str | None = None,
+) -> None:
+    """Serve a policy file until an exception (such as Ctrl-C) ends it.
+
+    Args:
+        file: the policy file.
+        access: where to listen, and for whom.
+        provider: what computes the policy, see `load_policy`.
+        options: of the server.
+        realtime: priority and core of the loop.
+        signers: folder of public keys, one of which must have signed each file; None accepts any file.
+        control: path of the control socket; None for the endpoint's default.
+        http: `PORT` or `HOST:PORT` of the health check and metrics; None without.
+    """
+    signer = "" if signers is None else f"signed by {_signer(file, signers)}, "
+    policy, clock = load_policy(file, provider), MonotonicClock()
+    with contextlib.ExitStack() as stack:
+        counters = Counters(SERVER) if http is None else _published(http, stack)
+        context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
+        context.socket(zmq.PAIR).close()  # starts its I/O threads, which get the priority too
+        obtained = stack.enter_context(real_time(realtime.priority))
+        _allow_many_connections()
+        socket, auth = _bound(context, access, counters, stack)
+        _log_start(policy, access, signer, obtained)
+        slot = PolicySlot(policy)
+        service = Service(slot, options, clock, counters, partial(send_at_once, socket))
+        path = control or control_path(access.endpoint)
+        if path is not None:
+            swapper = Swapper(slot, provider, signers, counters, clock)
+            stack.enter_context(contextlib.closing(swapper))
+            stack.enter_context(contextlib.closing(ControlSocket(path, swapper.answer)))
+        with pinned(realtime.core):
+            Server(socket, service, clock, counters, auth).run()
+
+
+def _bound(
+    context: "zmq.Context[zmq.Socket[bytes]]", access: Access, counters: Counters, stack: contextlib.ExitStack
+) -> tuple["zmq.Socket[bytes]", Doorkeeper | None]:
+    """Bind the server's socket; with keys, authentication must be there before it."""
+    auth = None
+    if access.keys is not None:
+        rejected = logging.getLogger(Doorkeeper.__module__).warning
+        auth = Doorkeeper(context, access.allowed, counters, rejected)
+        stack.enter_context(contextlib.closing(auth))
+    socket = bind_router(context, access.endpoint, access.keys, access.insecure)
+    stack.callback(socket.close, linger=100)
+    if auth is not None:
+        auth.watch(socket)
+    return socket, auth
+
+
+def _log_start(policy: Policy, access: Access, signer: str, obtained: Mapping[str, str]) -> None:
+    m = policy.manifest
+    log.info(
+        f"serving {m.name} ({m.method}, {m.sampler_label}) for {m.task} at {access.endpoint}; "
+        f"fingerprint {policy.fingerprint[:12]}, {signer}golden rows within {policy.golden_error:.1e}, "
+        f"{policy.provider}, " + ", ".join(f"{name} {value}" for name, value in obtained.items()),
+        extra={"policy": m.name, "fingerprint": policy.fingerprint, "endpoint": access.endpoint},
+    )
+    log.log(logging.WARNING if access.insecure else logging.INFO, access.protection)
+
+
+def _signer(file: PolicyFile, signers: Path) -> str:
+    from odeploy_runtime.policy_file.signature import require_signed  # needs the extra `sign`
+
+    return require_signed(file, signers)
+
+
+def _published(http: str, stack: contextlib.ExitStack) -> Counters:
+    from odeploy_runtime.realtime.http_metrics import reported  # needs the extra `metrics`
+
+    return stack.enter_context(reported(http, SERVER))
+
+
+def _allow_many_connections() -> None:
+    """Each connection takes a descriptor, and a client that opens many soon uses up the usual 1024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
