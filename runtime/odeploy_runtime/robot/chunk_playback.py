@@ -143,7 +143,7 @@ class Chunks(Generic[C]):
         self._chunks: list[tuple[int, C]] = []  # by tick, each with the first tick that may play it
         self._starved = False
 
-    def asks(self, tick: int) -> bool:
+    def requests(self, tick: int) -> bool:
         """Return whether this tick sends its observation; if so, it counts as sent.
 
         Every E ticks; sooner if nothing can be played and the answer is overdue.

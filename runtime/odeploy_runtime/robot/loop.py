@@ -120,7 +120,7 @@ class ControlLoop:
             sensed = wire.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
             sent_ns, answer = 0, None
-            if self.chunks.asks(seq):
+            if self.chunks.requests(seq):
                 sent_ns = self.client.send(episode, seq, sensed)
                 answer = self._waited_for(episode, seq, sent_ns)
                 self.chunks.take_in_virtual_time(answer)
@@ -156,14 +156,14 @@ class ControlLoop:
             self._next_tick = tick.number
             sensed = wire.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
-            asks = mode == "stream" or self.chunks.asks(tick.number)
-            sent_ns = self.client.send(episode, tick.number, sensed) if asks else 0
+            sends = mode == "stream" or self.chunks.requests(tick.number)
+            sent_ns = self.client.send(episode, tick.number, sensed) if sends else 0
             if mode == "stream":
                 answer = self.client.newest(episode)
                 played = None if answer is None else Played(answer.values[0], answer, 0)
                 number = -1 if answer is None else answer.tick
             else:
-                answer = self._heard(episode, tick)
+                answer = self._arrived(episode, tick)
                 played, number = self.chunks.at(tick.number), tick.number
             now_ns = self._clock.now_ns()
             offer = None
@@ -178,7 +178,7 @@ class ControlLoop:
             if end != GOES_ON:
                 return
 
-    def _heard(self, episode: int, tick: Tick) -> Arrival | None:
+    def _arrived(self, episode: int, tick: Tick) -> Arrival | None:
         """Return what arrived for this tick; only a tick without an action waits for one, until its deadline."""
         if self.chunks.covers(tick.number):
             arrival = self.client.newest(episode)

@@ -1,4 +1,5 @@
-"""Measuring policy files on tasks: scores, latency bench, lower bounds.
+"""Measurements of policy files on tasks: scores, the latency bench, and the lower bounds of latency.
 
-May import: simulated_robot, demonstrations.
+May import: simulated_robot, demonstrations, experts and the rooms below. The bench starts `odeploy serve`,
+`odeploy sim` and `cli/floors` as child processes.
 """

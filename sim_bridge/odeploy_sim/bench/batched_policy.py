@@ -94,7 +94,7 @@ class _Answers:
         for episode in running:
             if episode.tick == 0:
                 self._chunks[episode.env].begin()
-        self._infer([episode for episode in running if self._chunks[episode.env].asks(episode.tick)])
+        self._infer([episode for episode in running if self._chunks[episode.env].requests(episode.tick)])
         actions = []
         for episode in running:
             played = self._chunks[episode.env].at(episode.tick)

@@ -1,4 +1,5 @@
-"""The verbs of the simulation, one file each.
+"""The commands of the simulation, one file each: parse, call, print.
 
-May import: every room of the simulation.
+`doctor` and `floors` are programs that other commands start as child processes. May import: every room of the
+simulation.
 """

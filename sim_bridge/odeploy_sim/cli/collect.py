@@ -1,6 +1,6 @@
-"""`odeploy collect TASK`: an expert's episodes become a Minari dataset with a card; so do those of traces.
+"""`odeploy collect TASK`: an expert's episodes, or those of traces, as a Minari dataset with a card.
 
-Failures are kept, and the default sizes are the papers'.
+Failures are kept, and the default sizes are those of the papers.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -24,7 +24,7 @@ from odeploy_sim.demonstrations.recorder import Collected, Size, Wanted, gather
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import Task
 
-# What FM-IRL (arXiv 2510.09222) had of each.
+# Sizes of the sets in FM-IRL (arXiv 2510.09222).
 SIZES = {
     "ant-goal": Size(100_000, "transitions"),
     "maze-medium": Size(17_500, "transitions"),
@@ -38,35 +38,35 @@ _OTHERS = Size(300)
 
 @dataclass(frozen=True)
 class Config:
-    """Records an expert's episodes as a Minari dataset."""
+    """Record an expert's episodes as a Minari dataset."""
 
     task: Annotated[str | None, tyro.conf.Positional] = None
-    """Name of a catalogued task; traces say it themselves."""
+    """Name of a catalogued task; traces contain it themselves."""
     out: Path | None = None
-    """Folder of the dataset; its name ends in a version. `runs/demos/TASK-QUALITY-v0` if not given."""
+    """Folder of the dataset; its name ends in a version. Default: `runs/demos/TASK-QUALITY-v0`."""
     episodes: int | None = None
-    """How many. Without this and the next one as many as the task's paper has, else 300."""
+    """Number of episodes. Default: the size in the task's paper, else 300."""
     transitions: int | None = None
-    """Instead of a number of episodes: collect until so many ticks are reached."""
+    """Number of ticks to reach, instead of a number of episodes."""
     quality: str = "expert"
-    """`expert`; `noisy:STD` adds Gaussian noise to every action, in action units; `coverage:FRACTION` shows
-    only so much of the goals; `noisy:STD,coverage:FRACTION` both."""
+    """`expert`; `noisy:STD` adds Gaussian noise to every action, in action units; `coverage:FRACTION` shows only
+    this fraction of the goals; `noisy:STD,coverage:FRACTION` both."""
     noise: float = 1.0
     """Noise level of the task; 1 is as catalogued."""
     successes_only: bool = False
-    """Drop episodes that ended unsolved; the card says how many."""
+    """Drop episodes that ended unsolved; the card has their number."""
     seed: int = 0
-    """Decides resets and all noise."""
+    """Seed of resets and all noise."""
     policy: Path | None = None
-    """A policy file as the expert, instead of the task's own."""
+    """Policy file to use as the expert, instead of the task's own."""
     from_trace: tuple[Path, ...] = ()
-    """Instead of playing: the episodes of these traces, with the commands that were applied."""
+    """Traces whose episodes to collect, with the applied commands, instead of playing."""
     stopped_too: bool = False
-    """Of traces also the episodes that a person, or a signal, ended."""
+    """Also collect episodes of traces that an operator or a signal ended."""
 
 
 def main(arguments: list[str]) -> None:
-    """Collects, saves, and says what it was worth."""
+    """Collect and save a set, and print its figures."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
     if config.from_trace:
         _collect_traces(config, console)
@@ -122,13 +122,13 @@ def _collect_traces(config: Config, console: Console) -> None:
 
 
 def _traces(config: Config) -> list[Trace]:
-    """Reads the traces, and refuses what only playing has."""
+    """Read the traces; raise for options that apply only to playing."""
     given = {"task", "out", "from_trace", "successes_only", "stopped_too"}
     other = [f.name for f in fields(Config) if f.name not in given and getattr(config, f.name) != f.default]
     if other:
         raise UsageError(
             where=f"--{other[0]}",
-            expected="none with --from-trace, as the traces say what was driven",
+            expected="none with --from-trace, since the traces contain what was driven",
             got=f"{getattr(config, other[0])}",
             remedy="leave it out",
         )

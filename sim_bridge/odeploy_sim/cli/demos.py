@@ -1,4 +1,4 @@
-"""`odeploy demos show PATH`: a demonstration set's card as a table, and its episodes as a picture."""
+"""`odeploy demos show PATH`: the card of a demonstration set as a table, and its episodes as a picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,26 +18,26 @@ from odeploy_sim.demonstrations.dataset import Demonstrations, load, task_of
 
 @dataclass(frozen=True)
 class Config:
-    """Prints a set's card, and draws its episodes."""
+    """Print the card of a demonstration set, and draw its episodes."""
 
     set: Annotated[str, tyro.conf.Positional]
-    """Folder of a set, or a Minari id."""
+    """Folder of a set, or Minari id."""
     task: str | None = None
-    """Whose signals the set has, where it does not say."""
+    """Task of the set, if the set itself does not name it."""
     out: Path | None = None
-    """Draw the episodes into this file, such as `demos.png`."""
+    """Picture of the episodes to write, such as `demos.png`."""
 
 
 def main(arguments: list[str]) -> None:
-    """Prints and draws one set."""
+    """Print and draw one set."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy demos show"), Console()
     name = config.task or task_of(config.set)
     if name is None:
         raise UsageError(
             where=f"demonstrations {config.set}",
-            expected="a set that says which task it is of",
+            expected="a set that names its task",
             got="one that does not",
-            remedy="say it with --task",
+            remedy="name it with --task",
         )
     task = get(name)
     demonstrations, card = load(config.set, task), read_card(Path(config.set))
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
         table.add_row(key, escape(value))
     console.print(table)
     if card is None:
-        console.print("no card: `odeploy collect` writes one, this set is from elsewhere")
+        console.print("no card: `odeploy collect` writes one, and this set has another source")
     if config.out is not None:
         from odeploy_sim.demonstrations.plots import draw  # matplotlib is an extra
 
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 
 
 def measured(demonstrations: Demonstrations) -> dict[str, str]:
-    """What the data themselves say."""
+    """Return figures measured on the data, as text by name."""
     lengths, returns, successes = demonstrations.lengths, demonstrations.returns, demonstrations.successes
     return {
         "episodes": f"{len(lengths):,} of {lengths.min()} to {lengths.max()} ticks",
@@ -70,7 +70,7 @@ def measured(demonstrations: Demonstrations) -> dict[str, str]:
 
 
 def stated(card: Card, demonstrations: Demonstrations) -> dict[str, str]:
-    """What the card adds, and whether the data are still those that it was written for."""
+    """Return what the card states, and whether the data still have its hash."""
     same = card.data_hash == demonstrations.data_hash
     return {
         "success": "scored by the return" if card.success is None else f"{card.success:.3f}",

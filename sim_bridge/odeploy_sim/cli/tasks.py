@@ -1,4 +1,4 @@
-"""`odeploy tasks [TASK]`: the catalogue as a table, or one task whole."""
+"""`odeploy tasks [TASK]`: the catalogue as a table, or everything about one task."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,14 +17,14 @@ from odeploy_sim.tasks.task import Task
 
 @dataclass(frozen=True)
 class Config:
-    """Lists the catalogued tasks, or one task's signals."""
+    """List the catalogued tasks, or one task's signals."""
 
     task: Annotated[str | None, tyro.conf.Positional] = None
-    """Name of a task; nothing lists them all."""
+    """Name of a task; default: list all tasks."""
 
 
 def main(arguments: list[str]) -> None:
-    """Prints the catalogue or one task."""
+    """Print the catalogue or one task."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy tasks"), Console()
     if config.task is None:
         table = Table("task", "paper", "O → A", "Hz", "horizon", "scored by", "expert", title="tasks")
@@ -45,12 +45,12 @@ def main(arguments: list[str]) -> None:
 
 
 def expert_of(task: Task) -> str:
-    """`scripted`, `trained`, or a dash."""
+    """Return `scripted`, `trained`, or a dash for a task without an expert."""
     return "scripted" if task.name in EXPERTS else "trained" if trained(task) else "–"
 
 
 def facts_of(task: Task) -> dict[str, str]:
-    """What there is to know of a task besides its signals, in words."""
+    """Return the properties of a task besides its signals, as text by name."""
     step = "none" if task.physics_step_s is None else f"{task.physics_step_s * 1e3:g} ms"
     levels = "none" if task.noise is None else f"0 to {task.noise.highest:g}, 1 as catalogued: {task.noise.scales}"
     return {

@@ -51,7 +51,7 @@ def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstr
 
         def act(observation: NDArray[np.float32]) -> NDArray[np.float32]:
             tick = next(ticks)
-            if chunks.asks(tick):
+            if chunks.requests(tick):
                 values = state.answer(policy, 0, episode, tick, observation).copy()
                 chunks.take_in_virtual_time(Answer(tick, values))
             played = chunks.at(tick)

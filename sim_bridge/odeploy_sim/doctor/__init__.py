@@ -1,4 +1,4 @@
-"""Checks of a policy file on its task.
+"""The doctor: checks of a policy file on its task, each in a module of its own.
 
-May import: demonstrations.
+`examine` runs them all; `findings` is what they return. May import: demonstrations, experts and the rooms below.
 """

@@ -10,14 +10,14 @@ _SEED = 0
 
 
 def answers(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The first actions, in robot units.
+    """Return the first action of each answer, in robot units.
 
-    Row i is always given the same noise, so what differs between two calls comes from the observations. A
-    recurrent policy answers each row as the first of an episode.
+    Row i always gets the same noise, so two calls differ by their observations alone. A recurrent policy answers
+    each row as the first of an episode.
 
     Args:
-        policy: with one horizon or many; only the first action of each answer is taken.
-        observations: raw units. Shape (M, O).
+        policy: of any horizon.
+        observations: in raw units. Shape (M, O).
 
     Returns:
         Shape (M, A).

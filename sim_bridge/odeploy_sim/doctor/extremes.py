@@ -1,4 +1,4 @@
-"""Actions at their limits, and what comes out when what goes in is far off or not a number at all."""
+"""Checks of actions at their limits, and of answers to observations that are far off or not numbers."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,14 +8,14 @@ from odeploy_runtime.signals import Signal, half_ranges, highs, lows
 from odeploy_sim.doctor.answers import answers
 from odeploy_sim.doctor.findings import Finding, some
 
-_SATURATED = 0.95  # share of ticks; trained bang-bang experts hold one joint there for two thirds of them
+_SATURATED = 0.95  # share of ticks; trained bang-bang experts keep one joint there for two thirds of them
 _FAR = 1e6
 _AT_LIMIT = 1e-6  # of half a range
 _TANH_1 = np.tanh(1.0)
 
 
 def check_saturation(policy: Policy, observations: NDArray[np.float32]) -> list[Finding]:
-    """Actions that stand at a limit on nearly all recorded observations. Shape (M, O)."""
+    """Find actions that are at a limit for nearly all recorded observations, shape (M, O)."""
     signals = policy.manifest.action
     actions, slack = answers(policy, observations), _AT_LIMIT * half_ranges(signals)
     at_limit = np.logical_or(actions <= lows(signals) + slack, actions >= highs(signals) - slack)
@@ -23,17 +23,17 @@ def check_saturation(policy: Policy, observations: NDArray[np.float32]) -> list[
     for signal, share in zip(signals, at_limit.mean(axis=0), strict=True):
         if share >= _SATURATED:
             seen = f"at a limit in {share:.0%} of {len(actions)} recorded ticks"
-            remedy = "see the normaliser and the scale of the action; a policy that works so is bang-bang"
+            remedy = "check the normaliser and the scale of the action, unless the policy is bang-bang by design"
             findings.append(Finding("warning", "saturation", signal.name, seen, remedy))
     return findings
 
 
 def check_extremes(policy: Policy, observations: NDArray[np.float32]) -> list[Finding]:
-    """What must hold for any numbers: a finite action, within its limits.
+    """Check what must hold for any observation: a finite action, within its limits.
 
     Args:
         policy: the file.
-        observations: recorded ones, about which one signal at a time, and all of them, go far off. Shape (M, O).
+        observations: recorded ones, from which single signals, and all at once, are moved far away. Shape (M, O).
     """
     rows, causes = _far_rows(observations, policy.manifest.observation)
     tried = np.concatenate([observations, rows])
@@ -45,7 +45,7 @@ def check_extremes(policy: Policy, observations: NDArray[np.float32]) -> list[Fi
 
 
 def check_not_numbers(policy: Policy, observation: NDArray[np.float32]) -> list[Finding]:
-    """What NaN and infinity in one signal become; the server never lets them in. Shape (O,)."""
+    """Note what NaN and infinity in one signal become, which the server rejects. Shape (O,)."""
     names, rows = [s.name for s in policy.manifest.observation], []
     for value in (np.nan, np.inf, -np.inf):
         block = np.tile(observation, (len(names), 1))
@@ -59,7 +59,7 @@ def check_not_numbers(policy: Policy, observation: NDArray[np.float32]) -> list[
         f"NaN in {from_nan.sum()} of {len(names)} signals, and an infinity in {from_infinity.sum()}, "
         "make an action that is not finite"
     )
-    remedy = "nothing where odeploy serves it: such an observation is refused before; else test for it"
+    remedy = "nothing if odeploy serves it, which rejects such observations; else test for them"
     where = some([n for n, nan, inf in zip(names, from_nan, from_infinity, strict=True) if nan or inf])
     return [Finding("note", "not a number", where, seen, remedy)]
 
@@ -67,7 +67,7 @@ def check_not_numbers(policy: Policy, observation: NDArray[np.float32]) -> list[
 def _far_rows(
     observations: NDArray[np.float32], signals: tuple[Signal, ...]
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Rows with one signal, or all, beyond what was recorded; and which that is."""
+    """Return rows with one signal, or all, beyond what was recorded, and a description of each."""
     mean, std = observations.mean(axis=0), observations.std(axis=0)
     rows, causes = [], []
     for sign in (-1, 1):
@@ -107,7 +107,7 @@ def _check_limits(actions: NDArray[np.float64], causes: list[str], signals: tupl
 
 
 def _check_reach(actions: NDArray[np.float64], signals: tuple[Signal, ...]) -> list[Finding]:
-    """tanh of tanh ends at tanh(1) of the range, whatever goes in."""
+    """Find a squash that is applied twice: tanh of tanh reaches tanh(1) of the range and no more."""
     low, high = lows(signals).astype(np.float64), highs(signals).astype(np.float64)
     if not (np.isfinite(low) & np.isfinite(high)).all() or not np.isfinite(actions).all():
         return []

@@ -1,4 +1,4 @@
-"""What the doctor found in a policy file: how bad it is, what was seen, and what to do about it."""
+"""Findings of the doctor: severity, evidence and remedy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Finding:
     """One thing that is wrong, or worth knowing.
 
     Attributes:
-        severity: an error keeps the file off a robot; a warning may have a reason; a note is no fault.
-        check: what was looked at, such as `dead input`.
-        where: the signals that are concerned, or `file`.
-        seen: with numbers.
+        severity: an error rejects the file; a warning may have a good reason; a note is no fault.
+        check: name of the check, such as `dead input`.
+        where: the signals concerned, or `file`.
+        seen: the evidence, with numbers.
         remedy: what to do now, as an imperative.
     """
 
@@ -33,7 +33,7 @@ class Finding:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """One row a finding, the worst first."""
+    """Return a table with one row per finding, the worst first."""
     table = Table("", "check", "where", "seen", "do", title="findings", title_justify="left", show_lines=True)
     for f in worst_first(findings):
         colour = _COLOURS[f.severity]
@@ -42,7 +42,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
-    """Errors, warnings, notes; within each as they were found."""
+    """Sort by severity; equal ones stay in order."""
     order = list(_COLOURS)
     return sorted(findings, key=lambda f: order.index(f.severity))
 
@@ -65,6 +65,6 @@ def require_sound(findings: Sequence[Finding], where: str) -> None:
 
 
 def some(names: Sequence[str], most: int = 4) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

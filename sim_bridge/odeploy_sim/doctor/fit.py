@@ -1,4 +1,4 @@
-"""Whether a file's signals are the task's: names and order, units, limits, and the rate."""
+"""Checks of a file's signals against the task's: names and order, units, limits, and the rate."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ _CHECK = "signals"
 
 
 def check_fit(manifest: Manifest, task: Task) -> list[Finding]:
-    """What of the manifest is not as the task has it."""
+    """Find where the manifest differs from the task."""
     findings = []
     for what, of_file, of_task in (
         ("observation", manifest.observation, task.observation),

@@ -1,13 +1,13 @@
-"""Joints that are permuted inside of a file whose names are right: two witnesses.
+"""Checks for joints that are permuted inside a file with the right names. There are two of them:
 
-1. Against the task's expert: on the expert's own observations an action that follows another joint's action
-   of the expert, in a cycle, and not its own.
-2. By itself: each action listens to another joint's position and velocity many times more than to its own,
-   in a cycle. Names say which signals are an actuator's own.
+1. Against the task's expert: on the expert's own observations, actions follow the expert's action of another
+   joint instead of their own, in a cycle.
+2. By the file alone: actions depend on another joint's position and velocity many times more than on their
+   own, in a cycle. The signal names tell which signals are an actuator's own.
 
-The second is weak: a running robot coordinates. Its threshold lies beyond what our trained experts do
-(halfcheetah's two rear joints listen to each other 2.9 and 3.1 times as much as to themselves), and it never
-makes more than a warning.
+The second is weak, since a running robot coordinates its joints. Its threshold lies beyond what trained experts
+do (halfcheetah's two rear joints depend on each other 2.9 and 3.1 times as much as on themselves), and it
+never results in more than a warning.
 """
 
 import re
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from odeploy_sim.doctor.findings import Finding
 
 _FOLLOWS, _STRAYS = 0.8, 0.5
-_LISTENS = 5.0
+_DEPENDS = 5.0
 _CHECK = "permuted joints"
 _KINEMATIC = re.compile(
     r"_?(target_angle|angular_velocity|angle|velocity|position|torque|force|displacement|(co)?sine)"
@@ -30,12 +30,12 @@ _AXIS = re.compile(r"(?:^|_)([xyz])$")
 def check_against_expert(
     names: Sequence[str], file_actions: NDArray[np.float64], expert_actions: NDArray[np.float32]
 ) -> list[Finding]:
-    """The first witness.
+    """Find actions that follow the expert's action of another joint.
 
     Args:
-        names: of the actions.
-        file_actions: what the file answers. Shape (M, A).
-        expert_actions: what the expert did on the same observations. Shape (M, A).
+        names: names of the actions.
+        file_actions: actions of the file. Shape (M, A).
+        expert_actions: actions of the expert for the same observations. Shape (M, A).
     """
     r = _correlations(file_actions, expert_actions)
     follows = {
@@ -55,29 +55,29 @@ def check_against_expert(
 def check_own_signals(
     observation_names: Sequence[str], action_names: Sequence[str], mean: NDArray[np.float64]
 ) -> list[Finding]:
-    """The second witness.
+    """Find actions that depend on the signals of another joint.
 
     Args:
-        observation_names: O of them.
-        action_names: A of them.
-        mean: how far actions move with each signal; see `Sensitivity.mean`. Shape (A, O).
+        observation_names: names of the O observation signals.
+        action_names: names of the A action signals.
+        mean: how far each action moves with each signal, see `Sensitivity.mean`. Shape (A, O).
     """
     if not np.isfinite(mean).all():
         return []
     own = own_signals(observation_names, action_names)
     joints = [i for i, signals in enumerate(own) if signals]
-    heard = np.array([[mean[i, own[k]].sum() for k in joints] for i in joints]).reshape(len(joints), -1)
-    listens = {}
-    for i, row in enumerate(heard):
+    moved = np.array([[mean[i, own[k]].sum() for k in joints] for i in joints]).reshape(len(joints), -1)
+    depends = {}
+    for i, row in enumerate(moved):
         k = int(row.argmax())
         others = np.delete(row, k)
-        if k != i and row[k] > _LISTENS * others.max():
-            listens[i] = k
+        if k != i and row[k] > _DEPENDS * others.max():
+            depends[i] = k
     findings = []
-    for cycle in cycles(listens):
+    for cycle in cycles(depends):
         seen = "; ".join(
-            f"{action_names[joints[i]]} moves by {heard[i, k]:.2g} with the signals of {action_names[joints[k]]}, "
-            f"by {heard[i, i]:.2g} with its own"
+            f"{action_names[joints[i]]} moves by {moved[i, k]:.2g} with the signals of {action_names[joints[k]]}, "
+            f"by {moved[i, i]:.2g} with its own"
             for i, k in zip(cycle, (*cycle[1:], cycle[0]), strict=True)
         )
         where = ", ".join(action_names[joints[i]] for i in cycle)
@@ -87,7 +87,7 @@ def check_own_signals(
 
 
 def own_signals(observation_names: Sequence[str], action_names: Sequence[str]) -> list[list[int]]:
-    """The observations that are each actuator's own: those of its joint, or where no name tells, of its axis.
+    """Return each actuator's own observations: those of its joint, or by its axis if no name has a joint.
 
     `hip_angle` and `hip_angular_velocity` belong to `hip_torque`; `ball_x` and `goal_x` to `motor_x`.
     """
@@ -100,7 +100,7 @@ def own_signals(observation_names: Sequence[str], action_names: Sequence[str]) -
 
 
 def cycles(to: Mapping[int, int]) -> list[tuple[int, ...]]:
-    """The closed ways in i → to[i], each beginning with its smallest member."""
+    """Return the cycles of i → to[i], each beginning with its smallest member."""
     found = set()
     for start in to:
         way, i = [start], to[start]
@@ -114,7 +114,7 @@ def cycles(to: Mapping[int, int]) -> list[tuple[int, ...]]:
 
 
 def _correlations(a: NDArray[np.float64], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Of each column of a with each of b; 0 where one is constant or not finite. Shape (A, A)."""
+    """Return correlations of the columns of a with those of b, 0 for constant or infinite ones. Shape (A, A)."""
     unit = []
     for values in (a, b.astype(np.float64)):
         centred = values - values.mean(axis=0)

@@ -1,7 +1,7 @@
-"""What a file is worth in lockstep, between the task's expert and a robot that only gives its safe action.
+"""Check of a file's lockstep score, between the task's expert and a robot that applies its safe action alone.
 
-All three play the same episodes. The score alone tells weights that were never trained, a normaliser left
-out or time run backwards: such a file is whole, its golden rows agree, and it moves.
+All three play the same episodes. Only the score reveals weights that were never trained, a missing normaliser or
+reversed time: such a file is intact, its golden rows agree, and it moves.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ _CHECK = "score"
 
 @dataclass(frozen=True)
 class Played:
-    """What one player did.
+    """Episodes of one player.
 
     Attributes:
         observations: of all ticks. Shape (M, O).
-        actions: Shape (M, A).
-        values: a score for each episode: 0 or 1 for success, or the return.
-        low, high: the 95 % interval of their mean.
-        broken: episodes in which the simulation broke; they are not among the values.
+        actions: of all ticks. Shape (M, A).
+        values: score of each episode: 0 or 1 for success, or the return.
+        low, high: 95 % interval of their mean.
+        broken: number of episodes in which the simulation broke; they are not among the values.
     """
 
     observations: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Played:
 
     @property
     def score(self) -> float:
-        """The mean of the values."""
+        """Mean of the values."""
         return float(np.mean(self.values)) if self.values else 0.0
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class Played:
 
 
 def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Played:
-    """Plays the episodes 0 to `episodes` - 1 of a seed, the same for every player."""
+    """Play the episodes 0 to `episodes` - 1 of a seed, the same for every player."""
     rng, whole = np.random.default_rng(0), list[Episode]()
     for number in range(episodes):
         episode = record(env, player, number, episode_seed(seed, number), 0.0, rng)
@@ -73,13 +73,13 @@ def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Played
 
 
 def standing_still(task: Task) -> Demonstrator:
-    """Gives the safe action at every tick."""
+    """Return a player that gives the safe action at every tick."""
     action = np.array(task.safe_action, np.float32)
     return Demonstrator(ExpertCard("scripted", "safe action", "0" * 64), lambda _: lambda _: action)
 
 
 def check_score(file: Played, expert: Played | None, still: Played) -> list[Finding]:
-    """What the three scores say of the file; without an expert only whether it beats standing still."""
+    """Compare the scores; without an expert, check only that the file beats standing still."""
     findings = []
     if file.broken:
         seen = f"the simulation broke in {file.broken} of {file.broken + len(file.values)} episodes"
@@ -88,8 +88,8 @@ def check_score(file: Played, expert: Played | None, still: Played) -> list[Find
     if not file.values:
         return findings
     remedy = (
-        "see that the weights are trained, that normalisers and joint order are those of training, and that "
-        "t = 0 is noise; odeploy verify --run names which"
+        "check that the weights are trained, that normalisers and joint order are those of training, and that "
+        "t = 0 is noise; odeploy verify --run finds which"
     )
     if expert is None or not expert.score > still.score:
         if file.high <= still.score:
@@ -108,16 +108,16 @@ def check_score(file: Played, expert: Played | None, still: Played) -> list[Find
 
 
 def _share(value: float, expert: Played, still: Played) -> float:
-    """Where a value lies between standing still, 0, and the expert, 1."""
+    """Return where a value lies between standing still, 0, and the expert, 1."""
     return (value - still.score) / (expert.score - still.score)
 
 
 def joined(players: Sequence[Played], rows: int) -> NDArray[np.float32]:
-    """At most `rows` observations, spread evenly over what all players met. Shape (M, O)."""
+    """Return at most `rows` observations, spread evenly over those of all players. Shape (M, O)."""
     observations = np.concatenate([p.observations for p in players])
     return observations[spread(len(observations), rows)]
 
 
 def spread(of: int, rows: int) -> NDArray[np.int64]:
-    """At most `rows` numbers below `of`, spread evenly."""
+    """Return at most `rows` numbers below `of`, spread evenly."""
     return np.unique(np.linspace(0, of - 1, rows).astype(np.int64))

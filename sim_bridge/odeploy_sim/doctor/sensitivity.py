@@ -1,7 +1,7 @@
-"""What the actions listen to: signals that change nothing, and actions that hardly depend on any signal.
+"""Checks of what the actions depend on: signals that change nothing, and actions that no signal changes.
 
-A signal is given, tick for tick, the values that it had at other ticks. That stays within its recorded range,
-and what it changes says how much the policy listens to it.
+Each signal in turn gets the values that it had at other ticks. They stay within its recorded range, and how far
+the actions move measures how much the policy depends on the signal.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ _HARDLY = 0.01
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How far actions move when one signal takes the values of other ticks, on unit scale.
+    """How far each action moves when one signal takes the values of other ticks, on unit scale.
 
     Attributes:
         mean: over the rows. Shape (A, O).
         largest: over the rows. Shape (A, O).
-        varies: whether the signal had more than one value at all. Shape (O,).
+        varies: whether the signal had more than one value. Shape (O,).
     """
 
     mean: NDArray[np.float64]
@@ -34,7 +34,7 @@ class Sensitivity:
 
 
 def sensitivity(policy: Policy, observations: NDArray[np.float32]) -> Sensitivity:
-    """Measures it on recorded observations of shape (M, O)."""
+    """Measure the sensitivity on recorded observations, shape (M, O)."""
     rng, scale = np.random.default_rng(0), half_ranges(policy.manifest.action)
     usual = answers(policy, observations)
     changes = []
@@ -47,12 +47,12 @@ def sensitivity(policy: Policy, observations: NDArray[np.float32]) -> Sensitivit
 
 
 def check_sensitivity(sensed: Sensitivity, signals: tuple[Signal, ...], ticks: int) -> list[Finding]:
-    """Dead inputs, and a policy that is nearly a constant.
+    """Find dead inputs, and a policy that is nearly constant.
 
     Args:
-        sensed: on recorded observations.
-        signals: of the observation.
-        ticks: how many observations those were.
+        sensed: sensitivity on recorded observations.
+        signals: observation signals.
+        ticks: number of those observations.
     """
     largest, findings = sensed.largest.max(axis=0), []
     if not np.isfinite(largest).all():  # another check names what is not finite
@@ -64,7 +64,7 @@ def check_sensitivity(sensed: Sensitivity, signals: tuple[Signal, ...], ticks: i
     if sensed.varies.any() and largest.max() < _HARDLY:
         most = f"{largest.max():.1e} of half its range"
         seen = f"within its recorded range no signal moves any action by more than {most}"
-        remedy = "see that trained weights were exported, and the normaliser with them"
+        remedy = "check that trained weights were exported, and the normaliser with them"
         findings.append(Finding("warning", "nearly constant", "all signals", seen, remedy))
         return findings
     dead = [s.name for s, v, m in zip(signals, sensed.varies, largest, strict=True) if v and m < _DEAD]
@@ -72,6 +72,6 @@ def check_sensitivity(sensed: Sensitivity, signals: tuple[Signal, ...], ticks: i
         seen = (
             f"taking the values of other ticks changes no action by {_DEAD:g} of half its range, in {ticks} ticks"
         )
-        remedy = "see whether training had these signals, and whether the observation is wired in whole"
+        remedy = "check whether training had these signals, and whether the whole observation reaches the policy"
         findings.append(Finding("warning", "dead input", some(dead), seen, remedy))
     return findings

@@ -1,4 +1,4 @@
-"""Whether inference fits into the control period, measured as it will be used: once a tick, not back to back."""
+"""Check that inference fits into the control period, measured as in use: once a tick, not back to back."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ _COMFORT = 0.5
 
 
 def check_speed(policy: Policy, rate_hz: float, clock: Clock) -> tuple[str, list[Finding]]:
-    """p50 and p99 of paced calls beside the period, in words, and what is wrong with them."""
+    """Return p50 and p99 of paced calls beside the period, as text, and the findings."""
     m = policy.manifest
     observation = np.zeros(len(m.observation), np.float32)
     source, rate, took_ns = NoiseSource(m.noise, 0), Rate(max(rate_hz, _SLOWEST_HZ), clock), []

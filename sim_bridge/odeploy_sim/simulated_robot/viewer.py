@@ -1,6 +1,6 @@
-"""A simulation in MuJoCo's own viewer, for whoever sits before a display.
+"""A simulation in MuJoCo's own viewer, on a machine with a display.
 
-The viewer's thread shares the interpreter with the loop: look at the robot with it, measure without.
+The viewer's thread shares the interpreter with the loop, so watch the robot with it and measure without.
 """
 
 import os
@@ -16,10 +16,10 @@ from odeploy_sim.tasks.task import Task
 
 
 class ViewedEnv(TaskEnv):
-    """A `TaskEnv` in a window, drawn anew after each reset and step."""
+    """A `TaskEnv` in a window, redrawn after each reset and step."""
 
     def __init__(self, task: Task, noise_level: float = 1.0, **arguments: Any) -> None:
-        """Opens the window; arguments as of a `TaskEnv`.
+        """Open the window; arguments are those of a `TaskEnv`.
 
         Raises:
             MissingError: there is no display.
@@ -40,24 +40,24 @@ class ViewedEnv(TaskEnv):
                 got=task.name,
                 remedy="film instead: --video run.mp4",
             )
-        import mujoco.viewer  # it loads a window system
+        import mujoco.viewer  # loads a window system
 
         self._viewer = mujoco.viewer.launch_passive(self._data.model, self._data)
 
     def reset(self, seed: int) -> NDArray[np.float32]:
-        """Begins an episode and draws it."""
+        """Begin an episode and draw it."""
         observation = super().reset(seed)
         if hasattr(self, "_viewer"):  # not yet while the simulation is built
             self._viewer.sync()
         return observation
 
     def step(self, action: NDArray[np.float32]) -> Step:
-        """One tick, drawn."""
+        """Step by one tick and draw it."""
         step = super().step(action)
         self._viewer.sync()
         return step
 
     def close(self) -> None:
-        """Closes the window and frees the simulation."""
+        """Close the window and free the simulation."""
         self._viewer.close()
         super().close()

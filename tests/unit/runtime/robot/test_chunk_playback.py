@@ -35,7 +35,7 @@ def chunkings(draw: st.DrawFn) -> Chunking:
 def lockstep(chunking: Chunking, ticks: int) -> list[Played[Said]]:
     chunks, played = Chunks[Said](chunking), []
     for tick in range(ticks):
-        if chunks.asks(tick):
+        if chunks.requests(tick):
             chunks.take_in_virtual_time(Said(tick, chunking.horizon))
         action = chunks.at(tick)
         assert action is not None
@@ -57,7 +57,7 @@ def test_with_one_action_executed_each_tick_asks_and_plays_the_first_action_of_i
 ) -> None:
     chunks = Chunks[Said](Chunking(horizon))
     for tick in range(ticks):
-        assert chunks.asks(tick)
+        assert chunks.requests(tick)
         assert not chunks.covers(tick)
         assert chunks.awaited(tick) == tick
         chunks.take(Said(tick, horizon))
@@ -72,7 +72,7 @@ def test_whenever_answers_come_what_is_played_is_meant_for_the_tick_and_within_r
 ) -> None:
     chunks, on_the_way, newest = Chunks[Said](chunking), {}, -1
     for tick, delay in enumerate(delays):
-        if chunks.asks(tick) and delay is not None:
+        if chunks.requests(tick) and delay is not None:
             on_the_way[tick] = tick + delay
         for asked in [a for a, comes in sorted(on_the_way.items()) if comes <= tick]:
             del on_the_way[asked]
@@ -92,7 +92,7 @@ def test_it_is_asked_every_e_ticks_and_sooner_only_where_nothing_can_be_played(
 ) -> None:
     chunks, last, starved = Chunks[Said](chunking), -math.inf, False
     for tick, comes in enumerate(answered):
-        asks = chunks.asks(tick)
+        asks = chunks.requests(tick)
         overdue = starved and tick - last > chunking.ahead
         assert asks == (tick - last >= chunking.execute or overdue)
         if asks:
@@ -104,11 +104,11 @@ def test_it_is_asked_every_e_ticks_and_sooner_only_where_nothing_can_be_played(
 
 def test_a_chunk_that_comes_late_begins_at_the_action_for_the_tick() -> None:
     chunks = Chunks[Said](Chunking(horizon=8, execute=4, ahead=2))
-    assert chunks.asks(0)
+    assert chunks.requests(0)
     chunks.take(Said(0, 8))
     places = []
     for tick in range(4, 9):
-        chunks.asks(tick)
+        chunks.requests(tick)
         if tick == 6:
             chunks.take(Said(4, 8))
         played = chunks.at(tick)
@@ -119,29 +119,29 @@ def test_a_chunk_that_comes_late_begins_at_the_action_for_the_tick() -> None:
 
 def test_ticks_that_were_skipped_are_skipped_in_the_chunk_too() -> None:
     chunks = Chunks[Said](Chunking(horizon=8, execute=8))
-    chunks.asks(0)
+    chunks.requests(0)
     chunks.take(Said(0, 8))
     played = chunks.at(5)
     assert played is not None
     assert played.values.tolist() == [0, 5]
-    assert chunks.asks(9)
+    assert chunks.requests(9)
 
 
 def test_a_new_episode_plays_nothing_of_the_one_before_and_asks_at_once() -> None:
     chunks = Chunks[Said](Chunking(horizon=8, execute=8))
-    chunks.asks(0)
+    chunks.requests(0)
     chunks.take(Said(0, 8))
     chunks.begin()
     assert chunks.at(1) is None
-    assert chunks.asks(1)
+    assert chunks.requests(1)
     assert chunks.awaited(1) == 0
 
 
 def test_an_answer_to_what_was_not_asked_since_the_beginning_is_not_played() -> None:
     chunks = Chunks[Said](Chunking(horizon=8, execute=8))
-    chunks.asks(3)
+    chunks.requests(3)
     chunks.begin()
-    chunks.asks(5)
+    chunks.requests(5)
     for tick in (3, 6):
         chunks.take(Said(tick, 8))
     assert chunks.at(6) is None
@@ -188,7 +188,7 @@ def test_acts_temporal_ensembling_is_a_negative_m() -> None:
 def test_where_the_newest_chunk_is_late_those_before_are_blended() -> None:
     chunks = Chunks[Said](Chunking(horizon=4, blend=0.0))
     for tick in range(3):
-        chunks.asks(tick)
+        chunks.requests(tick)
         chunks.take(Said(tick, 4))
     assert not chunks.covers(3)  # so the tick waits for its own
     played = chunks.at(3)
