@@ -11,7 +11,7 @@ from odeploy_export.graphs.tracing import to_bytes
 from odeploy_export.parity.gate import gate_rows, measure, reference
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from tests.policies import recorded

@@ -16,7 +16,7 @@ from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.link import DealerLink
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 
 CLOCK = MonotonicClock()
 S = 1_000_000_000

@@ -29,7 +29,7 @@ from odeploy_runtime.server.health import request_health
 from odeploy_runtime.trace.format import APPLIED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport.sockets import connect_dealer
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.faults.test_safety_states import served
 from tests.integration.programs import started
 from tests.policies import policy_bytes

@@ -19,8 +19,8 @@ from odeploy_runtime.realtime.child_process import child, python_module, wait_bo
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.trace.format import APPLIED
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.faults.fault_table import Record
 from tests.faults.many_robots import VALUES, robot
 from tests.faults.promises import assert_kept

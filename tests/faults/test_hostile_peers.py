@@ -28,7 +28,7 @@ from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.keys import RobotKeys
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_runtime.transport.sockets import connect_dealer, receive
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.faults.fault_table import Record
 from tests.faults.fuzz_wire import MESSAGES, fuzz, mutated
 from tests.faults.mutated_files import fates

@@ -9,7 +9,8 @@ import pytest
 
 from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.integration.programs import odeploy, started
 from tests.policies import policy_path
 

@@ -22,8 +22,8 @@ from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport import messages as wire
-from odeploy_sim.catalogue.fm_irl import HOPPER
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.faults.children import child_of
 from tests.faults.fault_table import Record
 from tests.faults.frame_proxy import proxied

@@ -16,7 +16,7 @@ from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.link import DealerLink
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.policies import policy_bytes
 from tests.unit.runtime.fakes import floats
 

@@ -13,7 +13,9 @@ import pytest
 
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
 from odeploy_runtime.realtime.child_process import serving
-from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path

@@ -10,7 +10,7 @@ from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.trace.format import APPLIED, Trace
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
 from tests.chunk_flow import chunk_file
 from tests.integration.programs import odeploy

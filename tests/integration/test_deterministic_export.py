@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from tests.integration.runs import saved_run
 
 pytestmark = pytest.mark.thorough

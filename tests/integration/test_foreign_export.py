@@ -16,7 +16,7 @@ from odeploy_export.pipeline import main as export
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from tests.integration.programs import odeploy, started
 from tests.policies import recorded
 from tests.thorough import mostly_thorough

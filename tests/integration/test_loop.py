@@ -16,7 +16,9 @@ from odeploy_runtime.reports.latency import stages_ns, totals_ns
 from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from tests.integration.programs import in_process, odeploy, started
 from tests.policies import policy_path

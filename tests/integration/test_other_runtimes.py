@@ -18,7 +18,7 @@ from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough

@@ -10,7 +10,7 @@ from odeploy_export.pipeline import main as export
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.dataset import load
 from tests.integration.programs import in_process, odeploy
 from tests.thorough import mostly_thorough

@@ -18,7 +18,7 @@ from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler
 from odeploy_runtime.realtime.clock import MonotonicClock
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.doctor.examine import Examination, examine
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.experts.trained import trained

@@ -13,7 +13,7 @@ from odeploy_export.pipeline import main as export
 from odeploy_runtime.errors import MissingError, OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.experts.sb3_expert import save_normaliser
 from tests.integration.programs import odeploy
 from tests.policies import recorded

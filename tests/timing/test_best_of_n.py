@@ -18,7 +18,7 @@ from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.realtime.machine import machine_line
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.best_of_n import best_of_n
 

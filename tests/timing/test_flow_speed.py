@@ -22,7 +22,7 @@ from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.interleaved_timing import Call, interleaved
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from tests.best_of_n import best_of_n

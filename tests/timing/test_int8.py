@@ -21,7 +21,7 @@ from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.interleaved_timing import interleaved
 from odeploy_runtime.signals import half_ranges
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.policies import flow_policy, recorded
 from tests.timing.bound_call import bound_call

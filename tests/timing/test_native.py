@@ -19,7 +19,7 @@ from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.scheduling import real_time
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_bytes
 

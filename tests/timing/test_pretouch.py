@@ -18,7 +18,7 @@ from odeploy_runtime.realtime.scheduling import real_time
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.transport import messages as wire
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_bytes
 

@@ -40,7 +40,7 @@ from odeploy_runtime.trace.format import new_header, row_type
 from odeploy_runtime.trace.writer import RowWriter
 from odeploy_runtime.transport import messages as wire
 from odeploy_runtime.transport.sockets import connect_dealer, receive
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_bytes
 

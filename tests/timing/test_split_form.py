@@ -13,7 +13,7 @@ from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.interleaved_timing import interleaved
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy

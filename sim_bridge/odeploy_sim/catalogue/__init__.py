@@ -1,6 +1,9 @@
-"""The catalogue: every task that verbs take by name, a module for each paper that brought them.
+"""Catalogued tasks: every task that a command takes by name, a module for each kind of robot.
 
-Limits of signals are what the environment's own model guarantees; one without a limit has none there.
+Owns the tasks' data: signals, rates, horizons, success. A signal's limits are those that the environment's own
+model guarantees; a signal without limits has none there.
+
+May import: tasks, environments (for their constants), suites; the runtime.
 """
 
 import difflib
@@ -8,28 +11,38 @@ import difflib
 from odeploy_runtime.errors import MissingError
 from odeploy_sim.catalogue.arm_track import ARM_TRACK
 from odeploy_sim.catalogue.control_suite import GRID_WORLD, SUITE
-from odeploy_sim.catalogue.fm_irl import (
-    ANT_GOAL,
-    FETCH_PICK,
-    FETCH_REACH,
-    HAND_ROTATE,
-    HOPPER,
-    MAZE_MEDIUM,
-    MAZE_MEDIUM_PROGRESS,
-    WALKER2D,
-)
-from odeploy_sim.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
 from odeploy_sim.catalogue.kitchen import kitchen, parse
-from odeploy_sim.catalogue.pose_track import SPARSE_GOALS
+from odeploy_sim.catalogue.locomotion import ANT_GOAL, HALFCHEETAH, HOPPER, HUMANOID, WALKER2D
+from odeploy_sim.catalogue.manipulation import FETCH_PICK, FETCH_REACH, HAND_ROTATE
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM, MAZE_MEDIUM_PROGRESS
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
+from odeploy_sim.catalogue.pose_track import POSE_TRACK
 from odeploy_sim.tasks.task import Task
 
-_FM_IRL = MAZE_MEDIUM, MAZE_MEDIUM_PROGRESS, ANT_GOAL, HAND_ROTATE, FETCH_PICK, HOPPER, WALKER2D
-_FMER = MULTIGOAL, kitchen(), HALFCHEETAH, HUMANOID
-TASKS = {task.name: task for task in (*_FM_IRL, *_FMER, GRID_WORLD, *SUITE, *SPARSE_GOALS, FETCH_REACH, ARM_TRACK)}
+_IN_ORDER = (
+    MAZE_MEDIUM,
+    MAZE_MEDIUM_PROGRESS,
+    ANT_GOAL,
+    HAND_ROTATE,
+    FETCH_PICK,
+    HOPPER,
+    WALKER2D,
+    MULTIGOAL,
+    kitchen(),
+    HALFCHEETAH,
+    HUMANOID,
+    GRID_WORLD,
+    *SUITE,
+    *POSE_TRACK,
+    FETCH_REACH,
+    ARM_TRACK,
+)
+TASKS = {task.name: task for task in _IN_ORDER}
+"""Tasks by name, in the order of docs/tasks.md and `odeploy tasks`."""
 
 
 def get(name: str) -> Task:
-    """The task of that name; `kitchen:microwave+kettle` and its like are made when asked for.
+    """Return the task of that name; choices of sub-tasks such as `kitchen:microwave+kettle` are built on demand.
 
     Raises:
         MissingError: no such task; the message offers the nearest names.

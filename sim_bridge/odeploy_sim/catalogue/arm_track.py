@@ -1,4 +1,4 @@
-"""Tasks whose robot has an actuator loop of its own under the policy's ticks."""
+"""An arm whose servos run faster than the policy."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities

@@ -1,4 +1,4 @@
-"""The tasks of FPO (arXiv 2507.21053): its grid world, and ten of the DeepMind control suite."""
+"""Ten tasks of the DeepMind control suite, and the grid world, both of FPO (arXiv 2507.21053)."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities, torques, xyz
@@ -36,7 +36,7 @@ def _suite(
     paper: str,
     differs: str,
 ) -> Task:
-    """What the suite's tasks share. Every tick pays between 0 and 1, so a return lies between 0 and 1000."""
+    """Return a task of the suite. A tick's reward is at most 1, so a return lies between 0 and 1000."""
     return Task(
         name=name,
         gym_id=f"dm_control/{domain}-{task}-v0",
@@ -53,11 +53,12 @@ def _suite(
         paper=f"FPO: {paper}",
         differs=f"dm_control on a CPU rather than MuJoCo Playground on a GPU, {differs}",
         camera=camera,
+        thresholds=(250.0, 500.0),
     )
 
 
 def _slides(names: tuple[str, ...]) -> tuple[Signal, ...]:
-    """Positions along slides, from where the model puts them at rest."""
+    """Return positions along slides, measured from the model's rest position."""
     return tuple(Signal(f"{name}_position", "m") for name in names)
 
 
@@ -66,7 +67,7 @@ def _slide_velocities(names: tuple[str, ...]) -> tuple[Signal, ...]:
 
 
 def _forces(gear: str, names: tuple[str, ...]) -> tuple[Signal, ...]:
-    """Motors in units of their gear."""
+    """Return motor commands in units of their gear."""
     return tuple(Signal(f"{name}_force", f"{gear} N", -1.0, 1.0) for name in names)
 
 

@@ -1,6 +1,7 @@
-"""The kitchen of FMER (arXiv 2603.17685): any choice of its seven sub-tasks is a task with a name.
+"""The kitchen of FMER (arXiv 2603.17685): any choice of its seven sub-tasks is a named task.
 
-`kitchen` is all seven, `kitchen:microwave+kettle` two of them; 127 tasks, so they are made when asked for.
+`kitchen` has all seven, `kitchen:microwave+kettle` two of them. There are 127 such tasks, so they are built on
+demand.
 """
 
 import difflib
@@ -53,16 +54,16 @@ def _velocity(joint: str, turns: bool) -> Signal:
 
 
 def _command(joint: str, turns: bool) -> Signal:
-    """A velocity, which the environment turns into a position for the joint's servo."""
+    """Return the signal of a velocity, which the environment turns into a setpoint of the joint's servo."""
     name = _velocity(joint, turns).name
     return Signal(name, "2 rad/s" if turns else "2 m/s", -1.0, 1.0)
 
 
 def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
-    """The kitchen with these sub-tasks to do; their order means nothing.
+    """Return the kitchen task with these sub-tasks, in any order.
 
     Args:
-        subtasks: of `SUBTASKS`; blanks instead of hyphens are fine.
+        subtasks: some of `SUBTASKS`, written with hyphens or blanks.
 
     Raises:
         MissingError: no such sub-task; the message offers the nearest names.
@@ -75,7 +76,7 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
                 where="task kitchen",
                 expected=f"a sub-task such as {', '.join(near)}",
                 got=repr(name),
-                remedy="join those that you want: kitchen:microwave+kettle",
+                remedy="join the ones you want: kitchen:microwave+kettle",
             )
     chosen = tuple(name for name in SUBTASKS if name in asked)
     every = chosen == SUBTASKS
@@ -101,6 +102,7 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
         # The arm creeps under it: the servo's target is where the joint was last seen, and gravity wins a little.
         safe_action=(0.0,) * 9,
         success_key="success" if len(chosen) == 1 else None,
+        thresholds=() if len(chosen) == 1 else (1.0, 2.0),  # sub-tasks
         make_arguments={"subtasks": [name.replace("-", " ") for name in chosen]},
         noise=NoiseScale("noise", 1.0, 20.0, "the noise of joint and object sensors"),
         paper="FMER: FrankaKitchen-v1 with 1, 4 and 7 sub-tasks",
@@ -109,7 +111,7 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
 
 
 def parse(name: str) -> Task | None:
-    """The task that `kitchen` or `kitchen:SUBTASK+SUBTASK` names; None where the name is of another task.
+    """Return the task of a name `kitchen` or `kitchen:SUBTASK+SUBTASK`; None if it is another name.
 
     Raises:
         MissingError: see `kitchen`.

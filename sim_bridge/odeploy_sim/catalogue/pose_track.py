@@ -1,6 +1,6 @@
-"""The tasks of FPO's humanoid experiment (arXiv 2507.21053), small: a motion to follow, told in three ways.
+"""A moving pose to follow: FPO's humanoid experiment (arXiv 2507.21053) with a small person in a plane.
 
-They differ in what is observed of the reference and in nothing else.
+The three tasks differ only in which points of the reference are observed.
 """
 
 from odeploy_runtime.signals import Signal
@@ -14,7 +14,7 @@ _JOINTS = ("abdomen", *(f"{side}_{joint}" for limb in (_ARM, _LEG) for side in _
 
 
 def _goal(point: str) -> tuple[Signal, ...]:
-    """Where a point of the reference will be at the next tick, from where the robot's own is, and how it moves."""
+    """Return signals of a reference point at the next tick: offset from the robot's own point, and velocity."""
     return (
         *(Signal(f"{point}_to_goal_{axis}", "m") for axis in "xz"),
         *(Signal(f"{point}_goal_velocity_{axis}", "m/s") for axis in "xz"),
@@ -61,4 +61,4 @@ POSE_TRACK_HANDS = _pose_track(
     "pose-track-hands", "root-hands", "where root and hands shall be", "goals for root and hands"
 )
 POSE_TRACK_ROOT = _pose_track("pose-track-root", "root", "where the root shall be", "goals for the root only")
-SPARSE_GOALS = POSE_TRACK_ALL, POSE_TRACK_HANDS, POSE_TRACK_ROOT
+POSE_TRACK = POSE_TRACK_ALL, POSE_TRACK_HANDS, POSE_TRACK_ROOT

@@ -22,16 +22,16 @@ _NO_WARNINGS = np.zeros(0, np.int32)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one tick of the simulation gave.
+    """Result of one tick.
 
     Attributes:
-        observation: the next one. Shape (O,).
-        reward: the environment's own.
-        terminated: the episode ended for a reason of the task's.
-        truncated: the episode was cut at the horizon.
+        observation: next observation. Shape (O,).
+        reward: the environment's own reward.
+        terminated: whether the task ended the episode.
+        truncated: whether the horizon ended it.
         success: whether the task counts as solved at this tick.
-        invalid: the simulation broke (a number that is not finite, or a state that MuJoCo gave up on); the
-            observation is the last good one, the reward 0, and the episode is over.
+        invalid: whether the simulation broke: a number is not finite, or MuJoCo reset an unstable state. The
+            observation is then the last valid one, the reward 0, and the episode is over.
     """
 
     observation: NDArray[np.float32]
@@ -51,21 +51,22 @@ class TaskEnv:
     """One simulation of a task.
 
     Attributes:
+        task: the task.
         env: the gymnasium environment.
-        raw: its last observation, as it gave it.
-        invalid_episodes: how many were ended because the simulation broke.
+        raw: its latest observation, not flattened.
+        invalid_episodes: number of episodes in which the simulation broke.
     """
 
     def __init__(
         self, task: Task, noise_level: float = 1.0, render_mode: str | None = None, **arguments: Any
     ) -> None:
-        """Builds the environment and checks that its sizes are those of the catalogue.
+        """Build the environment and check its sizes against the task.
 
         Args:
-            task: which.
+            task: the task.
             noise_level: see `Task.noise`.
-            render_mode: as gymnasium has it: None, `rgb_array` or `human`.
-            arguments: keyword arguments of the environment that differ from the task's.
+            render_mode: gymnasium's render mode: None, `rgb_array` or `human`.
+            arguments: keyword arguments of the environment that override the task's.
         """
         self.task = task
         self.invalid_episodes = 0
@@ -76,9 +77,9 @@ class TaskEnv:
             self.env: gymnasium.Env[Any, Any] = gymnasium.make(
                 _spec(task), max_episode_steps=task.horizon, disable_env_checker=True, **made
             )
-        mujoco.set_mju_user_warning(lambda _: None)  # it would write MUJOCO_LOG.TXT wherever we are; we count
+        mujoco.set_mju_user_warning(lambda _: None)  # MuJoCo would write MUJOCO_LOG.TXT into the working directory
         self._data = physics_data(self.env)
-        # A view of the counters of states that MuJoCo reset, and controls that it zeroed, without a word.
+        # View of the counters of states that MuJoCo reset and of controls that it zeroed, both silently.
         self._warnings = _NO_WARNINGS if self._data is None else self._data.warning.number[_BAD_STATE:]
         sizes = self.env.action_space.shape, self.reset(0).shape
         if sizes != ((len(task.action),), (len(task.observation),)):
@@ -90,14 +91,14 @@ class TaskEnv:
             )
 
     def reset(self, seed: int) -> NDArray[np.float32]:
-        """Begins an episode; the seed decides everything random in it. Shape (O,)."""
+        """Begin an episode, whose randomness the seed determines; return the observation. Shape (O,)."""
         self.raw, _ = self.env.reset(seed=seed)
         self._observation = self.task.flatten(self.raw)
         self._warnings[:] = 0
         return self._observation
 
     def step(self, action: NDArray[np.float32]) -> Step:
-        """One tick with an action of shape (A,)."""
+        """Step by one tick with an action of shape (A,)."""
         raw, reward, terminated, truncated, info = self.env.step(action)
         observation = self.task.flatten(raw)
         if not (np.isfinite(observation).all() and math.isfinite(reward)) or self._warnings.any():
@@ -107,10 +108,10 @@ class TaskEnv:
         return Step(observation, float(reward), bool(terminated), bool(truncated), success)
 
     def render(self) -> NDArray[np.uint8]:
-        """A picture of the present state, which it leaves as it was. Shape (height, width, 3)."""
+        """Render the current state without changing it. Shape (height, width, 3)."""
         if self._data is None:
             return np.asarray(self.env.render(), np.uint8)
-        # Some environments move markers and recompute contacts to be drawn, which warm-starts the next step.
+        # Some environments move markers and recompute contacts for rendering, which warm-starts the next step.
         model, kind = self._data.model, mujoco.mjtState.mjSTATE_INTEGRATION
         before = np.empty(mujoco.mj_stateSize(model, kind))
         mujoco.mj_getState(model, self._data, before, kind)
@@ -119,7 +120,7 @@ class TaskEnv:
         return picture
 
     def close(self) -> None:
-        """Frees the simulation."""
+        """Free the simulation."""
         self.env.close()
 
     def _broken(self) -> Step:
@@ -128,7 +129,7 @@ class TaskEnv:
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """The reset seed of an episode: different seeds share no episodes, whatever their numbers."""
+    """Return the reset seed of an episode. Different seeds have no episodes in common."""
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
@@ -140,7 +141,7 @@ def _spec(task: Task) -> EnvSpec | str:
 
 
 def physics_data(env: gymnasium.Env[Any, Any]) -> Any:
-    """The `MjData` inside an environment; None where there is no MuJoCo."""
+    """Return the `MjData` of an environment; None for an environment without MuJoCo."""
     inside: Any = env.unwrapped
     for name in ("point_env", "robot_env"):  # mazes and the kitchen keep their robot in an environment of its own
         inside = getattr(inside, name, inside)

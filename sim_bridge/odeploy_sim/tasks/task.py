@@ -1,6 +1,6 @@
-"""A task: a simulated robot, what it senses and commands, when it has succeeded, and what is safe.
+"""A task as data: a simulated robot, its signals, its success and its safe action.
 
-`Task` is data. The simulation that it describes is `env.TaskEnv`.
+`env.TaskEnv` runs the simulation that a `Task` describes.
 """
 
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ RawObservation = NDArray[np.float64] | Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NoiseScale:
-    """How a task's noise level reaches its environment.
+    """Scale of a task's noise level.
 
     Attributes:
-        argument: keyword of the environment that it sets.
-        unit: value of that keyword at level 1.
-        highest: level beyond which the task makes no sense; the lowest is 0.
-        scales: what becomes noisier, for people.
+        argument: keyword argument of the environment that the level sets.
+        unit: value of that argument at level 1.
+        highest: highest sensible level; the lowest is 0.
+        scales: description of what becomes noisier.
     """
 
     argument: str
@@ -37,27 +37,28 @@ class NoiseScale:
 
 @dataclass(frozen=True)
 class Task:
-    """A catalogued task.
+    """A task: the robot's signals, rate and horizon, and the environment that simulates it.
 
     Attributes:
-        name: as verbs take it.
+        name: name on the command line.
         gym_id: gymnasium id of the environment.
         summary: one line for `odeploy tasks`.
-        observation: ordered signals of the flat observation.
-        action: ordered signals of the action.
+        observation: signals of the flat observation, in order. Length O.
+        action: signals of the action, in order. Length A.
         rate_hz: the task's own control rate, at which simulated and wall-clock time agree.
-        physics_step_s: of the simulation inside one tick; None where there is no physics.
-        horizon: ticks after which an episode is cut.
-        safe_action: what to command when there is nothing better. A numbers.
-        paper: which paper has it and what it calls it.
-        differs: how ours differs from the paper's.
-        observation_keys: of a dictionary observation, in the order in which they are concatenated.
-        success_key: key of `info` that tells success; None where the score is the return.
-        package: what registers `gym_id`.
-        entry_point: `module:class` of an environment of our own; `gym_id` is then only its name.
+        physics_step_s: step of the physics inside a tick; None for a task without physics.
+        horizon: ticks after which an episode is truncated.
+        safe_action: command when there is nothing better. Length A.
+        paper: the paper that has the task, and its name there.
+        differs: differences from the paper's task.
+        observation_keys: keys of a dictionary observation, in the order of concatenation.
+        success_key: key of success in `info`; None for a task scored by the return.
+        package: package that registers `gym_id`.
+        entry_point: `module:class` of an environment of odeploy's own; `gym_id` is then only its name.
         make_arguments: further keyword arguments of the environment.
-        noise: what `--noise LEVEL` scales; None where the task knows no levels.
-        camera: name of the model's camera that films it; None for gymnasium's own view.
+        noise: meaning of `--noise LEVEL`; None for a task without noise levels.
+        camera: camera of the model for films; None for gymnasium's default view.
+        thresholds: scores to which learning is timed in tables; empty for the defaults of `scored_by`.
     """
 
     name: str
@@ -78,41 +79,42 @@ class Task:
     make_arguments: Mapping[str, Any] = field(default_factory=dict)
     noise: NoiseScale | None = None
     camera: str | None = None
+    thresholds: tuple[float, ...] = ()
 
     @cached_property
     def observation_names(self) -> tuple[str, ...]:
-        """The O names, in order."""
+        """Names of the observation's signals, in order."""
         return tuple(s.name for s in self.observation)
 
     @cached_property
     def action_names(self) -> tuple[str, ...]:
-        """The A names, in order."""
+        """Names of the action's signals, in order."""
         return tuple(s.name for s in self.action)
 
     @property
     def scored_by(self) -> str:
-        """What an episode is judged by: `success` or `return`."""
+        """Measure of an episode: `success` or `return`."""
         return "return" if self.success_key is None else "success"
 
     def with_actuation(self, actuation: Actuation | None) -> "Task":
-        """The same with what a policy file says is beside the motors, where the robot has anything there."""
+        """Return the task with a policy file's actuation, if its robot has an actuator loop."""
         if actuation is None or "actuation" not in self.make_arguments:
             return self
         return replace(self, make_arguments={**self.make_arguments, "actuation": actuation})
 
     def flatten(self, raw: RawObservation) -> NDArray[np.float32]:
-        """A raw observation, or a stack of them, as one flat array. Shape (..., O)."""
+        """Flatten a raw observation, or a stack of them. Shape (..., O)."""
         if isinstance(raw, Mapping):
             parts = [np.asarray(raw[key]) for key in self.observation_keys]
-            depth = max(part.ndim for part in parts)  # a pure number lacks the axis that vectors have
+            depth = max(part.ndim for part in parts)  # scalars lack the axis of vectors
             raw = np.concatenate([p if p.ndim == depth else p[..., None] for p in parts], axis=-1)
         return np.asarray(raw, np.float32)
 
     def arguments(self, noise_level: float) -> dict[str, Any]:
-        """Keyword arguments of the environment at a noise level; 1 is the task as it is catalogued.
+        """Return the environment's keyword arguments at a noise level; level 1 is the task as catalogued.
 
         Raises:
-            UsageError: a level that the task does not know.
+            UsageError: the task has no such level.
         """
         if noise_level == 1:
             return dict(self.make_arguments)

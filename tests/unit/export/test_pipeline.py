@@ -15,7 +15,7 @@ from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
 from tests.chunk_flow import chunk_flow

@@ -17,7 +17,7 @@ from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_sim.catalogue import get
 from odeploy_sim.catalogue.arm_track import ARM_TRACK
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from odeploy_sim.cli.collect import main as collect
 from odeploy_sim.environments.arm_track import SERVO
 from tests.integration.test_recipe import network

@@ -22,14 +22,8 @@ from odeploy_train.sweeps.aggregate import Aggregate, aggregate, late_score, ove
 from odeploy_train.sweeps.published import PUBLISHED
 from odeploy_train.sweeps.scheduler import Line, lines
 
-SUCCESS_THRESHOLDS = (0.5, 0.8)
-RETURN_THRESHOLDS = (1000.0, 2500.0)
-SUITE_THRESHOLDS = (250.0, 500.0)  # the control suite pays at most 1 a tick, 1000 an episode
-KITCHEN_THRESHOLDS = (1.0, 2.0)  # sub-tasks
-_BY_ENVIRONMENT = {
-    "odeploy_sim.suites.control_suite:SuiteEnv": SUITE_THRESHOLDS,
-    "odeploy_sim.suites.kitchen:FlatKitchenEnv": KITCHEN_THRESHOLDS,
-}
+THRESHOLDS = {"success": (0.5, 0.8), "return": (1000.0, 2500.0)}
+"""Scores to which learning is timed, for tasks without `Task.thresholds`."""
 _FEW = 10.0  # scores below it are told with two digits
 
 
@@ -146,10 +140,9 @@ def rows(task: str, measured: Sequence[Line]) -> list[Row]:
 
 
 def thresholds(task: str) -> tuple[float, ...]:
-    """Of learning efficiency on a task."""
-    if get(task).scored_by == "success":
-        return SUCCESS_THRESHOLDS
-    return _BY_ENVIRONMENT.get(get(task).entry_point or "", RETURN_THRESHOLDS)
+    """Return the scores to which learning on a task is timed."""
+    catalogued = get(task)
+    return catalogued.thresholds or THRESHOLDS[catalogued.scored_by]
 
 
 def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list[str], list[list[str]]]:

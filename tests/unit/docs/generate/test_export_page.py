@@ -6,7 +6,7 @@ import pytest
 
 from docs.generate.export_page import FIGURES, PAGE, measured, page, variants
 from odeploy_export.sources.runs import Source
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.best_of_n import best_of_n
 from tests.policies import flow_policy, recorded, student_policy
 

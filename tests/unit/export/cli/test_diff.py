@@ -12,7 +12,7 @@ from odeploy_export.cli.diff import behaviour_lines, graph_lines, main, manifest
 from odeploy_export.graphs.tracing import to_bytes
 from odeploy_runtime.policy_file.file import PolicyFile, parse, read
 from odeploy_runtime.signals import Signal
-from odeploy_sim.catalogue.fm_irl import HOPPER, WALKER2D
+from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
 from odeploy_sim.experts.trained import trained
 
 

@@ -20,7 +20,7 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import parse, read
 from odeploy_runtime.policy_file.manifest import Noise
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from tests.best_of_n import best_of_diffusion, best_of_n, diffusion_run_folder, run_folder

@@ -18,7 +18,8 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss
 from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy

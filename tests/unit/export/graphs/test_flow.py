@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from odeploy_export.graphs.flow import SplitFlow
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, evaluation_times, integrate, solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from tests.chunk_flow import chunk_flow

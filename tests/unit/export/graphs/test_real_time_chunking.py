@@ -16,7 +16,7 @@ from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.inference.previous_chunk import PreviousChunk, frozen_weights
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from tests.chunk_flow import chunk_flow

@@ -13,7 +13,8 @@ from odeploy_export.graphs.recurrent import recurrent_graph
 from odeploy_runtime.errors import PolicyFileError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, open_session
 from odeploy_runtime.policy_file.file import PolicyFile, parse
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from tests.recurrent import policy_bytes, recurrent_policy, recurrent_rows
 

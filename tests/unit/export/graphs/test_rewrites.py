@@ -18,7 +18,7 @@ from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import Source
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.policies import flow_policy, recorded
 

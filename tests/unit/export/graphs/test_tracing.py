@@ -12,7 +12,7 @@ import pytest
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.tracing import OPSET, to_bytes, trace_graph
 from odeploy_runtime.policy_file.file import parse
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import solver, uniform_grid
 from tests.policies import flow_policy, policy_bytes
 

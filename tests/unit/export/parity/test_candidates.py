@@ -16,7 +16,7 @@ from odeploy_export.parity.gate import BATCHES, gate_rows, measure
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from tests.best_of_n import best_of_n

@@ -15,7 +15,7 @@ from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import parse, read
 from odeploy_runtime.typed_json import decode
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from tests.policies import flow_policy, policy_bytes, recorded, student_policy
 from tests.thorough import mostly_thorough
 

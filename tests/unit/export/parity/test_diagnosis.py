@@ -19,7 +19,7 @@ from odeploy_export.parity.diagnosis import diagnose, explained, not_finite_weig
 from odeploy_export.parity.gate import gate_rows, measure
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy

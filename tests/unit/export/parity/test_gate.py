@@ -17,7 +17,9 @@ from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
 from odeploy_runtime.signals import half_ranges
-from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy

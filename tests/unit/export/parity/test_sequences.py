@@ -14,7 +14,8 @@ from odeploy_export.parity.sequences import played, run_sequences
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.recurrent import RecurrentPolicy
 from tests.recurrent import recurrent_policy, recurrent_rows

@@ -19,7 +19,7 @@ from odeploy_export.parity.solver_steps import measure_steps, reference_states, 
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.flow import FlowPolicy

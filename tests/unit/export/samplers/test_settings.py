@@ -8,7 +8,7 @@ from odeploy_export.options import SamplingOptions, sampling
 from odeploy_export.parity.gate import Exportable
 from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from tests.best_of_n import best_of_diffusion, best_of_n
 from tests.policies import flow_policy, student_policy

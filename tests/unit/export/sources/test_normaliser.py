@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from odeploy_export.sources.normaliser import Normaliser, read_normaliser
 from odeploy_runtime.errors import ContractError, FormatError, MissingError
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.experts.sb3_expert import save_normaliser
 from tests.policies import recorded
 from tests.sb3_models import Spaces, flat_spaces, normalised

@@ -13,7 +13,7 @@ from odeploy_export.sources.onnx_model import from_onnx
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_sim.catalogue.fm_irl import HOPPER, WALKER2D
+from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
 from odeploy_sim.tasks.task import Task
 from tests.policies import policy_bytes, recorded
 

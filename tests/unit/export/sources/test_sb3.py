@@ -18,7 +18,8 @@ from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_n
 from odeploy_export.sources.sb3_zip import SavedModel, read_zip
 from odeploy_runtime.errors import ContractError, ParityError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM, WALKER2D
+from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.mlp import MlpPolicy

@@ -11,7 +11,7 @@ import torch
 
 from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_runtime.errors import FormatError, MissingError
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from tests.sb3_models import flat_spaces, model, saved
 
 

@@ -15,7 +15,7 @@ from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.manifest import Manifest, Noise
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from tests.policies import recorded
 
 O, A, H, D = 11, 3, 2, 5  # noqa: E741

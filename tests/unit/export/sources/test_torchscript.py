@@ -13,7 +13,7 @@ from odeploy_export.foreign_export import export_foreign
 from odeploy_export.sources.torchscript import from_torchscript
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_sim.catalogue.fm_irl import HOPPER, WALKER2D
+from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
 from tests.policies import recorded
 
 

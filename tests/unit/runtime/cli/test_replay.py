@@ -18,7 +18,7 @@ from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.policies import policy_bytes
 from tests.unit.runtime import traces
 from tests.unit.runtime.fakes import FakePolicy, manifest

@@ -9,7 +9,7 @@ import pytest
 
 from odeploy_runtime.cli.verify import main
 from odeploy_runtime.errors import MissingError, RelayedError
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.experts.trained import trained
 
 FILE = str(trained(HOPPER))

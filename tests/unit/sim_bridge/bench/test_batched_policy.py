@@ -13,7 +13,7 @@ from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.batched_policy import FileScorer
 from odeploy_sim.catalogue import get
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
 from odeploy_sim.demonstrations.recorder import record
 from odeploy_sim.tasks.env import TaskEnv, episode_seed

@@ -7,7 +7,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from odeploy_sim.catalogue.pose_track import POSE_TRACK_ALL, SPARSE_GOALS
+from odeploy_sim.catalogue.pose_track import POSE_TRACK, POSE_TRACK_ALL
 from odeploy_sim.environments.pose_track import POINTS
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import Task
@@ -20,7 +20,7 @@ def sensed(env: TaskEnv) -> dict[str, float]:
     return dict(zip(env.task.observation_names, values.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("task", SPARSE_GOALS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", POSE_TRACK, ids=lambda task: task.name)
 def test_each_joint_is_sensed_under_its_own_name(task: Task) -> None:
     with closing(TaskEnv(task)) as env:
         env.reset(1)

@@ -11,7 +11,9 @@ from matplotlib.collections import LineCollection
 
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_sim.catalogue import TASKS
-from odeploy_sim.catalogue.fm_irl import ANT_GOAL, HAND_ROTATE, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import ANT_GOAL, HOPPER
+from odeploy_sim.catalogue.manipulation import HAND_ROTATE
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.cli import collect, demos
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.demonstrations.plots import draw

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import ContractError, MissingError, UsageError
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.card import Card, ExpertCard, read_card
 from odeploy_sim.demonstrations.dataset import Episode, check_free, data_hash, flatten, load, save, task_of
 from odeploy_sim.demonstrations.demonstrator import demonstrator

@@ -13,7 +13,7 @@ import pytest
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations import demonstrator as module
 from odeploy_sim.demonstrations.demonstrator import demonstrator, script_fingerprint
 from odeploy_sim.experts import maze as maze_module

@@ -10,7 +10,8 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.inference.previous_chunk import PreviousChunk
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.policy_player import player
 from tests.chunk_flow import chunk_file
 from tests.policies import policy_path, recorded

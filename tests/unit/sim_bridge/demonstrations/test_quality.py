@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import UsageError
-from odeploy_sim.catalogue.fm_irl import ANT_GOAL, FETCH_REACH, HAND_ROTATE, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import ANT_GOAL, HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH, HAND_ROTATE
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.quality import Quality, Region, region, yaw_rad
 from odeploy_sim.environments.multigoal import GOALS_M
 from odeploy_sim.tasks.env import TaskEnv, episode_seed

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from odeploy_runtime.errors import ContractError
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.demonstrations.demonstrator import demonstrator

@@ -1,7 +1,7 @@
 """The doctor as a whole."""
 
 from odeploy_runtime.realtime.clock import MonotonicClock
-from odeploy_sim.catalogue.fm_irl import HOPPER, WALKER2D
+from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
 from odeploy_sim.doctor.examine import examine
 from odeploy_sim.experts.trained import trained
 

@@ -7,7 +7,7 @@ import pytest
 
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import Signal
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.doctor.fit import check_fit
 from tests.unit.sim_bridge.doctor.function_policy import plain
 

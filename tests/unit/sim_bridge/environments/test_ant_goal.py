@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.fm_irl import ANT_GOAL
+from odeploy_sim.catalogue.locomotion import ANT_GOAL
 from odeploy_sim.environments.ant_goal import AntGoalEnv
 from odeploy_sim.tasks.env import TaskEnv
 

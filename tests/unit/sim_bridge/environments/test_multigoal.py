@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from odeploy_sim.environments.multigoal import GOALS_M, REACHED_M, MultigoalEnv, goal_at
 from odeploy_sim.tasks.env import TaskEnv
 

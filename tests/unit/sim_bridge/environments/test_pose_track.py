@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.pose_track import POSE_TRACK_ALL, POSE_TRACK_ROOT, SPARSE_GOALS
+from odeploy_sim.catalogue.pose_track import POSE_TRACK, POSE_TRACK_ALL, POSE_TRACK_ROOT
 from odeploy_sim.environments import pose_track
 from odeploy_sim.environments.motions import Motion
 from odeploy_sim.environments.pose_track import FAR_M, POINTS, RATES_RAD_S, TICK_S, TICKS, TOLD, PoseTrackEnv
@@ -70,16 +70,16 @@ def test_an_episode_begins_on_the_reference_and_moves_with_it(env: TaskEnv) -> N
             assert way == pytest.approx(velocity * TICK_S, abs=1e-6)
 
 
-@pytest.mark.parametrize("task", SPARSE_GOALS, ids=lambda task: task.name)
+@pytest.mark.parametrize("task", POSE_TRACK, ids=lambda task: task.name)
 def test_only_the_points_that_are_told_are_observed(task: Task) -> None:
     told = {name.removesuffix("_to_goal_x") for name in task.observation_names if name.endswith("_to_goal_x")}
     assert told == set(TOLD[task.make_arguments["told"]])
 
 
 def test_the_three_tasks_differ_in_what_is_told_and_in_nothing_else() -> None:
-    played = {task.name: play(task, 7, follow=True) for task in SPARSE_GOALS}
+    played = {task.name: play(task, 7, follow=True) for task in POSE_TRACK}
     everything, *others = played.values()
-    for task, steps in zip(SPARSE_GOALS[1:], others, strict=True):
+    for task, steps in zip(POSE_TRACK[1:], others, strict=True):
         assert [(s.reward, s.done, s.success) for s in steps] == [
             (s.reward, s.done, s.success) for s in everything
         ]

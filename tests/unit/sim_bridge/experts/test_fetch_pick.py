@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.fm_irl import FETCH_PICK
+from odeploy_sim.catalogue.manipulation import FETCH_PICK
 from odeploy_sim.experts.fetch_pick import FetchPickExpert
 from odeploy_sim.tasks.env import Step, TaskEnv
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.fmer import MULTIGOAL
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from odeploy_sim.environments.multigoal import goal_at
 from odeploy_sim.experts.multigoal import MultigoalExpert
 from odeploy_sim.tasks.env import TaskEnv, episode_seed

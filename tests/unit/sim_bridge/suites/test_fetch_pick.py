@@ -11,7 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import UsageError
-from odeploy_sim.catalogue.fm_irl import FETCH_PICK
+from odeploy_sim.catalogue.manipulation import FETCH_PICK
 from odeploy_sim.suites.fetch_pick import FetchPickEnv
 from odeploy_sim.tasks.env import TaskEnv
 

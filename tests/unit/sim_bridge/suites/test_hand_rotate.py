@@ -10,7 +10,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from numpy.typing import NDArray
 
-from odeploy_sim.catalogue.fm_irl import HAND_ROTATE
+from odeploy_sim.catalogue.manipulation import HAND_ROTATE
 from odeploy_sim.suites.hand_rotate import HandRotateEnv
 from odeploy_sim.tasks.env import TaskEnv
 

@@ -8,7 +8,8 @@ import pytest
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import Signal
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import Step, TaskEnv, episode_seed
 
 

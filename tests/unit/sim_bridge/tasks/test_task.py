@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.errors import UsageError
-from odeploy_sim.catalogue.fm_irl import HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 
 
 def test_a_dictionary_is_flattened_in_the_order_of_the_tasks_keys() -> None:

@@ -11,7 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import MissingError, UsageError
-from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER, MAZE_MEDIUM
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.task import NoiseScale, Task
 from odeploy_sim.tasks.vector import make_vector

@@ -10,7 +10,8 @@ from gymnasium.error import AlreadyPendingCallError, NoAsyncCallError, ResetNeed
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_sim.catalogue.fm_irl import FETCH_REACH, HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
+from odeploy_sim.catalogue.manipulation import FETCH_REACH
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import SerialVectorEnv, TaskVectorEnv
 from tests.unit.sim_bridge.brittle import BRITTLE, push

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.catalogue import TASKS
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.tasks.env import episode_seed
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector

@@ -99,7 +99,7 @@ def test_closing_leaves_no_process(doomed: WorkerVectorEnv, pending: bool) -> No
 
 PARENT = """
 import sys, time
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.tasks.vector import make_vector
 
 vector = make_vector(HOPPER, 2, workers=2)

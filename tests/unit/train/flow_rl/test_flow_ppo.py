@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_sim.catalogue import get
-from odeploy_sim.catalogue.fm_irl import HAND_ROTATE, MAZE_MEDIUM
+from odeploy_sim.catalogue.manipulation import HAND_ROTATE
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.flow_rl.flow_ppo import FlowPpo, ZeroSampled, begin_from, deployed

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.diffusion_rl import qvpo
 from odeploy_train.diffusion_rl.qvpo import QvpoActor
 from odeploy_train.off_policy.core import TwinCritics

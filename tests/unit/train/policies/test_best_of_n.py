@@ -5,7 +5,7 @@ import torch
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import Signal
-from odeploy_sim.catalogue.fm_irl import HOPPER
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import EULER, HEUN, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
 from odeploy_train.policies.flow import FlowConfig

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from odeploy_sim.catalogue.fm_irl import MAZE_MEDIUM
+from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, HEUN, uniform_grid
 from odeploy_train.policies.chunk_guidance import STRONGEST, guided_sample, strength
 from odeploy_train.policies.flow import FlowPolicy

@@ -1,8 +1,82 @@
-"""The tasks of FMER (arXiv 2603.17685), all but the kitchen, which has a module of its own."""
+"""Robots that walk, run and hop, of FM-IRL (arXiv 2510.09222) and FMER (arXiv 2603.17685)."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities, quaternion, torques, xyz
 from odeploy_sim.tasks.task import NoiseScale, Task
+
+_ANT_LEGS = ("hip_1", "ankle_1", "hip_2", "ankle_2", "hip_3", "ankle_3", "hip_4", "ankle_4")
+
+ANT_GOAL = Task(
+    name="ant-goal",
+    gym_id="odeploy/AntGoal-v0",
+    entry_point="odeploy_sim.environments.ant_goal:AntGoalEnv",
+    summary="a four-legged robot runs to a point on a half circle of radius 5 m",
+    observation=(
+        *xyz("torso", "m"),
+        *quaternion("torso"),
+        *angles(_ANT_LEGS),
+        *xyz("torso_velocity", "m/s"),
+        *angular_velocities(("torso_x", "torso_y", "torso_z", *_ANT_LEGS)),
+        Signal("goal_x", "m", -5.0, 5.0),
+        Signal("goal_y", "m", 0.0, 5.0),
+    ),
+    action=torques(dict.fromkeys((*_ANT_LEGS[6:], *_ANT_LEGS[:6]), 150)),
+    rate_hz=20.0,
+    physics_step_s=0.01,
+    horizon=50,
+    safe_action=(0.0,) * 8,
+    success_key="success",
+    noise=NoiseScale("reset_noise_scale", 0.1, 2.0, "pose and velocity at the spawn"),
+    paper="FM-IRL: Ant-goal",
+    differs="31 observations, not 132: no contacts, position and goal, not their difference; ends on success",
+    camera="field",
+)
+
+_HOPPER_JOINTS = ("rooty", "thigh_joint", "leg_joint", "foot_joint")
+
+HOPPER = Task(
+    name="hopper",
+    gym_id="Hopper-v5",
+    summary="a one-legged robot hops forward; scored by the return",
+    observation=(
+        Signal("rootz_position", "m"),
+        *angles(_HOPPER_JOINTS),
+        Signal("rootx_velocity", "m/s", -10.0, 10.0),
+        Signal("rootz_velocity", "m/s", -10.0, 10.0),
+        *angular_velocities(_HOPPER_JOINTS, 10.0),
+    ),
+    action=torques(dict.fromkeys(_HOPPER_JOINTS[1:], 200)),
+    rate_hz=125.0,
+    physics_step_s=0.002,
+    horizon=1000,
+    safe_action=(0.0, 0.0, 0.0),
+    paper="FM-IRL and FMER: Hopper",
+    differs="version 5 of the environment",
+    camera="track",
+)
+
+_WALKER_LEGS = ("thigh_joint", "leg_joint", "foot_joint", "thigh_left_joint", "leg_left_joint", "foot_left_joint")
+
+WALKER2D = Task(
+    name="walker2d",
+    gym_id="Walker2d-v5",
+    summary="a two-legged robot walks forward in a plane; scored by the return",
+    observation=(
+        Signal("rootz_position", "m"),
+        *angles(("rooty", *_WALKER_LEGS)),
+        Signal("rootx_velocity", "m/s", -10.0, 10.0),
+        Signal("rootz_velocity", "m/s", -10.0, 10.0),
+        *angular_velocities(("rooty", *_WALKER_LEGS), 10.0),
+    ),
+    action=torques(dict.fromkeys(_WALKER_LEGS, 100)),
+    rate_hz=125.0,
+    physics_step_s=0.002,
+    horizon=1000,
+    safe_action=(0.0,) * 6,
+    paper="FM-IRL and FMER: Walker2d",
+    differs="version 5 of the environment",
+    camera="track",
+)
 
 _CHEETAH_GEARS = {"bthigh": 120, "bshin": 90, "bfoot": 60, "fthigh": 120, "fshin": 60, "ffoot": 30}
 
@@ -32,6 +106,7 @@ _HUMANOID_BODIES = (
     "right_thigh", "right_shin", "right_foot", "left_thigh", "left_shin", "left_foot",
     "right_upper_arm", "right_lower_arm", "left_upper_arm", "left_lower_arm",
 )  # fmt: skip
+
 _HUMANOID_GEARS = {
     "abdomen_y": 100, "abdomen_z": 100, "abdomen_x": 100,
     "right_hip_x": 100, "right_hip_z": 100, "right_hip_y": 300, "right_knee": 200,
@@ -39,6 +114,7 @@ _HUMANOID_GEARS = {
     "right_shoulder1": 25, "right_shoulder2": 25, "right_elbow": 25,
     "left_shoulder1": 25, "left_shoulder2": 25, "left_elbow": 25,
 }  # fmt: skip
+
 # Joints come in the motors' order, but for the abdomen's first two.
 _HUMANOID_JOINTS = ("abdomen_z", "abdomen_y", *tuple(_HUMANOID_GEARS)[2:])
 
@@ -85,22 +161,4 @@ HUMANOID = Task(
     paper="FMER: Humanoid",
     differs="version 5 of the environment",
     camera="track",
-)
-
-MULTIGOAL = Task(
-    name="multigoal-2d",
-    gym_id="odeploy/Multigoal-v0",
-    entry_point="odeploy_sim.environments.multigoal:MultigoalEnv",
-    summary="a point on a plane goes to one of four goals that are equally good",
-    observation=(Signal("point_x", "m", -7.1, 7.1), Signal("point_y", "m", -7.1, 7.1)),
-    action=(Signal("velocity_x", "2 m/s", -1.0, 1.0), Signal("velocity_y", "2 m/s", -1.0, 1.0)),
-    rate_hz=10.0,
-    physics_step_s=0.01,
-    horizon=50,
-    safe_action=(0.0, 0.0),
-    success_key="success",
-    noise=NoiseScale("noise", 1.0, 10.0, "the spread of the start about the origin"),
-    paper="FMER: the two-dimensional multi-goal task",
-    differs="our own model: the paper gives goals at four places and the start, neither dynamics nor rewards",
-    camera="above",
 )

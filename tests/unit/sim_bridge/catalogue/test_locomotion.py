@@ -1,4 +1,4 @@
-"""The tasks of FMER against the simulations: every name is found by what moves it."""
+"""Robots that walk and run, and a point on a plane: every name is found by what moves it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.catalogue.fmer import HALFCHEETAH, HUMANOID, MULTIGOAL
+from odeploy_sim.catalogue.locomotion import HALFCHEETAH, HUMANOID
+from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from odeploy_sim.tasks.env import TaskEnv
 
 AXES = "xyz"

@@ -1,4 +1,4 @@
-"""FM-IRL's tasks on our own environments: sizes, limits and levels are what the simulations have."""
+"""Hand, arm and ant of FM-IRL: sizes, limits and levels are what the simulations have."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ import pytest
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.catalogue.fm_irl import ANT_GOAL, FETCH_PICK, HAND_ROTATE
+from odeploy_sim.catalogue.locomotion import ANT_GOAL
+from odeploy_sim.catalogue.manipulation import FETCH_PICK, HAND_ROTATE
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import Task
 
