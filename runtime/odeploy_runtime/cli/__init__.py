@@ -1,4 +1,4 @@
-"""The verbs of the runtime, one file each.
+"""The runtime's verbs, one file each: parse options, call a room, print the result.
 
-May import: every room of the runtime.
+May import: every room of the runtime. No room imports this one.
 """

@@ -1,4 +1,4 @@
-"""Replacing a served policy between two ticks: slot, proving, shadow, control socket.
+"""Swapping a served policy between two ticks: policy slot, control socket, proving in a child process, shadow.
 
-May import: inference.
+May import: inference and every room below it; not the server, which takes policies from the slot.
 """

@@ -1,4 +1,4 @@
-"""Running a policy file: ONNX Runtime and native backends, and the state a policy keeps between ticks.
+"""Running a policy file: the `Policy` protocol, its two backends, and the state of one robot's policy.
 
-May import: policy_file.
+May import: policy_file and every room below it.
 """

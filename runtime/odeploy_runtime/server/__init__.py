@@ -1,4 +1,4 @@
-"""The inference server: loop, sessions, status, observation ranges.
+"""The inference server: socket loop, routing of frames, sessions, checks, status and health.
 
-May import: hot_swap, inference.
+May import: hot_swap and every room below it. Nothing here parses options or prints.
 """

@@ -83,3 +83,12 @@ def test_a_policy_that_robots_could_not_go_on_with_is_refused_by_name(
 
 def test_another_method_and_sampler_for_the_same_robot_are_fine() -> None:
     require_same_contract(manifest(), manifest(name="student", method="distill", provenance={}), "new.onnx")
+
+
+def test_a_shadow_takes_the_place_of_the_one_before_and_hands_that_back() -> None:
+    slot, first, second = PolicySlot(FakePolicy()), object(), object()
+    assert slot.attach(first) is None  # type: ignore[arg-type]
+    assert slot.attach(second) is first  # type: ignore[arg-type]
+    assert slot.shadow is second
+    assert slot.attach(None) is second
+    assert slot.shadow is None

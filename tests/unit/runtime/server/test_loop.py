@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import zmq
 
-from odeploy_runtime.hot_swap.shadow import Divergence
+from odeploy_runtime.hot_swap.divergence import Divergence
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.policy_file.manifest import Noise

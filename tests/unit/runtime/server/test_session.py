@@ -1,4 +1,4 @@
-"""A session: whom it is for; and what a server remembers of each robot for a policy with a recipe."""
+"""A session: what one of its ticks does, and what it keeps of each robot for a policy with a recipe."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import zmq
 
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.policy_file.manifest import Manifest, Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
-from odeploy_runtime.server.sessions import contract_refusal
+from odeploy_runtime.server.observation_range import ObservationRange
+from odeploy_runtime.server.session import Served, Session
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages as wire
@@ -37,17 +39,6 @@ class Witness(FakePolicy):
     def infer(self, observation: Floats, noise: Floats) -> Floats:
         self.seen.append(observation.tolist())
         return np.full((1, 2), observation.sum(), np.float32)
-
-
-def test_a_robot_is_asked_for_the_raw_signals_and_not_for_what_is_made_of_them() -> None:
-    robot = hello(observation=["angle", "goal"])
-    assert contract_refusal(robot, said(HISTORY)) is None
-    against = contract_refusal(robot._replace(observation=["angle_2_ago", "angle_1_ago", "angle"]), said(HISTORY))
-    assert against is not None
-    assert "missing goal" in against.reason
-
-
-# ---- in a server
 
 
 @pytest.fixture
@@ -95,3 +86,75 @@ def test_a_streams_history_has_also_what_was_not_answered(world: World, policy: 
     assert policy.seen == [[0, 1, 2, 0, 0]]
     world.let_pass(T)  # the same again: nothing moves
     assert policy.seen == [[0, 1, 2, 0, 0]] * 2
+
+
+# ---- one tick
+
+
+class Recorded(FakePolicy):
+    """Records in which order a tick calls policy state and policy."""
+
+    calls: list[str]
+
+    def infer(self, observation: Floats, noise: Floats) -> Floats:
+        self.calls.append("infer")
+        return super().infer(observation, noise)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    made: list[str] = []
+
+    def recorded(name: str, method: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            made.append(name)
+            return method(*arguments)
+
+        return call
+
+    for name in ("prepare", "commit"):
+        monkeypatch.setattr(PolicyState, name, recorded(name, getattr(PolicyState, name)))
+    return made
+
+
+def session_of(policy: FakePolicy) -> tuple[Session, Served]:
+    manifest = policy.manifest
+    opened = Session(b"robot", 5, hello(), PolicyState(manifest, 7), 0)
+    return opened, Served(policy, 3, ObservationRange(manifest), refuse_out_of_range=True)
+
+
+def observation(*values: float) -> wire.Observation:
+    return wire.Observation(5, 0, 1, 0, floats(*values))
+
+
+def test_a_tick_calls_the_policy_state_and_the_policy_once_each_in_order(
+    calls: list[str], clock: FakeClock
+) -> None:
+    policy = Recorded(manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1))
+    policy.calls, policy.answer = calls, np.array([[0.5, -0.5]], np.float32)
+    session, served = session_of(policy)
+    answer = session.answer(observation(0, 0, 0), served, clock.ns, clock)
+    assert isinstance(answer, wire.Action)
+    assert (answer.policy_epoch, answer.values) == (3, floats(0.5, -0.5))
+    assert calls == ["prepare", "infer", "commit"]
+    session.answer(observation(0, 0, 0), served, clock.ns, clock, commit=False)
+    assert calls[3:] == ["prepare", "infer"]
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "made"),
+    [
+        ((0, 0), wire.WRONG_LENGTH, []),
+        ((0, np.nan, 0), wire.NOT_FINITE, []),
+        ((0, 90, 0), wire.FAR_OUTSIDE, ["prepare"]),
+    ],
+)
+def test_a_tick_that_is_refused_infers_and_commits_nothing(
+    calls: list[str], clock: FakeClock, values: tuple[float, ...], code: int, made: list[str]
+) -> None:
+    policy = Recorded(manifest(observed=((-1.0, 1.0),) * 3))
+    policy.calls = calls
+    session, served = session_of(policy)
+    answer = session.answer(observation(*values), served, clock.ns, clock)
+    assert isinstance(answer, wire.Error)
+    assert (answer.seq, answer.code, calls) == (1, code, made)

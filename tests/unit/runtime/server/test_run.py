@@ -1,0 +1,18 @@
+"""A whole server: what its log says of its protection. Its parts and its processes have tests of their own."""
+
+import pytest
+
+from odeploy_runtime.server.run import Access
+from odeploy_runtime.transport.keys import KeyPair
+
+
+@pytest.mark.parametrize(
+    ("access", "line"),
+    [
+        (Access(), "not encrypted: for this machine alone"),
+        (Access(endpoint="tcp://*:5", insecure=True), "INSECURE: anyone who reaches tcp://*:5 "),
+        (Access(keys=KeyPair(b"", b""), allowed={b"1": "leg", b"2": "arm"}), "encrypted, for 2 keys: arm, leg"),
+    ],
+)
+def test_the_protection_is_one_line(access: Access, line: str) -> None:
+    assert access.protection.startswith(line)
