@@ -1,0 +1,36 @@
+"""`odeploy bench` checks everything before it starts anything."""
+
+from pathlib import Path
+
+import pytest
+
+from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_sim.catalogue import get
+from odeploy_sim.cli import bench
+from odeploy_sim.experts.trained import trained
+
+FILE = str(trained(get("hopper")))
+
+
+@pytest.mark.parametrize(
+    ("options", "where"),
+    [
+        (["--rates", "fast"], "--rates"),
+        (["--rates", "100,0"], "--rate"),
+        (["--episodes", "0"], "--episodes"),
+        (["--rates", "50,100", "--episodes", "1,2,3"], "--episodes"),
+        (["--priority", "100"], "--priority"),
+        (["--execute", "2"], "--execute"),
+        (["--noise", "2"], "--noise 2"),
+    ],
+)
+def test_it_names_the_option_that_is_wrong(options: list[str], where: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        bench.main([FILE, "--task", "hopper", "--out", str(tmp_path / "bench"), *options])
+    assert raised.value.where == where
+    assert not (tmp_path / "bench").exists()
+
+
+def test_a_file_of_another_task_is_refused_by_the_signals_that_differ(tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="on walker2d, observation"):
+        bench.main([FILE, "--task", "walker2d", "--out", str(tmp_path / "bench")])
