@@ -1,4 +1,4 @@
-"""`odeploy swap`, `odeploy rollback`, `odeploy shadow`: exchange the policy of a server while it serves."""
+"""`odeploy swap`, `odeploy rollback`, `odeploy shadow`: change the policy of a running server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,52 +14,52 @@ from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Has a server that runs serve another policy file from one tick to the next, if that proves good."""
+    """Swap the policy file of a running server between two ticks, once the new file is proven."""
 
     file: Annotated[Path, tyro.conf.Positional]
-    """A policy file for the same task, signals, rate and horizon; any other is refused, and nothing changes."""
+    """Policy file for the same task, signals, rate and horizon; others are refused, and nothing changes."""
     server: str = DEFAULT_ENDPOINT
-    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+    """Endpoint `ipc:///path` of a server on this machine, or path of its `--control` socket."""
 
 
 @dataclass(frozen=True)
 class RollbackConfig:
-    """Has a server serve the policy again that it served before; once more, and it is the other one again."""
+    """Serve a server's previous policy again; a second rollback undoes the first."""
 
     server: str = DEFAULT_ENDPOINT
-    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+    """Endpoint `ipc:///path` of a server on this machine, or path of its `--control` socket."""
 
 
 @dataclass(frozen=True)
 class ShadowConfig:
-    """Runs a second policy beside the served one, on the same observations; it moves nothing.
+    """Run a second policy beside the served one, on the same observations; it moves nothing.
 
-    How far the two lie apart is in `odeploy health`, and in a file as one line of JSON a second.
+    `odeploy health` shows how far the two differ, and a file gets one line of JSON a second.
     """
 
     file: Annotated[str, tyro.conf.Positional]
-    """A policy file for the same task, signals, rate and horizon; `off` ends the shadow."""
+    """Policy file for the same task, signals, rate and horizon; `off` ends the shadow."""
     server: str = DEFAULT_ENDPOINT
-    """Endpoint `ipc:///path` of a server on this machine, or the path of its `--control` socket."""
+    """Endpoint `ipc:///path` of a server on this machine, or path of its `--control` socket."""
     out: Path = Path("runs/shadow.jsonl")
-    """Where the lines go; they are appended."""
+    """File to which the lines are appended."""
 
 
 def swap(arguments: list[str]) -> None:
-    """Prints what is served now."""
+    """Print what is served now."""
     config = tyro.cli(SwapConfig, args=arguments, prog="odeploy swap")
     with _opened(config.file, "rb") as file:
         _print(request(config.server, ["swap", str(config.file)], [file.fileno()]))
 
 
 def rollback(arguments: list[str]) -> None:
-    """Prints what is served now."""
+    """Print what is served now."""
     config = tyro.cli(RollbackConfig, args=arguments, prog="odeploy rollback")
     _print(request(config.server, ["rollback"]))
 
 
 def shadow(arguments: list[str]) -> None:
-    """Prints which shadow runs now."""
+    """Print which shadow runs now."""
     config = tyro.cli(ShadowConfig, args=arguments, prog="odeploy shadow")
     if config.file == "off":
         _print(request(config.server, ["shadow"]))
@@ -77,7 +77,7 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
     except OSError as error:
         raise MissingError(
             where=str(path),
-            expected="a policy file" if mode == "rb" else "a place where lines can be written",
+            expected="a policy file" if mode == "rb" else "a file that can be written",
             got=error.strerror or type(error).__name__,
             remedy="give another path",
         ) from None

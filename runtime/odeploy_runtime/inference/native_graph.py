@@ -1,7 +1,7 @@
-"""Nodes and constants of an ONNX file's graph, from its bytes and without the onnx package.
+"""Nodes and constants of an ONNX file's graph, read from its bytes without the onnx package.
 
-For the native backend, which runs the graph itself. Only what our own exporter writes is read: constants as
-raw float32 or int64, attributes that are numbers. Field numbers: onnx.proto, IR version 10.
+For the native backend, which runs the graph itself. It reads only what odeploy's exporter writes: constants as
+raw float32 or int64, and numeric attributes. Field numbers: onnx.proto, IR version 10.
 """
 
 import struct
@@ -25,7 +25,7 @@ _DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 7: np.dtype("<i8")}
 
 @dataclass(frozen=True)
 class Node:
-    """One operator: by its ONNX name, with the names of the values that it takes and gives."""
+    """One operator: its ONNX name, and the names of its inputs and outputs."""
 
     operator: str
     inputs: tuple[str, ...]
@@ -35,17 +35,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in the order in which they run, and constants by name."""
+    """Nodes in execution order, and constants by name."""
 
     nodes: tuple[Node, ...]
     constants: dict[str, NDArray[Any]]
 
 
 def read_graph(data: bytes, where: str) -> Graph:
-    """The graph of a file that `policy_file.parse` has passed.
+    """Read the graph of a file that `policy_file.file.parse` has accepted.
 
     Raises:
-        PolicyFileError: a damaged file, or a constant stored in another way than our exporter's.
+        PolicyFileError: a damaged file, or a constant in another encoding than the exporter's.
     """
     nodes, constants = [], {}
     for graph in (part for field, part in _parts(memoryview(data), where) if field == _GRAPH):
@@ -59,7 +59,7 @@ def read_graph(data: bytes, where: str) -> Graph:
 
 
 def _parts(view: memoryview, where: str) -> Iterator[tuple[int, memoryview]]:
-    """Yields (field number, payload) of each field of a message."""
+    """Yield (field number, payload) of each field of a message."""
     for field, _, start, end in fields(view, 0, len(view), where):
         yield field, view[start:end]
 
@@ -81,7 +81,7 @@ def _node(view: memoryview, where: str) -> Node:
 
 
 def _number(view: memoryview, where: str) -> dict[str, float]:
-    """An attribute by its name, if it is a number; there is nothing in others that we need."""
+    """Return a numeric attribute by its name; others are not needed."""
     name, value = "", None
     for field, part in _parts(view, where):
         if field == _ATTRIBUTE_NAME:
@@ -114,7 +114,7 @@ def _constant(view: memoryview, where: str) -> tuple[str, NDArray[Any]]:
             where=f"{where}, constant {name}",
             expected="raw float32 or int64 numbers of its shape",
             got=f"type {dtype}, shape {dims}, {0 if raw is None else len(raw)} raw bytes",
-            remedy="export the policy anew, or serve it with ONNX Runtime",
+            remedy="export the policy again, or serve it with ONNX Runtime",
         )
     return name, np.frombuffer(raw, _DTYPES[dtype]).reshape(dims)
 

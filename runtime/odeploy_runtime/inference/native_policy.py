@@ -1,10 +1,9 @@
 """A policy file without ONNX Runtime in the loop: its graph as a program in C, compiled on this machine.
 
-For one row a policy is a handful of matrix-vector products. ONNX Runtime brings a large path of code along
-with each call, which an idle stretch of 20 ms empties from the caches; a few loops stay small. Measured in
-docs/decisions.md. ONNX Runtime still loads the file first: its golden rows are proven there, and the program
-must then give the same answers on this machine, or is not used. A compiler (`cc`) is needed here and nowhere
-else.
+For one row a policy is a few matrix-vector products. Each call of ONNX Runtime runs through much code, which an
+idle period of 20 ms evicts from the caches; a few loops stay small. docs/decisions.md has the measurements.
+ONNX Runtime still loads the file first and checks its golden rows; the program is used only if it then gives
+the same answers on this machine. Only this module needs a compiler (`cc`).
 """
 
 import ctypes
@@ -34,27 +33,27 @@ class NativePolicy:
         manifest: of the file.
         fingerprint: of the file, 64 hex characters.
         provider: `native`.
-        state: of no numbers, since a recurrent policy is refused. Shape (0,).
-        previous, frozen: that nothing reads, since real-time chunking is refused. Shapes (H, A), (H,).
+        state: empty, since recurrent policies are refused. Shape (0,).
+        previous, frozen: unused, since real-time chunking is refused. Shapes (H, A), (H,).
         golden_error: largest deviation from ONNX Runtime at load, golden and random rows, unit scale.
-        hot_call_ns: the shortest call.
+        hot_call_ns: duration of the shortest call at load.
     """
 
     provider = "native"
 
     def __init__(self, file: PolicyFile) -> None:
-        """Translates, compiles, and compares with ONNX Runtime.
+        """Translate, compile, and compare with ONNX Runtime.
 
         Raises:
-            PolicyFileError: ONNX Runtime refuses the file, or its graph has what the program cannot do.
+            PolicyFileError: ONNX Runtime refuses the file, or its graph has unsupported operators.
             MissingError: no working C compiler.
-            ParityError: the program answers otherwise than ONNX Runtime.
+            ParityError: the program's answers differ from ONNX Runtime's.
         """
         where, m = str(file.path), file.manifest
         kinds = {
             "a recurrent policy": m.state_size > 0,
             "one that chooses among candidates": m.sampler is not None and m.sampler.candidates > 1,
-            "one that goes on from its last chunk": m.frozen is not None,
+            "one with real-time chunking": m.frozen is not None,
         }
         got = next((kind for kind, it_is in kinds.items() if it_is), None)
         if got is not None:
@@ -85,25 +84,28 @@ class NativePolicy:
 
     @classmethod
     def load(cls, path: Path) -> "NativePolicy":
-        """Reads, checks and compiles a policy file."""
+        """Read, check and compile a policy file."""
         return cls(read(path))
 
     def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Actions for one observation (O,) and its noise (1, 1, D). Shape (H, A); valid until the next call."""
+        """Return actions for one observation (O,) and its noise (1, 1, D).
+
+        Shape (H, A); valid until the next call.
+        """
         self._observation[0] = observation
         self._noise[:] = noise
         self._run(*self._arguments)
         return self._action
 
     def touch(self) -> None:
-        """One dummy call on whatever the buffers hold."""
+        """Make one dummy call with the present contents of the buffers."""
         self._run(*self._arguments)
 
     def reset(self) -> None:
-        """There is nothing to forget."""
+        """Do nothing: there is no state."""
 
     def _compare(self, proven: OnnxPolicy, where: str) -> float:
-        """The largest deviation on the golden rows and on observations around them, up to three times as large."""
+        """Return the largest deviation on the golden rows and on observations up to three times as large."""
         m, rng = self.manifest, np.random.default_rng(0)
         golden = np.array([row.observation for row in m.golden], np.float32)
         spread = rng.uniform(-3, 3, (_RANDOM_ROWS, golden.shape[1])).astype(np.float32)
@@ -127,10 +129,10 @@ class NativePolicy:
 
 
 def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
-    """native.c as a library of this process; built anew each time, since a cache could be tampered with.
+    """Return native.c as a library of this process; built each time, since a cache could be tampered with.
 
     Raises:
-        MissingError: no compiler, or one that fails.
+        MissingError: no compiler, or it fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "native.so"

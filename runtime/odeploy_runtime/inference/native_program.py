@@ -1,7 +1,7 @@
-"""A policy's graph as a program for inference/native.c: one step for a node, arrays bound once.
+"""A policy's graph as a program for inference/native.c: one step per node, arrays bound once.
 
-Sizes are settled here, for one row of inputs, since the C side checks nothing. What it has no step for is
-refused by the operator's name.
+All sizes are fixed here, for one row of inputs, since the C side checks nothing. An unsupported operator is
+refused by its name.
 """
 
 import ctypes
@@ -33,15 +33,15 @@ class Step(ctypes.Structure):
 
 
 class Program:
-    """Steps in order, and the arrays that they read and write.
+    """Steps in order, with the arrays that they read and write.
 
     Attributes:
         steps: for `run` of native.c.
-        values: of each input and each node's output: what its array shows, in the shape of one row.
+        values: array of each input and each node's output, in the shape of one row.
     """
 
     def __init__(self, graph: Graph, inputs: Mapping[str, tuple[int, ...]], where: str) -> None:
-        """Translates a graph.
+        """Translate a graph.
 
         Args:
             graph: of the file.
@@ -49,7 +49,7 @@ class Program:
             where: the file, for messages.
 
         Raises:
-            PolicyFileError: an operator, or a use of one, that there is no step for.
+            PolicyFileError: an unsupported operator, or an unsupported use of one.
         """
         self._where, self._constants = where, graph.constants
         self._kept: list[Numbers] = []
@@ -156,13 +156,13 @@ class Program:
         return self._constants[node.inputs[place]]
 
     def _filled(self, values: Any, shape: tuple[int, ...] | None) -> Numbers:
-        """A copy that the steps may point to; None keeps the shape."""
+        """Return a copy that the steps may point to; None keeps the shape."""
         array = self._array(np.shape(values) if shape is None else shape)
         array[:] = values
         return array
 
     def _array(self, shape: tuple[int, ...]) -> Numbers:
-        """Zeros on a 64-byte boundary with padding behind, kept as long as the program."""
+        """Return zeros on a 64-byte boundary with padding behind, kept as long as the program."""
         size = int(np.prod(shape))
         whole = np.zeros(_padded(size) + 16, np.float32)
         offset = -whole.ctypes.data % 64 // 4
@@ -172,8 +172,8 @@ class Program:
     def _refusal(self, node: Node) -> PolicyFileError:
         return PolicyFileError(
             where=f"{self._where}, {node.operator} that makes {', '.join(node.outputs)}",
-            expected="a graph of products with constants, elementwise operators and shapes known beforehand",
-            got="an operator or a use of it that the native backend has no step for",
+            expected="a graph of products with constants, elementwise operators and fixed shapes",
+            got="an operator, or a use of it, that the native backend does not support",
             remedy="serve the file with ONNX Runtime",
         )
 
@@ -183,7 +183,7 @@ def _padded(columns: int) -> int:
 
 
 def _blocks(W: Numbers) -> Numbers:
-    """A weight in the order in which native.c reads it. Shape (K, N) -> (K times N, padded)."""
+    """Return a weight in the order in which native.c reads it. Shape (K, N) -> (K times N, padded)."""
     K, N = W.shape
     padded = np.zeros((K, _padded(N)), np.float32)
     padded[:, :N] = W

@@ -1,8 +1,8 @@
-"""Noise by number: the draw of any tick can be made again from (seed, episode, seq) alone.
+"""Noise by number: the draw of any tick is reproducible from (seed, episode, seq) alone.
 
-A counter-based generator has no history, so a replay needs no state, a lost tick shifts nothing, and two
-robots with the same seed get the same draws. NumPy's Philox4x64-10 with key (seed, 0) and counter
-(0, 0, episode, seq), its ziggurat normals in float32.
+A counter-based generator has no history, so a replay needs no state, a lost tick shifts nothing, and two robots
+with the same seed get the same draws. NumPy's Philox4x64-10 with key (seed, 0) and counter (0, 0, episode,
+seq), and its ziggurat normals in float32.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from odeploy_runtime.policy_file.manifest import Noise
 
 
 class NoiseSource:
-    """Draws the `noise` input of a policy; one object a session."""
+    """Source of the `noise` input of a policy; one object a session."""
 
     def __init__(self, noise: Noise, seed: int) -> None:
         self._mode, self._shape = noise.mode, (1, *noise.shape)
@@ -23,7 +23,7 @@ class NoiseSource:
         self._number, self._drawn = (-1, -1), self._zeros
 
     def draw(self, episode: int, seq: int) -> NDArray[np.float32]:
-        """The noise of one tick, the same however often it is asked for; not to be written to.
+        """Return the noise of one tick, the same for every call; not to be written to.
 
         Shape (1, N, S, D); empty for mode `none`, zeros for `zero`.
         """

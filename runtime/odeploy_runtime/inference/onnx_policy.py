@@ -1,8 +1,8 @@
 """A policy file in ONNX Runtime, ready for a control loop.
 
-Buffers are bound once, so a call copies a few numbers and runs. Loading proves the file: fingerprint,
-shapes, golden rows. One thread, no spinning: the default pool burns a whole core at 50 Hz and gains nothing
-on nets of this size.
+Buffers are bound once, so a call copies a few numbers and runs. Loading checks shapes and golden rows. One
+thread, no spinning: the default pool occupies a whole core at 50 Hz and gains nothing with networks of this
+size.
 """
 
 import time
@@ -37,18 +37,19 @@ class OnnxPolicy:
         manifest: of the file.
         fingerprint: of the file, 64 hex characters.
         provider: ONNX Runtime's name of the execution provider in use.
-        state: what a recurrent policy remembers, see `Policy`. Shape (S,).
-        previous, frozen: of real-time chunking, see `Policy`. Shapes (H, A), (H,).
+        state: recurrent state, see `Policy`. Shape (S,).
+        previous, frozen: inputs of real-time chunking, see `Policy`. Shapes (H, A), (H,).
         golden_error: largest error of the golden rows at load, unit scale.
-        value, index: of a best-of-N, what the latest answer is worth and its place among the candidates.
-            Each of shape (1,).
+        hot_call_ns: duration of the shortest call at load.
+        value, index: with best-of-N, the latest answer's value and its index among the candidates. Each of
+            shape (1,).
     """
 
     def __init__(self, file: PolicyFile, provider: str = "cpu") -> None:
-        """Builds the session and replays the golden rows.
+        """Build the session and replay the golden rows.
 
         Raises:
-            PolicyFileError: the graph does not run, has other inputs than it says, or fails its golden rows.
+            PolicyFileError: the graph does not run, differs from its manifest, or fails its golden rows.
             ProviderError: the provider is not available or was silently replaced.
         """
         self.manifest, self.fingerprint = file.manifest, file.fingerprint
@@ -76,11 +77,14 @@ class OnnxPolicy:
 
     @classmethod
     def load(cls, path: Path, provider: str = "cpu") -> "OnnxPolicy":
-        """Reads, checks and loads a policy file."""
+        """Read, check and load a policy file."""
         return cls(read(path), provider)
 
     def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Actions for one observation (O,) and its noise (1, N, S, D). Shape (H, A); valid until the next call."""
+        """Return actions for one observation (O,) and its noise (1, N, S, D).
+
+        Shape (H, A); valid until the next call.
+        """
         self._observation[0] = observation
         self._noise[:] = noise
         self._session.run_with_iobinding(self._binding)
@@ -90,16 +94,16 @@ class OnnxPolicy:
         return action
 
     def touch(self) -> None:
-        """One dummy call on whatever the buffers hold; the state stays."""
+        """Make one dummy call with the present contents of the buffers; the state stays."""
         self._session.run_with_iobinding(self._binding)
 
     def reset(self) -> None:
-        """Forgets: the state becomes zeros, and no chunk goes before, as at the beginning of an episode."""
+        """Set the recurrent state and the weights of the previous chunk to zeros, as an episode begins."""
         self.state.fill(0)
         self.frozen.fill(0)
 
     def _inputs(self) -> dict[str, NDArray[np.float32]]:
-        """The buffer of each input that the manifest promises."""
+        """Return the buffer of each input of the manifest."""
         inputs: dict[str, NDArray[np.float32]] = {"observation": self._observation}
         if self.manifest.noise.mode != "none":
             inputs["noise"] = self._noise
@@ -110,7 +114,7 @@ class OnnxPolicy:
         return inputs
 
     def _outputs(self) -> dict[str, NDArray[Any]]:
-        """The buffer of each output that the manifest promises."""
+        """Return the buffer of each output of the manifest."""
         outputs: dict[str, NDArray[Any]] = {"action": self._action}
         if self._candidates > 1:
             outputs |= {"value": self.value, "index": self.index}
@@ -126,9 +130,9 @@ class OnnxPolicy:
         if inputs != stated or any(outputs.get(name) != shape for name, shape in promised.items()):
             raise PolicyFileError(
                 where=self._where,
-                expected=f"inputs {stated} and outputs {promised} as the manifest says",
+                expected=f"inputs {stated} and outputs {promised} as in the manifest",
                 got=f"{inputs} and {outputs}",
-                remedy="export the policy anew",
+                remedy="export the policy again",
             )
 
     def _replay_golden_rows(self) -> float:
@@ -151,14 +155,14 @@ class OnnxPolicy:
                     where=f"{self._where}, golden row {i}, signal {name}",
                     expected=f"the recorded action within {tolerance:g} on unit scale",
                     got=f"an error of {worst:g}",
-                    remedy="export anew; if this machine's ONNX Runtime is at fault, install another version",
+                    remedy="export again; if this machine's ONNX Runtime is at fault, install another version",
                 )
         self.reset()
         return worst
 
 
 def warm_up(touch: Callable[[], None]) -> int:
-    """Runs until hot; returns the shortest call in ns."""
+    """Run until hot; return the duration of the shortest call [ns]."""
     took = []
     for _ in range(_WARM_UP_CALLS):
         start = time.monotonic_ns()
@@ -168,14 +172,14 @@ def warm_up(touch: Callable[[], None]) -> int:
 
 
 def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows: int = 1) -> ort.InferenceSession:
-    """An ONNX Runtime session on checked bytes, with a provider that is really in use.
+    """Return an ONNX Runtime session on checked bytes, with a provider that is really in use.
 
     Args:
         data: of the model.
-        provider: by our name, a key of `PROVIDERS`.
+        provider: a key of `PROVIDERS`.
         where: the file, for messages.
-        threads: that one operator may use.
-        rows: that a weight meets in one call: the candidates of a best-of-N.
+        threads: number that one operator may use.
+        rows: batch rows of one call: the candidates of a best-of-N.
 
     Raises:
         ProviderError: unknown or unavailable provider, or a silent fallback.
@@ -200,7 +204,7 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows:
             where=where,
             expected="a graph that ONNX Runtime loads",
             got=str(error).splitlines()[0][:200],
-            remedy="export the policy anew",
+            remedy="export the policy again",
         ) from None
     require_in_use(session, provider, where)
     return session

@@ -1,8 +1,8 @@
-"""Execution providers: who may compute a graph, and how each is asked, so that float32 means float32.
+"""Execution providers, and their options for true float32.
 
-ONNX Runtime replaces a provider in three ways without an error: one whose libraries are missing is left out of
-the session, an operator that it cannot run goes to the CPU, a call that fails is made again on the CPU. Here each
-of them is an error: what was asked for computes everything, or nothing is computed.
+ONNX Runtime replaces a provider in three ways without an error: a provider with missing libraries is left out
+of the session, an unsupported operator runs on the CPU, and a failed call is repeated on the CPU. Here each of
+them is an error: the chosen provider computes the whole graph, or nothing.
 """
 
 import onnxruntime as ort
@@ -21,8 +21,8 @@ _COMES_WITH = {
     "tensorrt": "the extra `gpu`, and TensorRT with CUDA",
     "openvino": "the extra `openvino`, instead of `cpu`",
 }
-# Left alone, each of these rounds: CUDA multiplies in TF32, OpenVINO in bf16 where a processor has it (errors up
-# to 2e-2). TensorRT has no such option; NVIDIA_TF32_OVERRIDE=0 in the environment is its driver's.
+# By default each of these rounds: CUDA multiplies in TF32, OpenVINO in bf16 on processors that have it (errors up
+# to 2e-2). TensorRT has no such option; its driver reads NVIDIA_TF32_OVERRIDE=0 from the environment.
 _IN_FULL_PRECISION = {
     "cuda": {"use_tf32": "0"},
     "openvino": {"device_type": "CPU", "precision": "FP32"},
@@ -30,10 +30,10 @@ _IN_FULL_PRECISION = {
 
 
 def require_available(provider: str) -> None:
-    """Refuses a provider that this installation of ONNX Runtime has not.
+    """Refuse a provider that this installation of ONNX Runtime does not have.
 
     Raises:
-        ProviderError: the message lists those that it has.
+        ProviderError: the message lists the available ones.
     """
     has = ort.get_available_providers()
     if PROVIDERS.get(provider) in has:
@@ -50,31 +50,31 @@ def require_available(provider: str) -> None:
 
 
 def provider_options(provider: str, threads: int) -> dict[str, str]:
-    """What a provider is told: float32 as it is, and this many threads where it has its own."""
+    """Return a provider's options: true float32, and the number of threads if it has its own pool."""
     own = {"num_of_threads": str(threads)} if provider == "openvino" else {}
     return _IN_FULL_PRECISION.get(provider, {}) | own
 
 
 def forbid_fallback(options: ort.SessionOptions, provider: str) -> None:
-    """Makes an operator that would go to the CPU instead an error of the session."""
+    """Make an operator that would run on the CPU instead an error of the session."""
     if provider != "cpu":
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
 
 
 def fallback(message: str, provider: str, where: str) -> ProviderError | None:
-    """The refusal behind ONNX Runtime's words, if they are about what the provider cannot do."""
+    """Return the error behind a message of ONNX Runtime, if it is about a fallback to the CPU."""
     if "fallback to CPU EP has been explicitly disabled" not in message:
         return None
     return ProviderError(
         where=where,
         expected=f"a graph that {PROVIDERS[provider]} computes by itself",
         got="operators that it would leave to the CPU",
-        remedy="mend the provider's installation, or ask for --provider cpu",
+        remedy="fix the provider's installation, or use --provider cpu",
     )
 
 
 def require_in_use(session: ort.InferenceSession, provider: str, where: str) -> None:
-    """Refuses a session from which the provider was left out.
+    """Refuse a session from which the provider was left out.
 
     Raises:
         ProviderError: another one is in its place.
@@ -85,5 +85,5 @@ def require_in_use(session: ort.InferenceSession, provider: str, where: str) -> 
             where=where,
             expected=PROVIDERS[provider],
             got=f"{got} (silent fallback)",
-            remedy="mend the provider's installation, or ask for --provider cpu",
+            remedy="fix the provider's installation, or use --provider cpu",
         )

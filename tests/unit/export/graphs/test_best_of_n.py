@@ -113,7 +113,7 @@ def test_the_runtime_draws_for_all_candidates_and_answers_the_best(policy: BestO
 def test_a_file_that_promises_a_choice_and_does_not_say_it_is_refused(file: Path) -> None:
     model, manifest = onnx.load_from_string(file.read_bytes()), read(file).manifest
     del model.graph.output[2]
-    with pytest.raises(PolicyFileError, match=r"'index': .* as the manifest says"):
+    with pytest.raises(PolicyFileError, match=r"'index': .* as in the manifest"):
         OnnxPolicy(parse(file, to_bytes(model, manifest)))
 
 
