@@ -1,4 +1,6 @@
-"""Physics of our own: MuJoCo models and environments that no package ships.
+"""Environments with physics of their own: MuJoCo models and rules that no package ships.
+
+Owns the simulations as gymnasium environments, each with its constants. Tasks name them by entry point.
 
 May import: the runtime.
 """

@@ -1,8 +1,8 @@
-"""A MuJoCo environment whose motors have a loop of their own, at the rate of the physics.
+"""A MuJoCo environment whose motors have a control loop of their own, at the rate of the physics.
 
-gymnasium holds one control for all the physics steps of a tick. Here a tick's command is a setpoint, and an
-`Actuator` makes the control of each physics step of it. `class Pd(ActuatedEnv, HopperEnv)` does that for any model
-whose motors drive one hinge or slide each; the environment that it stands before stays as it is.
+gymnasium holds one control for all physics steps of a tick. Here a tick's command is a setpoint, from which an
+`Actuator` computes the control of each physics step. `class Pd(ActuatedEnv, HopperEnv)` adds that to any model
+whose motors drive one hinge or slide each, without changes to the environment itself.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ from odeploy_runtime.policy_file.actuation import Actuation, Actuator
 
 
 class ActuatedEnv(MujocoEnv):
-    """Stands before a `MujocoEnv`.
+    """Mixin that precedes a `MujocoEnv` among a class's bases.
 
     Args:
-        actuation: what is beside the motors; its rate divides that of the physics.
+        actuation: the motors' control loop; its rate divides that of the physics.
     """
 
     def __init__(self, *positional: Any, actuation: Actuation, **arguments: Any) -> None:
@@ -35,7 +35,7 @@ class ActuatedEnv(MujocoEnv):
         self._gears = model.actuator_gear[:, 0]
 
     def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        """Begins an episode; under a PD law the setpoint is where the joints are."""
+        """Begin an episode; under a PD law the setpoint is the joints' position."""
         begun: tuple[Any, dict[str, Any]] = super().reset(**arguments)
         if self._actuation.pd is not None:
             self._actuator.begin_at(self.data.qpos[self._positions])
@@ -44,7 +44,7 @@ class ActuatedEnv(MujocoEnv):
         return begun
 
     def _step_mujoco_simulation(self, ctrl: NDArray[Any], n_frames: int) -> None:
-        """The physics of one tick; gymnasium calls it from `do_simulation`."""
+        """Step the physics of one tick; gymnasium calls it from `do_simulation`."""
         data = self.data
         self._actuator.command(self._now_ns(), ctrl)
         for step in range(n_frames):

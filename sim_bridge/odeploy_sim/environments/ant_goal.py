@@ -1,6 +1,6 @@
 """Ant-goal: MuJoCo's ant runs to a point on a half circle of radius 5 m, in 50 ticks of 50 ms.
 
-After the task that FM-IRL (arXiv 2510.09222) calls Ant-goal. Two metres a second on average are enough.
+Modelled on Ant-goal of FM-IRL (arXiv 2510.09222). An average speed of 2 m/s is enough.
 """
 
 from typing import Any
@@ -17,12 +17,15 @@ REACHED_M = 0.5
 
 
 class AntGoalEnv(AntEnv):
-    """Observation: position 15, velocity 14, goal x and y. Reward: metres by which the goal came nearer.
+    """Ant that runs to a goal.
 
-    An expert that is to learn haste can be given an `arrival_bonus` on top, m.
+    Observation: position (15), velocity (14), goal x and y.
 
-    The episode ends as soon as the torso is within half a metre of the goal. An ant on its back is not
-    ended: it has until the horizon to get up.
+    Reward of a tick: decrease of the distance to the goal [m], plus `arrival_bonus` [m] at the goal, which can
+    teach an expert to hurry.
+
+    The episode ends as soon as the torso is within 0.5 m of the goal. An ant on its back has until the horizon to
+    get up.
     """
 
     goal: NDArray[np.float64] = np.zeros(2)
@@ -34,7 +37,7 @@ class AntGoalEnv(AntEnv):
             include_cfrc_ext_in_observation=False,
             **arguments,
         )
-        # Again: the base keeps arguments that this class does not take.
+        # Again, since the base stores arguments that this class does not have.
         EzPickle.__init__(self, arrival_bonus, **arguments)
         size = self.model.nq + self.model.nv + 2
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float64)
@@ -42,7 +45,7 @@ class AntGoalEnv(AntEnv):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]:
-        """One tick of 50 ms."""
+        """Step by one tick of 50 ms."""
         before = self._distance_m()
         self.do_simulation(action, self.frame_skip)
         after = self._distance_m()
@@ -58,7 +61,7 @@ class AntGoalEnv(AntEnv):
         )
 
     def reset_model(self) -> NDArray[np.float64]:
-        """Stands the ant at the origin, up to noise, and draws a goal."""
+        """Place the ant at the origin, up to noise, and draw a goal."""
         angle = self.np_random.uniform(0, np.pi)
         self.goal = RADIUS_M * np.array([np.cos(angle), np.sin(angle)])
         self.model.site("goal").pos[:2] = self.goal
@@ -66,7 +69,7 @@ class AntGoalEnv(AntEnv):
         return self._get_obs()
 
     def _initialize_simulation(self) -> tuple[Any, Any]:
-        """The ant's model with a mark at the goal, and a camera on the half circle, for those who watch."""
+        """Load the ant's model, with a mark at the goal and a camera on the half circle for films."""
         model = mujoco.MjSpec.from_file(self.fullpath)
         model.worldbody.add_site(name="goal", pos=[RADIUS_M, 0, 0], size=[REACHED_M] * 3, rgba=[0, 0.8, 0, 0.4])
         tilt = np.arctan2(10, 8) / 2  # from straight down, about x: it sees the ant and two metres behind it

@@ -1,7 +1,8 @@
-"""Arm-track: the tip of a two-link arm follows a point that goes round a circle; 25 ticks a second.
+"""Arm-track: the tip of a two-link arm follows a point on a circle, at 25 ticks a second.
 
-A policy commands joint positions, and a PD law at 500 Hz makes torques of them. At 25 Hz the same law, or any
-policy that commands torques as stiff, is unstable. The point's velocity is not observed: two looks at it tell.
+A policy commands joint positions, and a PD law at 500 Hz turns them into torques. At 25 Hz the same law, or any
+policy that commands equally stiff torques, is unstable. The point's velocity is not observed, but follows from two
+observations.
 """
 
 from pathlib import Path
@@ -34,13 +35,16 @@ _BEARING_RAD = 0.5
 
 
 class ArmTrackEnv(ActuatedEnv):
-    """Observation: two angles, two angular velocities, the point's x and y. Action: rad from the default pose.
+    """Arm that follows a point.
 
-    Reward of a tick: minus the distance of tip and point in metres, its mean over the physics steps. `info` has
-    that as `error_m`, and `success`: whether it was under 15 mm in each tick of the last second.
+    Observation: two angles, two angular velocities, the point's x and y. Action: setpoints [rad],
+    relative to the default pose.
+
+    Reward of a tick: minus the mean distance between tip and point over its physics steps [m]. `info` has this
+    distance as `error_m`, and `success`: whether it was below 15 mm in each tick of the last second.
 
     Args:
-        actuation: what is beside the motors.
+        actuation: the motors' control loop.
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"], "render_fps": 25}  # noqa: RUF012
@@ -54,7 +58,7 @@ class ArmTrackEnv(ActuatedEnv):
         self._tip = self.data.site("tip")
 
     def point_m(self, time_s: float) -> NDArray[np.float64]:
-        """Where the point is at a time of the episode. Shape (2,)."""
+        """Return the point's position at a time of the episode. Shape (2,)."""
         centre, radius, phase, speed = self._circle
         angle = phase + speed * time_s
         return centre + radius * np.array([np.cos(angle), np.sin(angle)])
@@ -62,7 +66,7 @@ class ArmTrackEnv(ActuatedEnv):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]:
-        """One tick of 40 ms."""
+        """Step by one tick of 40 ms."""
         self._distance_m = 0.0
         self.do_simulation(np.clip(action, -RANGE_RAD, RANGE_RAD), self.frame_skip)
         error_m = self._distance_m / self.frame_skip
@@ -73,7 +77,7 @@ class ArmTrackEnv(ActuatedEnv):
         return self._look(), np.float64(-error_m), False, False, info
 
     def reset_model(self) -> NDArray[np.float64]:
-        """The arm at rest near its default pose, the point somewhere on a circle."""
+        """Place the arm at rest near its default pose, and draw the point's circle."""
         draw, self._near = self.np_random.uniform, 0
         bearing, far = draw(-_BEARING_RAD, _BEARING_RAD), draw(*_CENTRE_M)
         centre = far * np.array([np.cos(bearing), np.sin(bearing)])
@@ -85,11 +89,11 @@ class ArmTrackEnv(ActuatedEnv):
 
     def _step_physics(self) -> None:
         super()._step_physics()
-        # MuJoCo's site lags its joints by a step: all the same for what is compared here.
+        # MuJoCo's site lags its joints by one step, which does not matter for this comparison.
         self._distance_m += float(np.linalg.norm(self._tip.xpos[:2] - self.point_m(self.data.time)))
 
     def _set_action_space(self) -> Box:
-        """Setpoints, where gymnasium takes the motors' limits."""
+        """Use limits of setpoints, where gymnasium would use those of the motors."""
         self.action_space = Box(-RANGE_RAD, RANGE_RAD, (2,), np.float32)
         return self.action_space
 

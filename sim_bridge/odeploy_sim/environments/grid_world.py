@@ -1,7 +1,7 @@
-"""Grid world: 25 × 25 cells whose upper and lower edges are goals; from the middle row two ways are equally good.
+"""Grid world: 25 × 25 cells with goals along the upper and lower edge, both equally good from the middle row.
 
-After the grid world of FPO (arXiv 2507.21053). A policy that can only be unimodal averages the two ways there
-and stands still; one that is expressive enough takes either.
+Modelled on the grid world of FPO (arXiv 2507.21053). A unimodal policy averages the two ways in the middle row and
+stands still; a more expressive policy takes either.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 SIZE = 25  # cells along an edge
 REACH = SIZE // 2  # of the coordinates: the middle cell is (0, 0)
-MOVES_FROM = 0.5  # cells: what a command must exceed to move the token
+MOVES_FROM = 0.5  # cells; a larger command moves the token
 GOAL_REWARD = 20.0
 DEATH_REWARD = -10.0
 
@@ -23,14 +23,14 @@ _AGENT = (25, 35, 60)
 
 
 def two_walls() -> NDArray[np.float64]:
-    """Rewards of entering each cell, indexed [y, x]: two rows of goals at either end, nothing between."""
+    """Return the reward of entering each cell, indexed [y, x]: two rows of goals at either end."""
     rewards = np.zeros((SIZE, SIZE))
     rewards[:2] = rewards[-2:] = GOAL_REWARD
     return rewards
 
 
 def three_goals() -> NDArray[np.float64]:
-    """Three blocks of goals around a deadly one in the middle, indexed [y, x]."""
+    """Return the same for three blocks of goals around a penalised block in the middle."""
     rewards = np.zeros((SIZE, SIZE))
     for x, y, reward in ((0, 0, DEATH_REWARD), (0, 6, GOAL_REWARD), (-5, -5, GOAL_REWARD), (5, -5, GOAL_REWARD)):
         rewards[y + REACH - 1 : y + REACH + 2, x + REACH - 1 : x + REACH + 2] = reward
@@ -41,14 +41,17 @@ LAYOUTS = {"two-walls": two_walls, "three-goals": three_goals}
 
 
 class GridWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """Observation: the cell (x, y), counted from the middle, y upwards. Action: a move along both axes at once.
+    """Token on a grid.
 
-    A command beyond half a cell moves by one, smaller ones do not; the border stops. Every cell that pays or
-    costs ends the episode; `info["success"]` says whether it was a goal. No horizon of its own.
+    Observation: its cell (x, y), relative to the middle, y upwards. Action: a move along each axis.
+
+    A command beyond half a cell moves the token by one cell; a smaller one does not, and the border stops it.
+    Every cell with a reward or a cost ends the episode. `info["success"]` is whether it was a goal. The
+    environment has no horizon.
 
     Args:
-        layout: a name of `LAYOUTS`.
-        start: cell of every episode; drawn among the neutral ones if not given.
+        layout: name among `LAYOUTS`.
+        start: cell in which every episode starts; by default drawn among the neutral cells.
         render_mode: None or `rgb_array`.
     """
 
@@ -71,13 +74,13 @@ class GridWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begins an episode in a neutral cell. Shape (2,)."""
+        """Begin an episode in a neutral cell. Shape (2,)."""
         super().reset(seed=seed)
         self._cell = np.array(self.start) if self.start is not None else self.np_random.choice(self._neutral)
         return self._cell.astype(np.float32), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """One move."""
+        """Step by one move."""
         move = np.rint(np.clip(action, -1, 1)).astype(np.int64)
         self._cell = np.clip(self._cell + move, -REACH, REACH)
         x, y = self._cell + REACH
@@ -85,7 +88,7 @@ class GridWorldEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         return self._cell.astype(np.float32), reward, reward != 0, False, {"success": reward > 0}
 
     def render(self) -> NDArray[np.uint8]:
-        """The board seen from above, y upwards. Shape (400, 400, 3)."""
+        """Render the board from above, y upwards. Shape (400, 400, 3)."""
         board = np.zeros((SIZE, SIZE, 3), np.uint8)
         for reward, colour in _COLOURS.items():
             board[self.rewards == reward] = colour

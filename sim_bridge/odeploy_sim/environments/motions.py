@@ -1,11 +1,12 @@
-"""Smooth motions of a person on the spot, as joint angles: what `pose_track` is to follow.
+"""Smooth motions of a person on the spot, as joint angles: the references of `pose_track`.
 
-A motion is one of four things that the trunk and the legs do, times one of two for each arm: sixteen kinds, whose
-sizes and speeds are drawn. All kinds pass through the same upright pose, arms down, once a cycle, and in every
-kind arms and trunk move together. So the root tells how far a cycle has come, and never what the arms do.
+A motion combines one of four movements of trunk and legs with one of two movements of each arm. That gives sixteen
+kinds, whose sizes and speeds are drawn. All kinds pass through the same upright pose with the arms down once a
+cycle, and in every kind arms and trunk move together. The root therefore shows the phase of a cycle, and never the
+movement of the arms.
 
-Both soles stay on the floor, but for the foot that a `lift` takes up while the pelvis is above the other. The
-angles follow from where pelvis and ankles are, by the geometry of a leg of two equal links.
+Both soles stay on the floor, except the foot that a `lift` raises while the pelvis is above the other foot. The
+angles follow from the positions of pelvis and ankles, by the geometry of a leg of two equal links.
 """
 
 from dataclasses import dataclass
@@ -31,17 +32,17 @@ _STANCE_M, _SPEED_RAD_S = (0.12, 0.16), (1.5, 2.5)
 
 @dataclass(frozen=True)
 class Motion:
-    """One motion, periodic in time.
+    """A motion, periodic in time.
 
     Attributes:
-        trunk: what trunk and legs do.
-        size: how much of it: metres, or rad for a bow.
-        arms: what the left and the right arm do.
-        raises_rad: how far each shoulder turns, forward positive.
-        stance_m: how far the left ankle stands before the middle, and the right one behind it; may be negative.
-        lifted: which foot a `lift` takes up, 0 for the left one.
-        speed_rad_s: of the phase.
-        phase_rad: at time 0.
+        trunk: movement of trunk and legs.
+        size: its amplitude [m], or [rad] for a bow.
+        arms: movements of the left and the right arm.
+        raises_rad: amplitude of each shoulder, forward positive.
+        stance_m: distance of the left ankle before the middle and of the right one behind it; may be negative.
+        lifted: foot that a `lift` raises, 0 for the left one.
+        speed_rad_s: speed of the phase.
+        phase_rad: phase at time 0.
     """
 
     trunk: Trunk
@@ -54,7 +55,7 @@ class Motion:
     phase_rad: float
 
     def poses(self, times_s: Array) -> Array:
-        """Joint positions at each time, in the order of the model. Shapes (T,) -> (T, 14).
+        """Return joint positions at each time, in the order of the model. Shapes (T,) -> (T, 14).
 
         Root x and z in m, root pitch, abdomen, shoulder and elbow of each arm, hip, knee and ankle of each leg in
         rad, left before right.
@@ -71,7 +72,7 @@ class Motion:
         elif self.trunk == "bow":
             x, bend = -0.1 * self.size * u, self.size * u
         else:
-            x = (ankles_x[1 - self.lifted] + 0.04) * _ease(u / 0.6)  # above the sole that stays
+            x = (ankles_x[1 - self.lifted] + 0.04) * _ease(u / 0.6)  # above the sole that stays on the floor
             ankles_z[self.lifted] += self.size * _ease((u - 0.6) / 0.4)
         pitch = bend / 2
         arms = [0.1 + np.outer(self.raises_rad, u), 0.2 + np.outer([_BEND_RAD[arm] for arm in self.arms], u)]
@@ -81,7 +82,7 @@ class Motion:
 
 
 def draw(generator: np.random.Generator) -> Motion:
-    """A motion of any kind."""
+    """Draw a motion of any kind."""
     trunk: Trunk = generator.choice(get_args(Trunk))
     left, right = arms = tuple(generator.choice(get_args(Arm), 2))
     return Motion(
@@ -97,14 +98,14 @@ def draw(generator: np.random.Generator) -> Motion:
 
 
 def _leg(x: Array, z: Array, pitch: Array) -> tuple[Array, Array, Array]:
-    """Angles of hip, knee and ankle for an ankle at (x, z) m from the hip, the sole level, the knee in front."""
+    """Return hip, knee and ankle angles for an ankle at (x, z) m from the hip, sole level, knee in front."""
     half_knee = np.arccos(np.hypot(x, z) / (2 * LINK_M))
     thigh = np.arctan2(x, -z) + half_knee  # from straight down, forward positive
     return thigh + pitch, 2 * half_knee, 2 * half_knee - thigh
 
 
 def _ease(share: Array) -> Array:
-    """0 before 0, 1 after 1, smooth between."""
+    """Return 0 below 0, 1 above 1, and a smooth curve between."""
     s = np.clip(share, 0, 1)
     eased: Array = s**2 * (3 - 2 * s)
     return eased

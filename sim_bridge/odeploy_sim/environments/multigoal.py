@@ -1,7 +1,7 @@
-"""Multigoal: a point on a plane, and four goals that are equally good from where it starts.
+"""Multigoal: a point on a plane, and four goals that are equally good from its start.
 
-The smallest task that punishes a policy with one mode: the mean of four ways leads nowhere. After the multi-goal
-environment that soft Q-learning made known and FMER (arXiv 2603.17685) takes up.
+The smallest task that punishes a unimodal policy: the mean of four ways leads to no goal. Modelled on the
+multi-goal environment of soft Q-learning, which FMER (arXiv 2603.17685) also uses.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 GOALS_M = np.array([[5.0, 0.0], [0.0, 5.0], [-5.0, 0.0], [0.0, -5.0]])
 REACHED_M = 0.5
 START_STD_M = 0.1
-# The walls stand at 7 m and give way a little.
+# The walls are at 7 m and slightly soft.
 EDGE_M = 7.1
 
 ACTION_COST = 0.1
@@ -23,21 +23,23 @@ BONUS = 10.0
 
 
 def goal_at(position_m: NDArray[Any]) -> int:
-    """Index of the goal that (x, y) has reached, -1 for none. Later figures count each goal's share by it."""
+    """Return the index of the goal that (x, y) has reached, -1 for none."""
     distances = np.linalg.norm(GOALS_M - position_m, axis=1)
     nearest = int(distances.argmin())
     return nearest if distances[nearest] < REACHED_M else -1
 
 
 class MultigoalEnv(MujocoEnv):
-    """Observation: x and y in metres. Action: velocity in units of 2 m/s, one an axis.
+    """Point on a plane with four goals.
 
-    Reward of a tick: minus the squared distance to the nearest goal, in units of what it is at the origin,
-    minus `ACTION_COST` times the squared length of the action, plus `BONUS` where a goal is reached, which
-    ends the episode. `info` has `success` and `goal`, see `goal_at`.
+    Observation: x and y [m]. Action: velocity along each axis [2 m/s].
+
+    Reward of a tick: minus the squared distance to the nearest goal, relative to that at the origin, minus
+    `ACTION_COST` times the squared length of the action, plus `BONUS` at a goal, which ends the episode. `info`
+    has `success` and `goal`, see `goal_at`.
 
     Args:
-        noise: scales the spread of the start about the origin.
+        noise: scale of the start's spread about the origin.
     """
 
     metadata = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"], "render_fps": 10}  # noqa: RUF012
@@ -51,7 +53,7 @@ class MultigoalEnv(MujocoEnv):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]:
-        """One tick of 100 ms."""
+        """Step by one tick of 100 ms."""
         command = np.clip(action, -1, 1)
         self.do_simulation(command, self.frame_skip)
         position = self.data.qpos.copy()
@@ -63,7 +65,7 @@ class MultigoalEnv(MujocoEnv):
         return position, reward, goal >= 0, False, {"success": goal >= 0, "goal": goal}
 
     def reset_model(self) -> NDArray[np.float64]:
-        """Puts the point at rest near the origin."""
+        """Place the point at rest near the origin."""
         start = self.np_random.normal(0, START_STD_M * self.noise, 2)
         self.set_state(start, self.init_qvel)  # type: ignore[no-untyped-call]
         return start

@@ -1,14 +1,14 @@
-"""Pose-track: a person in a vertical plane follows a moving pose, of which it is told all or only a part.
+"""Pose-track: a person in a vertical plane follows a moving pose, of which it observes all or only a part.
 
-After the humanoid experiment of FPO (arXiv 2507.21053), where goals for all joints, for root and hands, or for the
-root alone tell flow policies from Gaussian ones, at a size that two CPU cores can learn: 11 joints in a plane
+Modelled on the humanoid experiment of FPO (arXiv 2507.21053), where goals for all joints, for root and hands, or
+for the root alone separate flow policies from Gaussian ones. The size fits two CPU cores: 11 joints in a plane
 instead of a humanoid in space, and sixteen kinds of drawn motions (`motions`) instead of motion capture. Reward,
-early end and success are about the whole pose, however little of it is told; that is our choice, as are their
+early end and success concern the whole pose, however little of it is observed. That is our choice, as are their
 numbers.
 
-What is not told must be guessed. While the arms are up, the robot's own arms and setpoints say which motion this
-is; when all hang down, once a cycle, they hardly do. A policy without memory can only carry it through in its own
-pose.
+A policy must guess the points that it does not observe. While the arms are up, the robot's own arms and setpoints
+identify the motion; once a cycle, when everything hangs down, they hardly do. A policy without memory can carry
+this information only in its own pose.
 """
 
 from pathlib import Path
@@ -43,15 +43,16 @@ TOLD: dict[Told, tuple[str, ...]] = {
 
 
 class PoseTrackEnv(MujocoEnv):
-    """Follow the reference.
+    """Person that follows a reference.
 
-    Observation: 14 positions and 14 velocities of the joints, the setpoints of the 11 servos, and where the
-    reference will be at the next tick: of the root's pitch the difference from the robot's own, and its rate; of
-    each point that is told the difference (x, z) from the robot's own, and its velocity (x, z). Action: how fast
-    each servo's setpoint moves, rad/s. While nothing is commanded the servos hold what they hold.
+    Observation: 14 positions and 14 velocities of the joints, setpoints of the 11 servos, and the reference at the
+    next tick: the root's pitch relative to the robot's own, and its rate; the offset (x, z) of each observed
+    point from the robot's own, and its velocity (x, z). Action: velocity of each servo's setpoint [rad/s]. At
+    zero the servos hold their setpoints.
 
     Reward of a tick: exp(-mean squared distance of the ten points / (0.1 m)²). The episode ends as soon as their
-    mean distance exceeds `FAR_M`. `info` has that as `error_m`, and `success`: whether tick 100 came before it.
+    mean distance exceeds `FAR_M`. `info` has this distance as `error_m`, and `success`: whether tick 100 came
+    before that.
 
     Args:
         told: which points of the reference are observed.
@@ -72,12 +73,12 @@ class PoseTrackEnv(MujocoEnv):
         self._low_rad, self._high_rad = self.model.actuator_ctrlrange.T.copy()
         self._scratch = mujoco.MjData(self.model)
         self._poses = np.zeros((TICKS + 2, 14))
-        self._here_m = self._goal_m = np.zeros((len(POINTS), 2))  # where the reference is, and at the next tick
+        self._here_m = self._goal_m = np.zeros((len(POINTS), 2))  # the reference now and at the next tick
 
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[NDArray[np.float64], np.float64, bool, bool, dict[str, Any]]:
-        """One tick of 40 ms."""
+        """Step by one tick of 40 ms."""
         rate = np.minimum(np.maximum(action, -RATES_RAD_S), RATES_RAD_S)  # faster than clip, as below
         moved = self._setpoint_rad + TICK_S * rate
         self._setpoint_rad = np.minimum(np.maximum(moved, self._low_rad), self._high_rad)
@@ -94,7 +95,7 @@ class PoseTrackEnv(MujocoEnv):
         return self._look(points_m), np.exp(-squares.sum() / len(POINTS) / _SHARP_M**2), lost, False, info
 
     def reset_model(self) -> Array:
-        """Draws a motion and puts the robot on it, velocities and all."""
+        """Draw a motion, and place the robot on it with its velocities."""
         times_s = np.linspace(0, TICK_S * (TICKS + 1), TICKS + 2)
         self._tick, self._poses = 0, draw(self.np_random).poses(times_s)
         self._setpoint_rad = self._poses[0, 3:]
@@ -103,18 +104,18 @@ class PoseTrackEnv(MujocoEnv):
         return self._look(self._points(self.data))
 
     def _set_action_space(self) -> Box:
-        """Speeds, where gymnasium takes the servos' angles."""
+        """Use limits of velocities, where gymnasium would use the servos' angles."""
         self.action_space = Box(-RATES_RAD_S, RATES_RAD_S, dtype=np.float32)
         return self.action_space
 
     def _reference(self, tick: int) -> Array:
-        """Where the reference has the points at a tick, in m. Shape (10, 2)."""
+        """Return the reference's points at a tick [m]. Shape (10, 2)."""
         self._scratch.qpos[:] = self._poses[tick]
         return self._points(self._scratch)
 
     def _points(self, data: mujoco.MjData) -> Array:
-        """Where the points are for the joint positions of `data`, in m. Shape (10, 2)."""
-        mujoco.mj_kinematics(self.model, data)  # after a step MuJoCo's own are those of the step before
+        """Return the robot's points at the joint positions of `data` [m]. Shape (10, 2)."""
+        mujoco.mj_kinematics(self.model, data)  # after a step MuJoCo's own points are those of the previous step
         points: Array = data.site_xpos[self._sites][:, ::2]
         return points
 

@@ -1,6 +1,10 @@
-"""Scripted experts: what a few lines of geometry can solve needs no training. A module each.
+"""Experts: scripts for tasks that a few lines of geometry solve, and trained policy files for others.
 
-An expert sees the flat observation of its task and answers a noiseless action; collectors add the noise.
+An expert maps the flat observation of its task to an action without noise; `odeploy collect` adds the noise. A
+script has a module of its own. Its statements identify it in results and datasets: changing one makes another
+expert, while docstrings, comments and imports may change.
+
+May import: catalogue, tasks, environments, suites; the runtime.
 """
 
 from collections.abc import Callable

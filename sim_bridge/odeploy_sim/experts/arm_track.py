@@ -10,10 +10,10 @@ _TICK_S = 0.04
 
 
 class ArmTrackExpert:
-    """Sets the joints to where the point will be when they get there.
+    """Command the joints to the point's position at the time of their arrival.
 
-    Its velocity is the change since the tick before. What the joints are behind by: the PD law's d/p, and where
-    setpoints are interpolated a tick, else half of one.
+    The point's velocity is its change since the previous tick. The joints' delay is d/p of the PD law, plus one
+    tick if setpoints are interpolated, else half a tick.
     """
 
     def __init__(self, _env: TaskEnv, lead_s: float = 0.043 + _TICK_S) -> None:
@@ -21,7 +21,7 @@ class ArmTrackExpert:
         self._before: NDArray[np.float32] | None = None
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Setpoints for (two angles, two angular velocities, the point's x and y). Shape (2,)."""
+        """Return setpoints for (two angles, two angular velocities, the point's x and y). Shape (2,)."""
         point = observation[4:].astype(np.float64)
         velocity = 0.0 if self._before is None else (observation[4:] - self._before) / _TICK_S
         self._before = observation[4:].copy()
@@ -32,7 +32,7 @@ class ArmTrackExpert:
 
 
 def angles_rad(tip_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shoulder and elbow that put the tip there, or as near as the links allow, the elbow bent to the left."""
+    """Return shoulder and elbow that bring the tip there, or as near as possible, the elbow to the left."""
     upper, fore = LINKS_M
     cosine = (tip_m @ tip_m - upper**2 - fore**2) / (2 * upper * fore)
     elbow = np.arccos(np.clip(cosine, -1, 1))

@@ -7,9 +7,9 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class CartpoleExpert:
-    """Linear feedback of the state: the cart runs after a pole that tilts, and drifts home when it does not.
+    """Linear feedback of the state: the cart follows a tilting pole, and otherwise returns to the middle.
 
-    The task starts within 2 degrees of upright, where the linearised plant is all there is.
+    The task starts within 2 degrees of upright, where the linearised plant is accurate.
     """
 
     GAINS = (0.3, 4.0, 0.5, 1.0)  # of position, angle and their velocities; in full forces per m, rad, m/s, rad/s
@@ -17,7 +17,7 @@ class CartpoleExpert:
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Force for (position, cosine and sine of the angle, velocity, angular velocity). Shape (1,)."""
+        """Return the force for (position, angle's cosine and sine, velocity, angular velocity). Shape (1,)."""
         x, cosine, sine, v, omega = observation
         force = np.dot(self.GAINS, (x, np.arctan2(sine, cosine), v, omega))
         return np.clip([force], -1, 1).astype(np.float32)

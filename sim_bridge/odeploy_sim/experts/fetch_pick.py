@@ -7,22 +7,22 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class FetchPickExpert:
-    """Hovers over the block with open fingers, goes down around it, closes, and carries it to the goal.
+    """Hover over the block with open fingers, descend around it, close them, and carry it to the goal.
 
-    Which of these is due is read off the present observation, so a block that was missed, pushed or dropped
-    is simply gone for again.
+    The current observation alone decides the phase, so a block that was missed, pushed or dropped is approached
+    again.
     """
 
     GAIN = 15.0  # an action of 1 is 0.05 m, of which a tick makes two thirds: this undershoots a little
     HOVER_M = 0.05  # of the gripper over the block, where closed fingers pass above it
-    CENTRED_M = 0.015  # how far to a side of the block's centre fingers still go down past it
-    AROUND_M = 0.012  # how far above the block's centre they close
+    CENTRED_M = 0.015  # lateral distance from the block's centre at which the fingers still pass it
+    AROUND_M = 0.012  # height above the block's centre at which they close
     OPEN_M, HELD_M = 0.09, 0.06  # between the fingers: 0.1 is wide open, the block is 0.05
 
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Displacement of gripper and fingers for the task's 16 observations. Shape (4,)."""
+        """Return the displacement of gripper and fingers for the task's 16 observations. Shape (4,)."""
         block, to_block, goal = observation[3:6], observation[6:9], observation[13:16]
         between = observation[9:11].sum()
         aside, above = np.linalg.norm(to_block[:2]), -to_block[2]

@@ -1,7 +1,7 @@
-"""The expert of the kitchen's single sub-tasks: points for the hand to pass, and velocities that take it there.
+"""The expert of the kitchen's single sub-tasks: waypoints of the hand, and joint velocities that reach them.
 
-Everything in the kitchen starts where it always does, so a sub-task is a list of points beside its handle. Between
-them the hand goes straight, fingers towards the wall; friction and the fingers' compliance do the rest.
+The kitchen always starts in the same state, so a sub-task is a list of waypoints beside its handle. Between them
+the hand moves straight, fingers towards the wall; friction and the fingers' compliance do the rest.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FACING_THE_WALL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 @dataclass(frozen=True)
 class Point:
-    """Where the hand goes next, in metres of the world, how fast, and with what fingers."""
+    """A waypoint of the hand in the world [m], with its speed and the fingers' opening."""
 
     position_m: NDArray[np.float64]
     speed_m_s: float = FREE_M_S
@@ -50,15 +50,15 @@ _PULLS = {
 
 
 class KitchenExpert:
-    """Does a task's only sub-task.
+    """Complete a task's only sub-task.
 
-    On the way from one sub-task to the next the hand hits what lies between: that would take planning.
+    Several sub-tasks would need planning: on the way to the next one the hand hits what lies between.
     """
 
     def __init__(self, env: TaskEnv) -> None:
         inside: Any = env.env.unwrapped
         self._inside, self._model = inside, inside.model
-        self._data = mujoco.MjData(self._model)  # of its own, posed as the arm is sensed
+        self._data = mujoco.MjData(self._model)  # a copy, posed like the observed arm
         self._data.qpos[:] = inside.inside.robot_env.init_qpos
         mujoco.mj_forward(self._model, self._data)
         (subtask,) = env.task.make_arguments["subtasks"]
@@ -67,7 +67,7 @@ class KitchenExpert:
         self._points = list(self._way)
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Velocities of the arm's joints and the fingers. Shape (9,)."""
+        """Return velocities of the arm's joints and the fingers. Shape (9,)."""
         hand = self._pose(observation)
         if self._inside.data.time == 0:  # the episode has just begun
             self._points = list(self._way)
@@ -93,7 +93,7 @@ class KitchenExpert:
         return self._data.site("end_effector")
 
     def _velocities(self, hand: Any, point: Point) -> NDArray[np.float64]:
-        """Damped least squares over the joints that are not held by their limits. Shape (7,)."""
+        """Solve damped least squares over the joints that are not at their limits. Shape (7,)."""
         jacobian = np.zeros((6, self._model.nv))
         mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], hand.id)
         J = jacobian[:, :ARM]
@@ -111,7 +111,7 @@ class KitchenExpert:
         return velocities
 
     def _command(self, velocities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverts the servo at rest: its spring must carry gravity and the damping of the motion. Shape (7,)."""
+        """Invert the servo at rest, whose spring carries gravity and the motion's damping. Shape (7,)."""
         stiffness, damping = self._model.actuator_gainprm[:ARM, 0], self._model.dof_damping[:ARM]
         offset = (damping * velocities + self._data.qfrc_bias[:ARM]) / stiffness
         command: NDArray[np.float64] = np.clip(offset / (2 * self._tick_s), -1, 1)
@@ -119,6 +119,6 @@ class KitchenExpert:
 
 
 def _turned(arm: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
-    """About the vertical."""
+    """Rotate about the vertical."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([c * arm[0] - s * arm[1], s * arm[0] + c * arm[1], arm[2]])

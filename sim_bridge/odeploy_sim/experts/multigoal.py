@@ -10,10 +10,10 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class MultigoalExpert:
-    """Goes straight to one goal, drawn anew for each episode, so that demonstrations have four modes at one place.
+    """Go straight to one goal, drawn for each episode, so that demonstrations have four modes at one place.
 
-    The nearest goal would need no memory, but would make the way a function of the place. The draw is from the
-    environment's own generator: the seed of the episode decides it, whatever was played before.
+    The nearest goal would need no memory, but would make the action a function of the place. The goal is drawn
+    from the environment's own generator, so the episode's seed determines it.
     """
 
     def __init__(self, env: TaskEnv) -> None:
@@ -21,7 +21,7 @@ class MultigoalExpert:
         self._goal_m = GOALS_M[0]
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Velocity at (x, y), of length 1 until the goal is less than a metre away. Shape (2,)."""
+        """Return the velocity at (x, y), of length 1 until the goal is less than a metre away. Shape (2,)."""
         if self._inside.data.time == 0:  # the episode has just begun
             self._goal_m = GOALS_M[self._inside.np_random.integers(len(GOALS_M))]
         way = self._goal_m - observation

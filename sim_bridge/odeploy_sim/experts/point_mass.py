@@ -7,10 +7,10 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class PointMassExpert:
-    """A PD law towards the middle, where the target always is.
+    """PD law towards the middle, where the target always is.
 
-    At full speed it brakes from 3 cm on, so what it loses is the way there. The damping ratio is 0.87, with the
-    0.3 kg, the 1 N·s/m and the 0.1 N of the model.
+    At full speed it brakes from 3 cm on, so it loses reward only on the way there. The damping ratio is 0.87, with
+    the model's 0.3 kg, 1 N·s/m and 0.1 N.
     """
 
     P_GAIN, D_GAIN = 100.0, 20.0  # per m, per m/s
@@ -18,6 +18,6 @@ class PointMassExpert:
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Force for (x, y, velocity x, velocity y). Shape (2,)."""
+        """Return the force for (x, y, velocity x, velocity y). Shape (2,)."""
         position, velocity = observation[:2], observation[2:4]
         return np.clip(-self.P_GAIN * position - self.D_GAIN * velocity, -1, 1).astype(np.float32)

@@ -7,11 +7,11 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class ReachExpert:
-    """Moves the gripper straight to the goal: the action is a displacement, so a gain of 10 is enough."""
+    """Move the gripper straight to the goal: the action is a displacement, so a gain of 10 is enough."""
 
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Displacement for (gripper, fingers, velocities, goal). Shape (4,)."""
+        """Return the displacement for (gripper, fingers, velocities, goal). Shape (4,)."""
         displacement = np.clip(10 * (observation[10:13] - observation[:3]), -1, 1)
         return np.append(displacement, 0).astype(np.float32)

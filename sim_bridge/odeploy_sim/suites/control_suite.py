@@ -1,7 +1,7 @@
 """The DeepMind control suite as gymnasium environments: shimmy's wrapper, named by domain and task.
 
-Shimmy's own ids hide the two in a function, which the description of a data set cannot hold; and where the
-physics breaks, dm_control raises, which would end a run instead of an episode.
+Shimmy's own ids hide domain and task in a function, which cannot be stored in a dataset's description. And where
+the physics diverges, dm_control raises, which would end a run instead of an episode.
 """
 
 import math
@@ -12,25 +12,25 @@ import numpy as np
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-with warnings.catch_warnings():  # dm_control looks for ways to draw at import; glfw complains without a display
+with warnings.catch_warnings():  # dm_control looks for renderers at import, and glfw warns without a display
     warnings.simplefilter("ignore")
     from dm_control import suite
     from dm_control.rl.control import PhysicsError
     from shimmy.dm_control_compatibility import DmControlCompatibilityV0
 
-PICTURE_PX = 480  # as gymnasium draws MuJoCo
+PICTURE_PX = 480  # the size of gymnasium's MuJoCo pictures
 
 Observation = dict[str, NDArray[np.float64]]
 
 
 class SuiteEnv(DmControlCompatibilityV0):  # type: ignore[misc]
-    """One task of the suite. Its horizon truncates; nothing terminates, but a simulation that broke.
+    """A task of the suite. Its horizon truncates an episode; only a broken simulation terminates one.
 
     Args:
-        domain: the robot, as dm_control names it.
-        task: what it shall do, as dm_control names it.
-        camera_name: of the model's cameras; None for the free one.
-        render_mode: as shimmy has it: None, `rgb_array` or `human`.
+        domain: dm_control's name of the robot.
+        task: dm_control's name of its task.
+        camera_name: camera of the model; None for the free one.
+        render_mode: shimmy's render mode: None, `rgb_array` or `human`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class SuiteEnv(DmControlCompatibilityV0):  # type: ignore[misc]
         EzPickle.__init__(self, domain, task, camera_name, render_mode)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One tick; all NaN, and the last one, where dm_control finds that the physics diverged."""
+        """Step by one tick; if dm_control finds that the physics diverged, end with an observation of NaN."""
         try:
             result: tuple[Observation, float, bool, bool, dict[str, Any]] = super().step(action)
         except PhysicsError:

@@ -1,7 +1,7 @@
 """Fetch-pick: an arm picks a block up on one side of a table and holds it in the air above the other side.
 
-gymnasium-robotics' FetchPickAndPlace with the ranges that FM-IRL (arXiv 2510.09222) draws block and goal from,
-parts of which can be held out.
+gymnasium-robotics' FetchPickAndPlace with FM-IRL's ranges of block and goal (arXiv 2510.09222), of which parts can
+be held out.
 """
 
 from typing import Any
@@ -20,19 +20,19 @@ WIDTH_M = 0.1  # of both ranges, along x, centred on the gripper's start
 GOAL_HEIGHT_M = 0.15  # above the block at rest
 CELLS = 4  # rows and columns of the grid by which parts of a range are held out
 
-# Nearer than gymnasium-robotics' own view, from across the table.
+# Closer than gymnasium-robotics' own view, from across the table.
 VIEW = {"distance": 1.1, "azimuth": 160.0, "elevation": -20.0, "lookat": np.array([1.34, 0.75, 0.5])}
 
 
 class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
-    """Success is the block within 5 cm of the goal. It ends no episode: the block has to be held there.
+    """Arm that holds a block at a goal. Success: the block is within 5 cm of it.
 
-    The reward is 0 at success, else -1.
+    Success does not end an episode, since the block has to be held there. The reward is 0 at success, else -1.
 
     Args:
-        noise: scales depth and width of both ranges; at 0 block and goal have one place each.
+        noise: scale of both ranges' depth and width; at 0 block and goal have one place each.
         coverage: share of each range that is drawn from: 0.25, 0.5, 0.75 or 1. Each column of cells leaves out
-            rows of its own, so demonstrations at 0.5, say, see every x and every y but half of their pairs.
+            different rows, so demonstrations at 0.5 cover every x and every y but half of their pairs.
 
     Raises:
         UsageError: a coverage that is not a whole number of rows.
@@ -49,10 +49,10 @@ class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
         self.noise = noise
         self._rows = int(coverage * CELLS)
         super().__init__(**{"default_camera_config": VIEW, **arguments})
-        EzPickle.__init__(self, noise, coverage, **arguments)  # the base's own would forget both
+        EzPickle.__init__(self, noise, coverage, **arguments)  # the base's own would drop both
 
     def _reset_sim(self) -> bool:
-        super()._reset_sim()  # places the block too, in a range that is not ours
+        super()._reset_sim()  # also places the block, in another range
         self.data.joint("object0:joint").qpos[:2] = self._draw(side=1)
         mujoco.mj_forward(self.model, self.data)
         return True
@@ -61,7 +61,7 @@ class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
         return np.append(self._draw(side=-1), self.height_offset + GOAL_HEIGHT_M)
 
     def _draw(self, side: int) -> NDArray[np.float64]:
-        """A point of the range on the gripper's left (1) or right (-1). Metres in the world, shape (2,)."""
+        """Draw a point of the range on the gripper's left (1) or right (-1), in the world [m]. Shape (2,)."""
         column = self.np_random.integers(CELLS)
         row = (column + self.np_random.integers(self._rows)) % CELLS
         x, y = (np.array([column, row]) + self.np_random.uniform(size=2)) / CELLS
@@ -70,6 +70,6 @@ class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
         return drawn
 
     def _get_obs(self) -> dict[str, NDArray[np.float64]]:
-        """The first 13 of the base's 25 numbers: no rotation of the block about z, and no velocities."""
+        """Return the first 13 of the base's 25 numbers: no rotation of the block about z, and no velocities."""
         full: dict[str, NDArray[np.float64]] = super()._get_obs()
         return {**full, "observation": full["observation"][:13]}

@@ -1,4 +1,4 @@
-"""Hand-rotate: a five-fingered hand turns a block in its palm about the vertical, by an eighth to a quarter turn.
+"""Hand-rotate: a five-fingered hand turns a block in its palm about the vertical by an eighth to a quarter turn.
 
 gymnasium-robotics' HandManipulateBlockRotateZ with the start and goal ranges of FM-IRL (arXiv 2510.09222).
 """
@@ -17,17 +17,17 @@ GOAL_YAW_RAD = np.pi / 3  # middle of the goals, which lie within START_YAW_RAD 
 
 
 class HandRotateEnv(MujocoHandBlockEnv):  # type: ignore[misc]
-    """The block has turned when its rotation is within 0.1 rad of the goal's; that ends the episode.
+    """Hand that turns a block. Success: its rotation is within 0.1 rad of the goal's, which ends the episode.
 
     Args:
-        noise: scales the spread of the start position and the ranges of start yaw and goal yaw.
-        reward_type: `sparse` (0 when solved, else -1) or `dense` (minus the angle that is left).
+        noise: scale of the start position's spread and of the ranges of start yaw and goal yaw.
+        reward_type: `sparse` (0 at success, else -1) or `dense` (minus the remaining angle).
     """
 
     def __init__(self, noise: float = 1.0, reward_type: str = "sparse", **arguments: Any) -> None:
         self.noise = noise
         super().__init__("ignore", "z", reward_type, **arguments)
-        EzPickle.__init__(self, noise, reward_type, **arguments)  # the base keeps arguments of its own
+        EzPickle.__init__(self, noise, reward_type, **arguments)  # the base stores its own arguments
         self.randomize_initial_position = self.randomize_initial_rotation = False
         address = int(self.model.joint("object:joint").qposadr[0])
         self._block = slice(address, address + 7)
@@ -39,7 +39,7 @@ class HandRotateEnv(MujocoHandBlockEnv):  # type: ignore[misc]
         desired_goal: NDArray[np.float64],
         info: dict[str, Any],  # noqa: ARG002
     ) -> bool:
-        """Ends the episode on success."""
+        """Return whether the task is solved, which ends the episode."""
         return bool(self._is_success(achieved_goal, desired_goal))
 
     def _reset_sim(self) -> bool:

@@ -1,7 +1,7 @@
 """Kitchen: gymnasium-robotics' FrankaKitchen with a flat observation, one noise level, and success by name.
 
-The original answers dictionaries within a dictionary, whose goals never change, and says of success only which
-sub-tasks are left. What is simulated and rewarded is the original's.
+The original's observation is a nested dictionary with goals that never change, and its `info` has no success but a
+list of the remaining sub-tasks. Simulation and rewards are the original's.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ ROBOT_NOISE, OBJECT_NOISE = 0.01, 0.0005  # the original's defaults
 
 
 class FlatKitchenEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
-    """Reward of a tick: how many of the chosen sub-tasks it completed; each counts once an episode.
+    """The kitchen. Reward of a tick: number of chosen sub-tasks that it completed; each counts once an episode.
 
     The episode ends when all are completed. `info` has `success`, and the original's lists of sub-tasks.
 
     Args:
-        subtasks: names as the original has them.
-        noise: scales the noise of the sensors, which the arm's controller sees too; the start is always the same.
-        render_mode: as gymnasium has it.
-        arguments: of the original.
+        subtasks: the original's names of the sub-tasks.
+        noise: scale of the sensors' noise, which the arm's controller also receives; the start is always the same.
+        render_mode: gymnasium's render mode.
+        arguments: further arguments of the original.
     """
 
     metadata = KitchenEnv.metadata
@@ -50,23 +50,23 @@ class FlatKitchenEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
         seed: int | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """Begins an episode."""
+        """Begin an episode."""
         super().reset(seed=seed)
         observation, info = self.inside.reset(seed=seed, options=options)
         return observation["observation"], info
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
-        """One tick of 80 ms."""
+        """Step by one tick of 80 ms."""
         observation, reward, terminated, truncated, info = self.inside.step(action)
         success = not self.inside.tasks_to_complete
-        # The original hands out its own list, which it clears at the next reset.
+        # The original returns its own list, which it clears at the next reset.
         done = {"success": success, "episode_task_completions": list(info["episode_task_completions"])}
         return observation["observation"], reward, terminated, truncated, info | done
 
     def render(self) -> Any:
-        """One frame."""
+        """Render a frame."""
         return self.inside.render()
 
     def close(self) -> None:
-        """Frees the simulation."""
+        """Free the simulation."""
         self.inside.close()

@@ -1,4 +1,4 @@
-"""Shortest ways through a maze of square cells, by breadth-first search."""
+"""Shortest paths through a maze of square cells, by breadth-first search."""
 
 from collections import deque
 from typing import Any
@@ -10,7 +10,7 @@ Cell = tuple[int, int]
 
 
 class MazePaths:
-    """What is next on the way to a goal, and how far it is.
+    """Shortest paths to goals: the next waypoint, and the length.
 
     Args:
         maze: gymnasium-robotics' `Maze`, whose map has 0 for a free cell.
@@ -22,14 +22,14 @@ class MazePaths:
         self._distances: dict[Cell, NDArray[np.int64]] = {}
 
     def waypoint(self, xy: NDArray[Any], goal: NDArray[Any]) -> NDArray[Any]:
-        """Where to head for: the goal from within its own cell, else the next cell's centre.
+        """Return the next waypoint [m]: the centre of the next cell, or the goal from within its own cell.
 
-        Shapes (2,), (2,) -> (2,), in metres.
+        Shapes (2,), (2,) -> (2,).
         """
         return self._waypoint(self._cell(xy), goal)
 
     def length_m(self, xy: NDArray[Any], goal: NDArray[Any]) -> float:
-        """Length of the way over all waypoints. Shapes (2,), (2,)."""
+        """Return the length of the path over all waypoints [m]. Shapes (2,), (2,)."""
         length, goal_cell, cell = 0.0, self._cell(goal), self._cell(xy)
         while True:
             waypoint = self._waypoint(cell, goal)
@@ -62,7 +62,7 @@ def _neighbours(cell: Cell) -> list[Cell]:
 
 
 def _distances(free: NDArray[np.bool_], goal: Cell) -> NDArray[np.int64]:
-    """Steps to the goal from every cell; walls are farther than anything."""
+    """Return steps to the goal from every cell; walls are farther than any cell."""
     distances = np.full(free.shape, free.size)
     distances[goal] = 0
     queue = deque([goal])

@@ -1,4 +1,4 @@
-"""gymnasium-robotics' medium point maze: with a setting that it cannot be given, and with a denser reward."""
+"""gymnasium-robotics' medium point maze with a noise setting, and a variant with a denser reward."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class MediumMazeEnv(PointMazeEnv):  # type: ignore[misc]
     """PointMaze_Medium-v3. Reward: 1 at the goal.
 
     Args:
-        position_noise_range: how far start and goal may lie from the centres of their cells, in metres.
+        position_noise_range: largest distance of start and goal from the centres of their cells [m].
     """
 
     def __init__(self, position_noise_range: float = 0.25, **arguments: Any) -> None:
@@ -23,9 +23,9 @@ class MediumMazeEnv(PointMazeEnv):  # type: ignore[misc]
 
 
 class ProgressMazeEnv(MediumMazeEnv):
-    """The same, and the reward is also the metres by which a tick has shortened the way to the goal.
+    """The same maze, with a reward also for each metre by which a tick shortens the path to the goal.
 
-    What a whole way earns is its length, whatever was tried in between: the sum of a difference of potentials.
+    The sum over a whole path is its length, whatever detours were taken: it is a difference of potentials.
     """
 
     _to_go_m: float
@@ -35,7 +35,7 @@ class ProgressMazeEnv(MediumMazeEnv):
         self._paths = MazePaths(self.maze)
 
     def reset(self, **arguments: Any) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """A new start and a new goal."""
+        """Draw a new start and a new goal."""
         observation, info = super().reset(**arguments)
         self._to_go_m = self._length_m(observation)
         return observation, info
@@ -43,7 +43,7 @@ class ProgressMazeEnv(MediumMazeEnv):
     def step(
         self, action: NDArray[np.float32]
     ) -> tuple[dict[str, NDArray[Any]], float, bool, bool, dict[str, Any]]:
-        """One tick."""
+        """Step by one tick."""
         observation, reached, terminated, truncated, info = super().step(action)
         before, self._to_go_m = self._to_go_m, self._length_m(observation)
         return observation, float(reached) + before - self._to_go_m, terminated, truncated, info

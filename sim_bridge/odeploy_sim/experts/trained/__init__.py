@@ -1,6 +1,6 @@
-"""Trained experts: the policy files that travel with the package, `NAME.onnx` for the task of that name.
+"""Trained experts: policy files that ship with the package, `NAME.onnx` for the task of that name.
 
-They are ordinary policy files: `odeploy inspect` says how each was trained, `odeploy verify` proves it.
+They are ordinary policy files: `odeploy inspect` prints how each was trained, `odeploy verify` checks it.
 """
 
 from pathlib import Path
@@ -9,6 +9,6 @@ from odeploy_sim.tasks.task import Task
 
 
 def trained(task: Task, folder: Path = Path(__file__).parent) -> Path | None:
-    """The policy file of a task's trained expert; None where there is none."""
+    """Return the policy file of a task's trained expert; None for a task without one."""
     path = folder / f"{task.name}.onnx"
     return path if path.is_file() else None
