@@ -140,7 +140,7 @@ VERBS = {
     "health": Verb("odeploy_runtime.cli.health", "cpu", "print a server's health; exit status 0 if it is ready"),
     "sim": Verb("odeploy_sim.cli.sim", "sim", "drive a simulated robot from a server"),
     "operate": Verb(
-        "odeploy_runtime.safety.operator_panel",
+        "odeploy_runtime.cli.operate",
         "cpu",
         "stop or re-arm a robot on this machine, or hold its dead-man switch",
     ),
@@ -151,5 +151,5 @@ VERBS = {
     "bench": Verb(
         "odeploy_sim.cli.bench", "sim,cpu", "measure files × rates: return, latency, misses, lower bounds"
     ),
-    "report": Verb("odeploy_runtime.reports.html", "report", "draw a bench's results as one HTML page"),
+    "report": Verb("odeploy_runtime.cli.report", "report", "draw a bench's results as one HTML page"),
 }

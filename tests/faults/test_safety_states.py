@@ -306,7 +306,7 @@ def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_pat
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "100", "--panel", str(panel))
         robot.after_ticks(0.5)
-        code = f"from odeploy_runtime.safety.operator_panel import main; main(['stop', {str(panel)!r}])"
+        code = f"from odeploy_runtime.cli.operate import main; main(['stop', {str(panel)!r}])"
         subprocess.run([sys.executable, "-c", code], check=True)
         trace = robot.end()
     assert trace.rows["end"][-1] == STOPPED

@@ -63,7 +63,7 @@ def test_an_exported_file_says_what_it_is_and_proves_it(made: Made, name: str, l
     as_json = json.loads(odeploy("inspect", str(made.file(name)), "--json").stdout)
     assert as_json["action"][0]["name"] == "gripper_displacement_x"
 
-    assert "full gate: not run" in odeploy("verify", str(made.file(name))).stdout
+    assert "parity check: not run" in odeploy("verify", str(made.file(name))).stdout
     verified = odeploy("verify", str(made.file(name)), "--run", made.run(name))
     assert verified.returncode == 0, verified.stderr
     assert "full gate: 77 rows at batches (1, 3, 8): max error" in verified.stdout

@@ -164,7 +164,7 @@ def test_verify_of_a_sound_file_ends_with_0() -> None:
     result = odeploy("verify", str(expert()), "--task", "hopper", "--episodes", "1")
     assert result.returncode == 0, result.stderr
     assert "score: 3" in result.stdout
-    assert "doctor: not asked" not in result.stdout
+    assert "doctor: not run" not in result.stdout
 
 
 def test_a_file_of_another_task_is_told_by_its_signals() -> None:

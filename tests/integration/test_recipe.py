@@ -8,12 +8,12 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from odeploy_export.graphs.tracing import to_bytes
-from odeploy_runtime.cli.replay import replay, require_same
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.reports.replay import replay, require_same
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot.options import RunOptions

@@ -1,6 +1,5 @@
-"""`odeploy inspect FILE`: what a policy file says of itself."""
+"""`odeploy inspect FILE`: print the contents of a policy file."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +11,13 @@ from rich.table import Table
 
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_runtime.signals import Signal
+from odeploy_runtime.reports.tables import signal_table
+from odeploy_runtime.typed_json import to_json
 
 
 @dataclass(frozen=True)
 class Config:
-    """Prints a policy file's signals, sampler, parity and provenance."""
+    """Print a policy file's signals, sampler, parity and provenance."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""
@@ -26,18 +26,16 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints a manifest; the graph is not run."""
+    """Print a manifest; do not run the graph."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy inspect"), Console()
     file = read(config.file)
     if config.json:
-        from odeploy_runtime.typed_json import to_json
-
         console.out(to_json(file.manifest), highlight=False, end="")
         return
     m = file.manifest
     size = f"{len(file.data):,} bytes"
-    made = f"{escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {size}"
-    console.print(f"[bold]{escape(m.name)}[/bold]: {made}")
+    summary = f"{escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {size}"
+    console.print(f"[bold]{escape(m.name)}[/bold]: {summary}")
     console.print(f"fingerprint {file.fingerprint}", soft_wrap=True)
     console.print(_contract_table(m))
     console.print(signal_table("observation", m.observation))
@@ -58,15 +56,6 @@ def main(arguments: list[str]) -> None:
     console.print(provenance)
 
 
-def signal_table(title: str, signals: Sequence[Signal]) -> Table:
-    """Signals in order: the form of gymnasium's observation tables."""
-    table = Table("#", "signal", "unit", "min", "max", "max step", title=title)
-    for i, s in enumerate(signals):
-        numbers = ("" if v is None else f"{v:g}" for v in (s.low, s.high, s.max_step))
-        table.add_row(str(i), s.name, s.unit, *numbers)
-    return table
-
-
 def _contract_table(m: Manifest) -> Table:
     table = Table("contract", "", title="contract")
     table.add_row("solver × steps", m.sampler_label)
@@ -75,14 +64,14 @@ def _contract_table(m: Manifest) -> Table:
     if m.state_size:
         table.add_row("state", f"{m.state_size} numbers, zeros at the beginning of an episode")
     if m.frozen is not None:
-        table.add_row("real-time chunking", f"the first {m.frozen} actions are those of the chunk before")
+        table.add_row("real-time chunking", f"the first {m.frozen} actions repeat the previous chunk")
     if m.recipe is not None:
-        table.add_row("the robot sends", ", ".join(m.raw_names))
+        table.add_row("signals from the robot", ", ".join(m.raw_names))
         if m.recipe.command:
-            table.add_row("the operator sets", ", ".join(m.recipe.command))
+            table.add_row("signals from the operator", ", ".join(m.recipe.command))
     if m.actuation is not None:
-        law = "setpoints" if m.actuation.pd is None else "torques by a PD law"
-        table.add_row("beside the motors", f"{law} at {m.actuation.rate_hz:g} Hz, {m.actuation.interpolation}")
+        output = "setpoints" if m.actuation.pd is None else "torques by a PD law"
+        table.add_row("low-level control", f"{output} at {m.actuation.rate_hz:g} Hz, {m.actuation.interpolation}")
     table.add_row("action", m.action_semantics)
     table.add_row("golden rows", str(len(m.golden)))
     return table

@@ -1,8 +1,8 @@
-"""`odeploy verify FILE`: proves a policy file on this machine.
+"""`odeploy verify FILE`: verify a policy file on this machine.
 
-Always: the fingerprint, that all weights are inside, and the golden rows through ONNX Runtime. With `--run`
-and torch installed also the full parity gate, with `--task` what the doctor finds when the task is played;
-each in a process of its own, since the runtime knows no torch and no simulation.
+Always checked: the fingerprint, that all weights are inside, and the golden rows through ONNX Runtime. With
+`--run` and torch installed, the full parity check runs too; with `--task`, the doctor plays the task. Each of
+these is a program in a process of its own, since the runtime imports neither torch nor a simulator.
 """
 
 import importlib.util
@@ -19,25 +19,28 @@ from odeploy_runtime.errors import MissingError, RelayedError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.child_process import python_module
 
+PARITY, CLOSED_LOOP = "odeploy_export.cli.verify", "odeploy_export.cli.closed_loop"
+DOCTOR = "odeploy_sim.cli.doctor"
+
 
 @dataclass(frozen=True)
 class Config:
-    """Proves a policy file: fingerprint, golden rows, against its run the full gate, on its task the doctor."""
+    """Verify a policy file: fingerprint, golden rows, parity with its run, the doctor on its task."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""
     run: Path | None = None
-    """The training run that it came from, for the full gate."""
+    """The training run of the file, for the full parity check."""
     task: str | None = None
     """A catalogued task, for the doctor: signals, dead inputs, permuted joints, limits, speed, score."""
     episodes: int = 10
-    """That the doctor plays, of the file, the expert and the safe action."""
+    """Episodes that the doctor plays with the file, the expert and the safe action each."""
     provider: str = "cpu"
-    """Execution provider of the golden rows and the full gate: `cpu`, `cuda`, `tensorrt` or `openvino`."""
+    """Execution provider of the golden rows and the parity check: `cpu`, `cuda`, `tensorrt` or `openvino`."""
 
 
 def main(arguments: list[str]) -> None:
-    """Prints one line for each proof, then the doctor's findings; the first that fails ends the program."""
+    """Print one line per check, then the doctor's findings; stop at the first failure."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy verify"), Console()
     policy = OnnxPolicy.load(config.file, config.provider)
     console.print(f"fingerprint: {policy.fingerprint}", soft_wrap=True, highlight=False)
@@ -45,27 +48,27 @@ def main(arguments: list[str]) -> None:
     console.print(f"golden rows: {rows} within {policy.golden_error:.2e} on {policy.provider}", highlight=False)
     if config.run is None or importlib.util.find_spec("torch") is None:
         reason = "give --run RUN" if config.run is None else "torch is not installed here"
-        console.print(f"full gate: not run ({reason})", highlight=False)
+        console.print(f"parity check: not run ({reason})", highlight=False)
     else:
         of_run = str(config.file), "--run", str(config.run), "--provider", config.provider
-        _child("odeploy_export.cli.verify", *of_run)
+        _run(PARITY, *of_run)
         if config.task is not None:
-            _child("odeploy_export.cli.closed_loop", *of_run, "--episodes", str(config.episodes))
+            _run(CLOSED_LOOP, *of_run, "--episodes", str(config.episodes))
     if config.task is None:
-        console.print("doctor: not asked (give --task TASK)", highlight=False)
+        console.print("doctor: not run (give --task TASK)", highlight=False)
         return
     if any(importlib.util.find_spec(name) is None for name in ("odeploy_sim", "mujoco")):
         raise MissingError(
             where="--task",
-            expected="the simulation, in which the doctor plays the task",
+            expected="the simulation packages for the doctor",
             got="none installed here",
             remedy="run: pip install 'odeploy[sim]', or leave --task out",
         )
-    _child("odeploy_sim.cli.doctor", str(config.file), "--task", config.task, "--episodes", str(config.episodes))
+    _run(DOCTOR, str(config.file), "--task", config.task, "--episodes", str(config.episodes))
 
 
-def _child(module: str, *arguments: str) -> None:
-    """Runs a program of the floors above; what it prints goes where ours goes, its error becomes ours."""
+def _run(module: str, *arguments: str) -> None:
+    """Run a program of a higher floor; its output goes to this process's, its error becomes this process's."""
     sys.stdout.flush()
     command = python_module(module, *arguments)
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)

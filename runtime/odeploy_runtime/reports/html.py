@@ -1,16 +1,11 @@
-"""`odeploy report DIR`: a bench's results as one HTML page that needs nothing beside it."""
+"""The report: a bench's results as one self-contained HTML page."""
 
 import base64
 import html
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
-from rich.console import Console
-
-from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
 from odeploy_runtime.reports.figure_file import png
 from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row
@@ -31,29 +26,14 @@ img { max-width: 100%; } .wide { overflow-x: auto; } .note { color: #59636e; fon
 """
 
 
-@dataclass(frozen=True)
-class Config:
-    """Draws a bench's results as one HTML page."""
-
-    bench: Annotated[Path, tyro.conf.Positional]
-    """Folder that `odeploy bench` wrote."""
-    out: Path | None = None
-    """The page; `report.html` in that folder if not given."""
-
-
-def main(arguments: list[str]) -> None:
-    """Reads bench.json and its traces, writes the page."""
-    config = tyro.cli(Config, args=arguments, prog="odeploy report")
-    out = config.out or config.bench / "report.html"
-    write_whole(out, render(config.bench).encode())
-    Console().print(f"report: {out}", soft_wrap=True)
-
-
 def render(bench: Path) -> str:
-    """The page as text.
+    """Return the page of a bench's folder.
+
+    Args:
+        bench: folder with bench.json and the traces.
 
     Raises:
-        FormatError: no bench.json there, or one that does not parse.
+        FormatError: no bench.json, or one that does not parse.
     """
     from odeploy_runtime.reports import plots
 
@@ -129,7 +109,7 @@ def _run_list(rows: list[dict[str, Any]]) -> str:
         obtained = ", ".join(f"{key}: {value}" for key, value in row["obtained"].items())
         line = (
             f"{_label(row)}: {row['file']}, fingerprint {row['fingerprint'][:12]}, {row['provider']}; "
-            f"{row['wall_s']:.0f} s, of which {row['steal_s']:.2f} CPU-s stolen; {obtained}; trace {row['trace']}"
+            f"{row['wall_s']:.0f} s, CPU steal {row['steal_s']:.2f} s; {obtained}; trace {row['trace']}"
         )
         items.append(f"<li>{html.escape(line)}</li>")
     return f"<ul class='note'>{''.join(items)}</ul>"

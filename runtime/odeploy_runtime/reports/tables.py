@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from odeploy_runtime.signals import Signal
+
 LEGEND = (
     "times in µs; p99.9 only from 10⁴ ticks; speed = rate / the task's own rate; lateness = woken after due; "
     "miss = a due tick without a fresh command by its deadline (skipped and held ones included)"
@@ -64,6 +66,15 @@ def floors_table(rows: Sequence[dict[str, Any]], pre_touch: bool) -> Table:
         ratio = row["round_trip_to_floors"]
         rate, trip = f"{row['rate_hz']:g}", times(row["round_trip_us"], "p50")
         table.add_row(row["policy"], rate, *floors, trip, "–" if ratio is None else f"{ratio:.2f}")
+    return table
+
+
+def signal_table(title: str, signals: Sequence[Signal]) -> Table:
+    """Return a table of signals in order, in the form of gymnasium's observation tables."""
+    table = Table("#", "signal", "unit", "min", "max", "max step", title=title)
+    for i, s in enumerate(signals):
+        numbers = ("" if v is None else f"{v:g}" for v in (s.low, s.high, s.max_step))
+        table.add_row(str(i), s.name, s.unit, *numbers)
     return table
 
 

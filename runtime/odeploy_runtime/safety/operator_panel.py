@@ -1,61 +1,56 @@
-"""The operator's panel: stop, dead-man switch and re-arming, over a socket beside the robot.
+"""The operator's panel: stop, dead-man switch, re-arming and commands, over a socket beside the robot.
 
-A Unix datagram socket of the robot's own process: it is reached by the robot's user on the robot's machine and
-by nobody else, neither through the policy server nor over a network. A stop that has to cross a network is no
-stop; what must work without any software belongs into the power supply.
+The panel is a Unix datagram socket of the robot's process. Only the robot's user on the robot's machine reaches
+it; the policy server and the network do not. A stop that crosses a network is not a stop, and what must work
+without software belongs in the power supply.
 
-`odeploy operate hold` is a dead-man switch: it says so every 50 ms while it runs. When it ends, is killed or
-stopped, or its terminal is lost, the switch is open 200 ms later.
+The dead-man switch is held by a message every 50 ms. It opens 200 ms after the last one: when the sender ends, is
+killed or stopped, or loses its terminal.
 
-`odeploy operate command PANEL 0.5 0` tells the policy what is wanted of it. The robot sends the numbers with its
-own signals, in the places that the policy file's recipe names, until others are said.
+A command sets the signals that the policy file's recipe assigns to the operator. The robot sends these numbers
+with its own signals until the next command.
 """
 
 import contextlib
 import math
 import socket
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-import tyro
 from numpy.typing import NDArray
-from rich.console import Console
 
 from odeploy_runtime.errors import AddressError, UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.safety.states import Operator
 
 _OPEN_AFTER_NS = 200_000_000
-_BEAT_S = 0.05
-_MOST_A_TICK = 16  # whoever floods the panel must not hold up the loop
+BEAT_S = 0.05
+_MOST_A_TICK = 16  # a flood of messages must not delay the loop
 _PATH_LIMIT = 107
-
 _LONGEST_BYTES = 512
 
 Word = Literal["stop", "hold", "rearm", "command"]
 
 
 class Panel:
-    """The robot's end. A stop lasts until the re-arming that follows it.
+    """The robot's end of the panel. A stop lasts until the operator re-arms.
 
     Attributes:
-        command: the numbers that were said last; empty before.
+        command: numbers of the latest command; empty before the first.
     """
 
     def __init__(self, path: Path, dead_man: bool, clock: Clock) -> None:
-        """Binds the socket, for this user alone.
+        """Bind the socket, for this user only.
 
         Args:
-            path: where.
-            dead_man: whether the robot may move only while somebody holds the switch.
-            clock: tells when the switch was last held.
+            path: path of the socket.
+            dead_man: let the robot move only while the operator holds the switch.
+            clock: clock of the dead-man switch.
 
         Raises:
-            AddressError: no such folder, too long a path, or something is there.
+            AddressError: no such folder, a path that is too long, or an existing file.
         """
         self._path, self._dead_man, self._clock = path, dead_man, clock
         self._stop, self._held_ns = False, -_OPEN_AFTER_NS
@@ -63,9 +58,9 @@ class Panel:
         if path.exists() or not path.parent.is_dir() or len(str(path).encode()) > _PATH_LIMIT:
             raise AddressError(
                 where=f"--panel {path}",
-                expected=f"a path of at most {_PATH_LIMIT} bytes in a folder that exists, with nothing there yet",
-                got="something there" if path.exists() else f"{len(str(path).encode())} bytes in {path.parent}",
-                remedy="give another path, or remove what a killed robot left there",
+                expected=f"a new path of at most {_PATH_LIMIT} bytes in an existing folder",
+                got="an existing file" if path.exists() else f"{len(str(path).encode())} bytes in {path.parent}",
+                remedy="give another path, or remove the file if a killed robot left it",
             )
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -73,7 +68,7 @@ class Panel:
         path.chmod(0o600)
 
     def read(self) -> Operator:
-        """What the operator wants now; a re-arming is told once."""
+        """Return the operator's present input; a re-arming is reported once."""
         now_ns, rearm = self._clock.now_ns(), False
         with contextlib.suppress(BlockingIOError):
             for _ in range(_MOST_A_TICK):
@@ -90,9 +85,9 @@ class Panel:
         return Operator(self._stop, held, rearm)
 
     def commanded(self, sensed: NDArray[np.float32], places: Sequence[int]) -> NDArray[np.float32]:
-        """The robot's signals with the numbers that were said in their places. Shape (R,) -> (R,).
+        """Return the robot's signals with the command's numbers at `places`. Shape (R,) -> (R,).
 
-        As they were where nothing was said, or not as many numbers as there are places.
+        Without a command, or if its size differs from `places`, return them unchanged.
         """
         if not self.command or len(self.command) != len(places):
             return sensed
@@ -101,30 +96,30 @@ class Panel:
         return sent
 
     def wait_held(self, timeout_s: float) -> None:
-        """Waits until the dead-man switch is held, if there is one.
+        """Wait until the dead-man switch is held, if there is one.
 
         Raises:
-            UnreachableError: nobody held it in time.
+            UnreachableError: the switch is not held in time.
         """
         deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
         while not self.read().held:
             if self._clock.now_ns() > deadline_ns:
                 raise UnreachableError(
                     where=f"dead-man switch at {self._path}",
-                    expected=f"somebody who holds it within {timeout_s:g} s",
-                    got="nobody",
+                    expected=f"an operator holding it within {timeout_s:g} s",
+                    got="none",
                     remedy=f"in another terminal: odeploy operate hold {self._path}",
                 )
-            self._clock.sleep_until_ns(self._clock.now_ns() + round(_BEAT_S * 1e9))
+            self._clock.sleep_until_ns(self._clock.now_ns() + round(BEAT_S * 1e9))
 
     def close(self) -> None:
-        """Closes and removes the socket."""
+        """Close and remove the socket."""
         self._socket.close()
         self._path.unlink(missing_ok=True)
 
 
 def _numbers(word: bytes) -> tuple[float, ...] | None:
-    """Of a command; None where one of them is none."""
+    """Parse a command's numbers; None if any is not finite."""
     try:
         numbers = tuple(map(float, word.split()[1:]))
     except ValueError:
@@ -132,50 +127,27 @@ def _numbers(word: bytes) -> tuple[float, ...] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-@dataclass(frozen=True)
-class Config:
-    """Stops a robot on this machine, holds its dead-man switch, lets it go on, or tells it what is wanted."""
-
-    word: Annotated[Word, tyro.conf.Positional]
-    """`stop`; `hold`, until Ctrl-C lets go; `rearm`; or `command`, with numbers."""
-    panel: Annotated[Path, tyro.conf.Positional]
-    """The robot's panel, as it was started with `--panel`."""
-    numbers: Annotated[tuple[float, ...], tyro.conf.Positional] = ()
-    """Of a command: one for each signal that the policy file's recipe says is the operator's."""
-
-
-def main(arguments: list[str]) -> None:
-    """Says the word; `hold` says it until it is interrupted."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy operate"), Console()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as robot:
-        say(robot, config.word, config.panel, config.numbers)
-        console.print(f"{config.word}: said to {config.panel}", soft_wrap=True)
-        while config.word == "hold":
-            time.sleep(_BEAT_S)
-            say(robot, config.word, config.panel)
-
-
-def say(robot: socket.socket, word: Word, panel: Path, numbers: tuple[float, ...] = ()) -> None:
-    """Sends one word, and the numbers of a command.
+def send_word(robot: socket.socket, word: Word, panel: Path, numbers: tuple[float, ...] = ()) -> None:
+    """Send one word to a robot's panel, with the numbers of a command.
 
     Raises:
-        UsageError: a command without numbers, with one that is none, or another word with some.
+        UsageError: a command without finite numbers, or numbers after another word.
         UnreachableError: no robot has its panel there.
     """
     line = " ".join([word, *map(repr, numbers)]).encode()
     if (word == "command") != bool(numbers) or not all(map(math.isfinite, numbers)) or len(line) > _LONGEST_BYTES:
         raise UsageError(
             where=f"odeploy operate {word}",
-            expected="finite numbers after `command`, and after no other word",
+            expected="finite numbers after `command`, none after another word",
             got=" ".join(map(str, numbers)) or "none",
-            remedy=f"say for example: odeploy operate command {panel} 0.5 0",
+            remedy=f"run for example: odeploy operate command {panel} 0.5 0",
         )
     try:
         robot.sendto(line, str(panel))
     except OSError as error:
         raise UnreachableError(
             where=f"panel {panel}",
-            expected="a robot of this machine and user",
+            expected="a robot of this user on this machine",
             got=error.strerror or type(error).__name__,
-            remedy="give the path that the robot was started with: odeploy sim ... --panel PATH",
+            remedy="give the path with which the robot was started: odeploy sim ... --panel PATH",
         ) from None

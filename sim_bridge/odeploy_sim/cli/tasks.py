@@ -7,8 +7,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from odeploy_runtime.cli.inspect import signal_table
-from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.reports.tables import signal_table, wide
 from odeploy_sim.catalogue import TASKS, get
 from odeploy_sim.experts import EXPERTS
 from odeploy_sim.experts.trained import trained

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from odeploy_runtime.cli.verify import main
+from odeploy_runtime.cli.verify import CLOSED_LOOP, DOCTOR, PARITY, main
 from odeploy_runtime.errors import MissingError, RelayedError
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.experts.trained import trained
@@ -35,14 +35,14 @@ def test_a_file_alone_is_proved_by_its_golden_rows(
     main([FILE])
     said = capsys.readouterr().out
     assert "golden rows: 8 within" in said
-    assert "full gate: not run (give --run RUN)" in said
-    assert "doctor: not asked (give --task TASK)" in said
+    assert "parity check: not run (give --run RUN)" in said
+    assert "doctor: not run (give --task TASK)" in said
     assert started == []
 
 
 def test_the_doctor_gets_file_task_and_episodes(started: list[list[str]]) -> None:
     main([FILE, "--task", "hopper", "--episodes", "3"])
-    assert started == [["-P", "-m", "odeploy_sim.cli.doctor", FILE, "--task", "hopper", "--episodes", "3"]]
+    assert started == [["-P", "-m", DOCTOR, FILE, "--task", "hopper", "--episodes", "3"]]
 
 
 def test_the_last_line_of_a_failed_proof_is_passed_on(started: list[list[str]], tmp_path: Path) -> None:
@@ -59,3 +59,8 @@ def test_a_task_where_no_simulation_is_installed_is_refused(
     with pytest.raises(MissingError, match=r"odeploy\[sim\]"):
         main([FILE, "--task", "hopper"])
     assert started == []
+
+
+@pytest.mark.parametrize("program", [PARITY, CLOSED_LOOP, DOCTOR])
+def test_each_program_of_a_higher_floor_exists(program: str) -> None:
+    assert importlib.util.find_spec(program) is not None

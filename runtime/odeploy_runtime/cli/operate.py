@@ -1,0 +1,35 @@
+"""`odeploy operate WORD PANEL`: stop a robot, hold its dead-man switch, re-arm it or command it."""
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from odeploy_runtime.safety.operator_panel import BEAT_S, Word, send_word
+
+
+@dataclass(frozen=True)
+class Config:
+    """Stop a robot on this machine, hold its dead-man switch, re-arm it or send it a command."""
+
+    word: Annotated[Word, tyro.conf.Positional]
+    """`stop`; `hold`, until Ctrl-C; `rearm`; or `command`, with numbers."""
+    panel: Annotated[Path, tyro.conf.Positional]
+    """The robot's panel, the path given to `--panel`."""
+    numbers: Annotated[tuple[float, ...], tyro.conf.Positional] = ()
+    """Numbers of a command: one for each signal that the policy file's recipe assigns to the operator."""
+
+
+def main(arguments: list[str]) -> None:
+    """Send the word once; repeat `hold` until interrupted."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy operate"), Console()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as robot:
+        send_word(robot, config.word, config.panel, config.numbers)
+        console.print(f"{config.word}: sent to {config.panel}", soft_wrap=True)
+        while config.word == "hold":
+            time.sleep(BEAT_S)
+            send_word(robot, config.word, config.panel)

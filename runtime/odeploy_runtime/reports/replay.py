@@ -1,0 +1,126 @@
+"""Replay: a policy's answers to the observations of a recorded run.
+
+Each action of a trace is computed again from the recorded observation and its noise, which is a function of (seed,
+episode, tick). The policy that drove the run gives the same actions; for any other policy the replay is a shadow
+run: what it would have answered, without moving anything. In a stream an action answers an earlier tick's
+observation, found by the action's age. The policy state advances through the run as it did in the server.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.policy_state import PolicyState
+from odeploy_runtime.signals import half_ranges
+from odeploy_runtime.trace.format import SKIPPED, STAMPS, Trace
+
+_SENT, _APPLIED_AT = STAMPS.index("sent"), STAMPS.index("applied")
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The compared rows of a trace and a policy's actions for the same observations.
+
+    Attributes:
+        rows: compared rows: those with an action whose observation is in the trace.
+        said: actions that the policy computes now. Shape (len(rows), A).
+        skipped: ticks that never ran.
+        unanswered: ticks without a finite action.
+        orphans: ticks whose action answers an observation that is not in the trace.
+    """
+
+    rows: NDArray[np.void]
+    said: NDArray[np.float32]
+    skipped: int
+    unanswered: int
+    orphans: int
+
+
+def replay(trace: Trace, policy: Policy) -> Replay:
+    """Run the policy on every recorded observation whose answer is in the trace."""
+    rows, stream = trace.rows, trace.header.mode == "stream"
+    ran = rows["kind"] != SKIPPED
+    answered = ran & np.isfinite(rows["offered"]).all(axis=1)
+    asked = _asked(rows, ran)
+    compared = answered & (asked >= 0)
+    # A stream applies the first action of a chunk, the other modes the one planned for the tick.
+    ahead = np.zeros(len(rows), np.int64) if stream else rows["tick"] - rows["tick"][asked]
+    played = defaultdict[int, list[int]](list)  # rows by the row whose observation they answer
+    for row in np.flatnonzero(compared):
+        played[int(asked[row])].append(int(row))
+    state, epoch = PolicyState(policy.manifest, trace.header.seed), 0
+    said = np.zeros(rows["offered"].shape, np.float32)
+    for question in np.flatnonzero(ran & (rows["stamps"][:, _SENT] > 0)):
+        sent, answers = rows[question], played[int(question)]
+        number = int(sent["episode"]), int(sent["tick"])
+        if stream and not answers:  # superseded by a newer observation before the server's tick
+            state.observe(*number, sent["observation"])
+            continue
+        epoch = int(rows["epoch"][answers[0]]) if answers else epoch  # computed by the server, but late
+        actions = state.answer(policy, epoch, *number, sent["observation"])
+        said[answers] = actions[ahead[answers]]
+    return Replay(
+        rows[compared],
+        said[compared],
+        skipped=int((~ran).sum()),
+        unanswered=int((ran & ~answered).sum()),
+        orphans=int((answered & ~compared).sum()),
+    )
+
+
+def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str) -> str:
+    """Return a sentence with the largest difference.
+
+    Args:
+        replayed: the replay of `policy`.
+        policy: the policy, for its signals.
+        tolerance: largest difference allowed, on unit scale.
+        where: name of the trace, for messages.
+
+    Raises:
+        ContractError: nothing to compare, or a tick differs by more; the message names the first.
+    """
+    rows, signals = replayed.rows, policy.manifest.action
+    if not len(rows):
+        raise ContractError(
+            where=where,
+            expected="ticks with an observation and its answer",
+            got="none",
+            remedy="give a trace of a run driven by a server",
+        )
+    difference = np.abs(replayed.said.astype(np.float64) - rows["offered"]) / half_ranges(signals)
+    differs = ~(difference <= tolerance).all(axis=1)
+    if not differs.any():
+        return f"the same actions: largest difference {difference.max():.3g} on unit scale"
+    first = int(differs.argmax())
+    signal = int((~(difference[first] <= tolerance)).argmax())
+    row, epochs = rows[first], np.unique(rows["epoch"])
+    several = f" (of policies {', '.join(map(str, epochs))} of that server)" if len(epochs) > 1 else ""
+    raise ContractError(
+        where=f"{where}, episode {row['episode']}, tick {row['tick']}, signal {signals[signal].name}",
+        expected=f"{row['offered'][signal]:.9g} as recorded",
+        got=f"{replayed.said[first, signal]:.9g}; {differs.sum()} of {len(rows)} ticks differ by more than "
+        f"{tolerance:g} on unit scale, by at most {np.nanmax(difference):.3g}{several}",
+        remedy="replay the file that drove the run, on the same machine, or give a larger --tolerance",
+    )
+
+
+def _asked(rows: NDArray[np.void], ran: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return, for each row, the row whose observation its action answers; -1 if it is missing. Shape (rows,).
+
+    An action's age counts from the moment its observation was sent, exact to the nanosecond.
+    """
+    sent = rows["stamps"][:, _SENT]
+    places = np.flatnonzero(ran)
+    places = places[np.argsort(sent[places], kind="stable")]
+    wanted = rows["stamps"][:, _APPLIED_AT] - rows["age_ns"]
+    found = np.searchsorted(sent[places], wanted)
+    asked = np.full(len(rows), -1, np.int64)
+    inside = found < len(places)
+    asked[inside] = places[found[inside]]
+    asked[inside & (sent[asked] != wanted)] = -1
+    return asked
