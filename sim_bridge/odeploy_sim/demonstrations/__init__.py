@@ -1,4 +1,6 @@
 """Demonstration datasets: recording, reading, cards, quality, plots.
 
-May import: experts, catalogue, tasks.
+Owns the format of a dataset and its card, and the choice of the expert that is recorded.
+
+May import: experts, catalogue, tasks, environments; the runtime.
 """

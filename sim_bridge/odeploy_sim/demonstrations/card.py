@@ -1,6 +1,6 @@
-"""The card of a demonstration set: what was asked, who showed it, what it was worth, and on what it was made.
+"""The card of a demonstration dataset: its settings, expert, score, and the machine that made it.
 
-`card.json` lies beside Minari's `data/`. The same command on the same machine gives the same data hash.
+`card.json` is stored beside Minari's `data/`. The same command on the same machine gives the same data hash.
 """
 
 import importlib.metadata
@@ -18,12 +18,12 @@ _PACKAGES = ("numpy", "mujoco", "gymnasium", "gymnasium-robotics", "dm_control",
 
 @dataclass(frozen=True, slots=True)
 class ExpertCard:
-    """Who showed it.
+    """Identity of the expert.
 
     Attributes:
-        kind: a script of ours, or a policy file.
-        name: of its class, or in its manifest.
-        fingerprint: SHA-256 of the script's statements, or the policy file's own.
+        kind: a script of odeploy's, or a policy file.
+        name: name of the script's class, or the name in the manifest.
+        fingerprint: SHA-256 of the script's statements, or the policy file's fingerprint.
     """
 
     kind: Literal["scripted", "policy"]
@@ -33,26 +33,26 @@ class ExpertCard:
 
 @dataclass(frozen=True)
 class Card:
-    """What a demonstration set is.
+    """Description of a demonstration dataset.
 
     Attributes:
-        task: catalogued name.
-        noise_level: of the task; 1 is as catalogued.
-        quality: as `--quality` takes it.
-        goals: which are shown, in words.
+        task: name of the task.
+        noise_level: noise level of the task; 1 is as catalogued.
+        quality: the value of `--quality`.
+        goals: description of the goals that are shown.
         successes_only: whether failures were dropped.
-        episodes: how many.
-        transitions: how many ticks with an action.
-        return_mean: of the environment's own rewards, over episodes.
-        return_std: likewise.
-        success: share of episodes that ended solved; None where the return is the score.
-        failures_dropped: how many, with `successes_only`.
-        invalid_dropped: episodes in which the simulation broke.
-        seed: of every random number.
-        expert: who showed it.
-        data_hash: SHA-256 of observations and actions, flat.
-        versions: of Python and the packages that the numbers depend on.
-        processor: of the machine.
+        episodes: number of episodes.
+        transitions: number of ticks with an action.
+        return_mean: mean return of the environment's own rewards over episodes.
+        return_std: standard deviation of the same.
+        success: share of episodes that ended solved; None for a task scored by its return.
+        failures_dropped: number of failed episodes that `successes_only` dropped.
+        invalid_dropped: number of episodes in which the simulation broke.
+        seed: seed of every random number.
+        expert: the expert.
+        data_hash: SHA-256 of the flat observations and actions.
+        versions: versions of Python and of the packages that determine the numbers.
+        processor: processor of the machine.
     """
 
     task: str
@@ -75,7 +75,7 @@ class Card:
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card of a set; None where it has none, as sets that others published.
+    """Return the card of a dataset; None for one without, such as those that others published.
 
     Raises:
         FormatError: the file is damaged.
@@ -85,7 +85,7 @@ def read_card(folder: Path) -> Card | None:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what is installed of the packages that a set's numbers depend on."""
+    """Return versions of Python and of the installed packages that determine a dataset's numbers."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -96,5 +96,5 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """Model of this machine's."""
+    """Return the model of this machine's processor."""
     return machine()["processor"]

@@ -1,7 +1,7 @@
-"""Demonstrations: episodes of an expert as a Minari dataset, in the environment's own observation format.
+"""Demonstrations as a Minari dataset, in the environment's own observation format.
 
-A set is addressed by the path of its folder or, where Minari's store or the internet has it, by its id. What
-`odeploy collect` made has a card beside the data; others' sets have none, and load all the same.
+A dataset is addressed by the path of its folder, or by its id in Minari's store or on the internet. A dataset of
+`odeploy collect` has a card beside the data; others load without one.
 """
 
 import contextlib
@@ -33,12 +33,12 @@ class Episode:
     """One recorded episode of T ticks.
 
     Attributes:
-        observations: raw, T + 1 of them, as the environment gave them.
+        observations: T + 1 raw observations of the environment, not flattened.
         actions: as executed. Shape (T, A).
         rewards: the environment's own. Shape (T,).
-        terminated: whether the task ended it; otherwise the horizon did.
+        terminated: whether the task ended it, rather than the horizon.
         success: whether the task was solved at its end.
-        seed: of its reset.
+        seed: seed of its reset.
     """
 
     observations: Sequence[RawObservation]
@@ -51,16 +51,16 @@ class Episode:
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """A loaded set, flat.
+    """A loaded dataset with flat observations.
 
     Attributes:
-        observations: of all ticks that have an action. Shape (M, O).
-        actions: Shape (M, A).
+        observations: observations of all ticks that have an action. Shape (M, O).
+        actions: their actions. Shape (M, A).
         starts: index of each episode's first tick. Shape (episodes,).
         data_hash: SHA-256 of observations and actions, for provenance.
-        returns: of each episode. Shape (episodes,).
-        successes: whether each ended solved. Shape (episodes,); None where the set does not say, or
-            the task is scored by its return.
+        returns: return of each episode. Shape (episodes,).
+        successes: whether each ended solved. Shape (episodes,). None if the dataset does not record it, or the
+            task is scored by its return.
     """
 
     observations: NDArray[np.float32]
@@ -72,7 +72,7 @@ class Demonstrations:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Ticks of each episode. Shape (episodes,)."""
+        """Number of ticks of each episode. Shape (episodes,)."""
         return np.diff(self.starts, append=len(self.actions))
 
 
@@ -84,10 +84,10 @@ def save(
     description: str,
     card: Card | None = None,
 ) -> None:
-    """Writes a dataset, and its card if it has one, to `path`, whole or not at all.
+    """Write a dataset, and its card if it has one, atomically to `path`.
 
     Raises:
-        UsageError: the folder's name is not one for Minari, or it exists already.
+        UsageError: Minari does not accept the folder's name, or the folder exists already.
     """
     check_free(path)
     buffers = [
@@ -109,7 +109,7 @@ def save(
         tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch,
         _minari_store(scratch),
     ):
-        with warnings.catch_warnings():  # that the evaluation environment is the collecting one, which is meant
+        with warnings.catch_warnings():  # that the evaluation environment is the collecting one, which is intended
             warnings.simplefilter("ignore")
             dataset = minari.create_dataset_from_buffers(
                 path.name,
@@ -128,15 +128,15 @@ def save(
 
 
 def load(source: str, task: Task) -> Demonstrations:
-    """Loads a set and flattens it to the task's signals.
+    """Load a dataset and flatten it to the task's signals.
 
     Args:
         source: path of a dataset's folder, or a Minari id (downloaded if the store lacks it).
-        task: what it must fit.
+        task: task that the dataset must fit.
 
     Raises:
-        MissingError: neither a folder nor an id that can be had.
-        ContractError: made for another task, or of other sizes.
+        MissingError: neither a folder nor an available id.
+        ContractError: recorded for another task, or of other sizes.
     """
     dataset = _open(source)
     made_for = dataset.storage.metadata.get("odeploy_task", task.name)
@@ -181,18 +181,18 @@ def load(source: str, task: Task) -> Demonstrations:
 
 
 def flatten(task: Task, episodes: Sequence[Episode]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Observations (M, O) and actions (M, A) of all ticks that have an action, as `load` would give them."""
+    """Return observations (M, O) and actions (M, A) of all ticks that have an action, as `load` does."""
     flat = [task.flatten(_stack(e.observations))[:-1] for e in episodes]
     return np.concatenate(flat), np.concatenate([e.actions for e in episodes])
 
 
 def data_hash(observations: NDArray[np.float32], actions: NDArray[np.float32]) -> str:
-    """SHA-256 of the bytes of both."""
+    """Return SHA-256 of the bytes of both."""
     return hashlib.sha256(observations.tobytes() + actions.tobytes()).hexdigest()
 
 
 def check_free(path: Path) -> None:
-    """Refuses early, before an hour of collecting, a path that `save` could not write."""
+    """Reject a path that `save` could not write, before an hour of collecting."""
     name = re.fullmatch(r"([-\w]+)-v(\d+)", path.name)
     if name is None:
         raise UsageError(
@@ -219,7 +219,7 @@ def check_free(path: Path) -> None:
 
 
 def task_of(source: str) -> str | None:
-    """Name of the task that a set was collected for; None where it does not say."""
+    """Return the name of a dataset's task; None if it has none."""
     made_for: str | None = _open(source).storage.metadata.get("odeploy_task")
     return made_for
 
@@ -238,7 +238,7 @@ def _open(source: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return minari.load_dataset(source, download=True)
-    except Exception as error:  # noqa: BLE001 - no such id, no network, no client library: all the same here
+    except Exception as error:  # noqa: BLE001 - no such id, no network, no client library: the same error
         raise MissingError(
             where=f"demonstrations {source}",
             expected="a dataset's folder, or the id of one that Minari can download",
@@ -248,7 +248,7 @@ def _open(source: str) -> Any:
 
 
 def _stack(observations: Sequence[Any]) -> Any:
-    """Observations of an episode as one, key by key, however deep dictionaries lie in one another."""
+    """Stack an episode's observations key by key, through any depth of nested dictionaries."""
     first = observations[0]
     if isinstance(first, Mapping):
         return {key: _stack([o[key] for o in observations]) for key in first}
@@ -266,7 +266,7 @@ def _misfit(source: str, task: Task, got: str) -> OdeployError:
 
 @contextlib.contextmanager
 def _minari_store(path: str) -> Iterator[None]:
-    """Minari takes its store from the environment alone; it is put back afterwards."""
+    """Point Minari to a store by its environment variable, and restore that afterwards."""
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = path
     try:

@@ -56,7 +56,7 @@ def _script(env: TaskEnv) -> Demonstrator:
 
 
 def script_fingerprint(source: str) -> str:
-    """Return SHA-256 of what a script computes: comments, docstrings and imports may change without it."""
+    """Return SHA-256 of a script's statements, without comments, docstrings and imports."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):

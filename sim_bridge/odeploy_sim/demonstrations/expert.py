@@ -1,4 +1,4 @@
-"""The expert that shows a task: its name in a dataset's card, and how it begins an episode."""
+"""An expert for recording: its identity, and how it begins an episode."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""Demonstrations from traces: what was driven becomes episodes as an expert's are recorded.
+"""Demonstrations from traces: recorded runs become episodes of a dataset.
 
-A trace has flat float32 rows; a set has what the environment itself gave, one observation more than actions, and
-why each episode ended. So the commands are played again, as a film does, and each observation on the way must be
-the recorded one, bit for bit. What is stored as action is what was commanded, after the guard.
+A trace has flat float32 rows. A dataset has the environment's raw observations, one more than actions, and the
+reason why each episode ended. So the commands are played again, as for a film, and each observation on the way
+must equal the recorded one bit by bit. The stored action is the command after the guard.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ from odeploy_sim.tasks.task import Task
 
 @dataclass
 class Gathered:
-    """Episodes of traces, in order, and how many were left out because of what.
+    """Episodes of traces, in order, and the number of those left out, by reason.
 
     Attributes:
-        episodes: those that are kept.
-        failures: that ended unsolved.
-        invalid: in which the simulation broke.
-        stopped: that a person, or a signal, ended.
-        cut: whose rows are not all there.
+        episodes: the episodes.
+        failures: number that ended unsolved.
+        invalid: number in which the simulation broke.
+        stopped: number that the operator or a signal ended.
+        cut: number with missing rows.
     """
 
     episodes: list[Episode]
@@ -41,10 +41,10 @@ class Gathered:
 
 
 def read_traces(paths: Sequence[Path]) -> list[Trace]:
-    """Reads traces that make one set.
+    """Read the traces of one dataset.
 
     Raises:
-        ContractError: of different tasks, or noise levels.
+        ContractError: the traces have different tasks or noise levels.
     """
     traces = [read_trace(path) for path in paths]
     first = traces[0].header
@@ -61,10 +61,10 @@ def read_traces(paths: Sequence[Path]) -> list[Trace]:
 
 
 def gather(env: TaskEnv, traces: Sequence[Trace], successes_only: bool, stopped_too: bool) -> Gathered:
-    """Plays every whole episode of the traces again and keeps those that are wanted.
+    """Play every complete episode of the traces again, and keep the wanted ones.
 
     Raises:
-        ContractError: the simulation goes another way than a trace says, or nothing is left to keep.
+        ContractError: the simulation differs from a trace, or no episode is left.
     """
     found = Gathered([])
     for trace in traces:
@@ -98,7 +98,7 @@ def _episodes(trace: Trace) -> Iterator[NDArray[np.void]]:
 
 
 def _again(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
-    """One episode as the recorder would have kept it. The rows are those of ticks that ran."""
+    """Return an episode as the recorder would have recorded it, from the rows of the ticks that ran."""
     number = int(rows["episode"][0])
     reset_seed = episode_seed(seed, number)
     observation, observations, rewards = env.reset(reset_seed), [], []
@@ -109,7 +109,7 @@ def _again(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
         step = env.step(row["action"].copy())
         observation = step.observation
         rewards.append(step.reward)
-    # A guard that stopped, or a person, ended an episode that the simulation would have gone on with.
+    # The guard's STOP or the operator ended an episode that the simulation would have continued.
     if step.invalid or step.success != bool(rows["success"][-1]):
         raise _another_way(number, int(rows["tick"][-1]), "end")
     observations.append(env.raw)

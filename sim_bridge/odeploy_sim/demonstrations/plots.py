@@ -1,4 +1,4 @@
-"""The picture of a demonstration set: what its episodes were worth, how long they took, and where they went."""
+"""Plots of a demonstration dataset: returns, lengths, and paths from above."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ _MOST_DRAWN = 300
 
 
 def draw(title: str, task: Task, demonstrations: Demonstrations) -> Figure:
-    """Histograms of returns and lengths; where a task has a place and goals, the ways there from above."""
+    """Draw histograms of returns and lengths, and for a task with goals the paths from above."""
     plane = _plane(task)
     figure = Figure(figsize=(11 if plane else 9, 5.6 if plane else 3.4), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -36,7 +36,7 @@ def draw(title: str, task: Task, demonstrations: Demonstrations) -> Figure:
 
 def _histogram(axes: Any, values: NDArray[Any], successes: NDArray[np.bool_] | None, label: str) -> None:
     bins: Any = 30
-    if values.min() == values.max():  # one bar, as wide as one looks good
+    if values.min() == values.max():  # one bar of a readable width
         bins = (values.min() - 0.5, values.min() + 0.5)
         axes.set_xlim(values.min() - 5, values.min() + 5)
     if successes is None or successes.all():
@@ -73,7 +73,7 @@ def _ways(axes: Any, task: Task, demonstrations: Demonstrations, plane: list[int
 
 
 def _plane(task: Task) -> list[int]:
-    """Columns of the place that is to be at the goal: a block's, if there is one; none without a goal."""
+    """Return the columns of the position that has to reach the goal, a block's if there is one."""
     signals = {s.name: i for i, s in enumerate(task.observation) if s.unit == "m"}
     pairs = [(name, f"{name[:-1]}y") for name in signals if name.endswith("x") and f"{name[:-1]}y" in signals]
     places = [pair for pair in pairs if not pair[0].startswith("goal_")]

@@ -1,7 +1,7 @@
-"""A policy file that plays in this process, as its server and a robot would play together in lockstep.
+"""A policy file that plays in this process, as its server and a robot would in lockstep.
 
-Both answer from the same `inference.policy_state.PolicyState` and play chunks alike, so they do the same, tick by
-tick.
+Both answer from the same `inference.policy_state.PolicyState` and play chunks alike, so their actions are
+equal tick by tick.
 """
 
 from pathlib import Path
@@ -28,13 +28,13 @@ class Answer(NamedTuple):
 
 
 def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstrator:
-    """Who plays a policy file.
+    """Return a policy file as an expert.
 
     Args:
         file: the policy file.
-        task: that it is to play.
-        seed: of its noise.
-        options: how chunks are played.
+        task: task that it plays.
+        seed: seed of its noise.
+        options: playback of chunks.
 
     Raises:
         ContractError: the policy has other signals than the task.

@@ -1,7 +1,7 @@
-"""How good a demonstration set is: how much noise its actions bear, and which part of the goals it shows.
+"""Quality of a demonstration dataset: the noise on its actions, and the share of goals that it shows.
 
-Written as `expert`, `noisy:0.5`, `coverage:0.25`, or `noisy:0.5,coverage:0.25`. FM-IRL's mazes (arXiv 2510.09222)
-have the last: their sets never show three goals of four.
+Written as `expert`, `noisy:0.5`, `coverage:0.25`, or `noisy:0.5,coverage:0.25`. The last one is that of FM-IRL's
+mazes (arXiv 2510.09222), whose datasets never show three of four goals.
 """
 
 import hashlib
@@ -26,11 +26,11 @@ _FORM = "expert, noisy:STD, coverage:FRACTION, or the last two joined by a comma
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What `--quality` says.
+    """The value of `--quality`.
 
     Attributes:
-        action_std: standard deviation of Gaussian noise on every action, in action units; 0 is the expert itself.
-        coverage: share of the goals that are shown, in (0, 1]; None leaves the goals alone.
+        action_std: standard deviation of Gaussian noise on every action, in action units; 0 for the expert itself.
+        coverage: share of the goals that are shown, in (0, 1]; None for all goals.
     """
 
     action_std: float = 0.0
@@ -38,10 +38,10 @@ class Quality:
 
     @classmethod
     def parse(cls, text: str) -> "Quality":
-        """Reads the written form.
+        """Parse the written form.
 
         Raises:
-            UsageError: an unknown part, one that is there twice, or a number out of its range.
+            UsageError: an unknown part, a repeated part, or a number out of its range.
         """
         if text == "expert":
             return cls()
@@ -51,7 +51,7 @@ class Quality:
             if name not in ("noisy", "coverage") or name in numbers:
                 raise _unclear(text, _FORM, repr(part))
             numbers[name] = _number(number)
-            if not 0 < numbers[name] < math.inf:  # NaN is not either
+            if not 0 < numbers[name] < math.inf:  # false for NaN, too
                 raise _unclear(text, f"a positive number after {name}:", repr(number))
         if numbers.get("coverage", 1.0) > 1:
             raise _unclear(text, "a coverage of at most 1", f"{numbers['coverage']:g}")
@@ -64,24 +64,24 @@ class Quality:
 
     @property
     def slug(self) -> str:
-        """The same as a part of a dataset's name, which Minari wants without dots and colons."""
+        """Return the quality as part of a dataset's name, in which Minari allows no dots and colons."""
         return str(self).translate(str.maketrans(":,.", "--_"))
 
     def arguments(self, task: Task) -> dict[str, Any]:
-        """Keyword arguments for the environment of a task that draws from a part of its goals itself."""
+        """Return keyword arguments for an environment that draws from a part of its goals itself."""
         drawn = self.coverage is not None and task.name in _DRAW_A_PART
         return {"coverage": self.coverage} if drawn else {}
 
 
 @dataclass(frozen=True)
 class Region:
-    """The goals that a set shows: the same ones for every seed, and a larger share contains a smaller one.
+    """The goals that a dataset shows: the same for every seed, and a larger share contains a smaller one.
 
     Attributes:
-        at_start: whether an episode's first observation has its goal; where it has not, the goal is
-            the place that the last one is nearest to.
-        said: which goals, for people.
-        shows: whether the goal of an observation (O,) is among them.
+        at_start: whether an episode's first observation has its goal; otherwise the goal is the place nearest to
+            the last observation.
+        said: description of the goals.
+        shows: returns whether the goal of an observation (O,) is among them.
     """
 
     at_start: bool
@@ -90,14 +90,14 @@ class Region:
 
 
 def region(env: TaskEnv, quality: Quality) -> Region | None:
-    """The goals that a set of this quality shows; None where there is nothing to choose among episodes.
+    """Return the goals that a dataset of this quality shows; None if it shows every episode.
 
-    Of goals in places (a maze's cells, the four of multigoal-2d) that is a fixed choice of places. Of others
-    it is what lies below a quantile along one axis: the yaw of a rotation, the first coordinate of a point
-    (on ant-goal's half circle that is an arc). The quantile is that of 400 resets, whatever the seed.
+    For discrete goals (a maze's cells, the four of multigoal-2d) that is a fixed choice of places. For others it
+    is the part below a quantile along one axis: the yaw of a rotation, or the first coordinate of a point, which
+    on ant-goal's half circle is an arc. The quantile is that of 400 resets, the same for every seed.
 
     Raises:
-        UsageError: a coverage where the task has no goals.
+        UsageError: a coverage for a task without goals.
     """
     share, task, inside = quality.coverage, env.task, env.env.unwrapped
     if share is None or quality.arguments(task):
@@ -118,7 +118,7 @@ def region(env: TaskEnv, quality: Quality) -> Region | None:
 
 
 def _of_places(places: NDArray[np.float64], columns: list[int], share: float, *, at_start: bool) -> Region:
-    # A hash shuffles them the same way in every version of every library.
+    # A hash shuffles them equally in every version of every library.
     shuffled = sorted(range(len(places)), key=lambda i: hashlib.sha256(str(i).encode()).digest())
     shown = set(shuffled[: max(1, round(share * len(places)))])
 
@@ -143,7 +143,7 @@ def _of_axis(env: TaskEnv, goal: list[int], share: float) -> Region:
 
 
 def yaw_rad(quaternion: NDArray[Any]) -> float:
-    """Rotation about the vertical of a unit quaternion (w, x, y, z), the same for q and -q."""
+    """Return the rotation about the vertical of a unit quaternion (w, x, y, z), the same for q and -q."""
     w, x, y, z = map(float, quaternion)
     return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 

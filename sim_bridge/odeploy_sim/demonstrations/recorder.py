@@ -1,7 +1,7 @@
-"""Records an expert, episode after episode.
+"""Recording of an expert, episode after episode.
 
-Episode i is decided by the seed and i alone: a larger set begins with the smaller one, and a set that shows a
-part of the goals, or successes only, is a part of the set that shows everything.
+Seed and i alone determine episode i. A larger dataset therefore begins with the smaller one, and a dataset that
+shows some of the goals, or only successes, is a part of the dataset that shows everything.
 """
 
 import itertools
@@ -23,18 +23,18 @@ from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.episodes import RunningEpisode, Start, lockstep
 from odeploy_sim.tasks.task import RawObservation, Task
 
-_PATIENCE = 100  # episodes played in a row, none of them to keep
+_PATIENCE = 100  # unwanted episodes in a row
 
 
 class Size(NamedTuple):
-    """How much is collected; whole episodes, so the last one may go beyond a number of transitions."""
+    """Amount to collect, in whole episodes: the last one may exceed a number of transitions."""
 
     amount: int
     unit: Literal["episodes", "transitions"] = "episodes"
 
 
 class Collected(NamedTuple):
-    """What collecting gave: episodes in order, and how many were dropped because they failed, or broke."""
+    """Collected episodes in order, and the number of those dropped because they failed or broke."""
 
     episodes: list[Episode]
     failures: int
@@ -43,13 +43,13 @@ class Collected(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be recorded.
+    """What to record.
 
     Attributes:
-        size: how much.
-        seed: of every random number.
-        action_std: of Gaussian noise on every action, in action units.
-        region: the goals to be shown; None for all.
+        size: amount.
+        seed: seed of every random number.
+        action_std: standard deviation of Gaussian noise on every action, in action units.
+        region: goals to show; None for all.
         successes_only: whether to drop episodes that ended unsolved.
     """
 
@@ -61,7 +61,7 @@ class Wanted:
 
 
 def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console) -> Collected:
-    """Plays episode after episode and keeps those that are wanted, until there are enough.
+    """Play episode after episode until enough wanted ones are recorded.
 
     Raises:
         ContractError: a hundred in a row were not wanted.

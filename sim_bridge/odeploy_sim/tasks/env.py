@@ -1,4 +1,4 @@
-"""The running simulation of a task, which reads and writes flat float32 vectors in the order of its signals."""
+"""The simulation of a task: flat float32 vectors in and out, in the order of its signals."""
 
 import contextlib
 import importlib

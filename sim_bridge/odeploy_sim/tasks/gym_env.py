@@ -1,4 +1,4 @@
-"""A task as a plain gymnasium environment: flat float32 in and out, for libraries that train on those."""
+"""A task as a plain gymnasium environment, for other training libraries."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ from odeploy_sim.tasks.task import Task
 
 
 class FlatEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
-    """`TaskEnv` behind gymnasium's interface.
+    """`TaskEnv` with gymnasium's interface; observations and actions are flat float32.
 
-    `info` has `success` and `invalid`; a reset without a seed goes on from the one before.
+    `info` has `success` and `invalid`. A reset without a seed continues the previous reset's random numbers.
     """
 
     def __init__(self, task: Task, noise_level: float = 1.0, **arguments: Any) -> None:
@@ -29,15 +29,15 @@ class FlatEnv(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
         seed: int | None = None,
         options: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begins an episode."""
+        """Begin an episode."""
         super().reset(seed=seed)
         return self.inside.reset(int(self.np_random.integers(2**32))), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """One tick."""
+        """Step by one tick."""
         s = self.inside.step(action)
         return s.observation, s.reward, s.terminated, s.truncated, {"success": s.success, "invalid": s.invalid}
 
     def close(self) -> None:
-        """Frees the simulation."""
+        """Free the simulation."""
         self.inside.close()

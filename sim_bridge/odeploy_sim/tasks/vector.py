@@ -1,4 +1,4 @@
-"""Many simulations of a task at once, for learners that collect experience in batches: which kind pays where."""
+"""Construction of vector environments: gymnasium or EnvPool, in this process or in workers."""
 
 import os
 from collections.abc import Mapping
@@ -23,29 +23,29 @@ def make_vector(
     backend: Backend = "gymnasium",
     **arguments: Any,
 ) -> TaskVectorEnv:
-    """A vector of a task's simulations.
+    """Return a vector of a task's simulations.
 
     Args:
-        task: which.
-        envs: how many, N.
-        seed: of the episodes until `reset` gives another one.
+        task: the task.
+        envs: number of environments, N.
+        seed: seed of the episodes until `reset` gives another one.
         noise_level: see `Task.noise`.
-        workers: processes that share the environments; 0 steps them in this one. None takes as many as there are
-            cores, or environments if those are fewer, and none where there is one core or one environment. On
-            two idle cores of an AMD EPYC, 8 environments, two workers stepped fetch-pick 1.76 times as fast as
-            none did, hopper 1.06 times, halfcheetah 0.96 times: what they cost shows where a step is cheap. Of
-            EnvPool's threads it is the number, one at the least.
-        backend: what steps them: gymnasium, which has every task, or EnvPool, an extra, which has four of them
-            (see `vector_envpool`). On the same cores it stepped hopper 1.8, walker2d 1.3 and halfcheetah 1.15
-            times as fast as the best of gymnasium's with any number of workers.
-        arguments: keyword arguments of the environment that differ from the task's.
+        workers: number of processes that share the environments; 0 steps them in this process. By default one for
+            each core, at most one for each environment, and 0 for one core or one environment. Two workers for 8
+            environments on two idle cores of an AMD EPYC stepped fetch-pick 1.76 times, hopper 1.06 times and
+            halfcheetah 0.96 times as fast as none: they pay off where a step is expensive. For EnvPool it is the
+            number of threads, at least 1.
+        backend: gymnasium, which has every task, or EnvPool, an extra with four of them (see `vector_envpool`). On
+            the same cores EnvPool stepped hopper 1.8, walker2d 1.3 and halfcheetah 1.15 times as fast as gymnasium
+            with its best number of workers.
+        arguments: keyword arguments of the environment that override the task's.
 
     Raises:
-        UsageError: a backend, a number of environments or workers, a noise level or a seed that makes no sense;
-            a noise level or arguments for EnvPool.
+        UsageError: an unknown backend; a number of environments or workers, a noise level or a seed outside its
+            range; a noise level or arguments for EnvPool.
         MissingError: EnvPool is not installed, or lacks the task.
-        ContractError: the environment's sizes are not those of the catalogue (RelayedError from a worker).
-        WorkerError: a worker died while it was started.
+        ContractError: the environment's sizes do not match the catalogue (RelayedError from a worker).
+        WorkerError: a worker died during its start.
     """
     if backend not in get_args(Backend):
         raise UsageError(
@@ -61,7 +61,7 @@ def make_vector(
             got=f"{envs} environments and {workers} workers",
             remedy="leave `workers` out, or choose it from 0 to the number of environments",
         )
-    task.arguments(noise_level)  # refuses a level before processes are started for it
+    task.arguments(noise_level)  # rejects a level before processes are started for it
     if workers is None:
         cores = len(os.sched_getaffinity(0))
         workers = min(cores, envs) if cores > 1 and envs > 1 else 0

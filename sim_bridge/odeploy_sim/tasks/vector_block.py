@@ -1,6 +1,6 @@
-"""A block of simulations stepped one after another, over rows that whoever steps them reads and writes too.
+"""A block of simulations, stepped one after another over rows that it shares with the vector.
 
-A vector in one process and one with workers run this same code, so that they give the same bits.
+A vector in one process and one with workers run the same code, so their results are identical bit by bit.
 """
 
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from odeploy_sim.tasks.task import Task
 
 
 def row_type(task: Task) -> np.dtype[np.void]:
-    """What is exchanged for one environment.
+    """Return the type of a row: all data exchanged for one environment.
 
-    `episode` is the number of the episode under way, which no other environment of the vector ever has, so
-    that `episode_seed` gives each episode a stream of its own.
+    `episode` is the number of the current episode. No other environment of the vector ever has the same, so
+    `episode_seed` gives each episode its own random numbers.
     """
     O, A = len(task.observation), len(task.action)  # noqa: E741
     fields = [
@@ -36,14 +36,14 @@ def row_type(task: Task) -> np.dtype[np.void]:
 
 
 class Block:
-    """Simulations of a task that read their actions from rows, and write there what came of them.
+    """Simulations of a task that read actions from rows and write their results there.
 
     Args:
-        task: which.
+        task: the task.
         noise_level: see `Task.noise`.
-        arguments: keyword arguments of the environment that differ from the task's.
-        rows: of `row_type`, one for each simulation of this block.
-        stride: environments of the whole vector; each counts its episodes in steps of it.
+        arguments: keyword arguments of the environment that override the task's.
+        rows: one row of `row_type` for each simulation of this block.
+        stride: number of environments of the whole vector, by which each one's episode number advances.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Block:
         self._success, self._invalid = rows["success"], rows["invalid"]
 
     def reset(self) -> None:
-        """Begins in every row the episode of its number."""
+        """Begin the episode of each row."""
         for i in range(len(self._envs)):
             self._begin_episode(i)
 
     def step(self) -> None:
-        """One tick of every row. Where it ends an episode, the next one begins at once."""
-        actions = self._action.copy()  # an environment may keep its action; the rows are soon overwritten
+        """Step every row by one tick; where an episode ends, begin the next one at once."""
+        actions = self._action.copy()  # an environment may keep its action, and the rows are soon overwritten
         for i, env in enumerate(self._envs):
             step = env.step(actions[i])
             self._reward[i] = step.reward
@@ -78,7 +78,7 @@ class Block:
                 self._observation[i] = step.observation
 
     def close(self) -> None:
-        """Frees the simulations."""
+        """Free the simulations."""
         for env in self._envs:
             env.close()
 

@@ -1,7 +1,6 @@
-"""Many simulations of a task stepped as one: gymnasium's vector interface over flat float32 arrays.
+"""Vectors of a task's simulations: gymnasium's vector interface over flat float32 arrays.
 
-An episode that ends is followed by the next one in the same step, so that every row of every step is a
-transition.
+When an episode ends, the next one begins in the same step, so every row of every step is a transition.
 """
 
 from collections.abc import Mapping
@@ -24,27 +23,26 @@ Stepped = tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.bool_], NDA
 
 
 class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]):
-    """N simulations of a task. Observations (N, O) and actions (N, A) are float32; all that is returned is the
-    caller's to keep.
+    """N simulations of a task. Observations (N, O) and actions (N, A) are float32.
 
-    Episode k of environment i is reset with `episode_seed(seed, k N + i)`: no two share a stream, and a seed
-    decides every bit, whatever the number of workers.
+    Returned arrays are copies. Episode k of environment i is reset with `episode_seed(seed, k N + i)`: no two
+    episodes share random numbers, and the seed determines every bit for any number of workers.
 
-    `info` has, of the tick just stepped, `success` and `invalid` (the simulation broke: terminated, reward 0;
-    not a state to learn from), both bool (N,). Where episodes ended, and only then, it has also
+    `info` describes the last tick: `success` and `invalid` (the simulation broke: terminated, reward 0, not a
+    state to learn from), both bool (N,). If episodes ended, it also has
 
-    - `final_obs`: object array (N,) of the last observations, each of shape (O,), None in other rows, while the
-      observation returned is the first of the next episode. A value is bootstrapped from it where truncated;
+    - `final_obs`: object array (N,) of their last observations, each of shape (O,), None in other rows. The
+      returned observation is the first of the next episode. A truncated episode's value is bootstrapped from it;
     - `episode`: `r`, returns, and `l`, lengths in ticks; 0 in other rows.
 
-    Each key has gymnasium's mask beside it, with an underscore before its name.
+    Each key has gymnasium's mask beside it, with a leading underscore.
 
-    A learner may work between `step_async` and `step_wait`. To keep it and the workers busy at once, it steps
-    two vectors of different seeds in turn.
+    A learner may work between `step_async` and `step_wait`. To keep both it and the workers busy, step two
+    vectors of different seeds in turn.
 
     Attributes:
-        task: what is simulated.
-        invalid_episodes: how many were ended because the simulation broke.
+        task: the simulated task.
+        invalid_episodes: number of episodes in which the simulation broke.
     """
 
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012 (gymnasium's)
@@ -57,7 +55,7 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._rows, self._pending = rows, False
         self._rows["seed"] = _checked(seed)
-        self._rows["episode"] = np.arange(self.num_envs) - self.num_envs  # the one before the first
+        self._rows["episode"] = np.arange(self.num_envs) - self.num_envs  # the number before the first
         self._low, self._high = self.single_action_space.low, self.single_action_space.high
         self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
         self._everywhere = np.ones(self.num_envs, np.bool_)
@@ -66,17 +64,17 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begins an episode in every environment: the first one of a seed, or without it the next one.
+        """Begin an episode in every environment: a seed's first one, or without a seed the next one.
 
         Raises:
-            UsageError: options, of which there are none, or a seed that is not an unsigned 64-bit number.
+            UsageError: options are given, or a seed that is not an unsigned 64-bit number.
         """
         if options:
             raise UsageError(
                 where="reset of a vector",
                 expected="no options",
                 got=", ".join(options),
-                remedy="leave them out; episodes that end are reset by themselves",
+                remedy="leave them out; episodes that end are reset automatically",
             )
         self._check_idle()
         if seed is None:
@@ -90,20 +88,23 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         return self._rows["observation"].copy(), {}
 
     def step(self, actions: NDArray[np.float32]) -> Stepped:
-        """One tick of every environment with actions of shape (N, A), clipped to their limits.
+        """Step every environment by one tick.
+
+        Args:
+            actions: clipped to their limits. Shape (N, A).
 
         Returns:
             Observations (N, O), rewards float64 (N,), terminated bool (N,), truncated bool (N,), and info.
 
         Raises:
             ContractError: actions of another shape.
-            WorkerError: a worker is dead, or stopped; the vector is closed.
+            WorkerError: a worker died or does not answer; the vector is closed.
         """
         self.step_async(actions)
         return self.step_wait()
 
     def step_async(self, actions: NDArray[np.float32]) -> None:
-        """The first half of `step`: workers begin, and the caller is free until `step_wait`."""
+        """Start a step in the workers; the caller is free until `step_wait`."""
         self._check_idle()
         if self._rows["episode"][0] < 0:
             raise ResetNeeded("a vector is reset before its first step")
@@ -120,7 +121,7 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._pending = True
 
     def step_wait(self) -> Stepped:
-        """The second half of `step`: waits for the workers and returns what `step` does."""
+        """Wait for the step that `step_async` started; return the same as `step`."""
         self._check_open()
         if not self._pending:
             raise NoAsyncCallError("step_wait without a step_async before it", "step")
@@ -134,10 +135,10 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
         self._lengths += 1
         ended = terminated | truncated
         if ended.any():
-            self._tell_ends(info, ended)
+            self._report_ends(info, ended)
         return rows["observation"].copy(), rewards, terminated, truncated, info
 
-    def _tell_ends(self, info: dict[str, Any], ended: NDArray[np.bool_]) -> None:
+    def _report_ends(self, info: dict[str, Any], ended: NDArray[np.bool_]) -> None:
         final = np.full(self.num_envs, None, object)
         for i in np.flatnonzero(ended):
             final[i] = self._rows["final_observation"][i].copy()
@@ -161,23 +162,23 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
             raise AlreadyPendingCallError("a step is under way; step_wait ends it", "step")
 
     def _start(self, command: bytes) -> None:
-        """Has all simulations begin a step or a reset."""
+        """Start a step or a reset in all simulations."""
         raise NotImplementedError
 
     def _finish(self) -> None:
-        """Returns when all have done it."""
+        """Wait until all have finished it."""
         raise NotImplementedError
 
 
 class SerialVectorEnv(TaskVectorEnv):
-    """All in this process, one after another, when they are waited for."""
+    """Simulations in this process, stepped one after another by `step_wait`."""
 
     def __init__(self, task: Task, envs: int, seed: int, noise_level: float, arguments: Mapping[str, Any]) -> None:
         super().__init__(task, seed, np.zeros(envs, row_type(task)))
         self._block = Block(task, noise_level, arguments, self._rows, envs)
 
     def close_extras(self) -> None:
-        """Frees the simulations."""
+        """Free the simulations."""
         if hasattr(self, "_block"):
             self._block.close()
 

@@ -1,7 +1,7 @@
-"""A vector over EnvPool, whose C++ threads step some of gymnasium's robots faster than Python can.
+"""A vector over EnvPool, whose C++ threads step some of gymnasium's robots faster than Python.
 
-EnvPool brings a MuJoCo and models of its own, 950 MB in all, so it is an extra. Of the robots in `POOLS` the
-dynamics are gymnasium's to the last bit: the tests play whole episodes from the same start on both.
+EnvPool has its own MuJoCo and models, 950 MB in all, so it is an extra. For the robots in `POOLS` its dynamics
+equal gymnasium's bit by bit: the tests play whole episodes from the same start on both.
 """
 
 import importlib
@@ -15,7 +15,7 @@ from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_block import row_type
 from odeploy_sim.tasks.vector_env import RESET, TaskVectorEnv
 
-# Tasks that are the same there, and what EnvPool calls them.
+# Tasks that EnvPool has too, with its names of them.
 POOLS = {
     "halfcheetah": "HalfCheetah-v5",
     "hopper": "Hopper-v5",
@@ -25,31 +25,31 @@ POOLS = {
 
 
 class EnvpoolVectorEnv(TaskVectorEnv):
-    """N simulations in EnvPool's threads, which work between `step_async` and `step_wait` without the caller.
+    """N simulations in EnvPool's threads, which run between `step_async` and `step_wait`.
 
-    It keeps the contract of every vector of ours, except that
+    It differs from the other vectors in four points:
 
-    - EnvPool draws the starts by itself: a seed decides every bit, whatever the number of threads, but the starts
-      are not those of the other backends. A reset with a seed builds the pool anew, some 4 ms an environment;
-    - rewards are rounded to float32, and may differ from gymnasium's in the last bit of that;
-    - `invalid` tells numbers that are not finite. A state that MuJoCo gave up on and put back to the model's
-      default, while all numbers stayed finite, goes unseen: EnvPool does not show MuJoCo's warning counters.
-      MuJoCo's warnings are printed, and added to MUJOCO_LOG.TXT in the working directory;
-    - Ctrl-C during a step or reset closes the vector, as EnvPool's answer is lost.
+    - EnvPool draws the starts itself. A seed determines every bit for any number of threads, but the starts are
+      not those of the other backends. A reset with a seed rebuilds the pool, at some 4 ms for each environment.
+    - Rewards are rounded to float32, and may differ from gymnasium's in their last bit.
+    - `invalid` reports only numbers that are not finite. It misses a state that MuJoCo reset to the model's
+      default while all numbers stayed finite, since EnvPool hides MuJoCo's warning counters. MuJoCo's warnings
+      are printed, and appended to MUJOCO_LOG.TXT in the working directory.
+    - Ctrl-C during a step or reset closes the vector, since EnvPool's answer is lost.
     """
 
     def __init__(self, task: Task, envs: int, seed: int, threads: int) -> None:
-        """Finds the pool's models; the first reset builds it.
+        """Find the pool's models; the first reset builds the pool.
 
         Args:
             task: one of `POOLS`.
-            envs: how many, N.
-            seed: of the episodes until `reset` gives another one.
-            threads: that share the environments.
+            envs: number of environments, N.
+            seed: seed of the episodes until `reset` gives another one.
+            threads: number of threads that share the environments.
 
         Raises:
             MissingError: EnvPool is not installed, or has no such task.
-            ContractError: its sizes are not those of the catalogue.
+            ContractError: its sizes do not match the catalogue.
         """
         super().__init__(task, seed, np.zeros(envs, row_type(task)))
         if task.name not in POOLS:
@@ -83,7 +83,7 @@ class EnvpoolVectorEnv(TaskVectorEnv):
             )
 
     def close_extras(self) -> None:
-        """Ends the threads, after the step that is under way."""
+        """End the threads, after the current step."""
         self._pool = None
 
     def _start(self, command: bytes) -> None:
@@ -102,19 +102,19 @@ class EnvpoolVectorEnv(TaskVectorEnv):
             else:
                 self._receive_step()
         except BaseException:
-            self.close()  # to wait again for an answer that is lost would be to wait for ever
+            self.close()  # waiting again for a lost answer would never end
             raise
 
     def _built(self) -> Any:
-        # From one seed EnvPool makes seed + i for environment i: those of neighbouring seeds would be the same.
+        # From one seed EnvPool derives seed + i for environment i, which would repeat those of neighbouring seeds.
         seed = int(self._rows["seed"][0])
-        seeds = [episode_seed(seed, i) >> 1 for i in range(self.num_envs)]  # as it takes 31 bits
+        seeds = [episode_seed(seed, i) >> 1 for i in range(self.num_envs)]  # EnvPool takes 31 bits
         return self._envpool.make_gymnasium(
             POOLS[self.task.name],
             num_envs=self.num_envs,
             num_threads=self._threads,
             seed=seeds,
-            # Never reached: EnvPool would tell a fall on the last tick as a truncation.
+            # Never reached: EnvPool would report a fall on the last tick as a truncation.
             max_episode_steps=self.task.horizon + 1,
             **self.task.make_arguments,
         )
@@ -124,7 +124,7 @@ class EnvpoolVectorEnv(TaskVectorEnv):
         raw, rewards, terminated, _, _ = self._pool.recv()
         observations = raw.astype(np.float32)
         invalid = ~(np.isfinite(observations).all(axis=1) & np.isfinite(rewards))
-        np.copyto(observations, rows["observation"], where=invalid[:, None])  # the last good one
+        np.copyto(observations, rows["observation"], where=invalid[:, None])  # the last valid one
         rows["reward"] = np.where(invalid, 0, rewards)
         rows["terminated"], rows["invalid"] = terminated | invalid, invalid
         rows["truncated"] = ~invalid & (self._lengths + 1 == self.task.horizon)
@@ -132,5 +132,5 @@ class EnvpoolVectorEnv(TaskVectorEnv):
         ended = np.flatnonzero(rows["terminated"] | rows["truncated"])
         if len(ended):
             rows["final_observation"][ended] = observations[ended]
-            # At once: left to itself, EnvPool would spend their next step on it.
+            # At once: otherwise EnvPool would spend their next step on it.
             rows["observation"][ended], _ = self._pool.reset(ended.astype(np.int32))

@@ -1,8 +1,8 @@
-"""A vector whose simulations live in worker processes, and what such a process does.
+"""A vector whose simulations run in worker processes, and the program of such a process.
 
 Numbers pass through shared memory. A signal is a byte in a pipe: one round trip with two workers took 19 µs by
 pipes, 15 by semaphores, 16 by eventfd, 31 by sockets and 51 by a Connection's framed messages over sockets.
-Semaphores and eventfd are a little cheaper, but do not tell that the other end is dead.
+Semaphores and eventfd are a little cheaper, but do not show that the other end is dead.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ START_S = 300  # many of them import their packages on few cores
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process, this process's ends of the two pipes to it, and what tells of an answer or a death."""
+    """A worker process, this process's ends of the two pipes to it, and a poll of its answers."""
 
     process: SpawnProcess
     commands: Connection
@@ -42,17 +42,18 @@ class Worker:
     ready: select.poll
 
     def is_ready_within(self, limit_s: int) -> bool:
-        """Whether it answers or dies in time.
+        """Return whether it answers or dies in time.
 
-        Waits by the second: of a time in which this process was itself stopped, by Ctrl-Z, a second counts.
+        Polls by the second: if this process is stopped meanwhile, by Ctrl-Z, only a second of that counts.
         """
         return any(self.ready.poll(1000) for _ in range(limit_s))
 
 
 class WorkerVectorEnv(TaskVectorEnv):
-    """Blocks of simulations in processes of their own, over shared memory; a step costs a byte each way a worker.
+    """Blocks of simulations in worker processes, over shared memory.
 
-    Workers end with `close`, and with this process, however it dies. Ctrl-C reaches this process alone.
+    A step costs one byte in each direction for each worker. Workers end with `close`, and with this process,
+    however it dies. Only this process handles Ctrl-C.
 
     Attributes:
         workers: the processes, each with consecutive environments.
@@ -79,16 +80,16 @@ class WorkerVectorEnv(TaskVectorEnv):
                     ready = select.poll()
                     ready.register(answers.fileno(), select.POLLIN)
                     self.workers.append(Worker(process, commands, answers, ready))
-                    their_commands.close()  # a pipe tells of a death only when nobody else holds its other end
+                    their_commands.close()  # a pipe shows a death only if no other process holds its other end
                     their_answers.close()
             for worker in self.workers:
-                self._hear_first(worker)
+                self._receive_first(worker)
         except BaseException:
             self.close()
             raise
 
     def close_extras(self) -> None:
-        """Ends the workers, after the step that is under way."""
+        """End the workers, after the current step."""
         for worker in self.workers:
             worker.commands.close()
             worker.answers.close()
@@ -99,7 +100,7 @@ class WorkerVectorEnv(TaskVectorEnv):
             worker.process.join()
 
     def _start(self, command: bytes) -> None:
-        self._finish()  # nothing is awaited unless Ctrl-C cut short a reset
+        self._finish()  # nothing is awaited unless Ctrl-C interrupted a reset
         for worker in self.workers:
             try:
                 os.write(worker.commands.fileno(), command)
@@ -114,26 +115,26 @@ class WorkerVectorEnv(TaskVectorEnv):
                 raise self._silent(worker, ANSWER_S)
             if not os.read(worker.answers.fileno(), 1):
                 raise self._died(worker)
-            self._awaited.pop()  # only now: a wait that Ctrl-C cut short can be taken up again
+            self._awaited.pop()  # only now, so that a wait that Ctrl-C interrupted can be resumed
 
-    def _hear_first(self, worker: Worker) -> None:
+    def _receive_first(self, worker: Worker) -> None:
         if not worker.is_ready_within(START_S):
             raise self._silent(worker, START_S)
         try:
-            complaint = worker.answers.recv_bytes()
+            problem = worker.answers.recv_bytes()
         except EOFError:
             raise self._died(worker) from None
-        if complaint:
-            raise RelayedError(complaint.decode())
+        if problem:
+            raise RelayedError(problem.decode())
 
     def _silent(self, worker: Worker, limit_s: int) -> WorkerError:
-        worker.process.kill()  # it would not hear that its pipe is closed
+        worker.process.kill()  # it would not notice that its pipe is closed
         self.close()
         return WorkerError(
             where=self._name(worker),
             expected=f"an answer within {limit_s} s",
             got="none",
-            remedy="see whether something stopped it or its simulation hangs; the vector is closed",
+            remedy="find out whether something stopped it or its simulation hangs; the vector is closed",
         )
 
     def _died(self, worker: Worker) -> WorkerError:
@@ -144,7 +145,7 @@ class WorkerVectorEnv(TaskVectorEnv):
             where=self._name(worker),
             expected="an answer",
             got=f"its death by {signal.Signals(-code).name}" if code and code < 0 else f"its exit with {code}",
-            remedy="see what it printed; where it was killed for memory, ask for fewer workers",
+            remedy="see what it printed; if it was killed for lack of memory, use fewer workers",
         )
 
     def _name(self, worker: Worker) -> str:
@@ -161,10 +162,10 @@ def work(
     commands: Connection,
     answers: Connection,
 ) -> None:
-    """The worker process: holds the rows from `first` to before `last` until the commands' other end is closed.
+    """Run a worker process: step rows `first` to `last` - 1 until the other end of `commands` is closed.
 
-    That end is closed too when the process that holds it dies, however it dies, so no worker outlives it.
-    The first answer is empty when the simulations stand, and else says why they do not.
+    That end is also closed when the process that holds it dies, however it dies, so no worker outlives it. The
+    first answer is empty if the simulations were built, otherwise the reason why not.
     """
     rows: NDArray[np.void] = np.frombuffer(memoryview(memory), row_type(task))
     try:
@@ -172,9 +173,9 @@ def work(
     except OdeployError as error:
         answers.send_bytes(str(error).encode())
         return
-    with contextlib.suppress(BrokenPipeError):  # closed while a step was under way
+    with contextlib.suppress(BrokenPipeError):  # closed during a step
         answers.send_bytes(b"")
-        # Bare bytes, without a Connection's framing: see the figures above.
+        # Bare bytes, without a Connection's framing; the module's docstring has figures.
         while command := os.read(commands.fileno(), 1):
             block.step() if command == STEP else block.reset()
             os.write(answers.fileno(), DONE)
@@ -183,8 +184,8 @@ def work(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Blocks Ctrl-C while workers are started, who inherit that for life; here it is only late."""
-    resource_tracker.ensure_running()  # the first process started would do that, and lift the block
+    """Block Ctrl-C while workers start, which inherit the block; in this process it is only delayed."""
+    resource_tracker.ensure_running()  # the first process started would do that, and end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
