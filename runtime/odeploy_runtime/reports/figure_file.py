@@ -1,4 +1,4 @@
-"""A matplotlib figure as PNG, in memory or as a file that is there whole or not at all."""
+"""Matplotlib figures as PNG, in memory or as an atomically written file."""
 
 import io
 from pathlib import Path
@@ -11,16 +11,16 @@ if TYPE_CHECKING:  # matplotlib is an extra
 
 
 def png(figure: "Figure", dpi: int = 110) -> bytes:
-    """The picture."""
+    """Return the figure as PNG."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=dpi)
     return data.getvalue()
 
 
 def write_png(figure: "Figure", path: Path, dpi: int = 110) -> None:
-    """Writes it; see `write_whole`.
+    """Write the figure as PNG, atomically.
 
     Raises:
-        UsageError: the place cannot be written, or the disk is full.
+        UsageError: the path cannot be written, or the disk is full.
     """
     write_whole(path, png(figure, dpi))

@@ -2,11 +2,11 @@
 
 import base64
 import html
-import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from odeploy_runtime.errors import FormatError
+from odeploy_runtime.reports.bench_results import BenchRow, read_results
 from odeploy_runtime.reports.figure_file import png
 from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row
 from odeploy_runtime.trace.reader import read_trace
@@ -33,27 +33,27 @@ def render(bench: Path) -> str:
         bench: folder with bench.json and the traces.
 
     Raises:
-        FormatError: no bench.json, or one that does not parse.
+        FormatError: no bench.json, one that does not parse, or a missing trace.
     """
     from odeploy_runtime.reports import plots
 
-    result = _results(bench)
-    rows = result["rows"]
-    runs = [plots.Drawn(_label(row), row, read_trace(bench / row["trace"])) for row in rows]
-    paced = [run for run in runs if run.row["mode"] != "lockstep"] or runs
+    results = read_results(bench / "bench.json")
+    rows = results.rows
+    runs = [plots.Drawn(_label(row), row, read_trace(bench / row.trace)) for row in rows]
+    paced = [run for run in runs if run.row.mode != "lockstep"] or runs
     table = ledger("")
     for row in rows:
         table.add_row(*ledger_row(row))
-    machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    machine = ", ".join(f"{key} {value}" for key, value in results.machine.items())
     parts = [
-        f"<h1>{html.escape(result['task'])}: {len(rows)} runs</h1>",
+        f"<h1>{html.escape(results.task)}: {len(rows)} runs</h1>",
         f"<p class='note'>{html.escape(machine)}</p>",
         "<h2>Ledger</h2>",
         _html_table(table),
         f"<p class='note'>{html.escape(LEGEND)}</p>",
     ]
-    if any("floors" in row for row in rows):
-        floors = floors_table(rows, result["pre_touch"])
+    if any(row.floors is not None for row in rows):
+        floors = floors_table(rows, results.pre_touch)
         parts += [f"<h2>{html.escape(str(floors.title).capitalize())}</h2>", _html_table(floors)]
     for title, figure in (
         ("What the policies achieve, and at what latency", plots.quality_against_latency(paced)),
@@ -65,30 +65,13 @@ def render(bench: Path) -> str:
     parts += ["<h2>Runs</h2>", _run_list(rows)]
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f"<title>odeploy: {html.escape(result['task'])}</title><style>{_STYLE}</style></head>"
+        f"<title>odeploy: {html.escape(results.task)}</title><style>{_STYLE}</style></head>"
         f"<body>{''.join(parts)}</body></html>\n"
     )
 
 
-def _results(bench: Path) -> dict[str, Any]:
-    path = bench / "bench.json"
-    try:
-        result = json.loads(path.read_text())
-        if not result["rows"]:
-            raise ValueError("no rows")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            where=str(path),
-            expected="the results of `odeploy bench`",
-            got=f"{type(error).__name__}: {error}",
-            remedy="give the folder that `odeploy bench` printed, or run it again",
-        ) from None
-    parsed: dict[str, Any] = result
-    return parsed
-
-
-def _label(row: dict[str, Any]) -> str:
-    return f"{row['policy']} {row['mode'] if row['mode'] == 'lockstep' else format(row['rate_hz'], 'g') + ' Hz'}"
+def _label(row: BenchRow) -> str:
+    return f"{row.policy} {row.mode if row.mode == 'lockstep' else format(row.rate_hz, 'g') + ' Hz'}"
 
 
 def _html_table(table: "Table") -> str:
@@ -103,13 +86,13 @@ def _image(figure: "Figure", title: str) -> str:
     return f"<img alt='{html.escape(title, quote=True)}' src='data:image/png;base64,{data}'>"
 
 
-def _run_list(rows: list[dict[str, Any]]) -> str:
+def _run_list(rows: Sequence[BenchRow]) -> str:
     items = []
     for row in rows:
-        obtained = ", ".join(f"{key}: {value}" for key, value in row["obtained"].items())
+        obtained = ", ".join(f"{key}: {value}" for key, value in row.obtained.items())
         line = (
-            f"{_label(row)}: {row['file']}, fingerprint {row['fingerprint'][:12]}, {row['provider']}; "
-            f"{row['wall_s']:.0f} s, CPU steal {row['steal_s']:.2f} s; {obtained}; trace {row['trace']}"
+            f"{_label(row)}: {row.file}, fingerprint {row.fingerprint[:12]}, {row.provider}; {row.wall_s:.0f} s, "
+            f"CPU steal {row.steal_s:.2f} s; {obtained}; trace {row.trace}"
         )
         items.append(f"<li>{html.escape(line)}</li>")
     return f"<ul class='note'>{''.join(items)}</ul>"

@@ -1,4 +1,4 @@
-"""Calls timed in turn, so that the machine's drift falls on all of them alike: ratios hold where times do not."""
+"""Interleaved timing: calls timed in turn share the machine's drift, so their ratios hold where times do not."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -12,13 +12,13 @@ Call = Callable[[], object]
 def interleaved(
     calls: Mapping[str, Call], rounds: int, each: int = 10, after_round: Call = lambda: None
 ) -> dict[str, NDArray[np.int64]]:
-    """Durations in ns of every kind of call, hot.
+    """Time each call in turn, with warm caches [ns].
 
     Args:
-        calls: name -> what is timed.
-        rounds: in each of them every kind gets one call that does not count, then `each` that do.
-        each: see there.
-        after_round: called in between, untimed.
+        calls: name -> timed call.
+        rounds: number of rounds; in each, every call runs once untimed, then `each` times.
+        each: timed calls per round.
+        after_round: untimed call between rounds.
 
     Returns:
         Name -> durations. Each of shape (rounds · each,).

@@ -1,16 +1,21 @@
-"""The ledger: from stamps to stages that sum to the total, and from rows to the figures of a report.
+"""Latency and quality of a run: from stamps to stages that sum to the total, from rows to a summary.
 
-Latency counts from when a tick was due, not from when the loop got round to it, so a stall cannot hide the
-ticks that it delayed. Skipped ticks are rows too: they count as misses.
+Latency counts from when a tick was due, not from when the loop started it, so a stall cannot hide the ticks that
+it delayed. Skipped ticks are rows too: they count as misses.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.reports.statistics import block_interval, mean_interval, percentiles_us, wilson_interval
+from odeploy_runtime.reports.statistics import (
+    Percentiles,
+    block_interval,
+    mean_interval,
+    percentiles_us,
+    wilson_interval,
+)
 from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, HELD, INVALID, SKIPPED, STAMPS, Trace
 
@@ -18,10 +23,10 @@ DUE, WOKE, OBSERVED, SENT, RECEIVED, STARTED, INFERRED, REPLIED, ARRIVED, APPLIE
 
 
 def stages_ns(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Consecutive differences, each named by the stamp that ends it.
+    """Return the durations between consecutive stamps; each stage is named by the stamp that ends it.
 
-    A stamp that did not happen (0) ends a stage of length 0, and the time up to the next real stamp falls to
-    that one's stage; so each row sums to its last stamp minus its first.
+    A missing stamp (0) ends a stage of length 0; the time up to the next real stamp belongs to that stamp's stage.
+    Thus each row sums to its last stamp minus its first.
 
     Args:
         stamps: Shape (rows, 11).
@@ -33,14 +38,14 @@ def stages_ns(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def totals_ns(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Last stamp minus due. Shape (rows,)."""
+    """Return last stamp minus due. Shape (rows,)."""
     total: NDArray[np.int64] = stamps.max(axis=1) - stamps[:, DUE]
     return total
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Success share or mean return over whole episodes, with a 95 % interval."""
+    """Success share or mean return over completed episodes, with its 95 % interval."""
 
     scored_by: str
     value: float
@@ -50,9 +55,9 @@ class Quality:
 
 
 def quality(trace: Trace) -> Quality:
-    """What the robot achieved in the episodes that came to an end: one succeeds if its last tick did.
+    """Return the score over completed episodes; an episode succeeds if its last tick does.
 
-    An episode that was interrupted, or that the simulation broke, tells nothing of the policy.
+    Episodes that were interrupted, or in which the simulation broke, are left out.
     """
     rows = trace.rows[trace.rows["kind"] != SKIPPED]
     ends = rows[rows["end"] == ENDED]
@@ -68,49 +73,102 @@ def quality(trace: Trace) -> Quality:
     return Quality("return", float(returns.mean()), low, high, len(episodes))
 
 
-def summary(trace: Trace) -> dict[str, Any]:
-    """Every figure of a run, in µs and counts, ready for JSON."""
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Figures of a run; latencies in µs, counts in ticks.
+
+    Attributes:
+        mode: `lockstep`, `realtime` or `stream`.
+        lost_rows: rows that never reached the file.
+        rate_hz: control rate.
+        speed: rate / the task's own rate; None in lockstep.
+        score: success share or mean return.
+        invalid_episodes: episodes in which the simulation broke.
+        safe_episodes: episodes that reached SAFE or STOP.
+        ticks_due: ticks that were due.
+        applied: ticks with a fresh command.
+        held: ticks that repeated the last command.
+        held_by_cause: held ticks by the name of their cause.
+        skipped: ticks that never ran.
+        misses: ticks without a fresh command by the deadline, held and skipped ones included.
+        longest_miss_run: consecutive misses at most.
+        clamped: ticks whose command the guard changed.
+        inference_us: the policy's inference.
+        round_trip_us: from sending an observation to the arrival of its action.
+        round_trip_p50_interval_us: 95 % interval of the median round trip; None without answers.
+        lateness_us: from due to waking up.
+        due_to_applied_us: from due to handing over the command.
+        age_us: age of the observation behind an applied command.
+        apply_jitter_us: jitter of the hand-over, see `apply_jitter_ns`.
+        stages_p50_us: median of each stage, by the stamp that ends it.
+    """
+
+    mode: str
+    lost_rows: int
+    rate_hz: float
+    speed: float | None
+    score: Quality
+    invalid_episodes: int
+    safe_episodes: int
+    ticks_due: int
+    applied: int
+    held: int
+    held_by_cause: dict[str, int]
+    skipped: int
+    misses: int
+    longest_miss_run: int
+    clamped: int
+    inference_us: Percentiles
+    round_trip_us: Percentiles
+    round_trip_p50_interval_us: tuple[float, float] | None
+    lateness_us: Percentiles
+    due_to_applied_us: Percentiles
+    age_us: Percentiles
+    apply_jitter_us: Percentiles
+    stages_p50_us: dict[str, float]
+
+
+def summary(trace: Trace) -> Summary:
+    """Return the figures of a run."""
     rows, header = trace.rows, trace.header
     stamps = rows["stamps"]
     woke, answered = stamps[:, WOKE] > 0, stamps[:, ARRIVED] > 0
     late = (stamps[:, APPLIED_AT] - stamps[:, DUE] > header.deadline_ns) & (header.deadline_ns > 0)
     missed = (rows["kind"] != APPLIED) | late
     round_trip = (stamps[:, ARRIVED] - stamps[:, SENT])[answered]
-    inference = (stamps[:, INFERRED] - stamps[:, STARTED])[answered]
-    score = quality(trace)
-    return {
-        "mode": header.mode,
-        "lost_rows": trace.lost,
-        "rate_hz": header.rate_hz,
-        "speed": header.rate_hz / header.task_rate_hz if header.mode != "lockstep" else None,
-        "score": score.__dict__,
-        "invalid_episodes": int((rows["end"] == INVALID).sum()),
-        "safe_episodes": len(np.unique(rows["episode"][rows["state"] >= State.SAFE])),
-        "ticks_due": len(rows),
-        "applied": int((rows["kind"] == APPLIED).sum()),
-        "held": int((rows["kind"] == HELD).sum()),
-        "held_by_cause": _causes(rows["cause"][rows["kind"] == HELD]),
-        "skipped": int((rows["kind"] == SKIPPED).sum()),
-        "misses": int(missed.sum()),
-        "longest_miss_run": longest_run(missed),
-        "clamped": int(rows["clamped"].sum()),
-        "inference_us": percentiles_us(inference),
-        "round_trip_us": percentiles_us(round_trip),
-        "round_trip_p50_interval_us": _p50_interval_us(round_trip),
-        "lateness_us": percentiles_us((stamps[:, WOKE] - stamps[:, DUE])[woke]),
-        "due_to_applied_us": percentiles_us((stamps[:, APPLIED_AT] - stamps[:, DUE])[woke]),
-        "age_us": percentiles_us(rows["age_ns"][rows["kind"] == APPLIED]),
-        "apply_jitter_us": percentiles_us(apply_jitter_ns(rows)),
-        "stages_p50_us": {
+    return Summary(
+        mode=header.mode,
+        lost_rows=trace.lost,
+        rate_hz=header.rate_hz,
+        speed=header.rate_hz / header.task_rate_hz if header.mode != "lockstep" else None,
+        score=quality(trace),
+        invalid_episodes=int((rows["end"] == INVALID).sum()),
+        safe_episodes=len(np.unique(rows["episode"][rows["state"] >= State.SAFE])),
+        ticks_due=len(rows),
+        applied=int((rows["kind"] == APPLIED).sum()),
+        held=int((rows["kind"] == HELD).sum()),
+        held_by_cause=_causes(rows["cause"][rows["kind"] == HELD]),
+        skipped=int((rows["kind"] == SKIPPED).sum()),
+        misses=int(missed.sum()),
+        longest_miss_run=longest_run(missed),
+        clamped=int(rows["clamped"].sum()),
+        inference_us=percentiles_us((stamps[:, INFERRED] - stamps[:, STARTED])[answered]),
+        round_trip_us=percentiles_us(round_trip),
+        round_trip_p50_interval_us=_p50_interval_us(round_trip),
+        lateness_us=percentiles_us((stamps[:, WOKE] - stamps[:, DUE])[woke]),
+        due_to_applied_us=percentiles_us((stamps[:, APPLIED_AT] - stamps[:, DUE])[woke]),
+        age_us=percentiles_us(rows["age_ns"][rows["kind"] == APPLIED]),
+        apply_jitter_us=percentiles_us(apply_jitter_ns(rows)),
+        stages_p50_us={
             name: float(np.median(stage) / 1e3)
             for name, stage in zip(STAMPS[1:], stages_ns(stamps[answered]).T, strict=True)
             if len(stage)
         },
-    }
+    )
 
 
 def apply_jitter_ns(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """|difference of consecutive handing-over times - the same of their due times|, within episodes."""
+    """Return |interval between consecutive hand-overs - interval between their due times|, within episodes."""
     ran = rows[rows["kind"] != SKIPPED]
     applied, due = ran["stamps"][:, APPLIED_AT], ran["stamps"][:, DUE]
     jitter: NDArray[np.int64] = np.abs(np.diff(applied) - np.diff(due))[np.diff(ran["episode"]) == 0]
@@ -118,13 +176,13 @@ def apply_jitter_ns(rows: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def longest_run(flags: NDArray[np.bool_]) -> int:
-    """Length of the longest stretch of true values."""
+    """Return the length of the longest stretch of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
 def _causes(held: NDArray[np.uint8]) -> dict[str, int]:
-    """How many held ticks each cause has; traces from before there were causes say 0, which is none of a hold."""
+    """Return the number of held ticks by cause; older traces, without causes, have 0 there."""
     causes, counts = np.unique(held[held > 0], return_counts=True)
     return {Cause(int(cause)).name.lower(): int(n) for cause, n in zip(causes, counts, strict=True)}
 

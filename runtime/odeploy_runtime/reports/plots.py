@@ -1,4 +1,4 @@
-"""The pictures of a report: where the time of a tick goes, how it spreads, when it was lost, what it bought."""
+"""Figures of a report: latency distribution, timeline and stages, and quality against latency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +8,14 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from odeploy_runtime.reports.bench_results import BenchRow
 from odeploy_runtime.reports.latency import APPLIED_AT, DUE, STEPPED, WOKE, stages_ns
 from odeploy_runtime.trace.format import APPLIED, SKIPPED, STAMPS, Trace
 
 mpl.use("Agg")
 
 _COLOURS = ("#1f6feb", "#d4592a", "#2a9d5c", "#8e44ad", "#c79a00", "#4b5563", "#c2185b", "#0097a7")
-# What each stage is spent on, named by the stamp that ends it.
+# What happens in each stage, by the stamp that ends it.
 _STAGE_NAMES = {
     "woke": "wake up late",
     "observed": "read sensors",
@@ -31,15 +32,15 @@ _STAGE_NAMES = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """One run of a report: how its legend reads, its figures, its ticks."""
+    """One run of a report: its legend, its figures and its ticks."""
 
     label: str
-    row: dict[str, Any]
+    row: BenchRow
     trace: Trace
 
 
 def distribution(runs: Sequence[Drawn]) -> Figure:
-    """How many ticks took longer than x, from due to applied: tails are where a control loop fails."""
+    """Draw the share of ticks that took longer than x, from due to applied."""
     figure, axes = _canvas("Due → applied: share of ticks that took longer")
     for run, colour in _coloured(runs):
         rows = run.trace.rows
@@ -56,7 +57,7 @@ def distribution(runs: Sequence[Drawn]) -> Figure:
 
 
 def time_line(runs: Sequence[Drawn]) -> Figure:
-    """Each tick's latency in order, one strip a run: bursts, drifts and misses show here and nowhere else."""
+    """Draw each tick's latency in order, one strip per run: only here bursts, drifts and misses show."""
     figure = Figure(figsize=(9, 0.6 + 1.5 * len(runs)), layout="constrained")
     strips = figure.subplots(len(runs), 1, squeeze=False)[:, 0]
     for axes, (run, colour) in zip(strips, _coloured(runs), strict=True):
@@ -80,29 +81,29 @@ def time_line(runs: Sequence[Drawn]) -> Figure:
 
 
 def quality_against_latency(runs: Sequence[Drawn]) -> Figure:
-    """What a policy achieves over what it costs: bars are the 95 % interval and the way from p50 to p99."""
+    """Draw score over latency; bars are the score's 95 % interval and p50 to p99 of the latency."""
     figure, axes = _canvas("Quality against latency")
     for run, colour in _coloured(runs):
-        score, took = run.row["score"], run.row["due_to_applied_us"]
-        if took["p50"] is None:
+        score, p50, p99 = run.row.score, run.row.due_to_applied_us["p50"], run.row.due_to_applied_us["p99"]
+        if p50 is None or p99 is None:
             continue
         axes.errorbar(
-            took["p50"],
-            score["value"],
-            yerr=[[score["value"] - score["low"]], [score["high"] - score["value"]]],
-            xerr=[[0], [took["p99"] - took["p50"]]],
+            p50,
+            score.value,
+            yerr=[[score.value - score.low], [score.high - score.value]],
+            xerr=[[0], [p99 - p50]],
             fmt="o",
             capsize=3,
             color=colour,
             label=run.label,
         )
-    axes.set(xscale="log", xlabel="due → applied, µs: p50 and up to p99", ylabel=runs[0].row["score"]["scored_by"])
+    axes.set(xscale="log", xlabel="due → applied, µs: p50 and up to p99", ylabel=runs[0].row.score.scored_by)
     axes.legend(fontsize=8)
     return figure
 
 
 def stage_bars(runs: Sequence[Drawn]) -> Figure:
-    """The mean tick, stage by stage; means, unlike medians, add up to the total."""
+    """Draw the mean tick, stage by stage; means, unlike medians, sum to the total."""
     figure, axes = _canvas("Where a tick's time goes (mean over answered ticks)", height=1.2 + 0.45 * len(runs))
     left = np.zeros(len(runs))
     means = np.array([_mean_stages(run.trace) for run in runs]) / 1e3

@@ -1,4 +1,4 @@
-"""The few statistics that a table row needs, each with the interval that makes it worth printing."""
+"""Statistics of a table row, each with its confidence interval."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,12 +6,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+Percentiles = dict[str, float | None]
+"""`p50`, `p90`, `p99`, `p99.9` and `max` in µs; None where undefined."""
+
 Z95 = 1.959963984540054
 _MIN_TICKS_P999 = 10_000
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a proportion (Wilson 1927); sound at 0 and 1 too, where the normal one has no width."""
+    """Return the 95 % interval of a proportion (Wilson 1927).
+
+    Unlike the normal approximation, it has a width at 0 and 1 too.
+    """
     if trials == 0:
         return 0.0, 1.0
     p, z2 = successes / trials, Z95**2
@@ -21,7 +27,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
-    """95 % percentile-bootstrap interval of the mean of independent values, such as episode returns."""
+    """Return the 95 % percentile-bootstrap interval of the mean of independent values, such as returns."""
     data = np.asarray(values, np.float64)
     picks = np.random.default_rng(seed).integers(0, len(data), (resamples, len(data)))
     low, high = np.percentile(data[picks].mean(axis=1), (2.5, 97.5))
@@ -35,14 +41,14 @@ def block_interval(
     resamples: int = 200,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """95 % moving-block-bootstrap interval (Künsch 1989): consecutive ticks are correlated.
+    """Return the 95 % moving-block-bootstrap interval of correlated values (Künsch 1989).
 
     Args:
-        values: one number a tick, in order.
-        statistic: of a resampled series.
-        block: ticks that stay together.
+        values: one number per tick, in order.
+        statistic: statistic of a resampled series.
+        block: consecutive ticks that are resampled together.
         resamples: number of resampled series.
-        seed: of the resampling.
+        seed: seed of the resampling.
     """
     block = min(block, len(values))
     blocks = -(-len(values) // block)
@@ -52,8 +58,8 @@ def block_interval(
     return float(low), float(high)
 
 
-def percentiles_us(values_ns: NDArray[np.int64]) -> dict[str, float | None]:
-    """p50, p90, p99, p99.9 and max in µs; p99.9 only from 10⁴ values, all None where there are none."""
+def percentiles_us(values_ns: NDArray[np.int64]) -> Percentiles:
+    """Return percentiles and maximum in µs; p99.9 only from 10⁴ values, all None without values."""
     if len(values_ns) == 0:
         return dict.fromkeys(("p50", "p90", "p99", "p99.9", "max"))
     p50, p90, p99, p999 = np.percentile(values_ns, (50, 90, 99, 99.9)) / 1e3

@@ -1,11 +1,13 @@
-"""The ledger in the terminal: one row for each file and rate, the floors under them, or one run upright."""
+"""Tables for the terminal: a bench's ledger, its lower bounds, one run, signals."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from odeploy_runtime.reports.bench_results import BenchRow
+from odeploy_runtime.reports.latency import Summary
+from odeploy_runtime.reports.statistics import Percentiles
 from odeploy_runtime.signals import Signal
 
 LEGEND = (
@@ -30,42 +32,42 @@ _COLUMNS = {
 
 
 def ledger(title: str) -> Table:
-    """An empty ledger."""
+    """Return an empty ledger."""
     return _table(title, _COLUMNS)
 
 
-def ledger_row(row: dict[str, Any]) -> tuple[str, ...]:
-    """One row of a bench as the cells of the ledger."""
-    return (row["policy"], row["method"], row["sampler"], *_cells(row))
+def ledger_row(row: BenchRow) -> tuple[str, ...]:
+    """Return the ledger's cells for one row of a bench."""
+    return (row.policy, row.method, row.sampler, *_cells(row))
 
 
-def one_run(title: str, s: dict[str, Any]) -> Table:
-    """The same figures, upright."""
+def one_run(title: str, run: Summary) -> Table:
+    """Return a table of one run, one figure per row."""
     table = Table("figure", "value", title=title, title_justify="left")
-    for name, cell in zip(list(_COLUMNS)[3:], _cells(s), strict=True):
+    for name, cell in zip(list(_COLUMNS)[3:], _cells(run), strict=True):
         table.add_row(name.replace("\n", " "), cell)
-    table.add_row("age of the observation p50/p99", times(s["age_us"], "p50", "p99"))
-    table.add_row("due to applied p50/p99", times(s["due_to_applied_us"], "p50", "p99"))
-    table.add_row("episodes ended / invalid", f"{s['score']['episodes']} / {s['invalid_episodes']}")
+    table.add_row("age of the observation p50/p99", times(run.age_us, "p50", "p99"))
+    table.add_row("due to applied p50/p99", times(run.due_to_applied_us, "p50", "p99"))
+    table.add_row("episodes ended / invalid", f"{run.score.episodes} / {run.invalid_episodes}")
     return table
 
 
-def floors_table(rows: Sequence[dict[str, Any]], pre_touch: bool) -> Table:
-    """Round trips beside the bare echo and the bare session call of the same run and rate."""
+def floors_table(rows: Sequence[BenchRow], pre_touch: bool) -> Table:
+    """Return a table of round trips and their lower bounds: echo and session call, at the same rate."""
     columns = {"policy": "left", "Hz": "right"}
     for floor in ("echo", "session"):
         columns |= {f"{floor} touched\np50/p99": "right", f"{floor} bare\np50/p99": "right"}
     columns |= {"round trip\np50": "right", "÷ (echo + session)": "right"}
-    table = _table(f"floors, same run and rate (server with pre-touch: {'on' if pre_touch else 'off'})", columns)
+    table = _table(
+        f"lower bounds, same run and rate (server with pre-touch: {'on' if pre_touch else 'off'})", columns
+    )
     for row in rows:
-        if "floors" not in row:
+        if row.floors is None:
             continue
-        floors = [
-            times(row["floors"][f][t], "p50", "p99") for f in ("echo", "session") for t in ("touched", "bare")
-        ]
-        ratio = row["round_trip_to_floors"]
-        rate, trip = f"{row['rate_hz']:g}", times(row["round_trip_us"], "p50")
-        table.add_row(row["policy"], rate, *floors, trip, "–" if ratio is None else f"{ratio:.2f}")
+        floors = [times(row.floors[f][t], "p50", "p99") for f in ("echo", "session") for t in ("touched", "bare")]
+        ratio = row.round_trip_to_floors
+        rate, trip = f"{row.rate_hz:g}", times(row.round_trip_us, "p50")
+        table.add_row(row.policy, rate, *floors, trip, "–" if ratio is None else f"{ratio:.2f}")
     return table
 
 
@@ -79,12 +81,12 @@ def signal_table(title: str, signals: Sequence[Signal]) -> Table:
 
 
 def wide(console: Console) -> Console:
-    """A console that lets a table have the width it needs: a wrapped line is read, a cut column is lost."""
+    """Return a console wide enough for a ledger: a wrapped line can be read, a truncated column cannot."""
     return Console(width=max(console.width, 150), file=console.file)
 
 
-def times(percentiles: dict[str, float | None], *which: str) -> str:
-    """Percentiles in µs, separated by slashes; – where there is none."""
+def times(percentiles: Percentiles, *which: str) -> str:
+    """Format percentiles in µs, separated by slashes; – for None."""
     values = [percentiles[w] for w in which]
     return "/".join("–" if v is None else f"{v:.0f}" for v in values)
 
@@ -96,16 +98,18 @@ def _table(title: str, columns: dict[str, str]) -> Table:
     return table
 
 
-def _cells(s: dict[str, Any]) -> tuple[str, ...]:
-    score = s["score"]
+def _cells(run: Summary) -> tuple[str, ...]:
+    score = run.score
+    value, low, high = (
+        f"{number:.2f}" if abs(number) < 100 else f"{number:.0f}"
+        for number in (score.value, score.low, score.high)
+    )
     return (
-        s["mode"] if s["mode"] == "lockstep" else f"{s['rate_hz']:g}",
-        "–" if s["speed"] is None else f"{s['speed']:g}×",
-        "{} [{}, {}]".format(
-            *(f"{score[k]:.2f}" if abs(score[k]) < 100 else f"{score[k]:.0f}" for k in ("value", "low", "high"))
-        ),
-        times(s["inference_us"], "p50", "p99"),
-        times(s["round_trip_us"], "p50", "p99", "p99.9", "max"),
-        times(s["lateness_us"], "p99"),
-        *(str(s[count]) for count in ("ticks_due", "misses", "skipped", "held")),
+        run.mode if run.mode == "lockstep" else f"{run.rate_hz:g}",
+        "–" if run.speed is None else f"{run.speed:g}×",
+        f"{value} [{low}, {high}]",
+        times(run.inference_us, "p50", "p99"),
+        times(run.round_trip_us, "p50", "p99", "p99.9", "max"),
+        times(run.lateness_us, "p99"),
+        *map(str, (run.ticks_due, run.misses, run.skipped, run.held)),
     )

@@ -10,14 +10,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.progress import Progress
 
-from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
 from odeploy_runtime.inference.policy import backend_name
 from odeploy_runtime.policy_file.file import PolicyFile
@@ -25,8 +23,9 @@ from odeploy_runtime.realtime.child_process import child, child_error, python_mo
 from odeploy_runtime.realtime.clock import steal_ticks
 from odeploy_runtime.realtime.machine import machine
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.reports.bench_results import BenchResults, BenchRow, write_results
 from odeploy_runtime.reports.latency import summary
-from odeploy_runtime.reports.statistics import percentiles_us
+from odeploy_runtime.reports.statistics import Percentiles, percentiles_us
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.bench.floors import Floors
@@ -72,8 +71,8 @@ def bench(
     rates: Sequence[tuple[float, int]],
     options: BenchOptions,
     progress: Progress,
-) -> dict[str, Any]:
-    """Measure all files at all rates; return what `bench.json` contains, which is written too.
+) -> BenchResults:
+    """Measure all files at all rates; write the results to bench.json and return them.
 
     Args:
         files: with the task's signals.
@@ -94,25 +93,24 @@ def bench(
     for file in files if options.lockstep else ():
         run = Run(file, None, options.lockstep, options.out / f"{file.path.stem}-lockstep.trace")
         rows.append(_run(run, options, task, progress))
-    for row in rows:
-        if row["mode"] == "realtime":
-            row["floors"] = floors[row["rate_hz"]][row["file"]]
-            row["round_trip_to_floors"] = _ratio(row, options.pre_touch)
-    result = {
-        "task": task.name,
-        "machine": machine(),
-        "noise_level": options.noise,
-        "pre_touch": options.pre_touch,
-        "execute": options.execute,
-        "ahead": options.ahead,
-        "blend": options.blend,
-        "rows": rows,
-    }
-    write_whole(options.out / "bench.json", json.dumps(result, indent=1).encode())
-    return result
+    results = BenchResults(
+        task=task.name,
+        machine=machine(),
+        noise_level=options.noise,
+        pre_touch=options.pre_touch,
+        execute=options.execute,
+        ahead=options.ahead,
+        blend=options.blend,
+        rows=tuple(
+            _with_floors(row, floors[row.rate_hz][row.file], options.pre_touch) if row.mode == "realtime" else row
+            for row in rows
+        ),
+    )
+    write_results(results, options.out / "bench.json")
+    return results
 
 
-def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> dict[str, Any]:
+def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> BenchRow:
     """Run server and robot as two children; this process only looks at how long the trace has become."""
     label = f"{run.file.manifest.name} " + ("lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz")
     bar = progress.add_task(label, total=run.episodes)
@@ -140,20 +138,20 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> dic
     progress.update(bar, completed=run.episodes)
     trace = read_trace(run.trace)
     manifest = run.file.manifest
-    return {
-        "policy": manifest.name,
-        "method": manifest.method,
-        "sampler": manifest.sampler_label,
-        "noise": manifest.noise.mode,
-        "file": run.file.path.name,
-        "fingerprint": run.file.fingerprint,
-        "provider": backend_name(options.provider),  # the server refuses to start on another
-        "trace": run.trace.name,
-        "obtained": trace.header.obtained,
-        "steal_s": (steal_ticks() - steal) / 100,
-        "wall_s": time.monotonic() - started,
-        **summary(trace),
-    }
+    return BenchRow(
+        policy=manifest.name,
+        method=manifest.method,
+        sampler=manifest.sampler_label,
+        noise=manifest.noise.mode,
+        file=run.file.path.name,
+        fingerprint=run.file.fingerprint,
+        provider=backend_name(options.provider),  # the server refuses to start on another
+        trace=run.trace.name,
+        obtained=trace.header.obtained,
+        steal_s=(steal_ticks() - steal) / 100,
+        wall_s=time.monotonic() - started,
+        **vars(summary(trace)),
+    )
 
 
 def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> dict[str, Floors]:
@@ -174,7 +172,7 @@ def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> 
     return measured
 
 
-def _pooled(measured: list[dict[str, Floors]]) -> dict[str, Any]:
+def _pooled(measured: list[dict[str, Floors]]) -> dict[str, dict[str, dict[str, Percentiles]]]:
     """Return percentiles over all measurements: file -> session|echo -> touched|bare."""
     return {
         file: {
@@ -190,11 +188,14 @@ def _pooled(measured: list[dict[str, Floors]]) -> dict[str, Any]:
     }
 
 
-def _ratio(row: dict[str, Any], pre_touch: bool) -> float | None:
-    """Return round trip p50 / (echo p50 + session p50), the bounds with the same pre-touch as the server."""
-    touch = "touched" if pre_touch else "bare"
-    floor = row["floors"]["echo"][touch]["p50"] + row["floors"]["session"][touch]["p50"]
-    return None if row["round_trip_us"]["p50"] is None else row["round_trip_us"]["p50"] / floor
+def _with_floors(row: BenchRow, floors: dict[str, dict[str, Percentiles]], pre_touch: bool) -> BenchRow:
+    """Return the row with its lower bounds, and its ratio to those with the same pre-touch as the server."""
+    touch, trip = "touched" if pre_touch else "bare", row.round_trip_us["p50"]
+    echo, session = floors["echo"][touch]["p50"], floors["session"][touch]["p50"]
+    assert echo is not None
+    assert session is not None
+    ratio = None if trip is None else trip / (echo + session)
+    return replace(row, floors=floors, round_trip_to_floors=ratio)
 
 
 def _wait(process: "subprocess.Popen[bytes]", look: Callable[[], None]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -12,6 +12,7 @@ from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.policy import require_backend
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.bench_results import BenchResults
 from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row, wide
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
@@ -47,8 +48,8 @@ def main(arguments: list[str]) -> None:
         require_rate(rate)
     episodes = _episodes(config.episodes, len(rates))
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        result = bench(files, task, list(zip(rates, episodes, strict=True)), config, progress)
-    _print(result, console)
+        results = bench(files, task, list(zip(rates, episodes, strict=True)), config, progress)
+    _print(results, console)
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
 
 
@@ -86,10 +87,10 @@ def _episodes(text: str, rates: int) -> list[int]:
     return episodes * rates if len(episodes) == 1 else episodes
 
 
-def _print(result: dict[str, Any], console: Console) -> None:
-    table = ledger(f"{result['task']} on {machine_line()}")
-    for row in result["rows"]:
+def _print(results: BenchResults, console: Console) -> None:
+    table = ledger(f"{results.task} on {machine_line()}")
+    for row in results.rows:
         table.add_row(*ledger_row(row))
     wide(console).print(table)
     console.print(LEGEND)
-    wide(console).print(floors_table(result["rows"], result["pre_touch"]))
+    wide(console).print(floors_table(results.rows, results.pre_touch))

@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from odeploy_runtime.reports.latency import apply_jitter_ns, longest_run, quality, stages_ns, summary, totals_ns
+from odeploy_runtime.reports.latency import (
+    Summary,
+    apply_jitter_ns,
+    longest_run,
+    quality,
+    stages_ns,
+    summary,
+    totals_ns,
+)
 from odeploy_runtime.reports.statistics import wilson_interval
 from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED, Trace
+from odeploy_runtime.typed_json import from_json, to_json
 from tests.unit.runtime import traces
 
 MS = 1_000_000
@@ -101,7 +110,7 @@ def test_the_counts_of_a_run_worked_out_by_hand() -> None:
     )
     figures = summary(run)
     counts = ("ticks_due", "applied", "held", "skipped", "misses", "longest_miss_run", "clamped")
-    assert [figures[name] for name in counts] == [6, 3, 1, 2, 4, 3, 1]
+    assert [getattr(figures, name) for name in counts] == [6, 3, 1, 2, 4, 3, 1]
 
 
 def test_latency_counts_from_when_a_tick_was_due_so_that_a_stall_cannot_hide() -> None:
@@ -113,33 +122,32 @@ def test_latency_counts_from_when_a_tick_was_due_so_that_a_stall_cannot_hide() -
     }
     skipped = [{"kind": SKIPPED, "tick": i, "stamps": {"due": due + i * 5 * MS}} for i in range(1, 8)]
     figures = summary(trace(stalled, *skipped))
-    assert figures["misses"] == figures["longest_miss_run"] == 8
-    assert figures["lateness_us"]["max"] == pytest.approx(40_100)
-    assert figures["due_to_applied_us"]["max"] == pytest.approx(40_900)
-    assert figures["round_trip_us"]["max"] == pytest.approx(500)
+    assert figures.misses == figures.longest_miss_run == 8
+    assert figures.lateness_us["max"] == pytest.approx(40_100)
+    assert figures.due_to_applied_us["max"] == pytest.approx(40_900)
+    assert figures.round_trip_us["max"] == pytest.approx(500)
 
 
 def test_in_lockstep_nothing_is_late_and_there_is_no_speed() -> None:
     slow = {"kind": APPLIED, "stamps": answered(10**12, applied=10**12 + 10**10, stepped=10**12 + 10**10)}
     figures = summary(trace(slow, mode="lockstep", deadline_ns=0))
-    assert (figures["misses"], figures["speed"]) == (0, None)
+    assert (figures.misses, figures.speed) == (0, None)
 
 
 def test_the_speed_is_the_rate_over_the_tasks_own() -> None:
-    assert summary(trace({"stamps": answered(10**12)}))["speed"] == 2.0
+    assert summary(trace({"stamps": answered(10**12)})).speed == 2.0
 
 
 def test_the_figures_of_one_tick_are_the_differences_of_its_stamps() -> None:
     figures = summary(trace({"kind": APPLIED, "stamps": answered(10**12), "age_ns": 123_000}))
-    p50 = {
-        name: figures[name]["p50"] for name in figures if name.endswith("_us") and "p50" in (figures[name] or ())
-    }
+    percentiles = {name: value for name, value in vars(figures).items() if isinstance(value, dict)}
+    p50 = {name: value["p50"] for name, value in percentiles.items() if "p50" in value}
     assert p50 == pytest.approx(
         {"inference_us": 100, "round_trip_us": 500, "lateness_us": 100, "due_to_applied_us": 900, "age_us": 123}
         | {"apply_jitter_us": None}
     )
-    assert figures["round_trip_p50_interval_us"] == pytest.approx((500, 500))
-    assert figures["stages_p50_us"] == pytest.approx(dict.fromkeys(STAMPS[1:], 100))
+    assert figures.round_trip_p50_interval_us == pytest.approx((500, 500))
+    assert figures.stages_p50_us == pytest.approx(dict.fromkeys(STAMPS[1:], 100))
 
 
 def test_held_and_skipped_ticks_lend_nothing_to_round_trips_and_ages() -> None:
@@ -149,23 +157,22 @@ def test_held_and_skipped_ticks_lend_nothing_to_round_trips_and_ages() -> None:
             {"kind": SKIPPED, "tick": 1, "stamps": {"due": 10**12 + 5 * MS}},
         )
     )
-    assert figures["round_trip_us"]["max"] is None
-    assert figures["inference_us"]["max"] is None
-    assert figures["age_us"]["max"] is None
-    assert figures["round_trip_p50_interval_us"] is None
-    assert figures["lateness_us"]["max"] == pytest.approx(50)
+    assert figures.round_trip_us["max"] is None
+    assert figures.inference_us["max"] is None
+    assert figures.age_us["max"] is None
+    assert figures.round_trip_p50_interval_us is None
+    assert figures.lateness_us["max"] == pytest.approx(50)
 
 
 def test_the_summary_of_an_empty_trace_is_json_too() -> None:
     for scored_by in ("success", "return"):
-        figures = json.loads(json.dumps(summary(trace(scored_by=scored_by))))
+        figures = json.loads(to_json(summary(trace(scored_by=scored_by))))
         assert (figures["ticks_due"], figures["misses"], figures["longest_miss_run"]) == (0, 0, 0)
 
 
 def test_the_summary_of_any_run_is_json() -> None:
-    json.dumps(
-        summary(trace({"stamps": answered(10**12)}, {"kind": HELD, "stamps": held(10**12)})), allow_nan=False
-    )
+    run = summary(trace({"stamps": answered(10**12)}, {"kind": HELD, "stamps": held(10**12)}))
+    assert from_json(Summary, to_json(run), "here") == run
 
 
 @given(st.lists(st.booleans()))
@@ -235,7 +242,7 @@ def test_an_episode_that_was_interrupted_or_broke_tells_nothing(scored_by: str) 
     broken, interrupted = {"episode": 1, "reward": 9.0, "end": INVALID}, {"episode": 2, "reward": 9.0}
     run = trace(whole, broken, interrupted, scored_by=scored_by)
     assert quality(run) == quality(trace(whole, scored_by=scored_by))
-    assert summary(run)["invalid_episodes"] == 1
+    assert summary(run).invalid_episodes == 1
 
 
 def test_the_return_is_the_mean_over_episodes_of_summed_rewards() -> None:
@@ -260,15 +267,15 @@ def test_held_ticks_are_told_by_their_cause_where_the_trace_knows_it() -> None:
         {"kind": HELD, "cause": cause} for cause in (Cause.MISSING, Cause.STALE, Cause.MISSING, 0)
     ]
     figures = summary(trace(*ticks, {"kind": APPLIED, "cause": Cause.LIMITS}))
-    assert figures["held_by_cause"] == {"missing": 2, "stale": 1}
+    assert figures.held_by_cause == {"missing": 2, "stale": 1}
 
 
 def test_an_episode_that_went_to_safe_is_counted_once() -> None:
     states = [(0, State.SAFE), (0, State.STOP), (1, State.HOLD), (2, State.RUN), (3, State.SAFE)]
     figures = summary(trace(*[{"episode": episode, "state": state} for episode, state in states]))
-    assert figures["safe_episodes"] == 2
+    assert figures.safe_episodes == 2
 
 
 def test_an_episode_that_a_person_stopped_is_scored_neither_way() -> None:
     ticks: list[dict[str, Any]] = [{"episode": 0, "end": STOPPED}, {"episode": 1, "end": ENDED, "success": 1}]
-    assert summary(trace(*ticks))["score"]["episodes"] == 1
+    assert summary(trace(*ticks)).score.episodes == 1

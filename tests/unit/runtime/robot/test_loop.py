@@ -145,7 +145,7 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
         assert counters[f"ticks:{state.name.lower()}"] == ran.sum()
     assert counters["ticks:skipped"] == (rows["kind"] == SKIPPED).sum() == (2 if mode == "realtime" else 0)
     assert counters["held:missing"] + counters["held:silence"] == (6 if mode == "realtime" else 0)
-    assert counters["misses"] == found["misses"]
+    assert counters["misses"] == found.misses
     bench.loop.counters.copy(1)
     assert counters["clamped"] == rows["clamped"].sum() == 2
     assert (counters["drops:late"], counters["far_observations"], counters["episode"]) == (7, 2, 1)
@@ -270,8 +270,8 @@ def test_the_operator_is_asked_at_every_tick_and_their_stop_ends_the_episode(ben
 def test_what_a_person_stopped_is_scored_neither_way(bench: Bench) -> None:
     bench.loop.operator = lambda: Operator(stop=len(bench.plant.commands) == 14)
     figures = summary(bench.run("realtime", episodes=2))
-    assert (figures["score"]["episodes"], figures["score"]["value"]) == (1, 1.0)
-    assert figures["safe_episodes"] == 1
+    assert (figures.score.episodes, figures.score.value) == (1, 1.0)
+    assert figures.safe_episodes == 1
 
 
 def test_a_dead_man_switch_that_stays_open_ends_the_episode_as_stopped(bench: Bench) -> None:
@@ -405,7 +405,7 @@ def test_a_simulation_that_overruns_skips_ticks_which_are_recorded_and_not_repla
     assert due == [due[0] + k * T for k in range(12)]
     assert stamp(trace, "woke")[3:5] == [0, 0]
     assert stamp(trace, "woke")[5] - due[5] == 34 * MS + MS // 2 - 3 * T
-    assert summary(trace)["misses"] == 2
+    assert summary(trace).misses == 2
     np.testing.assert_array_equal(trace.rows["observation"][5:, 0], range(3, 10))
 
 

@@ -1,0 +1,79 @@
+"""bench.json: each row is flat, in the order of its format, and comes back as it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from odeploy_runtime.errors import FormatError
+from odeploy_runtime.reports.bench_results import BenchResults, BenchRow, read_results, write_results
+from odeploy_runtime.reports.latency import summary
+from odeploy_runtime.reports.statistics import percentiles_us
+from odeploy_runtime.trace.format import APPLIED, Trace
+from tests.unit.runtime import traces
+
+KEYS = """
+policy method sampler noise file fingerprint provider trace obtained steal_s wall_s
+mode lost_rows rate_hz speed score invalid_episodes safe_episodes ticks_due applied held held_by_cause skipped
+misses longest_miss_run clamped inference_us round_trip_us round_trip_p50_interval_us lateness_us
+due_to_applied_us age_us apply_jitter_us stages_p50_us
+"""
+TRIPS = percentiles_us(traces.rows({"age_ns": 1000})["age_ns"])
+FLOORS = {floor: dict.fromkeys(("touched", "bare"), TRIPS) for floor in ("session", "echo")}
+
+
+def row(**floors: object) -> BenchRow:
+    stamps = {"due": 1, "woke": 2, "sent": 3, "started": 4, "inferred": 6, "arrived": 9, "applied": 10}
+    run = Trace(traces.header(), traces.rows({"kind": APPLIED, "stamps": stamps}))
+    return BenchRow(
+        policy="teacher",
+        method="fm-bc",
+        sampler="euler × 2",
+        noise="normal",
+        file="teacher.onnx",
+        fingerprint="f" * 64,
+        provider="CPUExecutionProvider",
+        trace="teacher-100hz.trace",
+        obtained={"timer slack": "1 ns"},
+        steal_s=0.25,
+        wall_s=2.5,
+        **vars(summary(run)),
+        **floors,  # type: ignore[arg-type]
+    )
+
+
+def results(*rows: BenchRow) -> BenchResults:
+    return BenchResults("maze-medium", {"cores": "2"}, 1.0, True, 1, None, None, rows)
+
+
+@pytest.mark.parametrize("ratio", [1.25, None])
+def test_results_come_back_as_they_were(tmp_path: Path, ratio: float | None) -> None:
+    written = results(row(floors=FLOORS, round_trip_to_floors=ratio), row())
+    write_results(written, tmp_path / "bench.json")
+    assert read_results(tmp_path / "bench.json") == written
+
+
+def test_the_keys_have_the_order_of_the_format_and_lower_bounds_only_where_measured(tmp_path: Path) -> None:
+    write_results(results(row(floors=FLOORS), row()), tmp_path / "bench.json")
+    read = json.loads((tmp_path / "bench.json").read_text())
+    assert list(read) == ["task", "machine", "noise_level", "pre_touch", "execute", "ahead", "blend", "rows"]
+    without_floors = KEYS.split()
+    with_floors = [*without_floors, "floors", "round_trip_to_floors"]
+    assert [list(each) for each in read["rows"]] == [with_floors, without_floors]
+    assert list(read["rows"][0]["score"]) == ["scored_by", "value", "low", "high", "episodes"]
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"rows": []}'])
+def test_what_is_not_the_results_of_a_bench_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "bench.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(FormatError, match="expected the results of `odeploy bench`") as raised:
+        read_results(path)
+    assert raised.value.where.startswith(str(path))
+
+
+def test_results_without_a_row_are_refused(tmp_path: Path) -> None:
+    write_results(results(), tmp_path / "bench.json")
+    with pytest.raises(FormatError, match="got no rows"):
+        read_results(tmp_path / "bench.json")
