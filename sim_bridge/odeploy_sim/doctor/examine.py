@@ -15,7 +15,7 @@ from odeploy_sim.doctor.extremes import check_extremes, check_not_numbers, check
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.doctor.fit import check_fit
 from odeploy_sim.doctor.joints import check_against_expert, check_own_signals
-from odeploy_sim.doctor.score import Played, check_score, joined, play, spread, standing_still
+from odeploy_sim.doctor.score import PlayerScore, check_score, joined, play, spread, standing_still
 from odeploy_sim.doctor.sensitivity import check_sensitivity, sensitivity
 from odeploy_sim.doctor.speed import check_speed
 from odeploy_sim.experts import EXPERTS
@@ -69,7 +69,9 @@ def examine(path: Path, task: Task, episodes: int, seed: int, clock: Clock) -> E
     return Examination(facts, tuple(findings + slow))
 
 
-def _play_all(path: Path, task: Task, episodes: int, seed: int) -> tuple[Played, Played | None, Played]:
+def _play_all(
+    path: Path, task: Task, episodes: int, seed: int
+) -> tuple[PlayerScore, PlayerScore | None, PlayerScore]:
     env, expert = TaskEnv(task), None
     try:
         if task.name in EXPERTS or trained(task):

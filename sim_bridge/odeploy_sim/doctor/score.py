@@ -24,7 +24,7 @@ _CHECK = "score"
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayerScore:
     """Episodes of one player.
 
     Attributes:
@@ -52,7 +52,7 @@ class Played:
         return f"{self.score:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
-def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Played:
+def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> PlayerScore:
     """Play the episodes 0 to `episodes` - 1 of a seed, the same for every player."""
     rng, whole = np.random.default_rng(0), list[Episode]()
     for number in range(episodes):
@@ -69,7 +69,7 @@ def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Played
         low, high = wilson_interval(round(sum(values)), len(values))
     else:
         low, high = mean_interval(values) if values else (-np.inf, np.inf)
-    return Played(observations, actions, values, low, high, episodes - len(whole))
+    return PlayerScore(observations, actions, values, low, high, episodes - len(whole))
 
 
 def standing_still(task: Task) -> Demonstrator:
@@ -78,7 +78,7 @@ def standing_still(task: Task) -> Demonstrator:
     return Demonstrator(ExpertCard("scripted", "safe action", "0" * 64), lambda _: lambda _: action)
 
 
-def check_score(file: Played, expert: Played | None, still: Played) -> list[Finding]:
+def check_score(file: PlayerScore, expert: PlayerScore | None, still: PlayerScore) -> list[Finding]:
     """Compare the scores; without an expert, check only that the file beats standing still."""
     findings = []
     if file.broken:
@@ -107,12 +107,12 @@ def check_score(file: Played, expert: Played | None, still: Played) -> list[Find
     return findings
 
 
-def _share(value: float, expert: Played, still: Played) -> float:
+def _share(value: float, expert: PlayerScore, still: PlayerScore) -> float:
     """Return where a value lies between standing still, 0, and the expert, 1."""
     return (value - still.score) / (expert.score - still.score)
 
 
-def joined(players: Sequence[Played], rows: int) -> NDArray[np.float32]:
+def joined(players: Sequence[PlayerScore], rows: int) -> NDArray[np.float32]:
     """Return at most `rows` observations, spread evenly over those of all players. Shape (M, O)."""
     observations = np.concatenate([p.observations for p in players])
     return observations[spread(len(observations), rows)]

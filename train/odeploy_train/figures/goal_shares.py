@@ -1,7 +1,7 @@
-"""At which of multigoal-2d's four goals a policy's episodes end, acting by one raw sample a tick.
+"""Shares of multigoal-2d's four goals among a policy's episodes, with one raw sample a tick.
 
-The goals are equally good, so a policy that keeps its modes goes to all of them. A goal counts as kept at a tenth
-of all episodes, those that arrive nowhere included; evenly shared it would be a quarter.
+The goals are equally good, so a policy that keeps its modes goes to all of them. A goal counts as kept if at least
+a tenth of all episodes end there, including those that reach no goal. Evenly shared it would be a quarter.
 """
 
 from collections import defaultdict
@@ -28,8 +28,8 @@ TASK = "multigoal-2d"
 GOALS = ("east", "north", "west", "south")
 """Names of `GOALS_M`, in its order."""
 KEPT = 0.1
-"""Share of episodes from which on a goal counts as kept."""
-_ASIDE = ("seed",)  # in what runs of one row may differ
+"""Share of episodes from which a goal counts as kept."""
+_MAY_DIFFER = ("seed",)  # among the options of runs in one row
 
 
 @dataclass(frozen=True)
@@ -131,5 +131,5 @@ def by_method(measured: Sequence[Ways]) -> dict[str, list[Ways]]:
 
 
 def _differing(configs: Sequence[dict[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for config in configs for name in config if name not in _ASIDE)
+    names = dict.fromkeys(name for config in configs for name in config if name not in _MAY_DIFFER)
     return [name for name in names if any(c.get(name) != configs[0].get(name) for c in configs)]

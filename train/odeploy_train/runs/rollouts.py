@@ -1,4 +1,4 @@
-"""Episodes played by a torch policy in lockstep: the simulator waits for the action, no wall clock is involved.
+"""Episodes of a torch policy in lockstep: the simulator waits for each action.
 
 Distillation takes from them the observations that a student visits, and each training command the score that it
 prints. Which episodes count is the rule of `odeploy_sim.tasks.episodes`.

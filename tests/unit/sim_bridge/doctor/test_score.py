@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from odeploy_sim.demonstrations.demonstrator import demonstrator
-from odeploy_sim.doctor.score import Played, check_score, joined, play, spread, standing_still
+from odeploy_sim.doctor.score import PlayerScore, check_score, joined, play, spread, standing_still
 from odeploy_sim.tasks.env import TaskEnv
 
 
-def played(*values: float, broken: int = 0) -> Played:
+def played(*values: float, broken: int = 0) -> PlayerScore:
     spread_of = max(values, default=0) - min(values, default=0)
     mean = float(np.mean(values)) if values else 0.0
     empty = np.empty((0, 2), np.float32)
-    return Played(empty, empty, values, mean - spread_of / 2, mean + spread_of / 2, broken)
+    return PlayerScore(empty, empty, values, mean - spread_of / 2, mean + spread_of / 2, broken)
 
 
 EXPERT, STILL = played(100, 102), played(0, 2)
@@ -31,7 +31,7 @@ EXPERT, STILL = played(100, 102), played(0, 2)
         (played(broken=3), ["error"]),
     ],
 )
-def test_a_file_is_judged_between_expert_and_standing_still(file: Played, severities: list[str]) -> None:
+def test_a_file_is_judged_between_expert_and_standing_still(file: PlayerScore, severities: list[str]) -> None:
     assert [f.severity for f in check_score(file, EXPERT, STILL)] == severities
 
 
@@ -43,7 +43,7 @@ def test_an_error_says_all_three_scores_and_what_may_cause_it() -> None:
 
 
 @pytest.mark.parametrize("expert", [None, played(1, 1)])
-def test_without_a_better_expert_a_file_must_only_beat_standing_still(expert: Played | None) -> None:
+def test_without_a_better_expert_a_file_must_only_beat_standing_still(expert: PlayerScore | None) -> None:
     assert check_score(played(3, 5), expert, played(1, 1)) == []
     (finding,) = check_score(played(0, 1), expert, played(1, 1))
     assert finding.severity == "warning"
@@ -61,6 +61,6 @@ def test_all_players_meet_the_same_episodes(maze: TaskEnv) -> None:
 
 def test_observations_are_spread_over_all_players() -> None:
     one, other = (np.full((50, 3), value, np.float32) for value in (1, 2))
-    rows = joined([Played(o, o, (), 0, 0, 0) for o in (one, other)], 10)
+    rows = joined([PlayerScore(o, o, (), 0, 0, 0) for o in (one, other)], 10)
     assert rows[:, 0].tolist() == [1] * 5 + [2] * 5
     assert spread(3, 10).tolist() == [0, 1, 2]
