@@ -79,8 +79,8 @@ def drive(
         counters = _counters(options.http, guard, client, stack)
         chunks = Chunks[Arrival](options.chunking(client.ready.horizon, paced=paced))
         obtained = stack.enter_context(real_time(options.priority))
-        # Steps are timed at the priority of the loop: among other work a step takes several times as long without.
-        deadline_ns = deadline_after_due_ns(task, rate_hz, measured_step(env, clock)) if paced else 0
+        step = measured_step(env, clock)  # at the priority of the loop
+        deadline_ns = deadline_after_due_ns(task, rate_hz, step) if paced else 0
         header = _header(task, rate_hz, deadline_ns, client.ready, obtained, options)
         trace = _trace(options, header, task, stack)
         pace = Pace(clock, rate_hz, deadline_ns, PreTouch(_HOT_TOUCH_NS, clock))
