@@ -5,11 +5,15 @@ Modules log with `logging.getLogger(__name__)`. Without `configure`, as in a lib
 
 import json
 import logging
+import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from odeploy_runtime.typed_json import from_json, to_json
+
 _OURS = "odeploy"
+_VARIABLE = "ODEPLOY_LOG"
 _STANDARD = {*vars(logging.makeLogRecord({})), "asctime", "message"}
 
 
@@ -22,21 +26,23 @@ class LogOptions:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level to log."""
 
-    def log_arguments(self) -> list[str]:
-        """Return these options as arguments of another process."""
-        return ["--log-format", self.log_format, "--log-level", self.log_level]
-
 
 def configure(options: LogOptions) -> logging.Handler:
     """Log to stderr from here on, in place of earlier handlers; return the new handler.
 
-    Lines of other libraries appear from level warning on.
+    Lines of other libraries appear from level warning on. Child processes can read `inherited` options.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if options.log_format == "json" else TextLines())
     handler.addFilter(_is_wanted)
     logging.basicConfig(handlers=[handler], level=options.log_level.upper(), force=True)
+    os.environ[_VARIABLE] = to_json(LogOptions(log_format=options.log_format, log_level=options.log_level))
     return handler
+
+
+def inherited() -> LogOptions:
+    """Return the options with which the parent process logs; the defaults if it configured none."""
+    return from_json(LogOptions, os.environ.get(_VARIABLE, "{}"), where=_VARIABLE)
 
 
 class TextLines(logging.Formatter):

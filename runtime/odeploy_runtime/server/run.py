@@ -104,8 +104,7 @@ def _bound(
     """Bind the server's socket; with keys, authentication must be there before it."""
     auth = None
     if access.keys is not None:
-        rejected = logging.getLogger(Doorkeeper.__module__).warning
-        auth = Doorkeeper(context, access.allowed, counters, rejected)
+        auth = Doorkeeper(context, access.allowed, counters)
         stack.enter_context(contextlib.closing(auth))
     socket = bind_router(context, access.endpoint, access.keys, access.insecure)
     stack.callback(socket.close, linger=100)

@@ -1,10 +1,10 @@
 """A trace whose rows another process writes: the loop's end of `odeploy_runtime/trace/writer_process.py`."""
 
+import logging
 import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +15,8 @@ from odeploy_runtime.trace.flight_recorder import ring_rows
 from odeploy_runtime.trace.format import TraceHeader
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
 from odeploy_runtime.trace.writer_process import READY, Drain
+
+log = logging.getLogger(__name__)
 
 _START_S = 30.0
 _END_S = 5.0
@@ -27,20 +29,19 @@ class DrainedTrace(RowWriter):
         process: the drain.
     """
 
-    def __init__(self, path: Path, header: TraceHeader, beside: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, header: TraceHeader, beside: Path) -> None:
         """Begins the file, and starts the drain.
 
         Args:
             path: of the trace.
             header: of it.
             beside: what dumps of the flight recorder are called after.
-            say: for what goes wrong at the end.
 
         Raises:
             UsageError: no file can be written there.
             WorkerError: the drain did not start.
         """
-        self._file, self._say = TraceFile.create(path, header), say
+        self._file = TraceFile.create(path, header)
         row_bytes, capacity = self._file.row_type.itemsize, ring_rows(header.rate_hz)
         memory = shareable(row_bytes, capacity)
         super().__init__(Ring(row_bytes, capacity, memory), header)
@@ -79,8 +80,8 @@ class DrainedTrace(RowWriter):
             status = self.process.wait()
         if status != 0:
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
-            self._say(f"trace: the process that writes it ended by {how}; its rows are written now")
-            Drain(self._ring, TraceFile(self._file.descriptor), self._say).end()
+            log.warning("trace: the process that writes it ended by %s; its rows are written now", how)
+            Drain(self._ring, TraceFile(self._file.descriptor)).end()
         self._file.close()
 
     def _hear_ready(self) -> None:

@@ -6,18 +6,21 @@ half a second; against a loss of power nothing is done.
 """
 
 import contextlib
+import logging
 import select
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.logging_options import configure, inherited
 from odeploy_runtime.realtime.ring import ENDED, FAILED, Ring
 from odeploy_runtime.trace.flight_recorder import FlightRecorder, ring_rows
 from odeploy_runtime.trace.writer import TraceFile
+
+log = logging.getLogger("odeploy_runtime.trace.writer_process")  # also where this module is `__main__`
 
 READY = b"\x01"
 _LOOK_MS = 200
@@ -30,8 +33,8 @@ class Drain:
         lost: rows that the disk did not take.
     """
 
-    def __init__(self, ring: Ring, file: TraceFile, say: Callable[[str], None]) -> None:
-        self._ring, self._file, self._say = ring, file, say
+    def __init__(self, ring: Ring, file: TraceFile) -> None:
+        self._ring, self._file = ring, file
         self.lost = 0
 
     def move(self, last: int) -> bytes:
@@ -44,7 +47,9 @@ class Drain:
             self._file.append(new)
         except OSError as error:
             if not self.lost:
-                self._say(f"trace: {error.strerror}; the run goes on, rows from {self._file.rows} on are lost")
+                log.warning(
+                    "trace: %s; the run goes on, rows from %d on are lost", error.strerror, self._file.rows
+                )
             self.lost += len(new) // self._ring.row_bytes - (self._file.rows - filed)
         self._ring.take(last)
         return rows
@@ -56,14 +61,12 @@ class Drain:
         try:
             self._file.end(missing)
         except OSError as error:
-            self._say(f"trace: {error.strerror}; {missing} rows are missing, and the file cannot say so")
+            log.warning("trace: %s; %d rows are missing, and the file cannot say so", error.strerror, missing)
 
 
-def run(
-    life: socket.socket, ring: Ring, file: TraceFile, flight: FlightRecorder, say: Callable[[str], None]
-) -> None:
+def run(life: socket.socket, ring: Ring, file: TraceFile, flight: FlightRecorder) -> None:
     """Drains until the robot closes its end, or dies."""
-    drain = Drain(ring, file, say)
+    drain = Drain(ring, file)
     poll = select.poll()
     poll.register(life, select.POLLIN)
     alive = True
@@ -75,35 +78,32 @@ def run(
         seen = seen if alive else ring.written
         fault = flight.fault(np.frombuffer(drain.move(seen), file.row_type))
         if fault is not None:
-            _keep(flight, seen, fault, say)
+            _keep(flight, seen, fault)
     if ring.ending != ENDED:
         why = "an error" if ring.ending == FAILED else "the death of the robot's process"
-        _keep(flight, ring.written, why, say)
+        _keep(flight, ring.written, why)
     drain.end()
 
 
-def _keep(flight: FlightRecorder, last: int, why: str, say: Callable[[str], None]) -> None:
+def _keep(flight: FlightRecorder, last: int, why: str) -> None:
     try:
         path = flight.dump(last)
     except OdeployError as error:
-        say(f"flight recorder: {error}")
+        log.warning("flight recorder: %s", error)
         return
     if path is not None:
-        say(f"flight recorder: the last seconds before {why} are in {path}")
+        log.warning("flight recorder: the last seconds before %s are in %s", why, path)
 
 
 def main(ring_descriptor: int, file_descriptor: int, life_descriptor: int, beside: Path) -> None:
     """The process: says that it is ready, and drains."""
+    configure(inherited())
     file = TraceFile(file_descriptor)
     ring = Ring(file.row_type.itemsize, ring_rows(file.header.rate_hz), ring_descriptor)
     with socket.socket(fileno=life_descriptor) as life:
         with contextlib.suppress(BrokenPipeError):  # who wanted a trace is gone already: its end is next
             life.send(READY)
-        run(life, ring, file, FlightRecorder(ring, file, beside), _say)
-
-
-def _say(line: str) -> None:
-    print(f"odeploy: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        run(life, ring, file, FlightRecorder(ring, file, beside))
 
 
 if __name__ == "__main__":

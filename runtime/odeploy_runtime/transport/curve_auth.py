@@ -5,7 +5,8 @@ Both are answered in the server's own loop, one at a time and only while no robo
 pyzmq's authenticator has one, would take the interpreter from the loop whenever somebody knocks.
 """
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from typing import cast
 
 import zmq
@@ -13,6 +14,8 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 from odeploy_runtime.realtime.counters import Counters
+
+log = logging.getLogger(__name__)
 
 _ENDPOINT = "inproc://zeromq.zap.01"  # where ZeroMQ asks
 _VERSION = b"1.0"
@@ -31,7 +34,6 @@ class Doorkeeper:
         context: "zmq.Context[zmq.Socket[bytes]]",
         allowed: Mapping[bytes, str],
         counters: Counters,
-        say: Callable[[str], None],
     ) -> None:
         """Listens for ZeroMQ's questions.
 
@@ -39,9 +41,8 @@ class Doorkeeper:
             context: of the server's socket.
             allowed: the 32 bytes of each key that may connect, and its name.
             counters: gets `refusals:key` and `refusals:handshake`.
-            say: the log.
         """
-        self._allowed, self._counters, self._say = allowed, counters, say
+        self._allowed, self._counters = allowed, counters
         self._questions = context.socket(zmq.REP)
         self._questions.setsockopt(zmq.LINGER, 0)
         self._questions.bind(_ENDPOINT)
@@ -62,7 +63,7 @@ class Doorkeeper:
         if reports is not None and cast(int, reports.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             endpoint = recv_monitor_message(reports)["endpoint"].decode("utf-8", "replace")
             self._counters.add("refusals:handshake")
-            self._say(f"turned away at {endpoint}: no key, or not for this server")
+            log.warning("rejected at %s: no key, or not for this server", endpoint)
             return True
         return False
 
@@ -81,5 +82,7 @@ class Doorkeeper:
             return _VERSION, request, b"200", b"OK", name.encode(), b""
         self._counters.add("refusals:key")
         key = z85.encode(how[1]).decode() if len(how) == 2 and len(how[1]) == 32 else "none"
-        self._say(f"turned away {address.decode('utf-8', 'replace')}: its key {key} is not listed")
+        log.warning(
+            "rejected %s: its key %s is not listed", address.decode("utf-8", "replace"), key, extra={"key": key}
+        )
         return _VERSION, request, b"400", b"", b"", b""

@@ -166,7 +166,7 @@ def _trace(options: RunOptions, header: TraceHeader, task: Task, stack: contextl
     if options.mode == "lockstep":
         return stack.enter_context(contextlib.closing(TraceWriter(options.trace, header, task.horizon)))
     beside = options.trace if options.flight is None else options.flight / options.trace.name
-    return stack.enter_context(DrainedTrace(options.trace, header, beside, log.warning))
+    return stack.enter_context(DrainedTrace(options.trace, header, beside))
 
 
 def _plant(env: TaskEnv, panel: Panel | None, commands: list[str]) -> Plant:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-import tyro
 
-from odeploy_runtime.logging_options import LogOptions, configure
+from odeploy_runtime.errors import FormatError
+from odeploy_runtime.logging_options import LogOptions, configure, inherited
 
 LOG = logging.getLogger("odeploy_runtime.server.sessions")
 
@@ -20,6 +20,8 @@ LOG = logging.getLogger("odeploy_runtime.server.sessions")
 def _no_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setenv("ODEPLOY_LOG", "")  # removed again after the test
+    monkeypatch.delenv("ODEPLOY_LOG")
     level = root.level
     yield
     root.setLevel(level)
@@ -88,9 +90,15 @@ def test_other_libraries_are_heard_from_warning_on(capsys: pytest.CaptureFixture
     assert "serious" in written
 
 
-def test_the_options_reach_another_process_as_arguments() -> None:
-    options = LogOptions(log_format="json", log_level="error")
-    assert tyro.cli(LogOptions, args=options.log_arguments()) == options
+def test_a_child_process_logs_like_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inherited() == LogOptions()
+    configure(options := LogOptions(log_format="json", log_level="error"))
+    code = "from odeploy_runtime.logging_options import inherited; print(inherited())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{options}\n"
+    monkeypatch.setenv("ODEPLOY_LOG", '{"log_format": "xml"}')
+    with pytest.raises(FormatError, match="ODEPLOY_LOG"):
+        inherited()
 
 
 def test_a_library_prints_nothing() -> None:

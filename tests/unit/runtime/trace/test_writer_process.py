@@ -31,8 +31,7 @@ class Half:
         self.file = TraceFile.create(self.path, traces.header(rate_hz=10.0))
         self.ring = Ring(ROW, CAPACITY)
         self.loop = RowWriter(self.ring, self.file.header)
-        self.said: list[str] = []
-        self.drain = Drain(self.ring, self.file, self.said.append)
+        self.drain = Drain(self.ring, self.file)
 
     def append(self, count: int, state: State = State.RUN) -> None:
         for _ in range(count):
@@ -45,7 +44,7 @@ class Half:
         life.close()
         with theirs:
             flight = FlightRecorder(self.ring, self.file, folder / "t.trace")
-            run(theirs, self.ring, self.file, flight, self.said.append)
+            run(theirs, self.ring, self.file, flight)
 
     def ticks(self) -> list[int]:
         return [int(tick) for tick in read_trace(self.path).rows["tick"]]
@@ -88,13 +87,13 @@ def test_what_found_the_ring_full_is_counted_at_the_traces_end(half: Half) -> No
     assert read_trace(half.path).lost == 5
 
 
-def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Half) -> None:
+def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Half, logged: list[str]) -> None:
     with files_of_at_most(half.path.stat().st_size + 3 * ROW + 10):
         for _ in range(3):
             half.append(CAPACITY)
             half.drain.move(half.ring.written)
         assert half.ring.place() >= 0  # the loop never hears of it
-    assert half.said == ["trace: File too large; the run goes on, rows from 3 on are lost"]
+    assert logged == ["trace: File too large; the run goes on, rows from 3 on are lost"]
     assert half.drain.lost == 3 * CAPACITY - 3
     assert half.ticks() == [0, 1, 2]
     half.append(2)
@@ -103,26 +102,26 @@ def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Hal
     assert read_trace(half.path).lost == 3 * CAPACITY - 3
 
 
-def test_a_disk_that_stays_full_leaves_whole_rows_and_no_exception(half: Half) -> None:
+def test_a_disk_that_stays_full_leaves_whole_rows_and_no_exception(half: Half, logged: list[str]) -> None:
     with files_of_at_most(half.path.stat().st_size + 2 * ROW):
         half.append(5)
         half.drain.end()
-    assert half.said[1:] == ["trace: File too large; 3 rows are missing, and the file cannot say so"]
+    assert logged[1:] == ["trace: File too large; 3 rows are missing, and the file cannot say so"]
     assert half.ticks() == [0, 1]
 
 
-def test_a_successor_writes_no_row_twice_that_was_written_and_not_told_of(half: Half) -> None:
+def test_a_successor_writes_no_row_twice_that_was_written_and_not_told_of(half: Half, logged: list[str]) -> None:
     half.append(6)
     half.file.append(half.ring.read(0, 4))  # then killed, before it took them out
-    successor = Drain(half.ring, TraceFile(half.file.descriptor), half.said.append)
+    successor = Drain(half.ring, TraceFile(half.file.descriptor))
     successor.end()
     assert half.ticks() == list(range(6))
-    assert half.said == []
+    assert logged == []
 
 
 @pytest.mark.parametrize("ending", [ENDED, FAILED, None])
 def test_an_end_that_is_not_as_it_should_be_is_a_reason_for_a_dump(
-    half: Half, tmp_path: Path, ending: int | None
+    half: Half, tmp_path: Path, ending: int | None, logged: list[str]
 ) -> None:
     half.append(5)
     if ending is not None:
@@ -132,52 +131,54 @@ def test_an_end_that_is_not_as_it_should_be_is_a_reason_for_a_dump(
     dump = tmp_path / "t.trace.fault-1"
     assert dump.exists() == (ending != ENDED)
     why = {ENDED: [], FAILED: ["an error"], None: ["the death of the robot's process"]}[ending]
-    assert half.said == [f"flight recorder: the last seconds before {w} are in {dump}" for w in why]
+    assert logged == [f"flight recorder: the last seconds before {w} are in {dump}" for w in why]
     if ending != ENDED:
         assert read_trace(dump).rows["tick"].tolist() == list(range(5))
 
 
-def test_a_fault_of_the_guard_is_a_reason_for_a_dump(half: Half, tmp_path: Path) -> None:
+def test_a_fault_of_the_guard_is_a_reason_for_a_dump(half: Half, tmp_path: Path, logged: list[str]) -> None:
     half.append(3)
     half.append(2, State.SAFE)
     half.ring.end(ENDED)
     half.run(tmp_path)
-    (line,) = half.said
+    (line,) = logged
     assert "the last seconds before SAFE in episode 0, tick 3" in line
     assert read_trace(tmp_path / "t.trace.fault-1").rows["state"].tolist() == [0, 0, 0, 2, 2]
 
 
-def test_a_dump_that_cannot_be_written_is_said_and_the_trace_is_whole(half: Half, tmp_path: Path) -> None:
+def test_a_dump_that_cannot_be_written_is_said_and_the_trace_is_whole(
+    half: Half, tmp_path: Path, logged: list[str]
+) -> None:
     half.append(3)
     (tmp_path / "file").touch()
     half.run(tmp_path / "file")
-    assert "flight recorder: " in half.said[0]
+    assert "flight recorder: " in logged[0]
     assert half.ticks() == [0, 1, 2]
 
 
 # ---- as a process
 
 
-def test_a_process_writes_what_the_loop_appends_and_ends_with_it(tmp_path: Path) -> None:
-    said: list[str] = []
-    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t", said.append) as trace:
+def test_a_process_writes_what_the_loop_appends_and_ends_with_it(tmp_path: Path, logged: list[str]) -> None:
+    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
         for tick in range(30):
             trace.append(0, tick, APPLIED, (tick,) * 11, values=bytes(20))
             trace.flush()
     assert trace.process.returncode == 0
     assert read_trace(tmp_path / "t").rows["tick"].tolist() == list(range(30))
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
-    assert said == []
+    assert logged == []
 
 
-def test_a_process_that_was_killed_is_replaced_at_the_end_and_nothing_is_missing(tmp_path: Path) -> None:
-    said: list[str] = []
-    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t", said.append) as trace:
+def test_a_process_that_was_killed_is_replaced_at_the_end_and_nothing_is_missing(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
         trace.process.kill()
         trace.process.wait()
         for tick in range(30):
             trace.append(0, tick, APPLIED, (tick,) * 11, values=bytes(20))
-    assert said == ["trace: the process that writes it ended by SIGKILL; its rows are written now"]
+    assert logged == ["trace: the process that writes it ended by SIGKILL; its rows are written now"]
     assert read_trace(tmp_path / "t").rows["tick"].tolist() == list(range(30))
 
 
@@ -186,7 +187,7 @@ def test_an_error_is_a_reason_for_a_dump_and_an_interrupt_is_none(
     tmp_path: Path, error: type[BaseException], dumps: int
 ) -> None:
     def drive() -> None:
-        with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "flights" / "t", print) as trace:
+        with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "flights" / "t") as trace:
             trace.append(0, 0, APPLIED, (1,) * 11, values=bytes(20))
             raise error
 
@@ -200,5 +201,5 @@ def test_a_place_where_no_trace_can_be_is_refused_before_a_process_is_started(tm
     (tmp_path / "file").touch()
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(UsageError, match="--trace"):
-        DrainedTrace(tmp_path / "file" / "t", traces.header(), tmp_path / "t", print)
+        DrainedTrace(tmp_path / "file" / "t", traces.header(), tmp_path / "t")
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before

@@ -22,14 +22,13 @@ CLOCK = MonotonicClock()
 class House:
     """A server's socket with its door; robots come from another context, as from another process."""
 
-    def __init__(self, folder: Path, context: Context, outside: Context) -> None:
-        self.outside, self.robots = outside, list[zmq.Socket[bytes]]()
+    def __init__(self, folder: Path, context: Context, outside: Context, logged: list[str]) -> None:
+        self.outside, self.robots, self.logged = outside, list[zmq.Socket[bytes]](), logged
         for name in ("server", "stranger", "robots/arm", "robots/leg"):
             main([str(folder / name)])
         self.folder, self.endpoint = folder, f"ipc://{folder}/s"
-        self.said: list[str] = []
         self.counters: Counters = Counters(SERVER)
-        self.door = Doorkeeper(context, read_allowed(folder / "robots"), self.counters, self.said.append)
+        self.door = Doorkeeper(context, read_allowed(folder / "robots"), self.counters)
         self.router = bind_router(context, self.endpoint, read_pair(folder / "server.key_secret"))
         self.door.watch(self.router)
 
@@ -44,9 +43,9 @@ class House:
         """The next message, if one comes in time."""
         return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.door)
 
-    def until_said(self, count: int = 1) -> None:
+    def until_logged(self, count: int = 1) -> None:
         deadline_ns = CLOCK.now_ns() + 10 * S
-        while len(self.said) < count:
+        while len(self.logged) < count:
             assert self.hears(0.02) is None
             assert CLOCK.now_ns() < deadline_ns
 
@@ -58,8 +57,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, context: Context) -> Iterator[House]:
-    with Context() as outside, closing(House(tmp_path, context, outside)) as made:
+def house(tmp_path: Path, context: Context, logged: list[str]) -> Iterator[House]:
+    with Context() as outside, closing(House(tmp_path, context, outside, logged)) as made:
         yield made
 
 
@@ -79,15 +78,15 @@ def test_a_robot_whose_key_is_listed_is_heard_and_answered(house: House, name: s
     house.router.send_multipart((heard[0], b"welcome"))
     assert robot.poll(5000)
     assert robot.recv() == b"welcome"
-    assert house.said == []
+    assert house.logged == []
 
 
 def test_a_robot_whose_key_is_not_listed_meets_silence_and_its_key_is_in_the_log(house: House) -> None:
     robot = house.robot(house.keys("stranger"))
-    house.until_said()
+    house.until_logged()
     key = read_pair(house.folder / "stranger.key_secret").public.decode()
-    (line,) = house.said
-    assert line.startswith("turned away localhost")
+    (line,) = house.logged
+    assert line.startswith("rejected localhost")
     assert line.endswith(f": its key {key} is not listed")
     assert house.counters["refusals:key"] == 1
     with pytest.raises(zmq.Again):
@@ -97,8 +96,8 @@ def test_a_robot_whose_key_is_not_listed_meets_silence_and_its_key_is_in_the_log
 
 def test_a_robot_without_a_key_meets_silence_and_a_line_in_the_log(house: House) -> None:
     robot = house.robot(None)
-    house.until_said()
-    assert house.said[0] == f"turned away at {house.endpoint}: no key, or not for this server"
+    house.until_logged()
+    assert house.logged[0] == f"rejected at {house.endpoint}: no key, or not for this server"
     assert house.counters["refusals:handshake"] >= 1
     with pytest.raises(zmq.Again):
         robot.send(b"let me in", zmq.NOBLOCK)
@@ -107,8 +106,8 @@ def test_a_robot_without_a_key_meets_silence_and_a_line_in_the_log(house: House)
 
 def test_a_robot_that_expects_another_server_tells_this_one_nothing(house: House) -> None:
     robot = house.robot(house.keys("robots/arm", "stranger"))
-    house.until_said()
-    assert "no key, or not for this server" in house.said[0]
+    house.until_logged()
+    assert "no key, or not for this server" in house.logged[0]
     with pytest.raises(zmq.Again):
         robot.send(b"let me in", zmq.NOBLOCK)
 
@@ -139,7 +138,7 @@ def test_the_door_is_not_answered_while_a_message_waits(house: House) -> None:
     house.robot(house.keys("stranger"))
     assert house.hears(5) is not None
     assert house.hears(5) is not None
-    house.until_said()
+    house.until_logged()
 
 
 @pytest.mark.parametrize(
@@ -152,4 +151,4 @@ def test_any_other_question_is_answered_with_no(house: House, context: Context, 
         asker.send_multipart((b"1.0", b"7", b"odeploy", b"10.0.0.1", b"", *how))
         assert house.door.attend()
         assert asker.recv_multipart() == [b"1.0", b"7", b"400", b"", b"", b""]
-    assert house.said[0].startswith("turned away 10.0.0.1: its key ")
+    assert house.logged[0].startswith("rejected 10.0.0.1: its key ")
