@@ -18,7 +18,6 @@ from typing import Literal
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_runtime.errors import ContractError
@@ -27,11 +26,10 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.action_chunks import chunks
-from odeploy_train.behaviour_cloning.loop import State, train
+from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.running_moments import moments
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
@@ -68,38 +66,28 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is and what it is worth."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train bc"), Console()
+    """Train, or continue, and print the run folder and a score."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train bc")
     require_positive(
-        steps=config.steps,
-        batch=config.batch,
-        lr=config.lr,
-        widths=min(config.widths, default=0),
-        horizon=config.horizon,
-        threads=config.threads,
-    )
-    torch.set_num_threads(config.threads)
+        steps=config.steps, batch=config.batch, lr=config.lr, widths=min(config.widths, default=0),
+        horizon=config.horizon, threads=config.threads,
+    )  # fmt: skip
     task = get(config.task)
     require_limits(task)
     demonstrations = load(config.demos, task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     sizes = MlpConfig(O, A, config.widths, config.activation, squash=True, horizon=config.horizon)
-    begin(config.out, new_card("bc", task.name, demonstrations.data_hash, config, sizes))
-    policy, state = start(config, sizes, task, demonstrations)
-    state.resume(config.out)
-    if state.step == config.steps:
-        console.print(f"finished already, at step {state.step}")
-    else:
-        train(config, state, objective(config, policy, state, demonstrations), console)
-        if config.score_episodes > 0:
-            with closing(Rollouts(task)) as rollouts:
-                episodes = rollouts.play(
-                    lambda observation: policy(observation)[:, :A],
-                    fresh_seed(state.generator),
-                    config.score_episodes,
-                )
-            console.print(episodes.score(task))
-    console.print(f"run: {config.out}", soft_wrap=True)
+
+    def training() -> Cloning:
+        policy, state = start(config, sizes, task, demonstrations)
+        return Cloning(
+            config,
+            state,
+            lambda: objective(config, policy, state, demonstrations),
+            lambda episodes: score(policy, state.generator, task, episodes),
+        )
+
+    run("bc", config, task, sizes, training, demonstrations)
 
 
 def require_limits(task: Task) -> None:
@@ -144,3 +132,11 @@ def objective(
         return error.square().mean()
 
     return loss
+
+
+def score(policy: MlpPolicy, generator: torch.Generator, task: Task, episodes: int) -> str:
+    """Play episodes and return one line; only the first action of a chunk is played."""
+    A = len(task.action)
+    with closing(Rollouts(task)) as rollouts:
+        played = rollouts.play(lambda observation: policy(observation)[:, :A], fresh_seed(generator), episodes)
+    return played.score(task)

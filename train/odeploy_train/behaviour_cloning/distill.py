@@ -13,28 +13,29 @@ Measured on maze-medium with the teachers of `train fm-bc`, three seeds: success
 lockstep episodes, 31 to 37 s of one core each.
 """
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import State, train
+from odeploy_train.behaviour_cloning.loop import Cloning, State
 from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.student import StudentConfig, StudentPolicy
-from odeploy_train.runs.folder import RunCard, begin, load_policy, new_card
+from odeploy_train.runs.folder import RunCard, load_policy
 from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.provenance import weights_hash
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
+from odeploy_train.runs.train_run import train_run
 
 LABEL_ROWS = 4096  # rows that the teacher answers at once, draws included; bounds the memory and nothing else
 
@@ -76,39 +77,34 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Distils, or continues, and says where the run is and what it is worth."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train distill"), Console()
+    """Distil, or continue, and print the run folder and a score."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train distill")
     _check(config)
-    torch.set_num_threads(config.threads)
-    teacher, teacher_card = _load_teacher(config.teacher)
-    task = get(teacher_card.task)
+    teacher, card = _load_teacher(config.teacher)
+    task = get(card.task)
     demonstrations = load(config.demos, task)
-    student_config = StudentConfig(len(task.observation), len(task.action), config.width, config.depth)
-    source = teacher_card.provenance | {"weights_hash": weights_hash(teacher)}
-    begin(
-        config.out,
-        new_card("distill", task.name, demonstrations.data_hash, config, student_config, source),
-    )
     observations = torch.from_numpy(demonstrations.observations)
-    student, state = start(config, student_config, task, observations)
-    state.resume(config.out)
-    if state.step == config.steps:
-        console.print(f"finished already, at step {state.step}")
-    else:
+    sizes = StudentConfig(len(task.observation), len(task.action), config.width, config.depth)
+
+    @contextmanager
+    def training() -> Iterator[Cloning]:
+        student, state = start(config, sizes, task, observations)
         with closing(Rollouts(task)) as rollouts:
-            train(config, state, Imitation(config, teacher, student, state, observations, rollouts).loss, console)
-            if config.score_episodes > 0:
-                episodes = rollouts.play(student, fresh_seed(state.generator), config.score_episodes)
-                console.print(episodes.score(task))
-    console.print(f"run: {config.out}", soft_wrap=True)
+            yield Cloning(
+                config,
+                state,
+                lambda: Imitation(config, teacher, student, state, observations, rollouts).loss,
+                lambda episodes: rollouts.play(student, fresh_seed(state.generator), episodes).score(task),
+            )
+
+    source = card.provenance | {"weights_hash": weights_hash(teacher)}
+    train_run("distill", config, task, sizes, training, data_hash=demonstrations.data_hash, teacher=source)
 
 
-def start(
-    config: Config, student_config: StudentConfig, task: Task, observations: Tensor
-) -> tuple[StudentPolicy, State]:
+def start(config: Config, sizes: StudentConfig, task: Task, observations: Tensor) -> tuple[StudentPolicy, State]:
     """A student that knows only the normaliser and its bounds, and the state of its training."""
     generator = torch.Generator().manual_seed(config.seed)
-    student = StudentPolicy(student_config)
+    student = StudentPolicy(sizes)
     initialise(student.net, generator)
     student.fit(observations, task.action)
     optimizer = torch.optim.Adam(student.net.parameters(), lr=config.lr, fused=True)

@@ -19,17 +19,15 @@ from pathlib import Path
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import State, train
+from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss
 from odeploy_train.modules.networks import initialise
 from odeploy_train.policies.diffusion import DEPLOYED_STEPS, DiffusionConfig, DiffusionPolicy
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
@@ -69,42 +67,37 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is and what it is worth."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train dp"), Console()
+    """Train, or continue, and print the run folder and a score."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train dp")
     require_positive(
-        steps=config.steps,
-        batch=config.batch,
-        lr=config.lr,
-        width=config.width,
-        depth=config.depth,
-        diffusion_steps=config.diffusion_steps,
-        threads=config.threads,
-    )
-    torch.set_num_threads(config.threads)
+        steps=config.steps, batch=config.batch, lr=config.lr, width=config.width, depth=config.depth,
+        diffusion_steps=config.diffusion_steps, threads=config.threads,
+    )  # fmt: skip
     task = get(config.task)
     demonstrations = load(config.demos, task)
-    policy_config = DiffusionConfig(
+    sizes = DiffusionConfig(
         len(task.observation), len(task.action), config.width, config.depth,
         schedule=config.schedule, steps=config.diffusion_steps, clip=config.clip,
     )  # fmt: skip
-    begin(config.out, new_card("dp", task.name, demonstrations.data_hash, config, policy_config))
-    policy, state = start(config, policy_config, task, demonstrations)
-    state.resume(config.out)
-    if state.step == config.steps:
-        console.print(f"finished already, at step {state.step}")
-    else:
-        train(config, state, objective(config, policy, state, demonstrations), console)
-        if config.score_episodes > 0:
-            console.print(score(policy, state.generator, task, config.score_episodes))
-    console.print(f"run: {config.out}", soft_wrap=True)
+
+    def training() -> Cloning:
+        policy, state = start(config, sizes, task, demonstrations)
+        return Cloning(
+            config,
+            state,
+            lambda: objective(config, policy, state, demonstrations),
+            lambda episodes: score(policy, state.generator, task, episodes),
+        )
+
+    run("dp", config, task, sizes, training, demonstrations)
 
 
 def start(
-    config: Config, policy_config: DiffusionConfig, task: Task, demonstrations: Demonstrations
+    config: Config, sizes: DiffusionConfig, task: Task, demonstrations: Demonstrations
 ) -> tuple[DiffusionPolicy, State]:
     """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
     generator = torch.Generator().manual_seed(config.seed)
-    policy = DiffusionPolicy(policy_config)
+    policy = DiffusionPolicy(sizes)
     initialise(policy.denoiser, generator)
     observations = torch.from_numpy(demonstrations.observations)
     policy.fit(observations, torch.from_numpy(demonstrations.actions), task.action)

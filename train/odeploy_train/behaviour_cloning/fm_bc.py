@@ -19,19 +19,17 @@ from pathlib import Path
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.action_chunks import chunks
-from odeploy_train.behaviour_cloning.loop import State, train
+from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.modules.flow_matching import flow_matching_loss
 from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
@@ -70,43 +68,38 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is and what it is worth."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train fm-bc"), Console()
+    """Train, or continue, and print the run folder and a score."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train fm-bc")
     require_positive(
-        steps=config.steps,
-        batch=config.batch,
-        lr=config.lr,
-        width=config.width,
-        depth=config.depth,
-        horizon=config.horizon,
-        threads=config.threads,
-    )
-    torch.set_num_threads(config.threads)
+        steps=config.steps, batch=config.batch, lr=config.lr, width=config.width, depth=config.depth,
+        horizon=config.horizon, threads=config.threads,
+    )  # fmt: skip
     task = get(config.task)
     demonstrations = load(config.demos, task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
-    policy_config = FlowConfig(O, A, config.width, config.depth, horizon=config.horizon)
-    begin(config.out, new_card("fm-bc", task.name, demonstrations.data_hash, config, policy_config))
-    policy, state = start(config, policy_config, task, demonstrations)
-    state.resume(config.out)
-    if state.step == config.steps:
-        console.print(f"finished already, at step {state.step}")
-    else:
-        train(config, state, objective(config, policy, state, demonstrations), console)
-        if config.score_episodes > 0:
-            console.print(score(policy, state.generator, task, config.score_episodes))
-    console.print(f"run: {config.out}", soft_wrap=True)
+    sizes = FlowConfig(O, A, config.width, config.depth, horizon=config.horizon)
+
+    def training() -> Cloning:
+        policy, state = start(config, sizes, task, demonstrations)
+        return Cloning(
+            config,
+            state,
+            lambda: objective(config, policy, state, demonstrations),
+            lambda episodes: score(policy, state.generator, task, episodes),
+        )
+
+    run("fm-bc", config, task, sizes, training, demonstrations)
 
 
 def start(
-    config: Config, policy_config: FlowConfig, task: Task, demonstrations: Demonstrations
+    config: Config, sizes: FlowConfig, task: Task, demonstrations: Demonstrations
 ) -> tuple[FlowPolicy, State]:
     """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
     generator = torch.Generator().manual_seed(config.seed)
-    policy = FlowPolicy(policy_config)
+    policy = FlowPolicy(sizes)
     initialise(policy.velocity, generator)
     observations = torch.from_numpy(demonstrations.observations)
-    policy.fit(observations, chunks(demonstrations, policy_config.horizon), task.action)
+    policy.fit(observations, chunks(demonstrations, sizes.horizon), task.action)
     optimizer = torch.optim.Adam(policy.velocity.parameters(), lr=config.lr, fused=True)
     return policy, State(policy, optimizer, generator)
 

@@ -17,15 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
-from odeploy_train.behaviour_cloning.loop import State, train
+from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.policies.recurrent import Player, RecurrentConfig, RecurrentPolicy
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Episodes, Rollouts, fresh_seed
 
@@ -59,32 +57,26 @@ class Config:
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is and what it is worth."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train gru-bc"), Console()
+    """Train, or continue, and print the run folder and a score."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train gru-bc")
     require_positive(
-        steps=config.steps,
-        lanes=config.lanes,
-        ticks=config.ticks,
-        lr=config.lr,
-        state_size=config.state_size,
-        threads=config.threads,
-    )
-    torch.set_num_threads(config.threads)
+        steps=config.steps, lanes=config.lanes, ticks=config.ticks, lr=config.lr,
+        state_size=config.state_size, threads=config.threads,
+    )  # fmt: skip
     task = get(config.task)
     demonstrations = load(config.demos, task)
     sizes = RecurrentConfig(len(task.observation), len(task.action), config.state_size)
-    policy, state = start(config, sizes, task, demonstrations)
-    begin(config.out, new_card("gru-bc", task.name, demonstrations.data_hash, config, sizes))
-    state.resume(config.out)
-    if state.step == config.steps:
-        console.print(f"finished already, at step {state.step}")
-    else:
-        train(config, state, Cloning(config, policy, state, demonstrations).loss, console)
-        if config.score_episodes > 0:
-            with closing(Rollouts(task, parallel=1)) as rollouts:
-                episodes = play(policy, rollouts, state.generator, config.score_episodes)
-            console.print(episodes.score(task))
-    console.print(f"run: {config.out}", soft_wrap=True)
+
+    def training() -> Cloning:
+        policy, state = start(config, sizes, task, demonstrations)
+        return Cloning(
+            config,
+            state,
+            lambda: Regression(config, policy, state, demonstrations).loss,
+            lambda episodes: score(policy, state.generator, task, episodes),
+        )
+
+    run("gru-bc", config, task, sizes, training, demonstrations)
 
 
 def start(
@@ -99,7 +91,7 @@ def start(
     return policy, State(policy, optimizer, generator)
 
 
-class Cloning:
+class Regression:
     """The objective. Where each lane is and what it remembers are in `state.gathered`, so in the checkpoint.
 
     Of each lane: `episode`, `tick`, both of shape (lanes,), and `memory`, the state before that tick, of shape
@@ -145,6 +137,12 @@ class Cloning:
 
     def _drawn(self, lanes: int) -> Tensor:
         return torch.randint(len(self._starts), (lanes,), generator=self._state.generator)
+
+
+def score(policy: RecurrentPolicy, generator: torch.Generator, task: Task, episodes: int) -> str:
+    """Play episodes and return one line."""
+    with closing(Rollouts(task, parallel=1)) as rollouts:
+        return play(policy, rollouts, generator, episodes).score(task)
 
 
 def play(policy: RecurrentPolicy, rollouts: Rollouts, generator: torch.Generator, episodes: int) -> Episodes:

@@ -7,8 +7,10 @@ saved only between steps, and everything that the next step depends on is in it.
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from rich.console import Console
@@ -16,10 +18,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 
 from odeploy_runtime.errors import FormatError
+from odeploy_sim.demonstrations.dataset import Demonstrations
+from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.kinds import PolicyConfig
 from odeploy_train.runs import checkpoint, learning_curve
 from odeploy_train.runs.divergence import require_finite_figures
-from odeploy_train.runs.folder import Options
+from odeploy_train.runs.folder import Method, Options
 from odeploy_train.runs.interrupts import Interrupts
+from odeploy_train.runs.train_run import ThreadedOptions, train_run
 
 LOG_STEPS = 50
 CHECKPOINT_STEPS = 1000
@@ -77,6 +83,62 @@ class State:
                 got=f"a checkpoint without them ({type(error).__name__})",
                 remedy="remove the folder and train again",
             ) from None
+
+
+class CloningOptions(ThreadedOptions, Protocol):
+    """What the config of every behaviour-cloning verb has."""
+
+    @property
+    def score_episodes(self) -> int:
+        """Episodes of the score at the end; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Cloning:
+    """The training of a run by this loop; a `runs.train_run.Training`.
+
+    Attributes:
+        options: folder, steps, peak learning rate, episodes of the score.
+        state: advanced in place.
+        objective: returns the loss of a fresh minibatch as a function; called after a checkpoint is restored.
+        score: plays episodes with the trained policy, given their number; returns one line.
+    """
+
+    options: CloningOptions
+    state: State
+    objective: Callable[[], Callable[[], Tensor]]
+    score: Callable[[int], str]
+
+    @property
+    def step(self) -> int:
+        """Gradient steps so far."""
+        return self.state.step
+
+    def finished(self) -> bool:
+        """Return whether no step is missing."""
+        return self.state.step == self.options.steps
+
+    def resume(self) -> None:
+        """Restore the checkpoint of the run folder, if there is one."""
+        self.state.resume(self.options.out)
+
+    def train(self, console: Console) -> None:
+        """Take the missing steps, then print a first score."""
+        train(self.options, self.state, self.objective(), console)
+        if self.options.score_episodes > 0:
+            console.print(self.score(self.options.score_episodes))
+
+
+def run(
+    method: Method,
+    config: CloningOptions,
+    task: Task,
+    sizes: PolicyConfig,
+    start: Callable[[], Cloning],
+    demonstrations: Demonstrations,
+) -> None:
+    """Train on demonstrations, or continue, and print the run folder; see `train_run`."""
+    train_run(method, config, task, sizes, lambda: nullcontext(start()), data_hash=demonstrations.data_hash)
 
 
 def train(options: Options, state: State, loss: Callable[[], Tensor], console: Console) -> None:

@@ -7,36 +7,33 @@ FPO++), with a solver and steps of its own.
 
 import math
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import torch
 import tyro
-from rich.console import Console
 from torch import nn
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
-from odeploy_sim.tasks.vector import Backend, make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
 from odeploy_train.flow_rl.flow_ppo import FlowPpo, begin_from, deployed
 from odeploy_train.inverse_rl import flow_reward
-from odeploy_train.inverse_rl.flow_reward import TeacherOptions, pretrain, reward_by_teacher
+from odeploy_train.inverse_rl.flow_reward import TeacherOptions, reward_by_teacher
 from odeploy_train.inverse_rl.learned_reward import warn_of_one_episode
 from odeploy_train.modules.networks import initialise, initialise_orthogonal, mlp
 from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP
+from odeploy_train.on_policy import run as on_policy
+from odeploy_train.on_policy.ppo import PpoOptions
 from odeploy_train.on_policy.rollout import Rollout
-from odeploy_train.on_policy.run import Learner, ppo_config, require_core, train
+from odeploy_train.on_policy.run import EnvironmentOptions, Learner, OnPolicyConfig, ppo_config
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy, velocity_net
-from odeploy_train.runs.best_policy import Keep
-from odeploy_train.runs.device import Device
-from odeploy_train.runs.folder import begin, load_policy, new_card
+from odeploy_train.runs.folder import load_policy
 from odeploy_train.runs.options import require_from_zero, require_positive
 from odeploy_train.runs.provenance import weights_hash
 
@@ -45,84 +42,49 @@ Method = Literal["fpo", "fpo++", "dppo", "fm-ppo", "fm-a2c"]
 
 
 @dataclass(frozen=True)
-class Config:
-    """What all of them can be told."""
+class FlowOptions(PpoOptions, EnvironmentOptions):
+    """Options of a flow policy."""
 
-    task: str
-    """Name of a catalogued task."""
-    out: Path
-    """Folder of the run: new, or that of an interrupted one."""
-    steps: int = 1_000_000
-    """Of the environments, together."""
-    envs: int = 8
-    """Simulations stepped as one."""
-    ticks: int = 512
-    """Of each environment in a rollout."""
-    epochs: int = 10
-    """Passes over a rollout."""
-    batch: int = 256
-    """Rows of a minibatch; in FPO each counts with all its draws."""
-    lr: float = 3e-4
-    """Learning rate at the start; it falls to 0 linearly."""
-    discount: float = 0.99
-    """γ."""
-    trace_decay: float = 0.95
-    """λ of the advantage estimate."""
-    clip: float = 0.05
-    """ε of the ratio."""
-    kl_limit: float = math.inf
-    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
     solver: Solver = "euler"
-    """Of rollouts."""
+    """Solver of rollouts."""
     solver_steps: int = 10
-    """K of rollouts."""
+    """K, solver steps of rollouts."""
     score_solver: Solver = "euler"
-    """Of scores; a file takes its own at `odeploy export`."""
+    """Solver of scores; `odeploy export` chooses its own."""
     score_steps: int = 10
-    """K of scores."""
+    """Solver steps of scores."""
     squash: bool = True
-    """Whether the environment is given tanh of the flow's end; otherwise it clips it."""
+    """Whether the action is tanh of the flow's end; otherwise the environment clips it."""
     action_scale: float = 1.0
-    """What the flow's end is multiplied by before that."""
+    """Factor of the flow's end, before tanh or clip."""
     output_scale: float = 0.25
-    """What the network's output is multiplied by."""
+    """Factor of the network's output."""
     average: float = 0.0
-    """Decay, an iteration, of the moving average of the weights that is deployed; 0 for the weights themselves."""
+    """Decay per iteration of the moving average of the weights, which is deployed; 0 for no average."""
     width: int = 64
-    """Neurons of each hidden layer of the velocity."""
+    """Neurons per hidden layer of the velocity."""
     depth: int = 3
     """Hidden layers of the velocity, SiLU."""
     critic_widths: tuple[int, ...] = (64, 64)
     """Hidden layers of the critic, tanh."""
     critic_warmup: int = 0
-    """Iterations at the start in which critic and normalisers learn and the flow does not: a teacher's first
-    updates by a critic that knows nothing would undo it."""
+    """Iterations at the start that train critic and normalisers only: the first updates by an untrained critic
+    would undo a teacher."""
     teacher: Annotated[Path | None, tyro.conf.arg(name="init")] = None
-    """Run of a flow policy, by `train fm-bc`, to begin from: weights and normalisers. It decides width, depth,
-    squash and the scales, and its normaliser stands still."""
+    """Run folder of a flow policy, by `train fm-bc`, to begin from: weights and normalisers. It decides width,
+    depth, squash and the scales, and its normaliser stays fixed."""
     demos: str | None = None
-    """Folder of a dataset, or a Minari id, by which FM-IRL's teacher rewards; the task's own reward if not
-    given."""
+    """Dataset folder, or Minari id, from which FM-IRL's teacher learns the reward; default: the task's reward."""
     reward: TeacherOptions = field(default_factory=TeacherOptions)
-    """Of that teacher."""
-    seed: int = 0
-    """Of every random number."""
-    workers: int | None = None
-    """Processes that step the environments; one a core if not given."""
-    backend: Backend = "gymnasium"
-    """What steps them; `envpool`, an extra, is faster on the four tasks that it has."""
-    threads: int = 1
-    """Of torch."""
-    device: Device = "auto"
-    """Of torch, where minibatches are learnt from; a GPU where there is one. Rollouts are collected on the CPU."""
-    compile: bool = False
-    """Whether `torch.compile` makes the loss: pays in long runs of small minibatches, after most of a minute."""
-    score_every: int = 100_000
-    """Environment steps between two scores of the zero-sampled policy, and between checkpoints."""
-    score_episodes: int = 10
-    """Of a score; 0 for none."""
-    keep: Keep = "last"
-    """Which policy is deployed: the last, or the best of those scored."""
+    """Options of this teacher."""
+
+
+@dataclass(frozen=True)
+class Config(OnPolicyConfig, FlowOptions):
+    """Options of every flow policy trained by reward."""
+
+    clip: float = 0.05
+    """Clip range ε of the ratio."""
 
 
 C = TypeVar("C", bound=Config)
@@ -131,40 +93,29 @@ MakeActor = Callable[[C, FlowConfig, torch.Generator], FlowActor]
 
 
 def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
-    """Trains, or continues, and says where the run is."""
-    console = Console()
+    """Train, or continue, and print the run folder."""
+    on_policy.check(config)
     require_positive(
-        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
-        lr=config.lr, clip=config.clip, solver_steps=config.solver_steps, score_steps=config.score_steps,
+        clip=config.clip, solver_steps=config.solver_steps, score_steps=config.score_steps,
         action_scale=config.action_scale, output_scale=config.output_scale, width=config.width,
-        depth=config.depth, threads=config.threads, score_every=config.score_every,
+        depth=config.depth,
     )  # fmt: skip
-    require_core(config)
     require_from_zero(average=(config.average, 1.0), critic_warmup=(config.critic_warmup, math.inf))
     flow_reward.check(config.reward)
-    torch.set_num_threads(config.threads)
     task = get(config.task)
     demonstrations = None if config.demos is None else load(config.demos, task)
-    data_hash = None if demonstrations is None else demonstrations.data_hash
     teacher, source = (None, None) if config.teacher is None else _load_teacher(config.teacher, task)
-    config, sizes = _settled(config, task, teacher)
-    begin(config.out, new_card(method, task.name, data_hash, config, sizes, source))
-    with closing(
-        make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
-    ) as envs:
-        learner = start(config, make_actor, task, envs, sizes, teacher)
-        reward = None
+    settled, sizes = _settled(config, task, teacher)
+
+    def rewarded(envs: TaskVectorEnv) -> Learner:
+        learner = start(settled, make_actor, task, envs, sizes, teacher)
         if demonstrations is not None:
-            warn_of_one_episode(demonstrations, console)
-            reward = reward_by_teacher(learner, config.reward, demonstrations, task)[1]
-        learner.resume(config)
-        if learner.ppo.steps >= config.steps:
-            console.print(f"finished already, at step {learner.ppo.steps}")
-        else:
-            if reward is not None and learner.ppo.steps == 0:
-                pretrain(config.reward, reward, console)
-            train(config, learner, task, console)
-    console.print(f"run: {config.out}", soft_wrap=True)
+            warn_of_one_episode(demonstrations)
+            reward_by_teacher(learner, settled.reward, demonstrations, task)
+        return learner
+
+    data_hash = None if demonstrations is None else demonstrations.data_hash
+    on_policy.run(method, settled, task, sizes, rewarded, data_hash=data_hash, teacher=source)
 
 
 def start(

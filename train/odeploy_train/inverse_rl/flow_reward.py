@@ -5,6 +5,7 @@ updates, can be paid by it too (`odeploy train fpo --demos D`), so that the upda
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -55,13 +56,15 @@ def check(options: TeacherOptions) -> None:
 
 def reward_by_teacher(
     learner: Learner, options: TeacherOptions, demonstrations: Demonstrations, task: Task
-) -> tuple[JointFlow, LearnedReward]:
-    """Has a learner's reward come from a teacher that has seen nothing yet."""
+) -> JointFlow:
+    """Let a teacher with fresh weights reward a learner, and pretrain it before the first rollout."""
     teacher = JointFlow(
         len(task.observation), len(task.action), options.teacher_width, options.teacher_depth, options.draws,
         options.shared_draws, options.flow_weight, options.bonus, learner.ppo.generator,
     )  # fmt: skip
-    return teacher, attach(learner, options, teacher, demonstrations, task)
+    reward = attach(learner, options, teacher, demonstrations, task)
+    learner.pretrain = partial(pretrain, options, reward)
+    return teacher
 
 
 def pretrain(options: TeacherOptions, reward: LearnedReward, console: Console) -> None:

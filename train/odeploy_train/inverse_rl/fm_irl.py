@@ -15,30 +15,26 @@ alone (`--pretrain`), since the regulariser pulls from the first update on.
 """
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import tyro
-from rich.console import Console
 from torch import Tensor
 
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
-from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.inverse_rl import flow_reward
-from odeploy_train.inverse_rl.flow_reward import TeacherOptions, pretrain, reward_by_teacher
-from odeploy_train.inverse_rl.learned_reward import LearnedReward, warn_of_one_episode
-from odeploy_train.modules.running_moments import OBSERVATION_CLIP
+from odeploy_train.inverse_rl.flow_reward import TeacherOptions, reward_by_teacher
+from odeploy_train.inverse_rl.learned_reward import warn_of_one_episode
 from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.rollout import Rollout
-from odeploy_train.on_policy.run import Learner, train
+from odeploy_train.on_policy.run import Learner, run
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.learning_curve import Info
 from odeploy_train.runs.options import require_positive
 
@@ -64,32 +60,19 @@ class Config(TeacherOptions, gaussian_ppo.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy train fm-irl"), Console()
+    """Train, or continue, and print the run folder."""
+    config = tyro.cli(Config, args=arguments, prog="odeploy train fm-irl")
     flow_reward.check(config)
-    require_positive(
-        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
-        lr=config.lr, threads=config.threads, score_every=config.score_every, pairs=config.pairs,
-        flow_steps=config.flow_steps,
-    )  # fmt: skip
-    torch.set_num_threads(config.threads)
+    on_policy.check(config)
+    require_positive(pairs=config.pairs, flow_steps=config.flow_steps)
     task = get(config.task)
     demonstrations = load(config.demos, task)
-    warn_of_one_episode(demonstrations, console)
-    sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)
-    begin(config.out, new_card("fm-irl", task.name, demonstrations.data_hash, config, sizes))
-    with closing(
-        make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
-    ) as envs:
-        learner, reward = start(config, task, envs, sizes, demonstrations)
-        learner.resume(config)
-        if learner.ppo.steps >= config.steps:
-            console.print(f"finished already, at step {learner.ppo.steps}")
-        else:
-            if learner.ppo.steps == 0:
-                pretrain(config, reward, console)
-            train(config, learner, task, console)
-    console.print(f"run: {config.out}", soft_wrap=True)
+    warn_of_one_episode(demonstrations)
+    sizes = gaussian_ppo.policy_sizes(config, task)
+    run(
+        "fm-irl", config, task, sizes, lambda envs: start(config, task, envs, sizes, demonstrations),
+        data_hash=demonstrations.data_hash,
+    )  # fmt: skip
 
 
 @dataclass
@@ -122,12 +105,12 @@ class Regulariser:
 
 def start(
     config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
-) -> tuple[Learner, LearnedReward]:
-    """A learner that has seen nothing yet but the demonstrations' moments, and what rewards it."""
+) -> Learner:
+    """Make a learner at step 0, rewarded and regularised by a teacher with fresh weights."""
     learner = gaussian_ppo.start(config, task, envs, sizes)
     ppo = learner.ppo
     assert isinstance(ppo.actor, GaussianActor)
-    teacher, reward = reward_by_teacher(learner, config, demonstrations, task)
+    teacher = reward_by_teacher(learner, config, demonstrations, task)
     if not config.rewarded:
         ppo.reward = lambda rollout: torch.full_like(rollout.reward, config.bonus)
     if config.regulariser > 0:
@@ -146,4 +129,4 @@ def start(
             return learn(rollout)
 
         ppo.added_loss, learner.before_update = held.loss, learn_and_redraw
-    return learner, reward
+    return learner

@@ -5,29 +5,25 @@ Student, rollouts and updates are those of `odeploy train ppo`; `inverse_rl/disc
 reward is shown in the curves and used for nothing.
 """
 
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
-from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.inverse_rl.discriminators import Airl, Gail, RewardForm, Vail, Wail
 from odeploy_train.inverse_rl.drail import Drail
 from odeploy_train.inverse_rl.learned_reward import RewardOptions, attach, warn_of_one_episode
-from odeploy_train.modules.running_moments import OBSERVATION_CLIP
 from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.run import Learner, train
+from odeploy_train.on_policy.run import Learner, run
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.runs.folder import begin, new_card
 from odeploy_train.runs.options import require_positive
 
 
@@ -159,9 +155,8 @@ def check(config: Config) -> None:
     Raises:
         UsageError: names the first one.
     """
+    on_policy.check(config)
     require_positive(
-        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
-        lr=config.lr, threads=config.threads, score_every=config.score_every,
         discriminator_lr=config.discriminator_lr, discriminator_batch=config.discriminator_batch,
         discriminator_epochs=config.discriminator_epochs,
         discriminator_widths=min(config.discriminator_widths, default=0),
@@ -185,21 +180,12 @@ def check(config: Config) -> None:
 
 
 def _run(method: Method, config: AnyConfig) -> None:
-    console = Console()
     check(config)
-    torch.set_num_threads(config.threads)
     task = get(config.task)
     demonstrations = load(config.demos, task)
-    warn_of_one_episode(demonstrations, console)
-    sizes = MlpConfig(len(task.observation), len(task.action), config.widths, clip=OBSERVATION_CLIP)
-    begin(config.out, new_card(method, task.name, demonstrations.data_hash, config, sizes))
-    with closing(
-        make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
-    ) as envs:
-        learner = start(config, task, envs, sizes, demonstrations)
-        learner.resume(config)
-        if learner.ppo.steps >= config.steps:
-            console.print(f"finished already, at step {learner.ppo.steps}")
-        else:
-            train(config, learner, task, console)
-    console.print(f"run: {config.out}", soft_wrap=True)
+    warn_of_one_episode(demonstrations)
+    sizes = gaussian_ppo.policy_sizes(config, task)
+    run(
+        method, config, task, sizes, lambda envs: start(config, task, envs, sizes, demonstrations),
+        data_hash=demonstrations.data_hash,
+    )  # fmt: skip

@@ -129,7 +129,7 @@ def attach(
     return reward
 
 
-def warn_of_one_episode(demonstrations: Demonstrations, console: Console) -> None:
-    """Says so if there is but one."""
+def warn_of_one_episode(demonstrations: Demonstrations) -> None:
+    """Print a warning if the demonstrations are a single episode."""
     if len(demonstrations.starts) == 1:
-        console.print("one episode only: the discriminator may learn it by heart", highlight=False)
+        Console().print("one episode only: the discriminator may overfit to it", highlight=False)

@@ -30,24 +30,26 @@ from odeploy_train.runs.learning_curve import Info
 
 @dataclass(frozen=True)
 class OffPolicyConfig:
-    """What every off-policy method can be told."""
+    """Sizes and coefficients that every off-policy verb offers."""
 
     batch: int = 256
-    """B: transitions of an update."""
+    """Transitions per update."""
     updates_per_step: float = 1.0
-    """Updates for each step of the environments."""
+    """Updates per environment step."""
     start_steps: int = 5_000
-    """Steps of uniformly random actions at the start; updates wait until the replay holds as many."""
+    """Steps of uniformly random actions at the start; updates wait until the replay buffer holds as many."""
     actor_start_steps: int = 0
-    """Steps before which the critics learn alone: to the first guesses of theirs a policy would commit itself."""
+    """Steps before which only the critics learn: a policy would commit itself to their first guesses."""
     capacity: int = 1_000_000
-    """Of the replay."""
-    discount: float = 0.99
-    """γ."""
-    target_rate: float = 0.005
-    """How far the targets move to the critics with each update."""
+    """Transitions that the replay buffer holds."""
     lr: float = 3e-4
-    """Learning rate of the critics, constant."""
+    """Learning rate of the critics, constant; SAC uses it for its policy too."""
+    discount: float = 0.99
+    """Discount γ."""
+    target_rate: float = 0.005
+    """How far the target critics move towards the critics per update, from 0 to 1."""
+    critic_widths: tuple[int, ...] = (256, 256)
+    """Hidden layers of each critic, ReLU."""
 
 
 class TwinCritics(nn.Module):

@@ -27,37 +27,43 @@ from odeploy_train.runs.learning_curve import Info
 
 
 @dataclass(frozen=True)
-class PpoConfig:
-    """What every on-policy method can be told."""
+class PpoOptions:
+    """Sizes and coefficients that every on-policy verb offers."""
 
     ticks: int = 512
-    """T: ticks of each environment in a rollout."""
+    """T: ticks of each environment per rollout."""
     epochs: int = 10
     """Passes over a rollout."""
     batch: int = 256
-    """Rows of a minibatch."""
+    """Rows per minibatch."""
+    lr: float = 3e-4
+    """Learning rate at the start; falls linearly to 0."""
     discount: float = 0.99
-    """γ."""
+    """Discount γ."""
     trace_decay: float = 0.95
     """λ of the advantage estimate."""
     clip: float = 0.2
-    """ε of the ratio."""
+    """Clip range ε of the ratio."""
     kl_limit: float = math.inf
-    """Passes over a rollout end with the one whose estimate of KL(old ‖ new) is above it."""
+    """Early stop: a pass with an estimate of KL(old ‖ new) above this is the last one over its rollout."""
+
+
+@dataclass(frozen=True)
+class PpoConfig(PpoOptions):
+    """Everything that the core is told."""
+
     value_coefficient: float = 0.5
     """c_v."""
     value_clip: float | None = None
-    """How far a value may move from the old one before its loss stops caring; None for as far as it likes."""
+    """Largest move of a value from the old one that its loss still rewards; None for no limit."""
     gradient_norm: float = 0.5
     """Largest norm of the gradient."""
-    lr: float = 3e-4
-    """Learning rate at the start; it falls to 0 linearly."""
     scale_rewards: bool = True
     """Whether rewards are divided by the running standard deviation of the discounted return."""
     device: str = "cpu"
-    """Of torch, where minibatches are learnt from; rollouts are collected on the CPU, beside the simulations."""
+    """Torch device of the minibatches; rollouts are collected on the CPU, beside the simulations."""
     compile: bool = False
-    """Whether `torch.compile` makes the loss of a minibatch."""
+    """Whether `torch.compile` compiles the loss of a minibatch."""
 
 
 class Actor(Protocol):

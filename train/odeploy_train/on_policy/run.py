@@ -1,75 +1,96 @@
-"""The run around a PPO learner: rollouts and updates in turn, curves, scores, checkpoints, and a clean way out.
-
-Weights, optimizer, normalisers, random numbers and the count of steps are saved between iterations; simulations
-are not, so a run that is continued begins new episodes, under seeds that it has not used.
-"""
+"""The run of a PPO learner: options, one iteration, the checkpoint; `runs.scored_loop` has the loop."""
 
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 from torch.optim import Optimizer
 
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_sim.tasks.task import Task
-from odeploy_train.on_policy.ppo import Ppo, PpoConfig
+from odeploy_sim.tasks.vector import Backend, make_vector
+from odeploy_sim.tasks.vector_env import TaskVectorEnv
+from odeploy_train.on_policy.ppo import Ppo, PpoConfig, PpoOptions
 from odeploy_train.on_policy.rollout import Rollout, require_finite
-from odeploy_train.policies.kinds import Policy
-from odeploy_train.runs import checkpoint, learning_curve
-from odeploy_train.runs.best_policy import Kept, require_scores
+from odeploy_train.policies.kinds import Policy, PolicyConfig
+from odeploy_train.runs import checkpoint
+from odeploy_train.runs.best_policy import Kept
 from odeploy_train.runs.device import Device, chosen, require_compiler
 from odeploy_train.runs.divergence import require_finite_figures
-from odeploy_train.runs.folder import Options
+from odeploy_train.runs.folder import Method, Options
 from odeploy_train.runs.interrupts import Interrupts
-from odeploy_train.runs.rollouts import Rollouts
-from odeploy_train.runs.scoring import ScoreOptions, Scorer
+from odeploy_train.runs.options import (
+    RunOptions,
+    ScoreOptions,
+    SimulationOptions,
+    require_positive,
+    require_scores,
+)
+from odeploy_train.runs.scored_loop import ScoredTraining
+from odeploy_train.runs.train_run import train_run
 
 
-class OnPolicyOptions(Options, ScoreOptions, Protocol):
-    """What the config of every on-policy verb has."""
+@dataclass(frozen=True)
+class EnvironmentOptions(RunOptions):
+    """Environments of a rollout."""
+
+    envs: int = 8
+    """Environments stepped together."""
 
 
-class CoreOptions(Protocol):
-    """Options of verbs whose updates need nothing but the core, so that a GPU or a compiler may take them."""
+@dataclass(frozen=True)
+class ComputeOptions(SimulationOptions):
+    """What simulates and what learns."""
 
-    @property
-    def device(self) -> Device:
-        """Of torch, where minibatches are learnt from."""
-
-    @property
-    def kl_limit(self) -> float:
-        """KL of a pass over a rollout after which there is no other."""
-
-    @property
-    def compile(self) -> bool:
-        """Whether `torch.compile` makes the loss."""
+    backend: Backend = "gymnasium"
+    """Physics backend; `envpool`, an extra, is faster on the four tasks it supports."""
+    threads: int = 1
+    """Threads of torch."""
+    device: Device = "auto"
+    """Torch device of the minibatches: a GPU if there is one. Rollouts are collected on the CPU."""
+    compile: bool = False
+    """Compile the loss with `torch.compile`; costs most of a minute, pays in long runs of small minibatches."""
 
 
-def require_core(options: CoreOptions) -> None:
-    """Refuses what the core cannot do, before a run has a folder.
+@dataclass(frozen=True)
+class OnPolicyConfig(ScoreOptions, ComputeOptions, PpoOptions, EnvironmentOptions):
+    """Options of every on-policy verb.
+
+    A policy's own options extend `PpoOptions` and `EnvironmentOptions`, so that they come before those of
+    `ComputeOptions`: `class Config(OnPolicyConfig, GaussianOptions)`.
+    """
+
+
+def check(config: OnPolicyConfig) -> None:
+    """Refuse what the core cannot do, before the run has a folder.
 
     Raises:
         MissingError: a device or a compiler that is not there.
-        UsageError: a limit that makes no sense.
+        UsageError: an option that makes no sense.
     """
-    chosen(options.device)
-    if options.compile:
+    require_positive(
+        steps=config.steps, envs=config.envs, ticks=config.ticks, epochs=config.epochs, batch=config.batch,
+        lr=config.lr, threads=config.threads, score_every=config.score_every,
+    )  # fmt: skip
+    require_scores(config.keep, config.score_episodes)
+    chosen(config.device)
+    if config.compile:
         require_compiler()
-    if not options.kl_limit > 0:
+    if not config.kl_limit > 0:
         raise UsageError(
-            where="--kl-limit", expected="a number above 0", got=f"{options.kl_limit:g}", remedy="change it"
+            where="--kl-limit", expected="a number above 0", got=f"{config.kl_limit:g}", remedy="change it"
         )
 
 
-def ppo_config(options: CoreOptions) -> PpoConfig:
-    """What the core takes of a verb's options, by name."""
-    named = {name: getattr(options, name) for name in PpoConfig.__dataclass_fields__ if hasattr(options, name)}
-    return PpoConfig(**named | {"device": chosen(options.device)})
+def ppo_config(config: OnPolicyConfig) -> PpoConfig:
+    """Return the options that the core takes, by name."""
+    named = {name: getattr(config, name) for name in PpoConfig.__dataclass_fields__ if hasattr(config, name)}
+    return PpoConfig(**named | {"device": chosen(config.device)})
 
 
 @dataclass
@@ -78,11 +99,12 @@ class Learner:
 
     Attributes:
         ppo: rollouts and updates.
-        deploy: the deterministic policy of this moment.
+        deploy: returns the deterministic policy of this moment.
         more: other modules whose weights belong to the training, such as a reward's.
-        before_update: what a method learns from a rollout before the policy does; gives figures for the curves.
-        optimizers: of those other modules, by any name.
-        kept: a policy that is deployed instead, if there is one.
+        before_update: what a method learns from a rollout before the policy does; returns figures for the curves.
+        optimizers: optimizers of the other modules, by any name.
+        kept: the best policy so far, which is deployed instead.
+        pretrain: called once, before the first rollout.
     """
 
     ppo: Ppo
@@ -91,9 +113,43 @@ class Learner:
     before_update: Callable[[Rollout], dict[str, float]] | None = None
     optimizers: dict[str, Optimizer] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
+    pretrain: Callable[[Console], None] | None = None
+
+    @property
+    def steps(self) -> int:
+        """Environment steps so far, summed over all environments."""
+        return self.ppo.steps
+
+    def finished(self, options: Options) -> bool:
+        """Return whether no step is missing."""
+        return self.ppo.steps >= options.steps
+
+    def iterate(self, options: Options, _until: int, _interrupts: Interrupts) -> dict[str, float]:
+        """Collect one rollout and update on it; return figures for the curves."""
+        ppo, begun = self.ppo, time.monotonic()
+        progress = ppo.steps / options.steps  # from before the rollout: the last one would learn nothing otherwise
+        rollout = ppo.collect()
+        collected = time.monotonic()
+        require_finite(rollout, ppo.steps)
+        figures = self.before_update(rollout) if self.before_update is not None else {}
+        rows = ppo.rows(rollout)
+        figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
+        ppo.learn_scale(rollout.raw.flatten(0, 1))
+        done = time.monotonic()
+        if len(rollout.returns):
+            figures["rollout/return"] = float(rollout.returns.mean())
+            figures["rollout/success"] = float(rollout.successes.mean())
+        require_finite_figures(figures, options.lr, ppo.steps)
+        figures["wall/collect_s"], figures["wall/update_s"] = collected - begun, done - collected
+        figures["wall/steps_per_s"] = len(rows) / (done - begun)
+        return figures
+
+    def save(self, folder: Path, *, finished: bool) -> None:  # noqa: ARG002 - a loop's learners share the call
+        """Write the checkpoint."""
+        checkpoint.save(folder, self.state())
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return what the checkpoint stores."""
         p = self.ppo
         return {
             "step": p.steps,
@@ -106,7 +162,7 @@ class Learner:
         }
 
     def resume(self, options: Options) -> None:
-        """Takes up the checkpoint, if there is one.
+        """Restore the checkpoint of the run folder, if there is one.
 
         Raises:
             FormatError: it does not fit.
@@ -139,57 +195,33 @@ class Learner:
         return own | {name: self.more[name] for name in self.more}
 
 
-def train(options: OnPolicyOptions, learner: Learner, task: Task, console: Console) -> None:
-    """Takes the steps that are still missing; the checkpoint is written after every score and at the end.
+def run(
+    method: Method,
+    config: OnPolicyConfig,
+    task: Task,
+    sizes: PolicyConfig,
+    start: Callable[[TaskVectorEnv], Learner],
+    *,
+    data_hash: str | None = None,
+    teacher: dict[str, Any] | None = None,
+) -> None:
+    """Train, or continue, and print the run folder.
 
-    Raises:
-        KeyboardInterrupt: asked to stop; the checkpoint has been written.
-        UsageError: the best is to be kept of policies that are not scored; or a figure is not finite any more, and
-            the last checkpoint is from before.
+    Args:
+        method: name of the verb.
+        config: options of the verb, already checked.
+        task: the task that the options name.
+        sizes: sizes of the deployed policy.
+        start: makes the learner at step 0, given the environments.
+        data_hash: hash of the demonstrations, if there are any.
+        teacher: provenance of the policy that the training starts from.
     """
-    require_scores(options.keep, options.score_episodes)
-    ppo = learner.ppo
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with (
-        learning_curve.writer(options.out, ppo.steps) as curves,
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
-        Interrupts() as interrupts,
-        closing(Rollouts(task)) as rollouts,
-    ):
-        scorer = Scorer(options, rollouts, learner.kept, curves, console)
-        bar = progress.add_task(task.name, total=options.steps, completed=ppo.steps)
-        due = (ppo.steps // options.score_every + 1) * options.score_every
-        while ppo.steps < options.steps:
-            figures = _iterate(learner, options)
-            for name, figure in figures.items():
-                curves.add_scalar(name, figure, ppo.steps)
-            progress.update(bar, completed=ppo.steps)
-            scores = ppo.steps >= min(due, options.steps)
-            if scores:
-                scorer.score(learner.deploy(), ppo.steps)
-            due += options.score_every * scores
-            stop = interrupts.asked  # read once: it may come at any moment
-            if scores or stop:
-                checkpoint.save(options.out, learner.state())
-            if stop:
-                break
 
+    @contextmanager
+    def training() -> Iterator[ScoredTraining[OnPolicyConfig]]:
+        vector = make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+        with closing(vector) as envs:
+            learner = start(envs)
+            yield ScoredTraining(config, learner, task, learner.pretrain)
 
-def _iterate(learner: Learner, options: Options) -> dict[str, float]:
-    ppo, begun = learner.ppo, time.monotonic()
-    progress = ppo.steps / options.steps  # from before the rollout: the last one would learn nothing otherwise
-    rollout = ppo.collect()
-    collected = time.monotonic()
-    require_finite(rollout, ppo.steps)
-    figures = learner.before_update(rollout) if learner.before_update is not None else {}
-    rows = ppo.rows(rollout)
-    figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
-    ppo.learn_scale(rollout.raw.flatten(0, 1))
-    done = time.monotonic()
-    if len(rollout.returns):
-        figures["rollout/return"] = float(rollout.returns.mean())
-        figures["rollout/success"] = float(rollout.successes.mean())
-    require_finite_figures(figures, options.lr, ppo.steps)
-    figures["wall/collect_s"], figures["wall/update_s"] = collected - begun, done - collected
-    figures["wall/steps_per_s"] = len(rows) / (done - begun)
-    return figures
+    train_run(method, config, task, sizes, training, data_hash=data_hash, teacher=teacher)

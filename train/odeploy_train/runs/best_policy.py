@@ -1,19 +1,23 @@
-"""Which policy of a training is deployed: its last, or the best of those that were scored on the way.
+"""Scores of the deployed policy during training, and the best policy among those scored.
 
-A policy that explores may fall back from one score to the next. The best is chosen by the score of few episodes,
-which is too good for it therefore: what it is worth, others have to say, as in `odeploy score` and in sweeps.
+The maximum of a few noisy scores is biased upward. Score the selected policy on fresh episodes: `odeploy score`
+and sweeps do.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from odeploy_runtime.errors import UsageError
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy
-from odeploy_train.runs.rollouts import Episodes
+from odeploy_train.runs.options import Keep
+from odeploy_train.runs.rollouts import Episodes, Rollouts
 
-Keep = Literal["last", "best"]
+_SEED = 2**42  # of the scored episodes; demonstrations and experts' scores use other seeds
 
 
 @dataclass
@@ -21,9 +25,9 @@ class Kept:
     """The best policy so far.
 
     Attributes:
-        worth: by success, where that is what the task is judged by, then by return.
-        step: at which it was scored.
-        policy: its weights; None before the first.
+        worth: mean success where the task is scored by success, else 0; then the mean return.
+        step: step at which it was scored.
+        policy: its weights; None before the first score.
     """
 
     worth: tuple[float, float] = (-math.inf, -math.inf)
@@ -31,7 +35,7 @@ class Kept:
     policy: dict[str, Any] | None = None
 
     def offer(self, policy: Policy, score: Episodes, task: Task, step: int) -> None:
-        """Keeps a policy that is as good as the one that is kept, or better."""
+        """Keep a copy of a policy that is at least as good as the kept one."""
         success = float(score.successes.mean()) if task.scored_by == "success" else 0.0
         worth = success, float(score.returns.mean())
         if worth >= self.worth:
@@ -39,24 +43,43 @@ class Kept:
             self.worth, self.step, self.policy = worth, step, weights
 
     def state(self) -> dict[str, Any]:
-        """For the checkpoint."""
+        """Return what the checkpoint stores."""
         return {"worth": self.worth, "step": self.step, "policy": self.policy}
 
     def resume(self, saved: dict[str, Any]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self.worth, self.step, self.policy = tuple(saved["worth"]), saved["step"], saved["policy"]
 
 
-def require_scores(keep: Keep, score_episodes: int) -> None:
-    """Refuses to keep the best of policies that are not scored.
+@dataclass(frozen=True)
+class Scorer:
+    """Scores policies on the same episodes; writes to the curves, the console and `kept`."""
 
-    Raises:
-        UsageError: no episodes.
-    """
-    if keep == "best" and score_episodes <= 0:
-        raise UsageError(
-            where="--keep best",
-            expected="scores to choose by",
-            got=f"--score-episodes {score_episodes}",
-            remedy="score some episodes, or keep the last policy",
-        )
+    episodes: int
+    """Episodes per score; 0 for no scores."""
+    keep: Keep
+    rollouts: Rollouts
+    kept: Kept
+    curves: SummaryWriter
+    console: Console
+
+    def score(self, policy: Policy, step: int) -> None:
+        """Score the policy of an environment step, unless scores are off."""
+        if self.episodes <= 0:
+            return
+        task, score = self.rollouts.task, evaluate(policy, self.rollouts, self.episodes)
+        if self.keep == "best":
+            self.kept.offer(policy, score, task, step)
+        self.curves.add_scalar("score/return", score.returns.mean(), step)
+        self.curves.add_scalar("score/success", score.successes.mean(), step)
+        self.console.print(f"{step:>10,} steps: {score.score(task)}", highlight=False)
+
+
+def evaluate(policy: Policy, rollouts: Rollouts, episodes: int) -> Episodes:
+    """Play the deterministic policy over episodes that training never plays."""
+
+    def act(observation: Tensor) -> Tensor:
+        action: Tensor = policy(observation.double())
+        return action.float()
+
+    return rollouts.play(act, _SEED, episodes)

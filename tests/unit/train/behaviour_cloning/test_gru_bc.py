@@ -13,7 +13,7 @@ from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_train.behaviour_cloning import gru_bc
-from odeploy_train.behaviour_cloning.gru_bc import Cloning, Config, start
+from odeploy_train.behaviour_cloning.gru_bc import Config, Regression, start
 from odeploy_train.behaviour_cloning.loop import State, train
 from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
 from odeploy_train.runs import checkpoint
@@ -39,9 +39,9 @@ def episodes(lengths: list[int]) -> Demonstrations:
     return Demonstrations(flat, commands, starts, "", np.zeros(len(lengths)), None)
 
 
-def cloning(config: Config, demonstrations: Demonstrations) -> tuple[Cloning, RecurrentPolicy, State]:
+def cloning(config: Config, demonstrations: Demonstrations) -> tuple[Regression, RecurrentPolicy, State]:
     policy, state = start(config, RecurrentConfig(6, 2, config.state_size), MAZE, demonstrations)
-    return Cloning(config, policy, state, demonstrations), policy, state
+    return Regression(config, policy, state, demonstrations), policy, state
 
 
 def test_it_learns_an_expert_that_acts_on_what_it_saw_one_tick_ago(tmp_path: Path) -> None:
@@ -99,15 +99,15 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_see
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gru_bc.main(arguments(demos, tmp_path / "whole"))
-    original = Cloning.loss
+    original = Regression.loss
 
-    def loss(self: Cloning) -> torch.Tensor:
+    def loss(self: Regression) -> torch.Tensor:
         if self._state.step == 21:
             os.kill(os.getpid(), signal.SIGINT)
         return original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Cloning, "loss", loss)
+        patch.setattr(Regression, "loss", loss)
         with pytest.raises(KeyboardInterrupt):
             gru_bc.main(arguments(demos, tmp_path / "cut"))
     saved = checkpoint.load(tmp_path / "cut")

@@ -55,7 +55,7 @@ def test_what_is_deployed_answers_as_the_actor_proposes_in_robot_units(verb: str
     policy = loaded.diffusion
     assert (card.method, card.kind) == (verb, "diffusion")
     core = (made := learner(verb, "humanoid", tmp_path)).core
-    made.resume(tmp_path, seed=0)
+    made.resume(qvpo.Config("humanoid", tmp_path))
     assert isinstance(core.actor, DiffusionActor)
     raw = torch.randn(3, 348) * 1e3
     noise = torch.randn(3, 3, 17, generator=torch.Generator().manual_seed(1))
@@ -74,7 +74,7 @@ def test_a_continued_run_makes_the_updates_that_it_would_have_made(verb: str, tm
     for _ in range(3):
         made.core.update()
     made.save(tmp_path, finished=False)
-    again.resume(tmp_path, seed=0)
+    again.resume(qvpo.Config("humanoid", tmp_path))
     for each in (made, again):
         for _ in range(3):
             each.core.update()

@@ -39,7 +39,7 @@ def shown(demos: Path) -> Demonstrations:
 
 
 def learner(options: Config, shown: Demonstrations) -> Learner:
-    return start(options, MAZE, make_vector(MAZE, options.envs, workers=0), SIZES, shown)[0]
+    return start(options, MAZE, make_vector(MAZE, options.envs, workers=0), SIZES, shown)
 
 
 def test_a_regularised_mean_moves_to_the_teachers_action() -> None:

@@ -29,12 +29,11 @@ from odeploy_train.inverse_rl.imitation import (
     start,
 )
 from odeploy_train.inverse_rl.learned_reward import LearnedReward
-from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner
 from odeploy_train.policies.mlp import MlpConfig, limits
-from odeploy_train.runs import checkpoint
+from odeploy_train.runs import checkpoint, scored_loop
 from odeploy_train.runs.interrupts import Interrupts
 from tests.thorough import mostly_thorough
 
@@ -215,7 +214,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
 
     command = [*SHORT, *VERBS["vail"][1], "--demos", str(demos), "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
-        patch.setattr(on_policy, "Interrupts", AtOnce)
+        patch.setattr(scored_loop, "Interrupts", AtOnce)
         with pytest.raises(KeyboardInterrupt):
             imitation.vail(command)
     saved = checkpoint.load(tmp_path / "run")

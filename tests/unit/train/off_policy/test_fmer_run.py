@@ -30,7 +30,7 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
     assert (card.method, card.kind) == ("fmer", "best-of-n")
     config = fmer_run.Config("humanoid", tmp_path, critic_widths=(8,), width=8, candidates=4)
     learner = fmer_run.start(config, policy.config, OffPolicyConfig(), make_vector(get("humanoid"), 1, workers=0))
-    learner.resume(tmp_path, seed=0)
+    learner.resume(config)
     core = learner.core
     assert isinstance(core.actor, FmerActor)
     raw, noise = torch.randn(3, 348) * 50, torch.randn(3, 5, 17)

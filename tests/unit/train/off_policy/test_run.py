@@ -22,13 +22,14 @@ from odeploy_train.diffusion_rl import dipo, dpmd, qvpo
 from odeploy_train.off_policy import fmer_run, sac
 from odeploy_train.off_policy.core import OffPolicyConfig
 from odeploy_train.off_policy.replay import REPLAY
-from odeploy_train.off_policy.run import Config, Learner, train
+from odeploy_train.off_policy.run import Config, Learner
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.runs import checkpoint, learning_curve, scoring
+from odeploy_train.runs import best_policy, checkpoint, learning_curve
 from odeploy_train.runs.folder import load_policy
 from odeploy_train.runs.rollouts import Episodes, Rollouts
+from odeploy_train.runs.scored_loop import train
 
 TINY = (
     "--task", "multigoal-2d", "--envs", "2", "--batch", "8", "--critic-widths", "8", "--workers", "0",
@@ -111,7 +112,7 @@ def test_of_the_scored_policies_the_best_is_kept_and_loaded(
         solved = np.arange(episodes) < next(successes) * episodes
         return Episodes(torch.zeros(0, 2), np.zeros(episodes), solved)
 
-    monkeypatch.setattr(scoring, "evaluate", score)
+    monkeypatch.setattr(best_policy, "evaluate", score)
     verb_run(verb, tmp_path, "--steps", "120", "--score-every", "40", "--score-episodes", "2", "--keep", "best")
     loaded, _ = load_policy(tmp_path)
     policy = loaded.diffusion if isinstance(loaded, BestOfDiffusion) else loaded  # critics come beside it
@@ -156,7 +157,7 @@ def test_an_interrupt_waits_for_the_tick_and_the_run_continues_with_its_replay(
         train(options(tmp_path), made, MULTIGOAL, QUIET)
     assert made.core.steps == 50
     again = learner(options(tmp_path))
-    again.resume(tmp_path, seed=0)
+    again.resume(options(tmp_path))
     assert (again.core.steps, len(again.core.replay)) == (50, 50)
     assert torch.equal(weights(again), weights(made))
     assert torch.equal(again.core.moments.mean, made.core.moments.mean)
@@ -175,7 +176,7 @@ def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(t
         for file in tmp_path.glob("events*"):  # their names tell sittings apart by the second only
             file.rename(tmp_path / "events.out.tfevents.0000000001")
         made, scored = learner(options(tmp_path)), replace(options(tmp_path, steps), score_episodes=1)
-        made.resume(tmp_path, seed=0)
+        made.resume(options(tmp_path))
         train(scored, made, MULTIGOAL, QUIET)
     assert learning_curve.read(tmp_path, "success").steps == (40, 80)
 
@@ -184,7 +185,7 @@ def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) 
     made, again = learner(options(tmp_path)), learner(options(tmp_path))
     made.core.tick()
     made.save(tmp_path, finished=False)
-    again.resume(tmp_path, seed=0)
+    again.resume(options(tmp_path))
     first = made.core.replay.draw(50, torch.Generator().manual_seed(0)).observation
     again.core.replay = type(again.core.replay)(100, 2, 2)
     again.core.tick()
@@ -196,7 +197,7 @@ def test_a_run_whose_replay_was_lost_acts_by_its_policy_and_fills_it_before_it_l
     made = learner(options(tmp_path, 40))
     train(options(tmp_path, 40), made, MULTIGOAL, QUIET)
     again = learner(options(tmp_path))
-    again.resume(tmp_path, seed=0)
+    again.resume(options(tmp_path))
     for _ in range(9):
         again.core.tick()
     assert again.core.owed == 0
@@ -209,7 +210,7 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     other.core.actor.extra = nn.Linear(2, 1)
     made.save(tmp_path, finished=False)
     with pytest.raises(FormatError, match="the checkpoint of this training"):
-        other.resume(tmp_path, seed=0)
+        other.resume(options(tmp_path))
 
 
 @every_verb

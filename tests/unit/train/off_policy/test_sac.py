@@ -108,7 +108,7 @@ def test_the_whole_verb_leaves_the_mean_in_robot_units(tmp_path: Path) -> None:
     assert isinstance(policy, MlpPolicy)
     envs = make_vector(get("humanoid"), 1, workers=0)
     learner = sac.start(config, policy.config, OffPolicyConfig(), envs)
-    learner.resume(tmp_path, 0)
+    learner.resume(config)
     raw = torch.randn(6, 348, dtype=torch.float64) * 100
     assert isinstance(learner.core.actor, SacActor)
     with torch.no_grad():

@@ -18,12 +18,13 @@ from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.on_policy import gaussian_ppo
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.rollout import Rollout
-from odeploy_train.on_policy.run import Learner, train
+from odeploy_train.on_policy.run import Learner
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
-from odeploy_train.runs import checkpoint, learning_curve, scoring
-from odeploy_train.runs.best_policy import Keep
+from odeploy_train.runs import best_policy, checkpoint, learning_curve
+from odeploy_train.runs.options import Keep
 from odeploy_train.runs.rollouts import Episodes, Rollouts
+from odeploy_train.runs.scored_loop import train
 
 QUIET = Console(file=io.StringIO())
 HOPPER = get("hopper")
@@ -78,7 +79,7 @@ def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
         seen.append(torch.cat([each.flatten() for each in policy.state_dict().values()]))
         return Episodes(torch.zeros(0, 11), np.full(episodes, next(returns)), np.zeros(episodes, bool))
 
-    monkeypatch.setattr(scoring, "evaluate", score)
+    monkeypatch.setattr(best_policy, "evaluate", score)
     for steps in (384, 512):
         options = Options(tmp_path, steps=steps, score_episodes=2, keep="best")
         made = learner(tmp_path)
@@ -94,7 +95,10 @@ def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
 
 def test_the_best_of_policies_without_a_score_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):
-        train(Options(tmp_path, keep="best"), learner(tmp_path), HOPPER, QUIET)
+        gaussian_ppo.main(
+            ["--task", "hopper", "--out", str(tmp_path / "run"), "--keep", "best", "--score-episodes", "0"]
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_interrupt_waits_for_the_iteration_and_the_run_continues_from_there(tmp_path: Path) -> None:

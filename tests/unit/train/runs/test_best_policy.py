@@ -3,13 +3,11 @@
 import math
 
 import numpy as np
-import pytest
 import torch
 
-from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
-from odeploy_train.runs.best_policy import Kept, require_scores
+from odeploy_train.runs.best_policy import Kept
 from odeploy_train.runs.rollouts import Episodes
 
 MAZE, HOPPER = get("maze-medium"), get("hopper")
@@ -70,10 +68,3 @@ def test_a_continued_training_knows_it_still() -> None:
     again.resume(kept.state())
     again.offer(policy(4.0), score(0.4, 1.0), MAZE, 80)
     assert (again.step, value(again)) == (40, 3.0)
-
-
-def test_without_scores_there_is_no_best() -> None:
-    require_scores("last", 0)
-    require_scores("best", 1)
-    with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):
-        require_scores("best", 0)
