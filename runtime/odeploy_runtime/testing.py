@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.robot.plant import Outcome
 from odeploy_runtime.signals import Signal
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 _STEP_NS = 1_000_000
 _ANSWER_NS = 500_000
@@ -126,32 +126,32 @@ class FakeLink:
             policy,
             takes_ns,
         )
-        self.ready = wire.Ready(wire.PROTOCOL, 1, "fake", "f" * 64, 0.0, horizon)
-        self.observations: list[wire.Observation] = []
+        self.ready = messages.Ready(messages.PROTOCOL, 1, "fake", "f" * 64, 0.0, horizon)
+        self.observations: list[messages.Observation] = []
         self._coming: deque[tuple[int, bytes]] = deque()  # when it arrives, and what
 
     def put(self, frame: bytes) -> bool:
         """Receive a frame of the robot."""
-        message, now_ns = wire.unpack(frame), self._clock.now_ns()
-        if isinstance(message, wire.Hello):
-            self._coming.append((now_ns, wire.pack(self.ready._replace(rate_hz=message.rate_hz))))
-        elif isinstance(message, wire.Observation):
+        message, now_ns = messages.unpack(frame), self._clock.now_ns()
+        if isinstance(message, messages.Hello):
+            self._coming.append((now_ns, messages.pack(self.ready._replace(rate_hz=message.rate_hz))))
+        elif isinstance(message, messages.Observation):
             self.observations.append(message)
             values = self._policy(np.frombuffer(message.values, "<f4").copy())
             received, started, inferred, replied = (now_ns + self.takes_ns * i // 5 for i in range(1, 5))
-            action = wire.Action(
+            action = messages.Action(
                 session=message.session,
                 episode=message.episode,
                 seq=message.seq,
                 policy_epoch=0,
-                status=wire.OK,
+                status=messages.OK,
                 received_ns=received,
                 started_ns=started,
                 inferred_ns=inferred,
                 replied_ns=replied,
-                values=wire.to_bytes(values),
+                values=messages.to_bytes(values),
             )
-            self._coming.append((now_ns + self.takes_ns, wire.pack(action)))
+            self._coming.append((now_ns + self.takes_ns, messages.pack(action)))
         return True
 
     def wait(self, deadline_ns: int) -> bool:

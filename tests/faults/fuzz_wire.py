@@ -12,21 +12,21 @@ from collections import Counter
 import msgpack
 
 from odeploy_runtime.errors import WireError
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 NAMES = [f"joint_{i}" for i in range(12)]
-MESSAGES: tuple[wire.Message, ...] = (
-    wire.Hello(1, "robot", "hopper", 100.0, 7, NAMES, NAMES[:3], "stream"),
-    wire.Ready(1, 2**47, "policy", "f" * 64, 100.0, 8),
-    wire.Refused("a reason"),
-    wire.Observation(2**47, 3, 4000, 2**40, bytes(48)),
-    wire.Action(2**47, 3, 4000, 1, 0, 2**40, 2**40, 2**40, 2**40, bytes(96)),
-    wire.Error(4000, 3, "joint_2"),
-    wire.Bye(2**47),
-    wire.Ping(1),
-    wire.Health(1, 1, "policy", "f" * 64, 1, 2**40, 3, 2**30, 5, 6),
+MESSAGES: tuple[messages.Message, ...] = (
+    messages.Hello(1, "robot", "hopper", 100.0, 7, NAMES, NAMES[:3], "stream"),
+    messages.Ready(1, 2**47, "policy", "f" * 64, 100.0, 8),
+    messages.Refused("a reason"),
+    messages.Observation(2**47, 3, 4000, 2**40, bytes(48)),
+    messages.Action(2**47, 3, 4000, 1, 0, 2**40, 2**40, 2**40, 2**40, bytes(96)),
+    messages.Error(4000, 3, "joint_2"),
+    messages.Bye(2**47),
+    messages.Ping(1),
+    messages.Health(1, 1, "policy", "f" * 64, 1, 2**40, 3, 2**30, 5, 6),
 )
-_SEEDS = [wire.pack(message) for message in MESSAGES]
+_SEEDS = [messages.pack(message) for message in MESSAGES]
 _BOMBS = [b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9", b"\x91" * 40, b"\x81\xa1k" * 40, b"\xd9", b"\xcf"]
 
 
@@ -56,7 +56,7 @@ def fuzz(count: int, seed: int) -> Counter[str]:
     rng, became = random.Random(seed), Counter[str]()
     for _ in range(count):
         try:
-            became[type(wire.unpack(mutated(rng))).__name__] += 1
+            became[type(messages.unpack(mutated(rng))).__name__] += 1
         except WireError:
             became["refused"] += 1
     return became

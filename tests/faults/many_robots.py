@@ -14,19 +14,19 @@ import zmq
 
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import RobotClient
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 
 CLOCK = MonotonicClock()
 S = 1_000_000_000
-VALUES = wire.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
+VALUES = messages.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
 
 
-def hello(name: str) -> wire.Hello:
+def hello(name: str) -> messages.Hello:
     """Of a robot of the maze."""
     names = list(MAZE_MEDIUM.observation_names), list(MAZE_MEDIUM.action_names)
-    return wire.Hello(wire.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
+    return messages.Hello(messages.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
 
 
 def robot(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, name: str) -> RobotClient:

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import zmq
 
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import bind_router, send_at_once
 
-Say = Callable[[wire.Observation], list[float]]
+Say = Callable[[messages.Observation], list[float]]
 
 
 class ScriptedServer:
@@ -24,7 +24,7 @@ class ScriptedServer:
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, say: Say) -> None:
         self._socket = bind_router(context, endpoint)
         self._say = say
-        self.heard: list[tuple[int, wire.Observation]] = []
+        self.heard: list[tuple[int, messages.Observation]] = []
         self._ended = threading.Event()
 
     def run(self) -> None:
@@ -32,24 +32,24 @@ class ScriptedServer:
         while not self._ended.is_set():
             if self._socket.poll(5):
                 identity, frame = self._socket.recv_multipart()
-                for message in self._answer(wire.unpack(frame)):
-                    send_at_once(self._socket, identity, wire.pack(message))
+                for message in self._answer(messages.unpack(frame)):
+                    send_at_once(self._socket, identity, messages.pack(message))
         self._socket.close()
 
     def end(self) -> None:
         """Lets `run` return."""
         self._ended.set()
 
-    def _answer(self, message: wire.Message) -> list[wire.Message]:
+    def _answer(self, message: messages.Message) -> list[messages.Message]:
         now_ns = time.monotonic_ns()
-        if isinstance(message, wire.Hello):
-            return [wire.Ready(wire.PROTOCOL, 1, "scripted", "f" * 64, 100.0, 1)]
-        if not isinstance(message, wire.Observation):
+        if isinstance(message, messages.Hello):
+            return [messages.Ready(messages.PROTOCOL, 1, "scripted", "f" * 64, 100.0, 1)]
+        if not isinstance(message, messages.Observation):
             return []
         self.heard.append((now_ns, message))
-        values = wire.to_bytes(np.array(self._say(message), np.float32))
+        values = messages.to_bytes(np.array(self._say(message), np.float32))
         stamps = (now_ns,) * 4
-        return [wire.Action(message.session, message.episode, message.seq, 1, wire.OK, *stamps, values)]
+        return [messages.Action(message.session, message.episode, message.seq, 1, messages.OK, *stamps, values)]
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, NO_FINGERPRINT
 from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.robot.client import Drops, RobotClient
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.keys import RobotKeys
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_runtime.transport.sockets import connect_dealer, receive
@@ -38,7 +38,7 @@ from tests.policies import policy_bytes, policy_path
 Context = zmq.Context[zmq.Socket[bytes]]
 CLOCK = MonotonicClock()
 S = 1_000_000_000
-VALUES = wire.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
+VALUES = messages.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
 
 
 class Served:
@@ -52,14 +52,14 @@ class Served:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
-    def health(self, context: Context, keys: RobotKeys | None = None) -> wire.Health:
+    def health(self, context: Context, keys: RobotKeys | None = None) -> messages.Health:
         with connect_dealer(context, self.endpoint, keys) as asker:
             asker.setsockopt(zmq.SNDTIMEO, 20_000)
-            asker.send(wire.pack(wire.Ping(wire.PROTOCOL)))
+            asker.send(messages.pack(messages.Ping(messages.PROTOCOL)))
             frames = receive(asker, CLOCK.now_ns() + 20 * S, CLOCK)
             assert frames is not None
-            answer = wire.unpack(frames[0])
-        assert isinstance(answer, wire.Health)
+            answer = messages.unpack(frames[0])
+        assert isinstance(answer, messages.Health)
         return answer
 
 
@@ -87,9 +87,9 @@ def context() -> Iterator[Context]:
         made.destroy(linger=0)
 
 
-def hello(name: str) -> wire.Hello:
+def hello(name: str) -> messages.Hello:
     names = list(MAZE_MEDIUM.observation_names), list(MAZE_MEDIUM.action_names)
-    return wire.Hello(wire.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
+    return messages.Hello(messages.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
 
 
 def robot(context: Context, endpoint: str, name: str = "robot", keys: RobotKeys | None = None) -> RobotClient:
@@ -139,7 +139,8 @@ def test_a_server_that_hears_nonsense_answers_robots_and_keeps_its_memory(
                 drive(client, 1)  # beside it, and often enough not to be freed for its silence
             while hostile.poll(0):
                 assert isinstance(
-                    wire.unpack(hostile.recv()), wire.Error | wire.Refused | wire.Ready | wire.Health
+                    messages.unpack(hostile.recv()),
+                    messages.Error | messages.Refused | messages.Ready | messages.Health,
                 )
         hostile.send_multipart([b"x"] * 1000)
         drive(client, 50)
@@ -271,19 +272,19 @@ def test_a_key_that_is_not_listed_meets_silence_and_the_log_names_it(tmp_path: P
 
 FLOOD = """
 import sys, time, zmq
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import connect_dealer
 print("here", flush=True)
 sys.stdin.readline()
 with zmq.Context() as context, connect_dealer(context, sys.argv[1]) as dealer:
     dealer.setsockopt(zmq.SNDTIMEO, 20_000)
     dealer.send(bytes.fromhex(sys.argv[2]))
-    ready = wire.unpack(dealer.recv())
+    ready = messages.unpack(dealer.recv())
     values, seq, end = bytes.fromhex(sys.argv[3]), 0, time.monotonic() + 4
     while time.monotonic() < end:
         seq += 1
         try:
-            dealer.send(wire.pack(wire.Observation(ready.session, 0, seq, 0, values)), zmq.NOBLOCK)
+            dealer.send(messages.pack(messages.Observation(ready.session, 0, seq, 0, values)), zmq.NOBLOCK)
         except zmq.Again:
             pass
         while dealer.getsockopt(zmq.EVENTS) & zmq.POLLIN:
@@ -301,7 +302,7 @@ def test_a_flood_is_capped_and_another_robot_is_still_answered_each_tick(
         "-c",
         FLOOD,
         f"ipc://{tmp_path}/s.ipc",
-        wire.pack(hello("flooder")).hex(),
+        messages.pack(hello("flooder")).hex(),
         VALUES.hex(),
     ]
     with (

@@ -20,7 +20,7 @@ from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.hot_swap.control_socket import control_path, request
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import Drops, RobotClient
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
 from tests.faults.swap_under_load import Config, drive, swap, told
 from tests.faults.test_safety_states import served
@@ -54,7 +54,7 @@ class Arm:
     def told(self) -> tuple[int, list[float]]:
         """Epoch and action of one tick, which must be answered."""
         self._seq += 1
-        sent_ns = self.client.send(0, self._seq, wire.to_bytes(SENSED))
+        sent_ns = self.client.send(0, self._seq, messages.to_bytes(SENSED))
         arrival = self.client.receive(0, self._seq, sent_ns + 30 * S)
         assert arrival is not None
         return arrival.message.policy_epoch, arrival.values[0].tolist()
@@ -113,7 +113,7 @@ def test_a_robot_that_was_silent_after_a_swap_comes_back_to_the_policy_of_its_se
         while "freed: silent" not in (tmp_path / "s.log").read_text():
             time.sleep(0.05)
         for seq in range(1000, 2000):
-            arm.client.send(0, seq, wire.to_bytes(SENSED))
+            arm.client.send(0, seq, messages.to_bytes(SENSED))
             arm.client.receive(0, seq, CLOCK.now_ns() + S // 50)
             if arm.client.drops.reconnects:
                 break

@@ -21,7 +21,7 @@ from odeploy_runtime.realtime.child_process import child, python_module, serving
 from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.faults.children import child_of
@@ -38,7 +38,7 @@ T = S // RATE_HZ
 ZERO = [0.0, 0.0]
 
 
-def still(_: wire.Observation) -> list[float]:
+def still(_: messages.Observation) -> list[float]:
     return ZERO
 
 
@@ -250,7 +250,7 @@ def test_actions_that_are_not_finite_reach_no_actuator(
 ) -> None:
     endpoint = endpoint_in(tmp_path)
 
-    def say(observation: wire.Observation) -> list[float]:
+    def say(observation: messages.Observation) -> list[float]:
         return [math.nan, 0.5] if from_tick <= observation.seq < to_tick else [0.5, 0.5]
 
     with scripted(endpoint, say):

@@ -13,7 +13,7 @@ from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.format import APPLIED, Trace
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from tests.faults.children import child_of
 from tests.faults.fault_table import Record
 from tests.faults.promises import DUE, assert_kept
@@ -24,7 +24,7 @@ S = 1_000_000_000
 RATE_HZ = 10  # a very busy machine keeps up too
 
 
-def still(_: wire.Observation) -> list[float]:
+def still(_: messages.Observation) -> list[float]:
     return [0.0, 0.0]
 
 
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Pat
 def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_offered(tmp_path: Path) -> None:
     flights = tmp_path / "flights"
 
-    def say(observation: wire.Observation) -> list[float]:
+    def say(observation: messages.Observation) -> list[float]:
         return [5.0 if observation.seq >= 15 else 0.5, 0.0]
 
     with scripted(endpoint_in(tmp_path), say):

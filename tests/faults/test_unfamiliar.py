@@ -14,15 +14,15 @@ from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import RobotClient
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_sim.catalogue.multigoal import MULTIGOAL
 from tests.policies import policy_bytes
 from tests.unit.runtime.fakes import floats
 
 CLOCK = MonotonicClock()
-HELLO = wire.Hello(
-    wire.PROTOCOL, "robot", MULTIGOAL.name, 25.0, 0, [*MULTIGOAL.observation_names], [*MULTIGOAL.action_names]
+HELLO = messages.Hello(
+    messages.PROTOCOL, "robot", MULTIGOAL.name, 25.0, 0, [*MULTIGOAL.observation_names], [*MULTIGOAL.action_names]
 )
 KNOWN, FAR = floats(0.5, 0.5), floats(0.5, 90.0)
 
@@ -53,12 +53,12 @@ def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:
 @pytest.mark.fault(9)
 def test_it_is_answered_flagged_and_named_in_the_log(tmp_path: Path) -> None:
     with robot(tmp_path) as client:
-        assert statuses(client, KNOWN, FAR, KNOWN) == [wire.OK, wire.FAR, wire.OK]
+        assert statuses(client, KNOWN, FAR, KNOWN) == [messages.OK, messages.FAR, messages.OK]
         assert client.out_of_range == 1
 
 
 @pytest.mark.fault(9)
 def test_where_that_is_asked_for_no_action_comes_and_the_signal_is_told(tmp_path: Path) -> None:
     with robot(tmp_path, "--refuse-far") as client:
-        assert statuses(client, KNOWN, FAR, KNOWN) == [wire.OK, None, wire.OK]
-        assert client.last_error == wire.Error(1, wire.FAR_OUTSIDE, "point_y")
+        assert statuses(client, KNOWN, FAR, KNOWN) == [messages.OK, None, messages.OK]
+        assert client.last_error == messages.Error(1, messages.FAR_OUTSIDE, "point_y")

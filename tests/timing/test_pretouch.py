@@ -17,7 +17,7 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.scheduling import real_time
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.robot.connect import connect
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv
 from tests.policies import policy_bytes
@@ -49,7 +49,7 @@ def measure(file: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int
     """Inference and round trip, ns, of both servers. Shape (ticks, 2)."""
     env, task = TaskEnv(MAZE_MEDIUM), MAZE_MEDIUM
     names = list(task.observation_names), list(task.action_names)
-    hello = wire.Hello(wire.PROTOCOL, "bench", task.name, RATE_HZ, 0, *names)
+    hello = messages.Hello(messages.PROTOCOL, "bench", task.name, RATE_HZ, 0, *names)
     took: dict[str, list[tuple[int, int]]] = {mode: [] for mode in MODES}
     with ExitStack() as stack:
         stack.callback(env.close)
@@ -62,7 +62,7 @@ def measure(file: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int
         for k in range(TICKS):
             mode = list(MODES)[k % len(MODES)]
             rate.wait()
-            sent_ns = clients[mode].send(0, k, wire.to_bytes(observation))
+            sent_ns = clients[mode].send(0, k, messages.to_bytes(observation))
             arrival = clients[mode].receive(0, k, sent_ns + S)
             assert arrival is not None
             if k >= SETTLING:

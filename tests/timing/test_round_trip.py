@@ -38,7 +38,7 @@ from odeploy_runtime.safety.guard import Counts, Guard, Offer
 from odeploy_runtime.safety.states import Safety
 from odeploy_runtime.trace.format import new_header, row_type
 from odeploy_runtime.trace.writer import RowWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import connect_dealer, receive
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.env import TaskEnv
@@ -58,7 +58,7 @@ class Robot:
     def __init__(self, name: str, policy: str | PolicyFile, rate_hz: float) -> None:
         task = MAZE_MEDIUM
         names = list(task.observation_names), list(task.action_names)
-        hello = wire.Hello(wire.PROTOCOL, name, task.name, rate_hz, 0, *names)
+        hello = messages.Hello(messages.PROTOCOL, name, task.name, rate_hz, 0, *names)
         self.name, self.touch = name, PreTouch(10_000, CLOCK)
         self.client = RobotClient(connect(policy, CLOCK), hello, CLOCK, 5)
         self.guard = Guard(task.action, np.array(task.safe_action, np.float32), Safety(rate_hz))
@@ -71,7 +71,7 @@ class Robot:
 
     def tick(self, tick: Tick, observation: Floats, took: Took) -> None:
         self._seq += 1
-        sent_ns = self.client.send(0, self._seq, wire.to_bytes(observation))
+        sent_ns = self.client.send(0, self._seq, messages.to_bytes(observation))
         arrival = self.client.receive(0, self._seq, sent_ns + S)
         assert arrival is not None
         offered_ns = CLOCK.now_ns()
@@ -127,14 +127,16 @@ class Echo:
         self.touch, self._dealer = PreTouch(10_000, CLOCK), dealer
 
     def rehearse(self, values: bytes) -> None:
-        wire.unpack(wire.pack(wire.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), values)))
+        messages.unpack(messages.pack(messages.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), values)))
         self._dealer.getsockopt(zmq.EVENTS)
 
     def after(self, took: Took) -> None:
         """Keeps no account."""
 
     def tick(self, _: Tick, observation: Floats, took: Took) -> None:
-        frame = wire.pack(wire.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), wire.to_bytes(observation)))
+        frame = messages.pack(
+            messages.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), messages.to_bytes(observation))
+        )
         start_ns = CLOCK.now_ns()
         self._dealer.send(frame)
         assert receive(self._dealer, start_ns + S, CLOCK) is not None
@@ -236,7 +238,7 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
             kind = kinds[turn % len(kinds)]
             taken: Took = {name: [] for name in names_of(kind)}
             for _ in range(round(rate_hz / 5)):
-                tick = rate.wait(rehearsal(kind, wire.to_bytes(observation), rate.period_ns))
+                tick = rate.wait(rehearsal(kind, messages.to_bytes(observation), rate.period_ns))
                 kind.tick(tick, observation, taken)
                 step = env.step(safe)
                 kind.after(taken)

@@ -15,7 +15,7 @@ from rich.table import Table
 from odeploy_runtime.errors import UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.server.health import as_json, divergence, rates, request_health
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.keys import RobotKeys
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, connect_dealer
 
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
     sys.exit(0 if now.ready else 1)
 
 
-def table(address: str, before: wire.Health, now: wire.Health) -> Table:
+def table(address: str, before: messages.Health, now: messages.Health) -> Table:
     """Return the health as a table."""
     rate = rates(before, now)
     shown = Table(

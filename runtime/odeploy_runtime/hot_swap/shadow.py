@@ -16,7 +16,7 @@ from odeploy_runtime.hot_swap.proving import in_memory, require_proven
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.child_process import python_module
 from odeploy_runtime.realtime.counters import Counters, shareable
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 _END_S = 1.0
 
@@ -70,7 +70,7 @@ class Shadow:
             raise
         self.manifest, self.fingerprint = file.manifest, file.fingerprint
 
-    def feed(self, seed: int, message: wire.Observation, action: wire.Action) -> bool:
+    def feed(self, seed: int, message: messages.Observation, action: messages.Action) -> bool:
         """Send one tick; return False if it was dropped."""
         head = HEAD.pack(message.session, seed, message.episode, message.seq, action.policy_epoch)
         try:

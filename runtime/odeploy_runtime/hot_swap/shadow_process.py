@@ -15,9 +15,9 @@ from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.realtime.clock import Clock, MonotonicClock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.signals import half_ranges
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
-_MOST_BYTES = 2 * wire.MAX_FRAME_BYTES
+_MOST_BYTES = 2 * messages.MAX_FRAME_BYTES
 _LINE_EVERY_NS = 1_000_000_000
 _MOST_SESSIONS = 64
 

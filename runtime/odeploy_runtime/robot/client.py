@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import RefusedError, UnreachableError, WireError
 from odeploy_runtime.realtime.clock import Clock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.io_process import UNSENT
 from odeploy_runtime.transport.link import Link
 
 _RETRY_NS = 10_000_000
 _REQUEST_AGAIN_AFTER_NS = 100_000_000
 _REMEMBERED = 1024
-_NO_SESSION = wire.Ready(wire.PROTOCOL, session=-1, policy="", fingerprint="", rate_hz=0.0, horizon=0)
+_NO_SESSION = messages.Ready(messages.PROTOCOL, session=-1, policy="", fingerprint="", rate_hz=0.0, horizon=0)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Arrival(NamedTuple):
         observed_ns: time at which its observation was sent.
     """
 
-    message: wire.Action
+    message: messages.Action
     values: NDArray[np.float32]
     arrived_ns: int
     observed_ns: int
@@ -69,22 +69,22 @@ class RobotClient:
         out_of_range: number of answers to observations far outside the range that the policy was trained on.
     """
 
-    def __init__(self, link: Link, hello: wire.Hello, clock: Clock, timeout_s: float) -> None:
+    def __init__(self, link: Link, hello: messages.Hello, clock: Clock, timeout_s: float) -> None:
         """Open a session over a link; close the link if that fails.
 
         Raises:
             UnreachableError: no answer within `timeout_s`.
             RefusedError: the server refused the robot.
         """
-        self._link, self._hello, self._clock = link, wire.pack(hello), clock
+        self._link, self._hello, self._clock = link, messages.pack(hello), clock
         self.drops, self.out_of_range = Drops(), 0
-        self.last_error: wire.Error | None = None
+        self.last_error: messages.Error | None = None
         self._action_size = len(hello.action)
         self._sent_ns = [0] * _REMEMBERED
         self._last_seq = -1
         self._newest = (-1, -1)
         self._frame = b""
-        self._last = wire.Observation(0, 0, 0, 0, b"")
+        self._last = messages.Observation(0, 0, 0, 0, b"")
         self._requested_ns: int | None = None  # when a new session was last requested
         self._awaited = False  # whether the answer to that is still to come
         self._since_ns = 0  # when the current session began
@@ -100,8 +100,8 @@ class RobotClient:
         """Send one observation, or drop it if the link cannot take it at once; return the time of sending [ns]."""
         sent_ns = self._clock.now_ns()
         self._sent_ns[seq % _REMEMBERED], self._last_seq = sent_ns, seq
-        self._last = wire.Observation(self.ready.session, episode, seq, sent_ns, values)
-        self._put(wire.pack(self._last))
+        self._last = messages.Observation(self.ready.session, episode, seq, sent_ns, values)
+        self._put(messages.pack(self._last))
         return sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
@@ -118,8 +118,8 @@ class RobotClient:
                     return message
                 self.drops.late += 1
             elif message is self.ready:
-                self._put(wire.pack(self._last._replace(session=self.ready.session)))
-            elif isinstance(message, wire.Error) and message.seq >= seq and not self._awaited:
+                self._put(messages.pack(self._last._replace(session=self.ready.session)))
+            elif isinstance(message, messages.Error) and message.seq >= seq and not self._awaited:
                 return None
         return None
 
@@ -140,25 +140,25 @@ class RobotClient:
 
     def touch(self, values: bytes) -> None:
         """Run the code of a tick without sending, to warm what the next one will run."""
-        wire.pack(wire.Observation(self.ready.session, 0, 0, self._clock.now_ns(), values))
-        wire.unpack(self._frame)
+        messages.pack(messages.Observation(self.ready.session, 0, 0, self._clock.now_ns(), values))
+        messages.unpack(self._frame)
         self._link.touch()
 
     def close(self) -> None:
         """End the session and close the link."""
-        self._put(wire.pack(wire.Bye(self.ready.session)))
+        self._put(messages.pack(messages.Bye(self.ready.session)))
         self._link.close(linger_ms=100)  # the end of a session may take 100 ms; nothing else may
 
-    def _shake_hands(self, timeout_s: float) -> wire.Ready:
+    def _shake_hands(self, timeout_s: float) -> messages.Ready:
         deadline_ns = self._clock.now_ns() + round(timeout_s * 1e9)
         while True:
             self.drops.unsent = 0
             self._put(self._hello)
             while not self.drops.unsent and self._link.wait(deadline_ns):
                 message = self._take()
-                if isinstance(message, wire.Ready):
+                if isinstance(message, messages.Ready):
                     return message
-                if isinstance(message, wire.Refused):
+                if isinstance(message, messages.Refused):
                     raise RefusedError(
                         where=f"server at {self._link.endpoint}",
                         expected="a session",
@@ -170,7 +170,7 @@ class RobotClient:
                 raise self._unreachable(timeout_s)
             self._clock.sleep_until_ns(self._clock.now_ns() + _RETRY_NS)
 
-    def _take(self) -> Arrival | wire.Message | None:
+    def _take(self) -> Arrival | messages.Message | None:
         """Receive one message and process it; return None if it contains nothing for the caller."""
         frame = self._link.take()
         arrived_ns = self._clock.now_ns()
@@ -180,20 +180,20 @@ class RobotClient:
             self.drops.unsent += 1
             return None
         try:
-            message = wire.unpack(frame)
+            message = messages.unpack(frame)
         except WireError:
             self.drops.malformed += 1
             return None
         self._frame = frame
-        if isinstance(message, wire.Action):
+        if isinstance(message, messages.Action):
             return self._check(message, arrived_ns)
-        if isinstance(message, wire.Ready) and self._awaited:
+        if isinstance(message, messages.Ready) and self._awaited:
             self._resume(message, arrived_ns)
-        elif isinstance(message, wire.Error):
+        elif isinstance(message, messages.Error):
             self.drops.errors += 1
             if not self._replaced:
                 self.last_error = message
-            if message.code == wire.UNKNOWN_SESSION:
+            if message.code == messages.UNKNOWN_SESSION:
                 # An observation from before the present session says nothing about it.
                 if self._sent_ns[message.seq % _REMEMBERED] < self._since_ns:
                     return None
@@ -205,7 +205,7 @@ class RobotClient:
             self._awaited = self._put(self._hello)
             self._requested_ns = now_ns if self._awaited else None
 
-    def _resume(self, ready: wire.Ready, now_ns: int) -> None:
+    def _resume(self, ready: messages.Ready, now_ns: int) -> None:
         """Go on in a new session, if its policy is the same or replaced that one by hot swap."""
         self._awaited = False
         self._replaced = self.ready.fingerprint not in (ready.fingerprint, *ready.predecessors)
@@ -213,14 +213,16 @@ class RobotClient:
             self.ready, self._since_ns = ready, now_ns
             self.drops.reconnects += 1
         else:
-            self.last_error = wire.Error(0, wire.UNKNOWN_SESSION, "the server came back with another policy")
+            self.last_error = messages.Error(
+                0, messages.UNKNOWN_SESSION, "the server came back with another policy"
+            )
 
-    def _check(self, message: wire.Action, arrived_ns: int) -> Arrival | None:
-        values = wire.from_bytes(message.values, self.ready.horizon * self._action_size)
+    def _check(self, message: messages.Action, arrived_ns: int) -> Arrival | None:
+        values = messages.from_bytes(message.values, self.ready.horizon * self._action_size)
         if values is None or message.session != self.ready.session:
             self.drops.foreign += 1
             return None
-        self.out_of_range += message.status == wire.FAR
+        self.out_of_range += message.status == messages.FAR
         values = values.reshape(self.ready.horizon, self._action_size)
         return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
 

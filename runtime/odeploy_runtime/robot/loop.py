@@ -33,7 +33,7 @@ from odeploy_runtime.safety.guard import Guard, Offer
 from odeploy_runtime.safety.states import BY_HAND, Operator, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, HELD, INVALID, SKIPPED, STAMPS, STOPPED
 from odeploy_runtime.trace.writer import RowWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 _LOCKSTEP_WAIT_NS = 5_000_000_000
 _RUN, _SAFE, _STOP = State.RUN, State.SAFE, State.STOP  # see `odeploy_runtime.safety.states`
@@ -117,7 +117,7 @@ class ControlLoop:
         for seq in range(self.plant.horizon):
             due_ns = self._clock.now_ns()
             tick = Tick(seq, due_ns, due_ns)
-            sensed = wire.to_bytes(self.plant.observe())
+            sensed = messages.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
             sent_ns, answer = 0, None
             if self.chunks.requests(seq):
@@ -154,7 +154,7 @@ class ControlLoop:
                 if self.counters is not None:
                     self.counters.skipped()
             self._next_tick = tick.number
-            sensed = wire.to_bytes(self.plant.observe())
+            sensed = messages.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
             sends = mode == "stream" or self.chunks.requests(tick.number)
             sent_ns = self.client.send(episode, tick.number, sensed) if sends else 0
@@ -197,7 +197,7 @@ class ControlLoop:
 
     def _touch(self) -> None:
         """Run the code of a tick on zeros, without sending or commanding anything."""
-        self.client.touch(wire.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
+        self.client.touch(messages.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
         self._touches += 1
         self._spare_guard.tick(0, 0, Offer((0, self._touches), 0, self._spare_guard.safe_action))
 
@@ -244,8 +244,8 @@ class ControlLoop:
             epoch=played.chunk.message.policy_epoch if played is not None else 0,
             reward=outcome.reward,
             age_ns=applied_ns - played.chunk.observed_ns if played is not None else 0,
-            values=sensed + wire.to_bytes(command),
-            offered=b"" if played is None else wire.to_bytes(played.values),
+            values=sensed + messages.to_bytes(command),
+            offered=b"" if played is None else messages.to_bytes(played.values),
         )
         if self.counters is not None:
             late = 0 < self._deadline_ns < applied_ns - tick.due_ns
@@ -255,7 +255,7 @@ class ControlLoop:
 
     def _stop(self, episode: int) -> None:
         """Command the safe action as the last one, at once instead of on the grid."""
-        sensed, now_ns = wire.to_bytes(self.plant.observe()), self._clock.now_ns()
+        sensed, now_ns = messages.to_bytes(self.plant.observe()), self._clock.now_ns()
         command = self.guard.tick(now_ns, now_ns, None, Operator(stop=True))
         tick = Tick(self._next_tick, now_ns, now_ns)
         self._apply(episode, tick, sensed, now_ns, now_ns, None, None, command)

@@ -7,11 +7,11 @@ import zmq
 
 from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.realtime.clock import Clock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import receive
 
 
-def request_health(dealer: "zmq.Socket[bytes]", address: str, clock: Clock, timeout_s: float) -> wire.Health:
+def request_health(dealer: "zmq.Socket[bytes]", address: str, clock: Clock, timeout_s: float) -> messages.Health:
     """Send one Ping and return the answer.
 
     Raises:
@@ -20,11 +20,11 @@ def request_health(dealer: "zmq.Socket[bytes]", address: str, clock: Clock, time
     got = "none"
     try:
         dealer.setsockopt(zmq.SNDTIMEO, round(timeout_s * 1e3))
-        dealer.send(wire.pack(wire.Ping(wire.PROTOCOL)))
+        dealer.send(messages.pack(messages.Ping(messages.PROTOCOL)))
         frames = receive(dealer, clock.now_ns() + round(timeout_s * 1e9), clock)
         if frames is not None:
-            answer = wire.unpack(frames[0])
-            if isinstance(answer, wire.Health):
+            answer = messages.unpack(frames[0])
+            if isinstance(answer, messages.Health):
                 return answer
             got = f"{type(answer).__name__}"
     except zmq.Again:
@@ -37,7 +37,7 @@ def request_health(dealer: "zmq.Socket[bytes]", address: str, clock: Clock, time
     )
 
 
-def as_json(before: wire.Health, now: wire.Health) -> dict[str, Any]:
+def as_json(before: messages.Health, now: messages.Health) -> dict[str, Any]:
     """Return the later answer, with rates between the two and the shadow's numbers by signal."""
     fields = {k: v for k, v in now._asdict().items() if not k.startswith("shadow")} | rates(before, now)
     shadow = {
@@ -49,14 +49,14 @@ def as_json(before: wire.Health, now: wire.Health) -> dict[str, Any]:
     return fields | {"shadow": shadow if now.shadow else None}
 
 
-def rates(before: wire.Health, now: wire.Health) -> dict[str, float | None]:
+def rates(before: messages.Health, now: messages.Health) -> dict[str, float | None]:
     """Return actions a second and the mean inference time; None without any inference between the two."""
     actions, passed_s = now.actions - before.actions, (now.up_ns - before.up_ns) * 1e-9
     mean_us = (now.inference_ns - before.inference_ns) / actions * 1e-3 if actions else None
     return {"actions_hz": actions / passed_s if passed_s > 0 else None, "inference_mean_us": mean_us}
 
 
-def divergence(health: wire.Health) -> list[tuple[str, float, float]]:
+def divergence(health: messages.Health) -> list[tuple[str, float, float]]:
     """Return (signal, mean, max) of the shadow's divergence, unit scale; empty without a shadow."""
     mean, most = (np.frombuffer(data, "<f4").tolist() for data in (health.shadow_mean, health.shadow_max))
     return list(zip(health.signals, mean, most, strict=False))

@@ -17,7 +17,7 @@ from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.session import Served, Session
 from odeploy_runtime.server.sessions import Refusal, Sessions
 from odeploy_runtime.server.status import ServerStatus
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +65,14 @@ class Service:
     def receive(self, identity: bytes, frame: bytes, received_ns: int) -> None:
         """Handle one frame of a connection."""
         try:
-            message = wire.unpack(frame)
+            message = messages.unpack(frame)
         except WireError as error:
             self.reject(identity, f"expected {error.expected}, got {error.got}")
             return
         session = self.sessions.get(identity)
-        if isinstance(message, wire.Observation):
+        if isinstance(message, messages.Observation):
             if session is None or session.number != message.session:
-                self._send(identity, wire.Error(message.seq, wire.UNKNOWN_SESSION, ""))
+                self._send(identity, messages.Error(message.seq, messages.UNKNOWN_SESSION, ""))
                 return
             session.heard_ns = received_ns
             if session.hello.mode == "stream":
@@ -82,11 +82,11 @@ class Service:
                 expected_ns = session.arrivals.next_ns(message.sent_ns, received_ns, session.period_ns)
                 self._touch_before(session, expected_ns)
             session.frame = frame
-        elif isinstance(message, wire.Ping):
+        elif isinstance(message, messages.Ping):
             self._send(identity, self.status.health(received_ns))
-        elif isinstance(message, wire.Hello):
+        elif isinstance(message, messages.Hello):
             self._admit(identity, message, received_ns)
-        elif isinstance(message, wire.Bye):
+        elif isinstance(message, messages.Bye):
             if session is not None:
                 self.sessions.end(session, "goodbye", "said goodbye")
         else:
@@ -114,25 +114,25 @@ class Service:
     def goodbye(self) -> None:
         """Send Bye to every robot."""
         for session in self.sessions:
-            self._send(session.identity, wire.Bye(session.number))
+            self._send(session.identity, messages.Bye(session.number))
 
     def reject(self, identity: bytes, why: str) -> None:
         """Answer a frame that is no message of the protocol."""
-        self._send(identity, wire.Error(0, wire.MALFORMED, why))
+        self._send(identity, messages.Error(0, messages.MALFORMED, why))
 
     def _serve_slot(self) -> Served:
         policy, options = self._slot.serving, self.options
         ranges = ObservationRange(policy.manifest, options.out_of_range_widths)
         return Served(policy, self._slot.epoch, ranges, options.refuse_out_of_range)
 
-    def _answer(self, session: Session, message: wire.Observation, received_ns: int) -> None:
+    def _answer(self, session: Session, message: messages.Observation, received_ns: int) -> None:
         reply = session.answer(message, self._served, received_ns, self._clock)
         self._send(session.identity, reply)
-        if isinstance(reply, wire.Error):
-            if reply.code == wire.FAR_OUTSIDE:
+        if isinstance(reply, messages.Error):
+            if reply.code == messages.FAR_OUTSIDE:
                 self._log_out_of_range(session)
             return
-        if reply.status == wire.FAR:
+        if reply.status == messages.FAR:
             self._log_out_of_range(session)
         shadow = self._slot.shadow
         if shadow is not None:
@@ -148,16 +148,16 @@ class Service:
         touch = self._pre_touch
         session.touch_ns = None if touch is None else touch.begin_ns(expected_ns, session.period_ns)
 
-    def _admit(self, identity: bytes, hello: wire.Hello, now_ns: int) -> None:
+    def _admit(self, identity: bytes, hello: messages.Hello, now_ns: int) -> None:
         policy = self._served.policy
         manifest = policy.manifest
         session = self.sessions.admit(identity, hello, manifest, now_ns)
         if isinstance(session, Refusal):
-            self._send(identity, wire.Refused(session.reason[:_MAX_REASON]))
+            self._send(identity, messages.Refused(session.reason[:_MAX_REASON]))
             return
         self.status.publish(now_ns)
-        ready = wire.Ready(
-            protocol=wire.PROTOCOL,
+        ready = messages.Ready(
+            protocol=messages.PROTOCOL,
             session=session.number,
             policy=manifest.name,
             fingerprint=policy.fingerprint,
@@ -168,6 +168,6 @@ class Service:
         )
         self._send(identity, ready)
 
-    def _send(self, identity: bytes, message: wire.Message) -> None:
-        self._send_frame(identity, wire.pack(message))
+    def _send(self, identity: bytes, message: messages.Message) -> None:
+        self._send_frame(identity, messages.pack(message))
         self.status.count(message)  # after the reply has left

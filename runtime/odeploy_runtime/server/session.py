@@ -10,7 +10,7 @@ from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.pretouch import Arrivals
 from odeploy_runtime.server.observation_range import ObservationRange
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class Session:
 
     identity: bytes
     number: int
-    hello: wire.Hello
+    hello: messages.Hello
     state: PolicyState
     heard_ns: int
     frame: bytes = b""
     arrivals: Arrivals = field(default_factory=Arrivals)
     touch_ns: int | None = None
     due_ns: int | None = None
-    latest: tuple[wire.Observation, int] | None = None
+    latest: tuple[messages.Observation, int] | None = None
 
     @property
     def period_ns(self) -> int:
@@ -64,8 +64,8 @@ class Session:
         return round(1e9 / self.hello.rate_hz)
 
     def answer(
-        self, message: wire.Observation, served: Served, received_ns: int, clock: Clock, *, commit: bool = True
-    ) -> wire.Action | wire.Error:
+        self, message: messages.Observation, served: Served, received_ns: int, clock: Clock, *, commit: bool = True
+    ) -> messages.Action | messages.Error:
         """Answer an observation with an action, or with the reason why there is none.
 
         Args:
@@ -76,46 +76,46 @@ class Session:
             commit: let later answers depend on this one; False for a pre-touch run.
         """
         raw = self._sensed(message)
-        if isinstance(raw, wire.Error):
+        if isinstance(raw, messages.Error):
             return raw
         policy, episode, seq = served.policy, message.episode, message.seq
         observation, noise = self.state.prepare(policy, served.epoch, episode, seq, raw)
         in_range = served.ranges.contains(observation)
         if not in_range and served.refuse_out_of_range:
-            return wire.Error(seq, wire.FAR_OUTSIDE, served.ranges.out_of_range)
+            return messages.Error(seq, messages.FAR_OUTSIDE, served.ranges.out_of_range)
         started_ns = clock.now_ns()
         actions = policy.infer(observation, noise)
         inferred_ns = clock.now_ns()
-        culprit = wire.first_not_finite(actions.reshape(-1), self.hello.action)
+        culprit = messages.first_not_finite(actions.reshape(-1), self.hello.action)
         if culprit is not None:
-            return wire.Error(seq, wire.INFERENCE_FAILED, culprit)
+            return messages.Error(seq, messages.INFERENCE_FAILED, culprit)
         if commit and self.state.keeps:
             self.state.commit(policy, served.epoch, episode, seq, actions)
-        return wire.Action(
+        return messages.Action(
             session=message.session,
             episode=episode,
             seq=seq,
             policy_epoch=served.epoch,
-            status=wire.OK if in_range else wire.FAR,
+            status=messages.OK if in_range else messages.FAR,
             received_ns=received_ns,
             started_ns=started_ns,
             inferred_ns=inferred_ns,
             replied_ns=clock.now_ns(),
-            values=wire.to_bytes(actions),
+            values=messages.to_bytes(actions),
         )
 
     def pre_touch_run(self, served: Served, clock: Clock) -> None:
         """Answer the last observation once more, from decoding to the encoded reply; send and commit nothing."""
-        message = wire.unpack(self.frame)
-        assert isinstance(message, wire.Observation)
-        wire.pack(self.answer(message, served, clock.now_ns(), clock, commit=False))
+        message = messages.unpack(self.frame)
+        assert isinstance(message, messages.Observation)
+        messages.pack(self.answer(message, served, clock.now_ns(), clock, commit=False))
         self.state.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
 
-    def store(self, message: wire.Observation, received_ns: int) -> None:
+    def store(self, message: messages.Observation, received_ns: int) -> None:
         """Store a stream's newest observation; a history includes those that no tick answers."""
         self.latest = message, received_ns
         raw = self._sensed(message)
-        if not isinstance(raw, wire.Error):
+        if not isinstance(raw, messages.Error):
             self.state.observe(message.episode, message.seq, raw)
         if self.due_ns is None:
             # Half a period beside the robot's own grid, so that jitter never makes the two race.
@@ -128,13 +128,13 @@ class Session:
         self.due_ns += (behind + 1) * self.period_ns
         return behind
 
-    def _sensed(self, message: wire.Observation) -> NDArray[np.float32] | wire.Error:
+    def _sensed(self, message: messages.Observation) -> NDArray[np.float32] | messages.Error:
         """Return the robot's observation, (R,), if it has the right length and is finite."""
         names = self.hello.observation
-        raw = wire.from_bytes(message.values, len(names))
+        raw = messages.from_bytes(message.values, len(names))
         if raw is None:
-            return wire.Error(message.seq, wire.WRONG_LENGTH, f"{4 * len(names)} bytes")
-        culprit = wire.first_not_finite(raw, names)
+            return messages.Error(message.seq, messages.WRONG_LENGTH, f"{4 * len(names)} bytes")
+        culprit = messages.first_not_finite(raw, names)
         if culprit is not None:
-            return wire.Error(message.seq, wire.NOT_FINITE, culprit)
+            return messages.Error(message.seq, messages.NOT_FINITE, culprit)
         return raw

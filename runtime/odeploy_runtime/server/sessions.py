@@ -11,7 +11,7 @@ from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.server.session import Session
 from odeploy_runtime.signals import require_same_names
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Sessions:
         """Return the session of a connection; None if it has none."""
         return self._sessions.get(identity)
 
-    def admit(self, identity: bytes, hello: wire.Hello, manifest: Manifest, now_ns: int) -> Session | Refusal:
+    def admit(self, identity: bytes, hello: messages.Hello, manifest: Manifest, now_ns: int) -> Session | Refusal:
         """Open a session for a robot that fits the policy, if its name is free and there is room."""
         refused = contract_refusal(hello, manifest) or self._occupied(identity, hello, now_ns)
         if refused is not None:
@@ -89,7 +89,7 @@ class Sessions:
         for session in self:
             session.state.renew(manifest)
 
-    def _occupied(self, identity: bytes, hello: wire.Hello, now_ns: int) -> Refusal | None:
+    def _occupied(self, identity: bytes, hello: messages.Hello, now_ns: int) -> Refusal | None:
         """Return why the robot cannot be admitted: name in use, or server full."""
         for other in list(self):
             if other.identity != identity and other.hello.robot == hello.robot:
@@ -102,10 +102,10 @@ class Sessions:
         return None
 
 
-def contract_refusal(hello: wire.Hello, manifest: Manifest) -> Refusal | None:
+def contract_refusal(hello: messages.Hello, manifest: Manifest) -> Refusal | None:
     """Return why a robot does not fit a policy; None if it fits."""
-    if hello.protocol != wire.PROTOCOL:
-        reason = f"expected protocol {wire.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
+    if hello.protocol != messages.PROTOCOL:
+        reason = f"expected protocol {messages.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
         return Refusal("protocol", reason)
     if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
         bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"

@@ -3,15 +3,15 @@
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.server.sessions import Sessions
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 _ERRORS = {
-    wire.UNKNOWN_SESSION: "errors:unknown_session",
-    wire.WRONG_LENGTH: "errors:wrong_length",
-    wire.NOT_FINITE: "errors:not_finite",
-    wire.MALFORMED: "errors:malformed",
-    wire.INFERENCE_FAILED: "errors:inference_failed",
-    wire.FAR_OUTSIDE: "errors:far_outside",
+    messages.UNKNOWN_SESSION: "errors:unknown_session",
+    messages.WRONG_LENGTH: "errors:wrong_length",
+    messages.NOT_FINITE: "errors:not_finite",
+    messages.MALFORMED: "errors:malformed",
+    messages.INFERENCE_FAILED: "errors:inference_failed",
+    messages.FAR_OUTSIDE: "errors:far_outside",
 }
 _REFUSALS = tuple(name for name in SERVER.counters if name.startswith("refusals:"))
 
@@ -30,22 +30,22 @@ class ServerStatus:
         self._counters.set("ready", int(not self._sessions.full))
         self._counters.set("policy_epoch", self._slot.epoch)
 
-    def count(self, message: wire.Message) -> None:
+    def count(self, message: messages.Message) -> None:
         """Count a sent message."""
-        if isinstance(message, wire.Action):
+        if isinstance(message, messages.Action):
             self._counters.add("actions")
             self._counters.add("inference_ns", message.inferred_ns - message.started_ns)
-            if message.status == wire.FAR:
+            if message.status == messages.FAR:
                 self._counters.add("far_observations")
-        elif isinstance(message, wire.Error):
+        elif isinstance(message, messages.Error):
             self._counters.add(_ERRORS[message.code])
 
-    def health(self, now_ns: int) -> wire.Health:
+    def health(self, now_ns: int) -> messages.Health:
         """Return the answer to a Ping."""
         self.publish(now_ns)
         counters, serving, shadow = self._counters, self._slot.serving, self._slot.shadow
-        health = wire.Health(
-            protocol=wire.PROTOCOL,
+        health = messages.Health(
+            protocol=messages.PROTOCOL,
             ready=counters["ready"],
             policy=serving.manifest.name,
             fingerprint=serving.fingerprint,
@@ -68,6 +68,6 @@ class ServerStatus:
             shadow=shadow.fingerprint,
             shadow_compared=divergence.compared,
             shadow_dropped=counters["shadow:dropped"],
-            shadow_mean=wire.to_bytes(divergence.mean),
-            shadow_max=wire.to_bytes(divergence.max),
+            shadow_mean=messages.to_bytes(divergence.mean),
+            shadow_max=messages.to_bytes(divergence.max),
         )

@@ -15,7 +15,7 @@ from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.pretouch import Arrivals, PreTouch
 from odeploy_runtime.realtime.scheduling import real_time
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import bind_router, receive, send_at_once
 
 _WAIT_NS = 1_000_000_000
@@ -27,7 +27,7 @@ def echo(endpoint: str, policy: OnnxPolicy, rate_hz: float) -> None:
     touch, arrivals, period_ns = PreTouch(policy.hot_call_ns, clock), Arrivals(), round(1e9 / rate_hz)
     now_ns = clock.now_ns()
     values = bytes(4 * m.horizon * len(m.action))
-    reply = wire.pack(wire.Action(1 << 47, 1, 1, 1, 0, now_ns, now_ns, now_ns, now_ns, values))
+    reply = messages.pack(messages.Action(1 << 47, 1, 1, 1, 0, now_ns, now_ns, now_ns, now_ns, values))
     with zmq.Context[zmq.Socket[bytes]]() as context:
         router, begin_ns = bind_router(context, endpoint), None
         while True:
@@ -39,8 +39,8 @@ def echo(endpoint: str, policy: OnnxPolicy, rate_hz: float) -> None:
             identity, frame = message
             received_ns = clock.now_ns()
             send_at_once(router, identity, reply)
-            request = wire.unpack(frame)
-            assert isinstance(request, wire.Observation)
+            request = messages.unpack(frame)
+            assert isinstance(request, messages.Observation)
             expected_ns = arrivals.next_ns(request.sent_ns, received_ns, period_ns)
             begin_ns = touch.begin_ns(expected_ns, period_ns) if request.seq % 2 else None
 

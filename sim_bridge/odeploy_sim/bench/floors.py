@@ -18,7 +18,7 @@ from odeploy_runtime.realtime.child_process import child, python_module, wait_bo
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.scheduling import real_time
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import connect_dealer, receive
 
 _REPLY_WAIT_NS = 1_000_000_000
@@ -88,7 +88,7 @@ def _echo_floor(file: Path, policy: OnnxPolicy, rate_hz: float, ticks: int) -> d
             for i in range(ticks + _SETTLING_TICKS):
                 rate.wait()
                 values = bytes(4 * len(m.observation))
-                request = wire.pack(wire.Observation(1 << 47, 1, i, clock.now_ns(), values))
+                request = messages.pack(messages.Observation(1 << 47, 1, i, clock.now_ns(), values))
                 start_ns = clock.now_ns()
                 dealer.send(request)
                 if receive(dealer, start_ns + _REPLY_WAIT_NS, clock) is None:

@@ -23,7 +23,7 @@ from odeploy_runtime.signals import require_same_names
 from odeploy_runtime.trace.background_writer import DrainedTrace
 from odeploy_runtime.trace.format import TraceHeader, new_header
 from odeploy_runtime.trace.writer import RowWriter, TraceWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_sim.simulated_robot.deadline import deadline_after_due_ns, measured_step
 from odeploy_sim.simulated_robot.options import RunOptions
 from odeploy_sim.simulated_robot.plant import SimulatedPlant
@@ -117,9 +117,9 @@ def _panel(options: RunOptions, clock: Clock, stack: contextlib.ExitStack) -> Pa
     return panel
 
 
-def _hello(task: Task, rate_hz: float, options: RunOptions) -> wire.Hello:
-    return wire.Hello(
-        protocol=wire.PROTOCOL,
+def _hello(task: Task, rate_hz: float, options: RunOptions) -> messages.Hello:
+    return messages.Hello(
+        protocol=messages.PROTOCOL,
         robot=options.robot,
         task=task.name,
         rate_hz=rate_hz / max(1, options.execute),  # of observations
@@ -141,7 +141,12 @@ def _counters(
 
 
 def _header(
-    task: Task, rate_hz: float, deadline_ns: int, ready: wire.Ready, obtained: dict[str, str], options: RunOptions
+    task: Task,
+    rate_hz: float,
+    deadline_ns: int,
+    ready: messages.Ready,
+    obtained: dict[str, str],
+    options: RunOptions,
 ) -> TraceHeader:
     return new_header(
         task=task.name,

@@ -16,7 +16,7 @@ from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.service import Service
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import send_at_once
 
 Floats = NDArray[np.float32]
@@ -101,10 +101,10 @@ def served(
     return Server(socket, service, clock, counted)
 
 
-def hello(**changes: Any) -> wire.Hello:
+def hello(**changes: Any) -> messages.Hello:
     """A robot that fits `manifest()`."""
-    said = wire.Hello(
-        protocol=wire.PROTOCOL,
+    said = messages.Hello(
+        protocol=messages.PROTOCOL,
         robot="robot",
         task="maze-medium",
         rate_hz=100.0,
@@ -117,7 +117,7 @@ def hello(**changes: Any) -> wire.Hello:
 
 def floats(*values: float) -> bytes:
     """As they travel."""
-    return wire.to_bytes(np.array(values, np.float32))
+    return messages.to_bytes(np.array(values, np.float32))
 
 
 class Peer:
@@ -128,12 +128,12 @@ class Peer:
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(endpoint)
 
-    def say(self, message: wire.Message | bytes) -> None:
-        self.socket.send(message if isinstance(message, bytes) else wire.pack(message))
+    def say(self, message: messages.Message | bytes) -> None:
+        self.socket.send(message if isinstance(message, bytes) else messages.pack(message))
 
-    def hear(self) -> wire.Message | None:
+    def hear(self) -> messages.Message | None:
         """The next message that has come; None if there is none."""
         try:
-            return wire.unpack(self.socket.recv(zmq.NOBLOCK))
+            return messages.unpack(self.socket.recv(zmq.NOBLOCK))
         except zmq.Again:
             return None

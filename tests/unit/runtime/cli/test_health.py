@@ -7,11 +7,13 @@ from rich.console import Console
 
 from odeploy_runtime.cli.health import main, table
 from odeploy_runtime.errors import UsageError
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import floats
 
 S = 1_000_000_000
-BEFORE = wire.Health(1, 1, "teacher", "a" * 64, 1, 10 * S, 2, 1000, 3, 4, 5, 6, 1_000_000, ["a" * 64], ["x", "y"])
+BEFORE = messages.Health(
+    1, 1, "teacher", "a" * 64, 1, 10 * S, 2, 1000, 3, 4, 5, 6, 1_000_000, ["a" * 64], ["x", "y"]
+)
 NOW = BEFORE._replace(up_ns=12 * S, actions=1400, inference_ns=21_000_000)
 SHADOWED = NOW._replace(
     policy_epoch=2,
@@ -24,7 +26,7 @@ SHADOWED = NOW._replace(
 )
 
 
-def printed(before: wire.Health, now: wire.Health) -> str:
+def printed(before: messages.Health, now: messages.Health) -> str:
     console = Console(width=120, file=io.StringIO())
     console.print(table("ipc:///a", before, now))
     assert isinstance(console.file, io.StringIO)

@@ -10,17 +10,17 @@ import pytest
 
 from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.hot_swap.shadow import Shadow
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import floats
 from tests.unit.runtime.scaled_policy import scaled_bytes
 
 SENSED = (1.0, 2.0, 3.0)
 
 
-def answered(seq: int, *action: float) -> tuple[wire.Observation, wire.Action]:
+def answered(seq: int, *action: float) -> tuple[messages.Observation, messages.Action]:
     return (
-        wire.Observation(1, 0, seq, 0, floats(*SENSED)),
-        wire.Action(1, 0, seq, 1, wire.OK, 0, 0, 0, 0, floats(*action)),
+        messages.Observation(1, 0, seq, 0, floats(*SENSED)),
+        messages.Action(1, 0, seq, 1, messages.OK, 0, 0, 0, 0, floats(*action)),
     )
 
 

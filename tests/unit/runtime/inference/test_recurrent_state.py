@@ -9,7 +9,7 @@ import zmq
 from odeploy_runtime.inference.recurrent_state import RecurrentState
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, manifest
 from tests.unit.runtime.server.test_loop import MS, T, World
 
@@ -32,9 +32,9 @@ def world(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: 
     made.close()
 
 
-def sums(answers: Sequence[wire.Message | None]) -> list[float]:
-    assert all(isinstance(a, wire.Action) for a in answers)
-    return [float(np.frombuffer(a.values, "<f4")[0]) for a in answers if isinstance(a, wire.Action)]
+def sums(answers: Sequence[messages.Message | None]) -> list[float]:
+    assert all(isinstance(a, messages.Action) for a in answers)
+    return [float(np.frombuffer(a.values, "<f4")[0]) for a in answers if isinstance(a, messages.Action)]
 
 
 def state(value: float) -> Floats:
@@ -118,7 +118,7 @@ def test_an_observation_that_is_refused_moves_nothing(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     answers = [world.observe(peer, ready, 0)]
-    assert isinstance(world.observe(peer, ready, 1, values=floats(float("nan"), 0.0, 0.0)), wire.Error)
+    assert isinstance(world.observe(peer, ready, 1, values=floats(float("nan"), 0.0, 0.0)), messages.Error)
     answers.append(world.observe(peer, ready, 2))
     assert sums(answers) == [1.0, 2.0]
 
@@ -128,7 +128,7 @@ def test_an_answer_that_is_not_finite_moves_nothing(world: World) -> None:
     ready = world.welcome(peer)
     answers = [world.observe(peer, ready, 0, values=floats(3e38, 0.0, 0.0))]
     with np.errstate(over="ignore"):
-        assert isinstance(world.observe(peer, ready, 1, values=floats(3e38, 0.0, 0.0)), wire.Error)
+        assert isinstance(world.observe(peer, ready, 1, values=floats(3e38, 0.0, 0.0)), messages.Error)
     answers.append(world.observe(peer, ready, 2, values=floats(-3e38, 0.0, 0.0)))
     assert sums(answers)[1] == 0.0
 

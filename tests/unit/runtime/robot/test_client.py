@@ -13,7 +13,7 @@ from odeploy_runtime.errors import AddressError, RefusedError, UnreachableError
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
 from odeploy_runtime.transport.sockets import bind_router
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello, served
@@ -21,12 +21,12 @@ from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello, serv
 ENDPOINT = "inproc://server"
 MS = 1_000_000
 VALUES = floats(1.0, 2.0, 3.0)
-READY = wire.Ready(wire.PROTOCOL, 11, "teacher", "f" * 64, 100.0, 1)
-Answer = Callable[[wire.Message], list[wire.Message | bytes]]
+READY = messages.Ready(messages.PROTOCOL, 11, "teacher", "f" * 64, 100.0, 1)
+Answer = Callable[[messages.Message], list[messages.Message | bytes]]
 
 
-def action(seq: int, episode: int = 0, session: int = 11, values: bytes = floats(0.5, -0.5)) -> wire.Action:
-    return wire.Action(session, episode, seq, 1, wire.OK, 1, 2, 3, 4, values)
+def action(seq: int, episode: int = 0, session: int = 11, values: bytes = floats(0.5, -0.5)) -> messages.Action:
+    return messages.Action(session, episode, seq, 1, messages.OK, 1, 2, 3, 4, values)
 
 
 class Scripted:
@@ -34,9 +34,9 @@ class Scripted:
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.socket = bind_router(context, ENDPOINT)
-        self.heard: list[wire.Message] = []
+        self.heard: list[messages.Message] = []
         self.identity = b""
-        self.answer: Answer = lambda message: [READY] if isinstance(message, wire.Hello) else []
+        self.answer: Answer = lambda message: [READY] if isinstance(message, messages.Hello) else []
 
     def pump(self) -> bool:
         """Answers one message; whether there was one."""
@@ -44,7 +44,7 @@ class Scripted:
             self.identity, frame = self.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self.heard.append(wire.unpack(frame))
+        self.heard.append(messages.unpack(frame))
         self.send(*self.answer(self.heard[-1]))
         return True
 
@@ -52,9 +52,9 @@ class Scripted:
         while self.pump():
             pass
 
-    def send(self, *messages: wire.Message | bytes) -> None:
-        for message in messages:
-            frame = message if isinstance(message, bytes) else wire.pack(message)
+    def send(self, *sent: messages.Message | bytes) -> None:
+        for message in sent:
+            frame = message if isinstance(message, bytes) else messages.pack(message)
             self.socket.send_multipart((self.identity, frame))
 
 
@@ -105,16 +105,18 @@ def test_a_silent_server_is_unreachable_after_the_bounded_wait(
 def test_a_refusal_is_passed_on_with_its_reason(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
-    server.answer = lambda _: [wire.Refused("missing speed")]
+    server.answer = lambda _: [messages.Refused("missing speed")]
     with pytest.raises(RefusedError, match="got a refusal: missing speed"):
         RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)
 
 
-@pytest.mark.parametrize("first", [b"\xc1", action(0), action(0, values=b""), wire.Error(0, 4, ""), wire.Bye(3)])
+@pytest.mark.parametrize(
+    "first", [b"\xc1", action(0), action(0, values=b""), messages.Error(0, 4, ""), messages.Bye(3)]
+)
 def test_whatever_comes_before_the_answer_to_the_handshake_is_passed_over(
-    context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock, first: wire.Message | bytes
+    context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock, first: messages.Message | bytes
 ) -> None:
-    server.answer = lambda message: [first, READY] if isinstance(message, wire.Hello) else []
+    server.answer = lambda message: [first, READY] if isinstance(message, messages.Hello) else []
     with contextlib.closing(RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)) as made:
         assert made.ready == READY
 
@@ -136,7 +138,7 @@ def test_an_observation_is_sent_with_session_number_and_time(
     clock.ns += 5
     assert client.send(3, 41, VALUES) == clock.ns
     server.drain()
-    assert server.heard[-1] == wire.Observation(11, 3, 41, clock.ns, VALUES)
+    assert server.heard[-1] == messages.Observation(11, 3, 41, clock.ns, VALUES)
 
 
 def test_the_answer_arrives_with_its_values_and_both_times(
@@ -155,7 +157,9 @@ def test_a_chunk_of_actions_arrives_in_the_shape_that_was_agreed(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = lambda message: (
-        [READY._replace(horizon=2)] if isinstance(message, wire.Hello) else [action(0, values=floats(1, 2, 3, 4))]
+        [READY._replace(horizon=2)]
+        if isinstance(message, messages.Hello)
+        else [action(0, values=floats(1, 2, 3, 4))]
     )
     with contextlib.closing(RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0)) as made:
         made.send(0, 0, VALUES)
@@ -223,7 +227,7 @@ def test_replies_that_come_in_another_order_or_twice_are_applied_at_most_once(
     ],
 )
 def test_a_foreign_reply_is_counted_and_dropped(
-    client: RobotClient, server: Scripted, clock: FakeClock, reply: wire.Action
+    client: RobotClient, server: Scripted, clock: FakeClock, reply: messages.Action
 ) -> None:
     server.answer = lambda _: [reply]
     client.send(0, 0, VALUES)
@@ -242,10 +246,10 @@ def test_garbage_is_counted_and_the_answer_behind_it_is_taken(
 
 
 @pytest.mark.parametrize(
-    "message", [hello(), wire.Observation(11, 0, 0, 1, b""), wire.Bye(11), READY, wire.Refused("")]
+    "message", [hello(), messages.Observation(11, 0, 0, 1, b""), messages.Bye(11), READY, messages.Refused("")]
 )
 def test_messages_that_answer_nothing_are_passed_over(
-    client: RobotClient, server: Scripted, clock: FakeClock, message: wire.Message
+    client: RobotClient, server: Scripted, clock: FakeClock, message: messages.Message
 ) -> None:
     server.answer = lambda _: [message, action(0)]
     client.send(0, 0, VALUES)
@@ -256,7 +260,7 @@ def test_messages_that_answer_nothing_are_passed_over(
 def test_an_error_for_the_present_tick_ends_the_wait_at_once_and_is_kept(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
-    error = wire.Error(4, wire.NOT_FINITE, "x")
+    error = messages.Error(4, messages.NOT_FINITE, "x")
     server.answer = lambda _: [error]
     start_ns = client.send(0, 4, VALUES)
     assert client.receive(0, 4, start_ns + 10 * MS) is None
@@ -267,7 +271,7 @@ def test_an_error_for_the_present_tick_ends_the_wait_at_once_and_is_kept(
 def test_an_error_for_an_earlier_tick_does_not_end_the_wait(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
-    server.answer = lambda _: [wire.Error(3, wire.NOT_FINITE, "x"), action(4)]
+    server.answer = lambda _: [messages.Error(3, messages.NOT_FINITE, "x"), action(4)]
     client.send(0, 4, VALUES)
     assert client.receive(0, 4, clock.ns + MS) is not None
 
@@ -328,16 +332,16 @@ def test_in_a_stream_nothing_is_waited_for(client: RobotClient, clock: FakeClock
 # ---- restarts
 
 
-UNKNOWN = wire.Error(0, wire.UNKNOWN_SESSION, "")
+UNKNOWN = messages.Error(0, messages.UNKNOWN_SESSION, "")
 
 
 def restarted(session: int = 22, **changes: Any) -> Answer:
     """A server that knows only its new session."""
 
-    def answer(message: wire.Message) -> list[wire.Message | bytes]:
-        if isinstance(message, wire.Hello):
+    def answer(message: messages.Message) -> list[messages.Message | bytes]:
+        if isinstance(message, messages.Hello):
             return [READY._replace(session=session, **changes)]
-        if not isinstance(message, wire.Observation):
+        if not isinstance(message, messages.Observation):
             return []
         known = message.session == session
         return [action(message.seq, message.episode, session) if known else UNKNOWN._replace(seq=message.seq)]
@@ -356,7 +360,7 @@ def test_after_a_restart_the_client_shakes_hands_on_the_way_and_goes_on(
     assert (arrival.tick, arrival.observed_ns) == (0, sent_ns)
     assert client.ready == READY._replace(session=22)
     assert client.drops.reconnects == 1
-    observed = wire.Observation(11, 0, 0, sent_ns, VALUES)
+    observed = messages.Observation(11, 0, 0, sent_ns, VALUES)
     assert server.heard == [hello(), observed, hello(), observed._replace(session=22)]
 
 
@@ -375,17 +379,17 @@ def test_a_late_error_from_before_a_new_session_does_not_end_the_wait_for_its_ac
 def test_an_observation_that_a_new_session_refuses_too_is_not_sent_a_third_time(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
-    error = wire.Error(0, wire.NOT_FINITE, "tip_x")
+    error = messages.Error(0, messages.NOT_FINITE, "tip_x")
 
-    def answer(message: wire.Message) -> list[wire.Message | bytes]:
+    def answer(message: messages.Message) -> list[messages.Message | bytes]:
         again = restarted()(message)
-        return [error] if isinstance(message, wire.Observation) and message.session == 22 else again
+        return [error] if isinstance(message, messages.Observation) and message.session == 22 else again
 
     server.answer = answer
     client.send(0, 0, VALUES)
     assert client.receive(0, 0, clock.ns + MS) is None
     assert client.last_error == error
-    assert sum(isinstance(message, wire.Observation) for message in server.heard) == 2
+    assert sum(isinstance(message, messages.Observation) for message in server.heard) == 2
 
 
 def test_after_a_restart_replies_of_the_old_session_are_foreign(
@@ -440,7 +444,7 @@ def test_the_other_policy_is_the_error_that_is_reported(
 def test_an_unanswered_new_handshake_is_repeated_every_tenth_of_a_second_and_not_more_often(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
-    server.answer = lambda message: [UNKNOWN] if isinstance(message, wire.Observation) else []
+    server.answer = lambda message: [UNKNOWN] if isinstance(message, messages.Observation) else []
     for seq in range(100):
         clock.ns += 10 * MS
         client.send(0, seq, VALUES)
@@ -502,7 +506,7 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
 # ---- pre-touch and the end
 
 
-@pytest.mark.parametrize("frame", [b"", b"\xc1", wire.pack(wire.Bye(1))])
+@pytest.mark.parametrize("frame", [b"", b"\xc1", messages.pack(messages.Bye(1))])
 def test_a_pre_touch_run_sends_nothing_and_survives_whatever_came_last(
     client: RobotClient, server: Scripted, frame: bytes
 ) -> None:
@@ -520,7 +524,7 @@ def test_a_client_says_goodbye_when_it_closes(
 ) -> None:
     RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0).close()
     server.drain()
-    assert server.heard[-1] == wire.Bye(11)
+    assert server.heard[-1] == messages.Bye(11)
 
 
 def test_a_server_that_takes_nothing_more_never_blocks_the_client(client: RobotClient, clock: FakeClock) -> None:

@@ -23,7 +23,7 @@ from odeploy_runtime.testing import FakeClock, FakePlant
 from odeploy_runtime.trace.format import APPLIED, GOES_ON, HELD, SKIPPED, STAMPS, STOPPED, Trace, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 MS = 1_000_000
 T = 10 * MS  # at 100 Hz
@@ -39,15 +39,15 @@ class FakeClient:
         self.act: Callable[[int], list[float]] = lambda seq: [0.01 * seq, -0.5]
         self.sent: list[tuple[int, int, bytes]] = []
         self.waiting: list[Arrival] = []  # in stream mode
-        self.last_error: wire.Error | None = None
+        self.last_error: messages.Error | None = None
         self.touched_ns: list[int] = []
         self.drops, self.out_of_range = Drops(), 0
 
     def arrival(self, episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
         received, started, inferred, replied = (sent_ns + (arrived_ns - sent_ns) // 5 * i for i in range(1, 5))
         values = np.array([self.act(seq), [9, 9]], np.float32)
-        data = wire.to_bytes(values)
-        message = wire.Action(1, episode, seq, 3, wire.OK, received, started, inferred, replied, data)
+        data = messages.to_bytes(values)
+        message = messages.Action(1, episode, seq, 3, messages.OK, received, started, inferred, replied, data)
         return Arrival(message, values, arrived_ns, sent_ns)
 
     def send(self, episode: int, seq: int, values: bytes) -> int:
@@ -175,7 +175,9 @@ def test_every_tick_of_an_episode_is_sensed_answered_applied_and_recorded(bench:
     np.testing.assert_allclose(trace.rows["reward"], 0.5 * np.arange(1, 11))
     assert trace.rows["success"].tolist() == [0] * 9 + [1]
     assert set(trace.rows["epoch"]) == {3}
-    sent = [(0, seq, wire.to_bytes(np.array([seq, bench.plant.seeds[0] % 1000], np.float32))) for seq in range(10)]
+    sent = [
+        (0, seq, messages.to_bytes(np.array([seq, bench.plant.seeds[0] % 1000], np.float32))) for seq in range(10)
+    ]
     assert bench.client.sent == sent
 
 
@@ -349,7 +351,7 @@ def test_in_lockstep_a_server_that_does_not_answer_ends_the_run_and_the_tick_is_
 
 def test_in_lockstep_the_error_that_the_server_reported_is_passed_on(bench: Bench) -> None:
     bench.client.delays_ns = {0: None}
-    bench.client.last_error = wire.Error(0, wire.NOT_FINITE, "speed")
+    bench.client.last_error = messages.Error(0, messages.NOT_FINITE, "speed")
     with pytest.raises(UnreachableError, match="speed"):
         bench.run("lockstep")
 

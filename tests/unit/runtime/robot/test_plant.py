@@ -15,7 +15,7 @@ from odeploy_runtime.testing import FakeClock, FakeLink, FakePlant
 from odeploy_runtime.trace.format import APPLIED, HELD, Trace, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 MS = 1_000_000
 
@@ -23,7 +23,7 @@ MS = 1_000_000
 def driven(path: Path, clock: FakeClock, plant: Plant, link: FakeLink) -> Trace:
     """One episode in real time over a real client."""
     observed, acted = ([signal.name for signal in signals] for signals in (plant.observation, plant.action))
-    hello = wire.Hello(wire.PROTOCOL, "arm", "toy", plant.rate_hz, 1, observed, acted)
+    hello = messages.Hello(messages.PROTOCOL, "arm", "toy", plant.rate_hz, 1, observed, acted)
     client = RobotClient(link, hello, clock, timeout_s=1.0)
     header = new_header(
         task="toy",

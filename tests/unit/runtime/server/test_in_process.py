@@ -13,7 +13,7 @@ from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.server.in_process import InProcessLink
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
 from tests.unit.runtime.fakes import FakePolicy, floats, hello
 from tests.unit.runtime.scaled_policy import scaled_bytes
@@ -66,7 +66,7 @@ def test_an_observation_that_is_not_finite_gets_no_action_and_its_signal_is_name
     client = RobotClient(InProcessLink(policy, clock), hello(), clock, 1.0)
     client.send(0, 0, floats(1.0, float("nan"), 0.0))
     assert client.receive(0, 0, clock.ns + MS) is None
-    assert client.last_error == wire.Error(0, wire.NOT_FINITE, "y")
+    assert client.last_error == messages.Error(0, messages.NOT_FINITE, "y")
 
 
 def test_a_rehearsal_runs_the_policy_and_changes_no_answer(policy: FakePolicy, clock: FakeClock) -> None:

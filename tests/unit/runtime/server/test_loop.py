@@ -17,7 +17,7 @@ from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import bind_router
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Peer, floats, hello, manifest, served
 
@@ -55,21 +55,21 @@ class World:
         for socket in (self.socket, *(peer.socket for peer in self.peers)):
             socket.close()
 
-    def ask(self, peer: Peer, message: wire.Message | bytes) -> wire.Message | None:
+    def ask(self, peer: Peer, message: messages.Message | bytes) -> messages.Message | None:
         """Says something, gives the server one turn, and hears what comes back."""
         peer.say(message)
         self.server.turn()
         return peer.hear()
 
-    def welcome(self, peer: Peer, **changes: Any) -> wire.Ready:
+    def welcome(self, peer: Peer, **changes: Any) -> messages.Ready:
         ready = self.ask(peer, hello(**changes))
-        assert isinstance(ready, wire.Ready)
+        assert isinstance(ready, messages.Ready)
         return ready
 
     def observe(
-        self, peer: Peer, ready: wire.Ready, seq: int = 0, episode: int = 0, values: bytes = VALUES
-    ) -> wire.Message | None:
-        return self.ask(peer, wire.Observation(ready.session, episode, seq, self.clock.ns, values))
+        self, peer: Peer, ready: messages.Ready, seq: int = 0, episode: int = 0, values: bytes = VALUES
+    ) -> messages.Message | None:
+        return self.ask(peer, messages.Observation(ready.session, episode, seq, self.clock.ns, values))
 
     def let_pass(self, ns: int) -> None:
         """Gives turns until that time has passed; no message may wait."""
@@ -85,8 +85,8 @@ def world(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: 
     made.close()
 
 
-def refusal(answer: wire.Message | None) -> str:
-    assert isinstance(answer, wire.Refused)
+def refusal(answer: messages.Message | None) -> str:
+    assert isinstance(answer, messages.Refused)
     assert "\n" not in answer.reason
     return answer.reason
 
@@ -96,7 +96,7 @@ def refusal(answer: wire.Message | None) -> str:
 
 def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World, logged: list[str]) -> None:
     ready = world.welcome(world.peer())
-    assert ready._replace(session=0) == wire.Ready(wire.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
+    assert ready._replace(session=0) == messages.Ready(messages.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
     assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
 
 
@@ -147,7 +147,7 @@ def test_a_second_robot_of_the_same_name_is_refused_and_the_first_goes_on(world:
     first, second = world.peer(), world.peer()
     ready = world.welcome(first)
     assert "'robot' is in use" in refusal(world.ask(second, hello()))
-    assert isinstance(world.observe(first, ready), wire.Action)
+    assert isinstance(world.observe(first, ready), messages.Action)
     world.welcome(second, robot="other")
 
 
@@ -159,7 +159,7 @@ def test_a_name_is_free_after_one_second_of_silence_and_not_before(world: World)
     world.clock.ns += 1
     world.welcome(second)
     answer = world.observe(first, ready)
-    assert answer == wire.Error(0, wire.UNKNOWN_SESSION, "")
+    assert answer == messages.Error(0, messages.UNKNOWN_SESSION, "")
 
 
 def test_an_observation_keeps_a_session_alive(world: World) -> None:
@@ -167,7 +167,7 @@ def test_an_observation_keeps_a_session_alive(world: World) -> None:
     ready = world.welcome(first)
     for seq in range(4):
         world.clock.ns += 900 * MS
-        assert isinstance(world.observe(first, ready, seq), wire.Action)
+        assert isinstance(world.observe(first, ready, seq), messages.Action)
     refusal(world.ask(second, hello()))
 
 
@@ -176,7 +176,7 @@ def test_a_silent_session_is_freed_without_anybody_asking(world: World, logged: 
     world.observe(peer, ready)
     world.let_pass(1300 * MS)
     assert logged[-1] == "'robot' freed: silent"
-    assert isinstance(world.observe(peer, ready), wire.Error)
+    assert isinstance(world.observe(peer, ready), messages.Error)
 
 
 def test_a_robot_has_longer_to_begin(world: World, logged: list[str]) -> None:
@@ -215,21 +215,21 @@ def test_a_stream_whose_robot_fell_silent_is_ended(world: World, logged: list[st
 def test_a_goodbye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
-    assert world.ask(peer, wire.Bye(ready.session)) is None
+    assert world.ask(peer, messages.Bye(ready.session)) is None
     world.welcome(world.peer())
     assert logged[1] == "'robot' freed: said goodbye"
 
 
 def test_a_goodbye_of_a_stranger_is_nothing(world: World) -> None:
-    assert world.ask(world.peer(), wire.Bye(5)) is None
+    assert world.ask(world.peer(), messages.Bye(5)) is None
 
 
 def test_a_second_hello_on_one_connection_begins_a_new_session(world: World) -> None:
     peer = world.peer()
     old, new = world.welcome(peer), world.welcome(peer)
     assert old.session != new.session
-    assert world.observe(peer, old) == wire.Error(0, wire.UNKNOWN_SESSION, "")
-    assert isinstance(world.observe(peer, new), wire.Action)
+    assert world.observe(peer, old) == messages.Error(0, messages.UNKNOWN_SESSION, "")
+    assert isinstance(world.observe(peer, new), messages.Action)
 
 
 # ---- observations
@@ -239,16 +239,16 @@ def test_an_observation_is_answered_under_its_own_number_with_ordered_stamps(wor
     peer = world.peer()
     ready = world.welcome(peer)
     answer = world.observe(peer, ready, seq=41, episode=3)
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
     assert (answer.session, answer.episode, answer.seq) == (ready.session, 3, 41)
-    assert (answer.policy_epoch, answer.status) == (1, wire.OK)
+    assert (answer.policy_epoch, answer.status) == (1, messages.OK)
     assert answer.received_ns <= answer.started_ns <= answer.inferred_ns <= answer.replied_ns
 
 
 def test_the_action_is_the_policys_for_that_observation_and_noise(world: World) -> None:
     peer = world.peer()
     answer = world.observe(peer, world.welcome(peer, seed=7), seq=5, episode=2)
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
     noise = NoiseSource(world.policy.manifest.noise, 7).draw(2, 5).reshape(-1)
     assert answer.values == floats(1.0 + noise[0], 2.0 + noise[1])
 
@@ -261,9 +261,9 @@ def test_noise_is_the_same_whenever_a_tick_is_asked_again_and_by_whom(world: Wor
     theirs = world.welcome(other, robot="other")
     elsewhere = [world.observe(other, theirs, seq) for seq in (0, 1, 2)]
 
-    def values(answers: list[wire.Message | None]) -> list[bytes]:
-        assert all(isinstance(a, wire.Action) for a in answers)
-        return [a.values for a in answers if isinstance(a, wire.Action)]
+    def values(answers: list[messages.Message | None]) -> list[bytes]:
+        assert all(isinstance(a, messages.Action) for a in answers)
+        return [a.values for a in answers if isinstance(a, messages.Action)]
 
     assert len(set(values(first))) == 3
     assert values(again) == [values(first)[i] for i in (2, 0, 1)]
@@ -277,7 +277,7 @@ def test_seed_episode_and_number_each_change_the_noise(world: World, changes: di
     for seed, episode, seq in (first.values(), (first | changes).values()):
         peer = world.peer()
         answer = world.observe(peer, world.welcome(peer, seed=seed, robot=str(len(drawn))), seq, episode)
-        assert isinstance(answer, wire.Action)
+        assert isinstance(answer, messages.Action)
         drawn.add(answer.values)
     assert len(drawn) == 2
 
@@ -291,33 +291,33 @@ def test_an_observation_that_is_not_finite_is_an_error_that_names_the_signal(
     ready = world.welcome(peer)
     values = [1.0, 2.0, 3.0]
     values[place] = bad
-    assert world.observe(peer, ready, 9, values=floats(*values)) == wire.Error(9, wire.NOT_FINITE, name)
+    assert world.observe(peer, ready, 9, values=floats(*values)) == messages.Error(9, messages.NOT_FINITE, name)
     assert world.policy.inferred == 0
-    assert isinstance(world.observe(peer, ready, 10), wire.Action)
+    assert isinstance(world.observe(peer, ready, 10), messages.Action)
 
 
 def test_huge_but_finite_observations_are_served(world: World) -> None:
     peer = world.peer()
     answer = world.observe(peer, world.welcome(peer), values=floats(3e38, -3e38, 3e38))
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
 
 
 @pytest.mark.parametrize("values", [b"", bytes(11), bytes(8), bytes(16), bytes(60_000)])
 def test_an_observation_of_another_length_is_an_error_that_says_the_right_one(world: World, values: bytes) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
-    assert world.observe(peer, ready, 4, values=values) == wire.Error(4, wire.WRONG_LENGTH, "12 bytes")
-    assert isinstance(world.observe(peer, ready, 5), wire.Action)
+    assert world.observe(peer, ready, 4, values=values) == messages.Error(4, messages.WRONG_LENGTH, "12 bytes")
+    assert isinstance(world.observe(peer, ready, 5), messages.Action)
 
 
 def test_an_observation_without_a_session_or_with_a_foreign_one_is_an_error(world: World) -> None:
     known, stranger = world.peer(), world.peer()
     ready = world.welcome(known)
-    assert world.observe(stranger, ready, 3) == wire.Error(3, wire.UNKNOWN_SESSION, "")
-    assert world.observe(known, ready._replace(session=ready.session + 1), 3) == wire.Error(
-        3, wire.UNKNOWN_SESSION, ""
+    assert world.observe(stranger, ready, 3) == messages.Error(3, messages.UNKNOWN_SESSION, "")
+    assert world.observe(known, ready._replace(session=ready.session + 1), 3) == messages.Error(
+        3, messages.UNKNOWN_SESSION, ""
     )
-    assert isinstance(world.observe(known, ready, 3), wire.Action)
+    assert isinstance(world.observe(known, ready, 3), messages.Action)
 
 
 @pytest.mark.parametrize(("place", "name"), [(0, "motor_x"), (1, "motor_y")])
@@ -327,7 +327,7 @@ def test_an_action_that_is_not_finite_never_leaves_the_server(world: World, plac
     answer = np.zeros((1, 2), np.float32)
     answer[0, place] = np.nan
     world.policy.answer = answer
-    assert world.observe(peer, ready, 6) == wire.Error(6, wire.INFERENCE_FAILED, name)
+    assert world.observe(peer, ready, 6) == messages.Error(6, messages.INFERENCE_FAILED, name)
 
 
 # ---- what no robot of ours would say
@@ -350,48 +350,48 @@ def test_garbage_is_answered_as_malformed_and_the_connection_is_kept(world: Worl
     peer = world.peer()
     ready = world.welcome(peer)
     answer = world.ask(peer, frame)
-    assert isinstance(answer, wire.Error)
-    assert (answer.seq, answer.code) == (0, wire.MALFORMED)
+    assert isinstance(answer, messages.Error)
+    assert (answer.seq, answer.code) == (0, messages.MALFORMED)
     assert "Traceback" not in answer.signal
-    assert isinstance(world.observe(peer, ready), wire.Action)
+    assert isinstance(world.observe(peer, ready), messages.Action)
 
 
 def test_more_than_one_frame_is_malformed_and_the_connection_is_kept(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
-    peer.socket.send_multipart([wire.pack(wire.Bye(ready.session)), b"more"])
+    peer.socket.send_multipart([messages.pack(messages.Bye(ready.session)), b"more"])
     world.server.turn()
-    assert peer.hear() == wire.Error(0, wire.MALFORMED, "more than one frame")
-    assert isinstance(world.observe(peer, ready), wire.Action)
+    assert peer.hear() == messages.Error(0, messages.MALFORMED, "more than one frame")
+    assert isinstance(world.observe(peer, ready), messages.Action)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Ready(1, 2, "p", "f", 1.0, 1),
-        wire.Refused("no"),
-        wire.Error(1, 2, ""),
-        wire.Action(1, 2, 3, 4, 5, 6, 7, 8, 9, b""),
+        messages.Ready(1, 2, "p", "f", 1.0, 1),
+        messages.Refused("no"),
+        messages.Error(1, 2, ""),
+        messages.Action(1, 2, 3, 4, 5, 6, 7, 8, 9, b""),
     ],
 )
-def test_a_servers_message_sent_to_a_server_is_malformed(world: World, message: wire.Message) -> None:
+def test_a_servers_message_sent_to_a_server_is_malformed(world: World, message: messages.Message) -> None:
     answer = world.ask(world.peer(), message)
-    assert answer == wire.Error(0, wire.MALFORMED, f"{type(message).__name__} is a server's message")
+    assert answer == messages.Error(0, messages.MALFORMED, f"{type(message).__name__} is a server's message")
 
 
 def test_a_robot_that_leaves_without_reading_does_not_stop_the_server(world: World) -> None:
     gone, stays = world.peer(), world.peer()
     ready, theirs = world.welcome(gone), world.welcome(stays, robot="other")
-    gone.say(wire.Observation(ready.session, 0, 0, 0, VALUES))
+    gone.say(messages.Observation(ready.session, 0, 0, 0, VALUES))
     gone.socket.close()
     world.server.turn()
-    assert isinstance(world.observe(stays, theirs), wire.Action)
+    assert isinstance(world.observe(stays, theirs), messages.Action)
 
 
 # ---- stream mode
 
 
-def streaming(world: World) -> tuple[Peer, wire.Ready, int]:
+def streaming(world: World) -> tuple[Peer, messages.Ready, int]:
     """A stream with its first observation: the robot, its session and when that observation came."""
     peer = world.peer()
     ready = world.welcome(peer, mode="stream")
@@ -404,7 +404,7 @@ def stamps(peer: Peer) -> list[tuple[int, int]]:
     """(number, when it was inferred) of all actions that have come."""
     heard = []
     while (message := peer.hear()) is not None:
-        assert isinstance(message, wire.Action)
+        assert isinstance(message, messages.Action)
         heard.append((message.seq, message.started_ns))
     return heard
 
@@ -431,7 +431,7 @@ def test_the_age_of_the_observation_can_be_read_from_a_streamed_action(world: Wo
     world.server.turn()
     peer.hear()
     answer = peer.hear()
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
     assert (answer.received_ns, answer.started_ns - answer.received_ns) == (at_ns, T // 2 + T)
 
 
@@ -448,7 +448,7 @@ def test_a_bad_observation_in_a_stream_is_an_error_at_the_tick(world: World) -> 
     peer, ready, _ = streaming(world)
     world.observe(peer, ready, 1, values=floats(1, float("nan"), 0))
     world.server.turn()
-    assert peer.hear() == wire.Error(1, wire.NOT_FINITE, "y")
+    assert peer.hear() == messages.Error(1, messages.NOT_FINITE, "y")
 
 
 # ---- pre-touch
@@ -484,7 +484,7 @@ def test_no_rehearsal_where_a_message_already_waits(touching: World) -> None:
     ready = touching.welcome(peer)
     touching.observe(peer, ready, 0)
     touching.clock.ns += T
-    assert isinstance(touching.observe(peer, ready, 1), wire.Action)
+    assert isinstance(touching.observe(peer, ready, 1), messages.Action)
     assert touching.policy.inferred == 2
 
 
@@ -506,7 +506,7 @@ def test_no_rehearsal_for_a_robot_that_has_said_goodbye(touching: World) -> None
     peer = touching.peer()
     ready = touching.welcome(peer)
     touching.observe(peer, ready)
-    touching.ask(peer, wire.Bye(ready.session))
+    touching.ask(peer, messages.Bye(ready.session))
     touching.let_pass(600 * MS)
     assert touching.policy.inferred == 1
 
@@ -516,7 +516,7 @@ def test_a_rehearsal_of_a_bad_observation_is_harmless(touching: World) -> None:
     ready = touching.welcome(peer)
     touching.observe(peer, ready, 0, values=floats(float("nan"), 0, 0))
     touching.server.turn()
-    assert isinstance(touching.observe(peer, ready, 1), wire.Action)
+    assert isinstance(touching.observe(peer, ready, 1), messages.Action)
 
 
 @pytest.mark.parametrize("sent_ns", [0, 2**63 - 1])
@@ -526,8 +526,8 @@ def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehea
     liar = touching.peer()
     ready = touching.welcome(liar)
     for seq in range(5):
-        answer = touching.ask(liar, wire.Observation(ready.session, 0, seq, sent_ns, VALUES))
-        assert isinstance(answer, wire.Action)
+        answer = touching.ask(liar, messages.Observation(ready.session, 0, seq, sent_ns, VALUES))
+        assert isinstance(answer, messages.Action)
         touching.server.turn()
 
 
@@ -551,11 +551,11 @@ def test_another_policy_answers_from_the_next_tick_on_under_its_own_epoch(world:
     before = world.observe(peer, ready, 0)
     exchange(world, other)
     after = world.observe(peer, ready, 1)
-    assert isinstance(before, wire.Action)
-    assert isinstance(after, wire.Action)
+    assert isinstance(before, messages.Action)
+    assert isinstance(after, messages.Action)
     assert (before.policy_epoch, after.policy_epoch, after.values) == (1, 2, floats(7, 8))
-    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
-    assert isinstance(health, wire.Health)
+    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
     assert (health.policy_epoch, health.fingerprint) == (2, "b" * 64)
     assert health.fingerprints == ["f" * 64, "b" * 64]
     assert world.counters["policy_epoch"] == 2
@@ -568,7 +568,7 @@ def test_a_policy_that_wants_other_noise_gets_the_draw_of_the_ticks_own_number(w
     exchange(world, FakePolicy(manifest(noise=wanted, golden=())))
     answer = world.observe(peer, ready, 1)
     noise = NoiseSource(wanted, 7).draw(0, 1).reshape(-1)
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
     assert answer.values == floats(1.0 + noise[0], 2.0 + noise[1])
 
 
@@ -583,9 +583,9 @@ class FakeShadow:
     manifest, fingerprint = manifest(), "c" * 64
 
     def __init__(self) -> None:
-        self.fed: list[tuple[int, wire.Observation, wire.Action]] = []
+        self.fed: list[tuple[int, messages.Observation, messages.Action]] = []
 
-    def feed(self, seed: int, message: wire.Observation, action: wire.Action) -> bool:
+    def feed(self, seed: int, message: messages.Observation, action: messages.Action) -> bool:
         self.fed.append((seed, message, action))
         return len(self.fed) % 2 == 1
 
@@ -602,8 +602,8 @@ def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_c
     assert [(seed, message.seq) for seed, message, _ in shadow.fed] == [(7, 0), (7, 1), (7, 2)]
     assert [action for *_, action in shadow.fed] == answers
     assert (world.counters["shadow:fed"], world.counters["shadow:dropped"]) == (2, 1)
-    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
-    assert isinstance(health, wire.Health)
+    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
     assert (health.shadow, health.shadow_compared, health.shadow_dropped) == ("c" * 64, 9, 1)
     assert (health.shadow_mean, health.shadow_max) == (floats(0.5, 0.25), floats(1, 2))
 
@@ -633,18 +633,18 @@ def test_one_robots_flood_takes_nothing_from_anothers_allowance(capped: World) -
     ready = capped.welcome(robot)
     for _ in range(300):
         capped.ask(flooder, b"garbage")
-    assert isinstance(capped.observe(robot, ready), wire.Action)
+    assert isinstance(capped.observe(robot, ready), messages.Action)
 
 
 def test_waiting_messages_of_two_robots_are_answered_in_turn(world: World) -> None:
     flooder, robot = world.peer(), world.peer()
     theirs, ready = world.welcome(flooder, robot="flooder"), world.welcome(robot)
     for seq in range(8):
-        flooder.say(wire.Observation(theirs.session, 0, seq, 0, VALUES))
-    robot.say(wire.Observation(ready.session, 0, 0, 0, VALUES))
+        flooder.say(messages.Observation(theirs.session, 0, seq, 0, VALUES))
+    robot.say(messages.Observation(ready.session, 0, 0, 0, VALUES))
     for _ in range(3):
         world.server.turn()
-    assert isinstance(robot.hear(), wire.Action)
+    assert isinstance(robot.hear(), messages.Action)
 
 
 def test_a_stream_has_its_ticks_although_messages_never_cease(world: World) -> None:
@@ -669,8 +669,8 @@ def test_a_server_that_was_stopped_itself_frees_nobody_for_their_silence(world: 
     first, second = world.peer(), world.peer()
     one, two = world.welcome(first), world.welcome(second, robot="other")
     world.clock.ns += 5000 * MS
-    assert isinstance(world.observe(first, one), wire.Action)
-    assert isinstance(world.observe(second, two), wire.Action)
+    assert isinstance(world.observe(first, one), messages.Action)
+    assert isinstance(world.observe(second, two), messages.Action)
 
 
 def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
@@ -684,7 +684,7 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     misfits: list[dict[str, Any]] = [{}, {"protocol": 2}, {"rate_hz": 0.0}, {"mode": "push"}, {"action": []}]
     for changes in misfits:
         refusal(world.ask(world.peer(), hello(**changes)))
-    world.ask(peer, wire.Bye(ready.session))
+    world.ask(peer, messages.Bye(ready.session))
     counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
     assert counted.pop("inference_ns", 0) == 0  # on a clock that stands still
     assert counted == {
@@ -710,9 +710,9 @@ def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
     world.ask(robot, b"garbage")
     refusal(world.ask(world.peer(), hello(protocol=9)))
     world.clock.ns += 7 * MS
-    health = world.ask(world.peer(), wire.Ping(wire.PROTOCOL))
-    assert health == wire.Health(
-        wire.PROTOCOL,
+    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert health == messages.Health(
+        messages.PROTOCOL,
         ready=1,
         policy="teacher",
         fingerprint="f" * 64,
@@ -735,8 +735,8 @@ def test_a_server_that_is_full_refuses_another_robot_and_says_that_it_is_not_rea
     robot, other = world.peer(), world.peer()
     world.welcome(robot)
     assert "expected at most 1 robots" in refusal(world.ask(other, hello(robot="other")))
-    health = world.ask(other, wire.Ping(wire.PROTOCOL))
-    assert isinstance(health, wire.Health)
+    health = world.ask(other, messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
     assert (health.ready, world.counters["ready"]) == (0, 0)
     world.welcome(robot)  # its own place is no other
 
@@ -764,11 +764,11 @@ def test_an_interrupted_server_says_goodbye_to_every_robot(world: World) -> None
         raise KeyboardInterrupt
 
     world.policy.infer = interrupt  # type: ignore[assignment,method-assign]
-    first.say(wire.Observation(one.session, 0, 0, 0, VALUES))
+    first.say(messages.Observation(one.session, 0, 0, 0, VALUES))
     with pytest.raises(KeyboardInterrupt):
         world.server.run()
-    assert first.hear() == wire.Bye(one.session)
-    assert second.hear() == wire.Bye(two.session)
+    assert first.hear() == messages.Bye(one.session)
+    assert second.hear() == messages.Bye(two.session)
 
 
 # ---- far outside of what was trained on
@@ -791,7 +791,7 @@ def test_what_is_far_outside_is_answered_flagged_counted_and_named(
     with closing(World(context, clock, knowing)) as world:
         ready = world.welcome(peer := world.peer())
         answers = [world.observe(peer, ready, seq, values=floats(x, 0, 0)) for seq, x in enumerate((0.5, 90.0))]
-        assert [a.status for a in answers if isinstance(a, wire.Action)] == [wire.OK, wire.FAR]
+        assert [a.status for a in answers if isinstance(a, messages.Action)] == [messages.OK, messages.FAR]
         assert world.counters["far_observations"] == 1
         assert logged[-1] == "'robot': x is far outside of what the policy was trained on"
 
@@ -801,7 +801,9 @@ def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
 ) -> None:
     with closing(World(context, clock, knowing, refuse_out_of_range=True)) as world:
         ready = world.welcome(peer := world.peer())
-        assert world.observe(peer, ready, 0, values=floats(0, 90, 0)) == wire.Error(0, wire.FAR_OUTSIDE, "y")
+        assert world.observe(peer, ready, 0, values=floats(0, 90, 0)) == messages.Error(
+            0, messages.FAR_OUTSIDE, "y"
+        )
         assert world.policy.inferred == 0
         assert world.counters["errors:far_outside"] == 1
-        assert isinstance(world.observe(peer, ready, 1, values=floats(0, 0, 0)), wire.Action)
+        assert isinstance(world.observe(peer, ready, 1, values=floats(0, 0, 0)), messages.Action)

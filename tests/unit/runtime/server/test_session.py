@@ -13,7 +13,7 @@ from odeploy_runtime.server.observation_range import ObservationRange
 from odeploy_runtime.server.session import Served, Session
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, hello, manifest
 from tests.unit.runtime.server.test_loop import World
 
@@ -72,7 +72,7 @@ def test_an_observation_that_is_refused_is_in_no_history(world: World, policy: W
     ready = world.welcome(peer, observation=NAMES)
     world.observe(peer, ready, 0, values=floats(1, 0))
     for values in (floats(np.nan, 0), floats(1, 2, 3)):
-        assert isinstance(world.observe(peer, ready, 1, values=values), wire.Error)
+        assert isinstance(world.observe(peer, ready, 1, values=values), messages.Error)
     world.observe(peer, ready, 2, values=floats(3, 0))
     assert policy.seen[-1] == [1, 1, 3, 3, 3]
 
@@ -123,8 +123,8 @@ def session_of(policy: FakePolicy) -> tuple[Session, Served]:
     return opened, Served(policy, 3, ObservationRange(manifest), refuse_out_of_range=True)
 
 
-def observation(*values: float) -> wire.Observation:
-    return wire.Observation(5, 0, 1, 0, floats(*values))
+def observation(*values: float) -> messages.Observation:
+    return messages.Observation(5, 0, 1, 0, floats(*values))
 
 
 def test_a_tick_calls_the_policy_state_and_the_policy_once_each_in_order(
@@ -134,7 +134,7 @@ def test_a_tick_calls_the_policy_state_and_the_policy_once_each_in_order(
     policy.calls, policy.answer = calls, np.array([[0.5, -0.5]], np.float32)
     session, served = session_of(policy)
     answer = session.answer(observation(0, 0, 0), served, clock.ns, clock)
-    assert isinstance(answer, wire.Action)
+    assert isinstance(answer, messages.Action)
     assert (answer.policy_epoch, answer.values) == (3, floats(0.5, -0.5))
     assert calls == ["prepare", "infer", "commit"]
     session.answer(observation(0, 0, 0), served, clock.ns, clock, commit=False)
@@ -144,9 +144,9 @@ def test_a_tick_calls_the_policy_state_and_the_policy_once_each_in_order(
 @pytest.mark.parametrize(
     ("values", "code", "made"),
     [
-        ((0, 0), wire.WRONG_LENGTH, []),
-        ((0, np.nan, 0), wire.NOT_FINITE, []),
-        ((0, 90, 0), wire.FAR_OUTSIDE, ["prepare"]),
+        ((0, 0), messages.WRONG_LENGTH, []),
+        ((0, np.nan, 0), messages.NOT_FINITE, []),
+        ((0, 90, 0), messages.FAR_OUTSIDE, ["prepare"]),
     ],
 )
 def test_a_tick_that_is_refused_infers_and_commits_nothing(
@@ -156,5 +156,5 @@ def test_a_tick_that_is_refused_infers_and_commits_nothing(
     policy.calls = calls
     session, served = session_of(policy)
     answer = session.answer(observation(*values), served, clock.ns, clock)
-    assert isinstance(answer, wire.Error)
+    assert isinstance(answer, messages.Error)
     assert (answer.seq, answer.code, calls) == (1, code, made)

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odeploy_runtime.errors import WireError
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 
 TYPES: tuple[type[Any], ...] = (
-    wire.Hello,
-    wire.Ready,
-    wire.Refused,
-    wire.Observation,
-    wire.Action,
-    wire.Error,
-    wire.Bye,
-    wire.Ping,
-    wire.Health,
+    messages.Hello,
+    messages.Ready,
+    messages.Refused,
+    messages.Observation,
+    messages.Action,
+    messages.Error,
+    messages.Bye,
+    messages.Ping,
+    messages.Health,
 )
 FIELDS: dict[Any, st.SearchStrategy[Any]] = {
     int: st.integers(0, 2**63 - 1),
@@ -35,7 +35,7 @@ FIELDS: dict[Any, st.SearchStrategy[Any]] = {
 }
 
 
-def messages_of(kind: type[Any]) -> st.SearchStrategy[wire.Message]:
+def messages_of(kind: type[Any]) -> st.SearchStrategy[messages.Message]:
     hints = get_type_hints(kind)
     return st.tuples(*(FIELDS[hints[name]] for name in kind._fields)).map(lambda values: kind(*values))
 
@@ -46,12 +46,12 @@ JSON_LIKE = st.recursive(
     lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text() | st.binary(), inner, max_size=3),
     max_leaves=20,
 )
-OBSERVATION = wire.Observation(session=1, episode=2, seq=3, sent_ns=4, values=b"\0\0\x80?")
+OBSERVATION = messages.Observation(session=1, episode=2, seq=3, sent_ns=4, values=b"\0\0\x80?")
 
 
 def only_wire_error(frame: bytes) -> None:
     try:
-        message = wire.unpack(frame)
+        message = messages.unpack(frame)
     except WireError:
         return
     assert isinstance(message, TYPES)
@@ -61,8 +61,8 @@ def only_wire_error(frame: bytes) -> None:
 
 
 @given(MESSAGES)
-def test_every_message_comes_back_as_it_was_sent(message: wire.Message) -> None:
-    back = wire.unpack(wire.pack(message))
+def test_every_message_comes_back_as_it_was_sent(message: messages.Message) -> None:
+    back = messages.unpack(messages.pack(message))
     assert type(back) is type(message)
     assert back == message
 
@@ -73,19 +73,19 @@ def test_random_bytes_raise_nothing_but_wire_error(frame: bytes) -> None:
 
 
 @given(MESSAGES, st.data())
-def test_a_mutated_frame_raises_nothing_but_wire_error(message: wire.Message, data: st.DataObject) -> None:
-    frame = bytearray(wire.pack(message))
+def test_a_mutated_frame_raises_nothing_but_wire_error(message: messages.Message, data: st.DataObject) -> None:
+    frame = bytearray(messages.pack(message))
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
     only_wire_error(bytes(frame))
 
 
 @given(MESSAGES)
-def test_a_truncated_frame_is_refused_at_every_length(message: wire.Message) -> None:
-    frame = wire.pack(message)
+def test_a_truncated_frame_is_refused_at_every_length(message: messages.Message) -> None:
+    frame = messages.pack(message)
     for length in range(len(frame)):
         with pytest.raises(WireError):
-            wire.unpack(frame[:length])
+            messages.unpack(frame[:length])
 
 
 @given(JSON_LIKE, st.integers(0, 9))
@@ -96,7 +96,7 @@ def test_any_structure_in_any_place_raises_nothing_but_wire_error(value: Any, co
 
 @given(MESSAGES, JSON_LIKE, st.data())
 def test_a_field_of_any_other_type_is_refused_by_name(
-    message: wire.Message, value: Any, data: st.DataObject
+    message: messages.Message, value: Any, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(0, len(message) - 1))
     fields = list(message)
@@ -107,14 +107,14 @@ def test_a_field_of_any_other_type_is_refused_by_name(
         only_wire_error(frame)
         return
     with pytest.raises(WireError, match=f"{type(message).__name__}.{type(message)._fields[place]} as"):
-        wire.unpack(frame)
+        messages.unpack(frame)
 
 
 @pytest.mark.parametrize("opener", [b"\x91", b"\x81\xa1k", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"])
 @pytest.mark.parametrize("depth", [100, 600, 1_100, 15_000])
 def test_nested_frames_are_refused(opener: bytes, depth: int) -> None:
     with pytest.raises(WireError):
-        wire.unpack(opener * depth + b"\xc0")
+        messages.unpack(opener * depth + b"\xc0")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_nested_frames_are_refused(opener: bytes, depth: int) -> None:
 )
 def test_a_promise_of_more_bytes_than_come_is_refused(bomb: bytes) -> None:
     with pytest.raises(WireError):
-        wire.unpack(bomb)
+        messages.unpack(bomb)
 
 
 @pytest.mark.parametrize(
@@ -139,41 +139,41 @@ def test_a_promise_of_more_bytes_than_come_is_refused(bomb: bytes) -> None:
 )
 def test_an_array_that_begins_with_no_type_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):
-        wire.unpack(frame)
+        messages.unpack(frame)
 
 
 def test_a_frame_with_bytes_after_the_message_is_refused() -> None:
     with pytest.raises(WireError):
-        wire.unpack(wire.pack(OBSERVATION) + b"\x00")
+        messages.unpack(messages.pack(OBSERVATION) + b"\x00")
 
 
 @pytest.mark.parametrize("seq", [-1, 2**63, 2**64 - 1])
 def test_a_number_outside_of_63_bits_is_refused(seq: int) -> None:
     frame = msgpack.packb([4, 1, 2, seq, 4, b""])
     with pytest.raises(WireError, match=r"Observation\.seq as int"):
-        wire.unpack(frame)
+        messages.unpack(frame)
 
 
 def test_a_missing_field_is_refused_and_the_count_is_named() -> None:
     with pytest.raises(WireError, match="Observation with 5 fields, got 4"):
-        wire.unpack(msgpack.packb([4, 1, 2, 3, 4]))
+        messages.unpack(msgpack.packb([4, 1, 2, 3, 4]))
 
 
 def test_a_missing_field_with_a_default_takes_it() -> None:
-    sent = wire.Hello(1, "robot", "task", 100.0, 0, ["x"], ["u"])
-    message = wire.unpack(msgpack.packb([1, *sent[:-1]]))
+    sent = messages.Hello(1, "robot", "task", 100.0, 0, ["x"], ["u"])
+    message = messages.unpack(msgpack.packb([1, *sent[:-1]]))
     assert message == sent
     assert message.mode == "request"
 
 
 @given(MESSAGES, st.lists(JSON_LIKE, max_size=3))
-def test_fields_that_a_newer_peer_adds_are_ignored(message: wire.Message, more: list[Any]) -> None:
-    assert wire.unpack(msgpack.packb([TYPES.index(type(message)) + 1, *message, *more])) == message
+def test_fields_that_a_newer_peer_adds_are_ignored(message: messages.Message, more: list[Any]) -> None:
+    assert messages.unpack(msgpack.packb([TYPES.index(type(message)) + 1, *message, *more])) == message
 
 
 def test_a_rate_that_travels_as_an_integer_is_a_number_still() -> None:
-    message = wire.unpack(msgpack.packb([1, 1, "robot", "task", 100, 0, ["x"], ["u"]]))
-    assert isinstance(message, wire.Hello)
+    message = messages.unpack(msgpack.packb([1, 1, "robot", "task", 100, 0, ["x"], ["u"]]))
+    assert isinstance(message, messages.Hello)
     assert message.rate_hz == 100
 
 
@@ -182,46 +182,46 @@ def test_an_extension_type_is_refused_in_every_place() -> None:
         fields: list[Any] = [4, *OBSERVATION]
         fields[1 + place] = msgpack.Timestamp(1, 2)
         with pytest.raises(WireError):
-            wire.unpack(msgpack.packb(fields))
+            messages.unpack(msgpack.packb(fields))
 
 
 @given(st.lists(st.floats(width=32), max_size=20))
 def test_a_vector_travels_as_little_endian_float32(values: list[float]) -> None:
-    data = wire.to_bytes(np.array(values, np.float32))
+    data = messages.to_bytes(np.array(values, np.float32))
     assert data == struct.pack(f"<{len(values)}f", *values)
-    back = wire.from_bytes(data, len(values))
+    back = messages.from_bytes(data, len(values))
     assert back is not None
     assert back.tobytes() == data
 
 
 @pytest.mark.parametrize("size", [0, 3, 4, 7, 9, 12])
 def test_a_vector_of_another_length_is_none(size: int) -> None:
-    assert wire.from_bytes(bytes(size), 2) is None
+    assert messages.from_bytes(bytes(size), 2) is None
 
 
 def test_a_big_endian_vector_is_turned_before_it_travels() -> None:
-    assert wire.to_bytes(np.array([1.5, -2.0], ">f4")) == struct.pack("<2f", 1.5, -2.0)
+    assert messages.to_bytes(np.array([1.5, -2.0], ">f4")) == struct.pack("<2f", 1.5, -2.0)
 
 
 @given(st.lists(st.floats(width=32), min_size=1, max_size=70))
 def test_the_first_entry_that_is_not_finite_is_named(values: list[float]) -> None:
     names = [f"s{i}" for i in range(len(values))]
     expected = next((n for n, v in zip(names, values, strict=True) if not math.isfinite(v)), None)
-    assert wire.first_not_finite(np.array(values, np.float32), names) == expected
+    assert messages.first_not_finite(np.array(values, np.float32), names) == expected
 
 
 def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action() -> None:
     chunk = np.zeros((3, 2), np.float32)
     chunk[2, 1] = np.nan
-    assert wire.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
+    assert messages.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
 
 
 VECTORS = json.loads((Path(__file__).parents[4] / "docs/reference/wire-vectors.json").read_text())
 
 
-def message_of(vector: dict[str, Any]) -> wire.Message:
+def message_of(vector: dict[str, Any]) -> messages.Message:
     fields = {k: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v for k, v in vector["fields"].items()}
-    message: wire.Message = getattr(wire, vector["type"])(**fields)
+    message: messages.Message = getattr(messages, vector["type"])(**fields)
     return message
 
 
@@ -230,29 +230,35 @@ def note_of(vector: dict[str, Any]) -> str:
 
 
 def test_the_vectors_are_of_this_protocol_and_have_every_message() -> None:
-    assert VECTORS["protocol"] == wire.PROTOCOL
+    assert VECTORS["protocol"] == messages.PROTOCOL
     assert {vector["type"] for vector in VECTORS["messages"]} == {kind.__name__ for kind in TYPES}
 
 
 @pytest.mark.parametrize("vector", VECTORS["messages"], ids=note_of)
 def test_frames_are_byte_for_byte_those_that_other_releases_and_languages_speak(vector: dict[str, Any]) -> None:
     frame, message = bytes.fromhex(vector["frame"]), message_of(vector)
-    assert wire.pack(message) == frame
-    assert wire.unpack(frame) == message
+    assert messages.pack(message) == frame
+    assert messages.unpack(frame) == message
 
 
 @pytest.mark.parametrize("vector", VECTORS["read"], ids=note_of)
 def test_frames_that_this_release_does_not_write_are_read(vector: dict[str, Any]) -> None:
-    assert wire.unpack(bytes.fromhex(vector["frame"])) == message_of(vector)
+    assert messages.unpack(bytes.fromhex(vector["frame"])) == message_of(vector)
 
 
 @pytest.mark.parametrize("vector", VECTORS["refused"], ids=note_of)
 def test_frames_that_are_no_message_are_refused(vector: dict[str, Any]) -> None:
     with pytest.raises(WireError):
-        wire.unpack(bytes.fromhex(vector["frame"]))
+        messages.unpack(bytes.fromhex(vector["frame"]))
 
 
 def test_codes_have_the_numbers_that_other_releases_know() -> None:
-    assert (wire.OK, wire.FAR) == (0, 1)
-    codes = wire.UNKNOWN_SESSION, wire.WRONG_LENGTH, wire.NOT_FINITE, wire.MALFORMED, wire.INFERENCE_FAILED
-    assert (*codes, wire.FAR_OUTSIDE) == (1, 2, 3, 4, 5, 6)
+    assert (messages.OK, messages.FAR) == (0, 1)
+    codes = (
+        messages.UNKNOWN_SESSION,
+        messages.WRONG_LENGTH,
+        messages.NOT_FINITE,
+        messages.MALFORMED,
+        messages.INFERENCE_FAILED,
+    )
+    assert (*codes, messages.FAR_OUTSIDE) == (1, 2, 3, 4, 5, 6)

@@ -11,7 +11,7 @@ from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, INVALID, SKIPPED, STAMPS, STOPPED, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_sim.catalogue import TASKS
 from odeploy_sim.cli import collect
 from odeploy_sim.demonstrations.card import read_card
@@ -66,7 +66,7 @@ def driven(path: Path, ends: list[int], task: Task = MAZE, bend: float = 0.0, **
                 success=step.success,
                 reward=step.reward,
                 end=end if last else GOES_ON,
-                values=wire.to_bytes(observation + np.float32(bend * last)) + wire.to_bytes(action),
+                values=messages.to_bytes(observation + np.float32(bend * last)) + messages.to_bytes(action),
             )
             observation = step.observation
     writer.close()

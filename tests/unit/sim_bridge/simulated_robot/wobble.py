@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.trace.format import APPLIED, ENDED, GOES_ON, SKIPPED, STAMPS, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
-from odeploy_runtime.transport import messages as wire
+from odeploy_runtime.transport import messages
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot import renderer
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
@@ -43,7 +43,7 @@ def recorded(path: Path, name: str, skip: tuple[int, ...] = (), bend: float = 0.
             action = np.full(len(task.action), np.sin(tick), np.float32)
             last = tick == TICKS - 1
             said = observation + np.float32(bend if last else 0)
-            values = wire.to_bytes(said) + wire.to_bytes(action)
+            values = messages.to_bytes(said) + messages.to_bytes(action)
             end = ENDED if last else GOES_ON
             writer.append(episode, tick, APPLIED, (1,) * len(STAMPS), end=end, values=values)
             observation = env.step(action).observation
