@@ -112,10 +112,12 @@ VERBS = {
         "odeploy_train.figures.cli:fmer", "train,sim,report", "draw how FMER's policy evolves among four goals"
     ),
     "export": Verb(
-        "odeploy_export.pipeline", "export,sim,cpu", "export a trained policy, from any library, to one ONNX file"
+        "odeploy_export.cli.export",
+        "export,sim,cpu",
+        "export a trained policy, from any library, to one ONNX file",
     ),
     "samplers": Verb(
-        "odeploy_export.samplers.search",
+        "odeploy_export.cli.samplers",
         "export,sim,cpu",
         "score and time noise, steps and solvers of a policy before you deploy it",
     ),

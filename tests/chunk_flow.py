@@ -4,11 +4,10 @@ from pathlib import Path
 
 import torch
 
-from odeploy_export.options import Config
-from odeploy_export.pipeline import export_policy
-from odeploy_export.sources.runs import Source
+from odeploy_export.sources.source import Source
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy
+from tests.exports import export
 from tests.policies import TRAINED_SCALE, recorded
 
 
@@ -32,5 +31,5 @@ def chunk_file(folder: Path, task: Task, horizon: int, frozen: int | None = None
     for parameter in policy.velocity.parameters():
         parameter.mul_(0.5)
     source = Source(policy, "fm-bc", "chunks", task, recorded(task, rows=128), {})
-    export_policy(source, Config(trained=Path("none"), out=path, steps=2, frozen=frozen))
+    export(source, path, steps=2, frozen=frozen)
     return path

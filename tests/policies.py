@@ -10,7 +10,6 @@ import torch
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import StudentGraph
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
-from odeploy_export.parity.gate import gate_rows, measure
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Sampler
 from odeploy_sim.catalogue import get
@@ -18,6 +17,7 @@ from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from odeploy_train.policies.student import StudentConfig, StudentPolicy
+from tests.exports import checked, rows_of
 
 TRAINED_SCALE = 2.0
 """Weights at default initialisation are so small that a wrong graph passes: the flow hardly bends."""
@@ -60,9 +60,9 @@ def policy_bytes(
         sampler, noise = Sampler("euler", steps, uniform_grid(steps)), Noise(noise_mode, (1, 1, len(task.action)))  # type: ignore[arg-type]
         graph = SplitFlow(policy, solver("euler"), uniform_grid(steps))  # type: ignore[assignment]
     model: onnx.ModelProto = trace_graph(graph, len(task.observation), noise.shape)
-    rows = gate_rows(policy, recorded(task), noise)
+    rows = rows_of(policy, recorded(task), noise)
     session = open_session(model.SerializeToString(), "cpu", "test policy")
-    parity = measure(session, policy, sampler, rows, task.action, "test policy")
+    parity = checked(session, policy, sampler, rows, task.action, "test policy")
     feed = {"observation": rows.observation[:2]} | ({} if sampler is None else {"noise": rows.noise[:2]})
     actions = session.run(["action"], feed)[0]
     golden = tuple(

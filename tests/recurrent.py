@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from odeploy_export.graphs.recurrent import recurrent_graph
 from odeploy_export.graphs.tracing import to_bytes
-from odeploy_export.parity.gate import gate_rows, measure, reference
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.recurrent import RecurrentConfig, RecurrentPolicy
+from tests.exports import checked, reference_of, rows_of
 from tests.policies import recorded
 
 STATE_SIZE = 16
@@ -39,12 +39,12 @@ def recurrent_rows(task: Task) -> NDArray[np.float32]:
 def policy_bytes() -> bytes:
     """A sealed, gated file of `recurrent_policy(MAZE_MEDIUM)`."""
     task, policy = MAZE_MEDIUM, recurrent_policy(MAZE_MEDIUM)
-    model, rows = recurrent_graph(policy), gate_rows(policy, recurrent_rows(task), Noise("none"))
-    parity = measure(
+    model, rows = recurrent_graph(policy), rows_of(policy, recurrent_rows(task), Noise("none"))
+    parity = checked(
         open_session(model.SerializeToString(), "cpu", "test"), policy, None, rows, task.action, "test"
     )
     seen = rows.observation[:4]
-    actions = reference(policy, None, torch.float32)(seen, rows.noise[:4])
+    actions = reference_of(policy, None, torch.float32)(seen, rows.noise[:4])
     manifest = Manifest(
         version=MANIFEST_VERSION,
         name="test-recurrent",

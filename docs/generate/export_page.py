@@ -8,7 +8,7 @@ and noise mode that it has, on every provider that is asked for; keeps the figur
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,19 +17,16 @@ import torch
 import tyro
 from rich.console import Console
 
-from odeploy_export.options import Config as Export
+from odeploy_export.kinds.table import kind_of
+from odeploy_export.options import ParityOptions
 from odeploy_export.pipeline import export_policy
-from odeploy_export.sources.runs import Source, from_run
+from odeploy_export.sources.runs import from_run
+from odeploy_export.sources.source import Source
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.realtime.child_process import python_module
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.typed_json import encode
-from odeploy_train.modules.ode import SOLVERS
-from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
-from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.flow import FlowPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE, FIGURES = ROOT / "docs" / "reference" / "export.md", ROOT / "results" / "gate.json"
@@ -194,39 +191,19 @@ def main() -> None:
 
 
 def measured(source: Source, providers: tuple[str, ...]) -> list[Row]:
-    """A policy by every solver and noise mode that it has.
+    """Export a policy with every published sampler of its type.
 
     Raises:
-        ParityError: one of them is beyond the tolerance.
+        ParityError: one of them exceeds the tolerance.
     """
-    rows = []
+    rows, parity = [], ParityOptions(provider=providers)
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
-        for options in variants(source):
-            out = Path(folder) / "policy.onnx"
-            manifest = export_policy(source, Export(Path(source.name), out, provider=providers, **options))
+        for sampler in kind_of(source.policy).published:
+            manifest = export_policy(source, Path(folder) / "policy.onnx", sampler, parity)
             actions = f", {manifest.horizon} actions" if manifest.horizon > 1 else ""
             label = f"{source.method}{actions}", manifest.sampler_label, manifest.noise.mode
             rows += [Row(*label, p.provider, p.max_error, p.tolerance, p.rows) for p in manifest.parity]
     return rows
-
-
-def variants(source: Source) -> Iterator[dict[str, Any]]:
-    """Options of `export` that make another graph of a policy."""
-    match source.policy:
-        case FlowPolicy():
-            for solver in SOLVERS:
-                yield from ({"solver": solver, "noise": noise} for noise in ("zero", "normal"))
-            yield from ({"steps": steps} for steps in (1, 100))
-        case BestOfN():
-            yield {"candidates": 1, "noise": "zero"}
-            yield from ({"solver": solver, "candidates": 16} for solver in SOLVERS)
-        case BestOfDiffusion():
-            yield from ({"candidates": 1, "noise": noise} for noise in ("zero", "normal"))
-            yield {"steps": 20, "candidates": 32}
-        case DiffusionPolicy():
-            yield from ({"steps": steps, "noise": noise} for steps in (20, 100) for noise in ("zero", "normal"))
-        case _:
-            yield {}
 
 
 def page(figures: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
@@ -70,7 +70,7 @@ def test_each_form_becomes_the_same_policy(
     out = tmp_path / "p.onnx"
     export([*arguments(folder, source), "--out", str(out)])
     said = capsys.readouterr().out
-    assert "played for the gate: return " in said
+    assert "played for the parity check: return " in said
     assert "parity: 197 rows at batches (1, 3, 8): max error" in said
     policy, no_noise = OnnxPolicy.load(out), np.zeros((1, 0, 0, 0), np.float32)
     for observation in recorded(HOPPER):
@@ -85,14 +85,14 @@ def test_each_form_becomes_the_same_policy(
         (
             "onnx",
             ["--steps", "5"],
-            "--steps: expected a flow policy of ours, got a policy of somebody else's make",
+            "--steps: expected --from run, got --from onnx",
         ),
         ("onnx", ["--weights", "w.pt"], "--weights: expected --from module, got --from onnx"),
-        ("onnx", ["--noise-size", "3"], "--noise-size: expected a torch module with noise"),
+        ("onnx", ["--noise-size", "3"], "--noise-size: expected --from module or torchscript, got --from onnx"),
         ("torchscript", ["--noise", "zero"], "--noise: expected --noise-size too"),
         ("module", ["--noise-size", "0"], "--noise-size: expected at least 1"),
         ("module", ["--normaliser", "n.npz"], "--normaliser: expected --from sb3, got --from module"),
-        ("module", ["--closed-loop", "1"], "--closed-loop: expected a run"),
+        ("module", ["--closed-loop", "1"], "--closed-loop: expected --from run or sb3"),
         ("module", ["--task", "walker2d"], "task walker2d has 17 observation signals"),
     ],
 )

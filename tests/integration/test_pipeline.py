@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
@@ -66,7 +66,7 @@ def test_an_exported_file_says_what_it_is_and_proves_it(made: Made, name: str, l
     assert "parity check: not run" in odeploy("verify", str(made.file(name))).stdout
     verified = odeploy("verify", str(made.file(name)), "--run", made.run(name))
     assert verified.returncode == 0, verified.stderr
-    assert "full gate: 77 rows at batches (1, 3, 8): max error" in verified.stdout
+    assert "parity check: 77 rows at batches (1, 3, 8): max error" in verified.stdout
 
 
 def test_another_process_exports_the_same_bytes(made: Made, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
-from odeploy_export.parity.gate import gate_rows, run_in_batches
+from odeploy_export.parity.check import run_in_batches
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, GoldenRow, Manifest, Noise, Parity, Sampler
@@ -23,6 +23,7 @@ from odeploy_sim.doctor.examine import Examination, examine
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.experts.trained import trained
 from odeploy_train.modules.ode import EULER, uniform_grid
+from tests.exports import rows_of
 from tests.generic_unroll import GenericUnroll
 from tests.integration.programs import odeploy
 from tests.integration.runs import saved_run
@@ -188,7 +189,7 @@ def test_the_gate_against_the_run_names_the_fault(
     if spoil:
         policy.velocity.last.weight.data[0, 0] = torch.nan
     model = trace_graph(GenericUnroll(policy, EULER, t_grid, constant_time=True), 11, noise.shape)
-    rows = gate_rows(policy, recorded(HOPPER), noise)
+    rows = rows_of(policy, recorded(HOPPER), noise)
     actions = run_in_batches(open_session(model.SerializeToString(), "cpu", "faulty"), rows, 1)
     golden = GoldenRow(*(tuple(map(float, v[0].ravel())) for v in (rows.observation, rows.noise, actions)))
     manifest = Manifest(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odeploy_export import pipeline as export
+from odeploy_export.cli import export
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.trace.format import APPLIED
 from odeploy_runtime.trace.reader import read_trace
@@ -46,4 +46,4 @@ def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_i
     proven = odeploy("verify", str(file), "--run", str(run))
     assert proven.returncode == 0, proven.stderr
     assert "golden rows: 8 within" in proven.stdout
-    assert "full gate: 77 rows" in proven.stdout
+    assert "parity check: 77 rows" in proven.stdout

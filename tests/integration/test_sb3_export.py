@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_runtime.errors import MissingError, OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
@@ -54,7 +54,7 @@ def file(folder: Path) -> Path:
     )
     assert result.returncode == 0, result.stderr
     assert "normaliser: normaliser.npz, found beside the model" in result.stdout
-    assert "played for the gate: return " in result.stdout
+    assert "played for the parity check: return " in result.stdout
     assert "max error" in result.stdout
     return out
 
@@ -100,10 +100,10 @@ def test_the_file_drives_its_task(file: Path) -> None:
         (["--from", "sb3", "--task", "hoper"], "such as hopper"),
         (
             ["--from", "sb3", "--task", "hopper", "--steps", "5"],
-            "one that answers without noise and without an ODE",
+            "--steps: expected --from run, got --from sb3",
         ),
         (["--from", "sb3", "--task", "hopper", "--normaliser", "no.npz"], "no.npz: expected a normaliser"),
-        (["--task", "hopper"], "--task: expected --from sb3, got a run"),
+        (["--task", "hopper"], "--task: expected --from sb3, module, torchscript or onnx, got --from run"),
         ([], "expected the card of a training run"),
     ],
 )

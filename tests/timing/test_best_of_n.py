@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
+from odeploy_export.graphs.best_of_n import OUTPUTS
 from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.inference.onnx_policy import open_session
@@ -21,6 +21,7 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from tests.best_of_n import best_of_n
+from tests.exports import best_of_n_graph
 
 N, WIDTH, PRODUCTS, ROUNDS, CALLS = 16, 256, 22, 80, 5
 FLOP = PRODUCTS * 2 * N * WIDTH * WIDTH
@@ -41,7 +42,7 @@ class Products(nn.Module):
 
 @pytest.mark.timing
 def test_best_of_16_stays_near_the_products_that_it_is_made_of() -> None:
-    graph = BestOfNGraph(best_of_n(MAZE_MEDIUM, WIDTH), EULER, uniform_grid(10), N)
+    graph = best_of_n_graph(best_of_n(MAZE_MEDIUM, WIDTH), EULER, uniform_grid(10), N)
     model = trace_graph(graph, 6, (N, 1, 2))
     name_outputs(model, OUTPUTS)
     rng = np.random.default_rng(0)

@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from odeploy_export.graphs.best_of_n import BestOfNGraph
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_runtime.realtime.machine import machine_line
@@ -26,6 +25,7 @@ from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from tests.best_of_n import best_of_n
+from tests.exports import best_of_n_graph
 from tests.generic_unroll import GenericUnroll
 from tests.policies import flow_policy
 from tests.timing.bound_call import bound_call
@@ -61,7 +61,7 @@ def test_the_file_beats_torch_and_stays_near_its_floor() -> None:
 @pytest.mark.timing
 def test_sixteen_candidates_cost_less_than_sixteen_calls() -> None:
     policy, grid = best_of_n(MAZE_MEDIUM, width=WIDTH), uniform_grid(STEPS)
-    graph = BestOfNGraph(policy, EULER, grid, CANDIDATES)
+    graph = best_of_n_graph(policy, EULER, grid, CANDIDATES)
     calls = {
         "one": bound_call(trace_graph(SplitFlow(policy.flow, EULER, grid), 6, (1, 1, 2))),
         f"best of {CANDIDATES}": bound_call(trace_graph(graph, 6, (CANDIDATES, 1, 2)), CANDIDATES),

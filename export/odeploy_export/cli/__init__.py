@@ -1,4 +1,4 @@
-"""The verbs of the export, one file each.
+"""The commands of the export: they parse, call and print.
 
-May import: every room of the export.
+Owns one file for each command. May import: every room of the export.
 """

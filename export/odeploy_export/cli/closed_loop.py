@@ -12,6 +12,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from odeploy_export.kinds.table import deployed_as
 from odeploy_export.parity.closed_loop import compare
 from odeploy_runtime.errors import ContractError, OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -41,7 +42,9 @@ def main() -> None:
     torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
     file = OnnxPolicy.load(config.file, config.provider)
     if file.manifest.state_size:
-        Console().print("closed loop: not run (a recurrent policy; its gate plays sequences)", highlight=False)
+        Console().print(
+            "closed loop: not run (a recurrent policy; its parity check plays sequences)", highlight=False
+        )
         return
     policy, card = load_policy(config.run)
     if card.method != file.manifest.method:
@@ -51,7 +54,8 @@ def main() -> None:
             got=card.method,
             remedy="give the run that the file was exported from",
         )
-    agreement = compare(policy, file, get(file.manifest.task), config.episodes, config.seed)
+    act = deployed_as(policy, file.manifest).reference(torch.float32)
+    agreement = compare(act, file, get(file.manifest.task), config.episodes, config.seed)
     Console().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
 
 

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from odeploy_export.parity.gate import Rows, run_in_batches
+from odeploy_export.parity.check import run_in_batches
+from odeploy_export.parity.rows import Rows
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.policy_file.manifest import Manifest

@@ -1,8 +1,8 @@
-"""Holds an existing policy file against the training run that it came from: the full parity gate.
+"""The parity check of an existing policy file against its training run.
 
     python -m odeploy_export.cli.verify FILE --run RUN
 
-`odeploy verify FILE --run RUN` starts this program where torch is installed; the runtime itself knows no torch.
+`odeploy verify FILE --run RUN` starts this program if torch is installed, since the runtime does not import torch.
 """
 
 import sys
@@ -15,10 +15,12 @@ import onnx
 import tyro
 from rich.console import Console
 
-from odeploy_export.parity.deviation import TOLERANCE
-from odeploy_export.parity.diagnosis import explained, not_finite_weights
-from odeploy_export.parity.gate import gate_rows, held, measure
-from odeploy_runtime.errors import ContractError, OdeployError, ParityError, PolicyFileError
+from odeploy_export.kinds.check import check_parity
+from odeploy_export.kinds.table import deployed_as
+from odeploy_export.parity.deviation import TOLERANCE, allowed_actions
+from odeploy_export.parity.diagnosis import not_finite_weights
+from odeploy_export.parity.rows import check_rows
+from odeploy_runtime.errors import ContractError, OdeployError, PolicyFileError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
 from odeploy_train.runs.folder import load_policy
@@ -26,23 +28,22 @@ from odeploy_train.runs.folder import load_policy
 
 @dataclass(frozen=True)
 class Config:
-    """Holds a policy file against the training run that it came from."""
+    """Compare a policy file with its training run."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""
     run: Path
-    """The training run's folder."""
+    """Folder of the training run."""
     provider: str = "cpu"
     """Execution provider: `cpu`, `cuda`, `tensorrt` or `openvino`."""
 
 
 def main() -> None:
-    """Prints one line with the largest error, or fails with the worst row, and the fault if it is a known one."""
+    """Print one line with the largest error, or fail with the worst row, and the fault if it is a known one."""
     config = tyro.cli(Config, prog="python -m odeploy_export.cli.verify")
     file = read(config.file)
     manifest = file.manifest
-    trained, card = load_policy(config.run)
-    policy = held(trained, manifest.noise.shape[0])
+    policy, card = load_policy(config.run)
     if card.method != manifest.method:
         raise ContractError(
             where=str(config.run),
@@ -58,17 +59,16 @@ def main() -> None:
             got="NaN or infinity" + (f", as in {len(broken) - 1} more" if broken[1:] else ""),
             remedy="export a checkpoint from before the training broke",
         )
+    deployment = deployed_as(policy, manifest)
     session = open_session(file.data, config.provider, str(config.file), rows=max(1, manifest.noise.shape[0]))
     recorded = np.array([row.observation for row in manifest.golden], np.float32)
-    rows = gate_rows(policy, recorded, manifest.noise)
-    gated = [p.tolerance for p in manifest.parity if p.provider == session.get_providers()[0]]
-    tolerance = gated[0] if gated else max((p.tolerance for p in manifest.parity), default=TOLERANCE)
-    try:
-        parity = measure(session, policy, manifest.sampler, rows, manifest.action, str(config.file), tolerance)
-    except ParityError as error:
-        raise explained(error, session, policy, manifest.sampler, rows, manifest.action) from None
+    rows = check_rows(deployment.spread, recorded, manifest.noise)
+    known = [p.tolerance for p in manifest.parity if p.provider == session.get_providers()[0]]
+    tolerance = known[0] if known else max((p.tolerance for p in manifest.parity), default=TOLERANCE)
+    allowed = allowed_actions(manifest.action, manifest.horizon, str(config.file), tolerance)
+    parity = check_parity(session, deployment, rows, manifest.action, allowed)
     Console().print(
-        f"full gate: {parity.rows} rows at batches {parity.batches}: "
+        f"parity check: {parity.rows} rows at batches {parity.batches}: "
         f"max error {parity.max_error:.2e} (tolerance {parity.tolerance:g})",
         highlight=False,
     )

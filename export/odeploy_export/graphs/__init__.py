@@ -1,4 +1,5 @@
-"""ONNX graphs: what each policy kind becomes, tracing, rewrites.
+"""ONNX graphs of torch policies.
 
-May import: training, the runtime.
+Owns one file for each form of graph, tracing, and the rewrites of a finished graph.
+May import: train, runtime.
 """

@@ -6,20 +6,15 @@ critic's first layer is linear over [normalised observation, unit action], W_s s
 b: the action's scale joins W_a, its middle joins b, and both critics' first layers are one Gemm.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from odeploy_export.graphs.diffusion import UnrolledDiffusion
 from odeploy_export.graphs.flow import ObservationPart, SplitFlow
-from odeploy_train.modules.ode import Tableau
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.flow import FlowPolicy
 
 OUTPUTS = ("action", "value", "index")
-Choosing = BestOfN | BestOfDiffusion
 
 
 class BestOfNGraph(nn.Module):
@@ -27,31 +22,24 @@ class BestOfNGraph(nn.Module):
 
     Args:
         policy: proposer and critics.
-        tableau: of a flow the solver; None of a diffusion, which has one sampler only.
-        t_grid: its times from 0 to 1.
+        proposer: graph of the proposer.
         candidates: N.
     """
 
     def __init__(
-        self, policy: Choosing, tableau: Tableau | None, t_grid: Sequence[float], candidates: int
+        self, policy: BestOfN | BestOfDiffusion, proposer: SplitFlow | UnrolledDiffusion, candidates: int
     ) -> None:
         super().__init__()
-        self._candidates, proposer = candidates, policy.proposer
-        self._action_size = proposer.config.action_size
-        self._horizon = proposer.config.horizon if isinstance(proposer, FlowPolicy) else 1
-        self.proposer: SplitFlow | UnrolledDiffusion
-        if isinstance(proposer, FlowPolicy):
-            assert tableau is not None
-            self.proposer = SplitFlow(proposer, tableau, t_grid)
-        else:
-            self.proposer = UnrolledDiffusion(proposer, t_grid)
+        self._candidates, trained = candidates, policy.proposer
+        self._action_size, self._horizon = trained.config.action_size, proposer.horizon
+        self.proposer = proposer
         self.activation: nn.Module = getattr(nn, policy.critic_activation)()
         first, *later = zip(*(_linears(critic) for critic in policy.critics), strict=True)
         W = torch.cat([layer.weight.detach().double() for layer in first])
         b = torch.cat([layer.bias.detach().double() for layer in first])
-        low, high = proposer.low.double(), proposer.high.double()
+        low, high = trained.low.double(), trained.high.double()
         W_s, W_a = W[:, : -len(low)], W[:, -len(low) :] / ((high - low) / 2)
-        self.critics_observation = ObservationPart(proposer, W_s, b - W_a @ ((high + low) / 2))
+        self.critics_observation = ObservationPart(trained, W_s, b - W_a @ ((high + low) / 2))
         self.action_weight = _constant(W_a.T)
         self.later = nn.ModuleList(
             nn.Sequential(*(m for layer in layers for m in (self.activation, _frozen(layer))))

@@ -35,6 +35,8 @@ from odeploy_train.policies.diffusion import DiffusionPolicy
 class UnrolledDiffusion(nn.Module):
     """`observation` (B, O) and `noise` (B, 1, S, D) to `action` (B, 1, A), for one t-grid of S + 1 times."""
 
+    horizon = 1
+
     def __init__(self, policy: DiffusionPolicy, t_grid: Sequence[float]) -> None:
         super().__init__()
         net, levels = policy.denoiser, policy.levels

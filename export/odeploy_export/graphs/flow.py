@@ -37,12 +37,13 @@ class SplitFlow(nn.Module):
 
     Attributes:
         observation: W_o o with the first layer's bias, of shape (B, W).
+        horizon: H.
     """
 
     def __init__(self, policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float]) -> None:
         super().__init__()
         self._tableau, self._t_grid = tableau, tuple(t_grid)
-        self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
+        self.horizon, self._action_size = policy.config.horizon, policy.config.action_size
         net = policy.velocity
         O, D = net.observation_size, net.action_size  # noqa: E741
         W = net.first.weight.detach().double()
@@ -74,7 +75,7 @@ class SplitFlow(nn.Module):
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, 1, D) -> (B, H, A)."""
         action = self.solve(self.observation(observation), noise)
-        return action.reshape(-1, self._horizon, self._action_size)
+        return action.reshape(-1, self.horizon, self._action_size)
 
     def solve(self, o: Tensor, noise: Tensor) -> Tensor:
         """Integrates a draw for each row of `o`. Shapes (R, W), any of R · D numbers -> (R, D)."""

@@ -144,24 +144,24 @@ class _Field:
 
 
 def continuable(policy: object, frozen: int) -> FlowPolicy:
-    """The policy, if it can go on from the chunk before with so many of its actions frozen.
+    """Return the policy if it can continue a previous chunk with d of its actions frozen.
 
     Raises:
-        UsageError: no flow of chunks, one that is squashed, or one with fewer actions than are to be frozen.
+        UsageError: not a flow with action chunks, one that ends in tanh, or more frozen actions than a chunk has.
     """
     if not isinstance(policy, FlowPolicy) or policy.config.horizon == 1 or policy.config.squash:
         raise UsageError(
             where="--frozen",
-            expected="a flow policy that answers chunks, not squashed",
-            got="another one",
+            expected="a flow policy with action chunks and without tanh at its end",
+            got="another policy",
             remedy="leave the option out, or train with `odeploy train fm-bc --horizon H`",
         )
     if not 0 <= frozen < policy.config.horizon:
         raise UsageError(
             where="--frozen",
-            expected=f"from 0 to {policy.config.horizon - 1} of a chunk of {policy.config.horizon} actions",
+            expected=f"0 to {policy.config.horizon - 1} for a chunk of {policy.config.horizon} actions",
             got=str(frozen),
-            remedy="give the ticks that an answer takes",
+            remedy="give the number of ticks until an answer arrives",
         )
     return policy
 

@@ -11,10 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from odeploy_export.parity.gate import Exportable, reference
+from odeploy_export.parity.check import Reference
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -63,11 +62,19 @@ class ClosedLoop:
 
 
 def compare(
-    policy: Exportable, file: OnnxPolicy, task: Task, episodes: int, seed: int = 1, tolerance: float = TOLERANCE
+    act: Reference, file: OnnxPolicy, task: Task, episodes: int, seed: int = 1, tolerance: float = TOLERANCE
 ) -> ClosedLoop:
     """Play the first pairs of episodes of a seed that the simulation survives on both sides.
 
     After a pair has parted each side goes on to its own end.
+
+    Args:
+        act: the policy, computed by torch in float32.
+        file: its file.
+        task: task to play.
+        episodes: number of pairs.
+        seed: seed of resets and noise.
+        tolerance: on unit-scale actions.
 
     Raises:
         ContractError: a recurrent policy, whose state torch's side would have to carry; a hundred pairs in a row
@@ -81,10 +88,9 @@ def compare(
             where=file.manifest.name,
             expected="a policy without a state",
             got="a recurrent one",
-            remedy="trust its gate, which plays sequences",
+            remedy="rely on its parity check, which plays sequences",
         )
-    act, noise = reference(policy, file.manifest.sampler, torch.float32), NoiseSource(file.manifest.noise, seed)
-    A = len(task.action)
+    noise, A = NoiseSource(file.manifest.noise, seed), len(task.action)
 
     def by_torch(observation: NDArray[np.float32], draw: NDArray[np.float32]) -> NDArray[np.float32]:
         return act(observation[None], draw)[:, :A].astype(np.float32)

@@ -1,13 +1,14 @@
-"""How far an answer lies from torch's on unit scale, and the refusal that names the worst row and signal."""
+"""Deviation of a graph from torch on unit scale, and the refusal that names the worst row and signal."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_export.graphs.rewrites import Precision
 from odeploy_runtime.errors import ParityError
-from odeploy_runtime.signals import Signal
+from odeploy_runtime.signals import Signal, half_ranges
 
 Numbers = NDArray[np.float64]
 
@@ -16,66 +17,83 @@ TOLERANCES: dict[Precision, float] = {"f32": TOLERANCE, "fp16": 1e-2}
 """Default tolerance of each precision, on unit-scale actions."""
 
 ROUNDING = 4.0
-"""Times torch's own float32 error that a graph may be off where that is beyond the tolerance, since it adds in
-another order. A flow that FPO trained on hopper lost 2e-5 in two steps of midpoint and 1e-6 in ten of Euler."""
+"""Multiple of torch's own float32 error that a graph may deviate if that exceeds the tolerance, since a graph adds
+in another order. A flow that FPO trained on hopper lost 2e-5 in two steps of midpoint and 1e-6 in ten of Euler."""
 
 MOST = 1e-3
-"""What is allowed so at most: where float32 is off by more, infinite as it may be, there is no parity to show."""
+"""Upper limit of that allowance: if float32 itself deviates by more, even infinitely, parity cannot be shown."""
 
 
-def allowance(
-    references: Sequence[Numbers], scale: Numbers, tolerance: float, rounding: float = ROUNDING
-) -> float:
-    """The tolerance, or more where float32 itself does not keep it: a steep flow amplifies what it rounds.
+@dataclass(frozen=True)
+class Allowed:
+    """Deviation that a parity check allows, with what it needs to name a larger one.
 
-    Args:
-        references: from torch, in float64 and in float32. Each of shape (M, C).
-        scale: what counts as 1. Shape (C,).
-        tolerance: in these units.
-        rounding: times the second's error that is allowed; 0 for the tolerance alone.
+    Attributes:
+        scale: deviation that counts as 1. Shape (C,).
+        names: names of the C columns.
+        tolerance: largest allowed deviation, on unit scale.
+        where: the file, for messages.
+        rounding: multiple of torch's own float32 error that is allowed beyond the tolerance; 0 for none.
     """
-    exact, rounded = references
-    return max(tolerance, min(MOST, rounding * float((np.abs(rounded - exact) / scale).max())))
+
+    scale: Numbers
+    names: Sequence[str]
+    tolerance: float = TOLERANCE
+    where: str = ""
+    rounding: float = ROUNDING
+
+    def widened(self, references: Sequence[Numbers]) -> "Allowed":
+        """Return the allowance where float32 itself misses the tolerance: a steep flow amplifies its rounding.
+
+        Args:
+            references: from torch, in float64 and in float32. Each of shape (M, C).
+        """
+        if not self.rounding:
+            return self
+        exact, rounded = references
+        lost = float((np.abs(rounded - exact) / self.scale).max())
+        return replace(self, tolerance=max(self.tolerance, min(MOST, self.rounding * lost)))
 
 
-def worst_deviation(
-    got: Numbers,
-    references: Sequence[Numbers],
-    scale: Numbers,
-    names: Sequence[str],
-    tolerance: float,
+def allowed_actions(
+    actions: Sequence[Signal],
+    horizon: int,
     where: str,
-    at: str,
-) -> float:
-    """The largest deviation of an answer from the references.
+    tolerance: float = TOLERANCE,
+    rounding: float = ROUNDING,
+) -> Allowed:
+    """Return what is allowed of a chunk's H · A numbers: half of an action's range counts as 1."""
+    scale = np.tile(half_ranges(actions), horizon)
+    return Allowed(scale, column_names(actions, horizon), tolerance, where, rounding)
+
+
+def worst_deviation(got: Numbers, references: Sequence[Numbers], allowed: Allowed, at: str) -> float:
+    """Return the largest deviation of a graph's outputs from the references.
 
     Args:
         got: from ONNX. Shape (M, C).
         references: from torch; the message states the first. Each of shape (M, C).
-        scale: what counts as 1. Shape (C,).
-        names: of the columns.
-        tolerance: in these units.
-        where: the file.
-        at: what of it was run, for the message.
+        allowed: scale, names and tolerance.
+        at: the run of the graph, for the message.
 
     Raises:
-        ParityError: it is beyond the tolerance.
+        ParityError: it exceeds the tolerance.
     """
-    error = np.max([np.abs(got - wanted) for wanted in references], axis=0) / scale
+    error = np.max([np.abs(got - wanted) for wanted in references], axis=0) / allowed.scale
     row, column = map(int, np.unravel_index(np.argmax(np.nan_to_num(error, nan=np.inf)), error.shape))
-    if not error[row, column] <= tolerance:
+    if not error[row, column] <= allowed.tolerance:
         raise ParityError(
-            where=f"{where}, row {row} {at}, {names[column]}",
-            expected=f"torch and ONNX within {tolerance:g} on unit scale",
+            where=f"{allowed.where}, row {row} {at}, {allowed.names[column]}",
+            expected=f"torch and ONNX within {allowed.tolerance:g} on unit scale",
             got=f"{references[0][row, column]:.7g} from torch and {got[row, column]:.7g} from ONNX",
-            remedy="nothing was written; if that is rounding give a larger --tolerance, else check the graph's "
-            "sampler, normaliser and bounds against the policy",
+            remedy="nothing was written; if this is rounding, give a larger --tolerance; otherwise check the "
+            "graph's sampler, normaliser and limits against the policy",
         )
     return float(error[row, column])
 
 
 def column_names(actions: Sequence[Signal], horizon: int) -> list[str]:
-    """What the H · A numbers of a chunk are called in a refusal."""
+    """Return the names of a chunk's H · A numbers, for a refusal."""
     if horizon == 1:
         return [f"signal {a.name}" for a in actions]
     return [f"action {h} of the chunk, signal {a.name}" for h in range(horizon) for a in actions]

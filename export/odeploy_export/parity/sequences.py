@@ -1,75 +1,67 @@
-"""The gate of a recurrent graph: each tick is torch's, of the action and of the state, and so is a whole sequence.
+"""Parity of a recurrent graph: action and state of each tick, then of whole sequences.
 
-Tick by tick both begin with the same state, one that torch has met on its way. Then the graph carries its own
-along. A trained cell may amplify what rounding does to its state, in torch's float32 as in ONNX Runtime's, until
-no fixed tolerance fits: there the graph may lie as far from float64 as torch's float32 does, times a wide margin.
-The state lies in (-1, 1), so 1 is its unit.
+Tick by tick, torch and ONNX start from the same state, one that torch reached on its way. Then the graph carries
+its own state along. A trained cell may amplify the rounding of its state, in torch's float32 as in ONNX Runtime's,
+until no fixed tolerance fits. There the graph may deviate from float64 as far as torch's float32 does, times a
+wide margin. The state lies in (-1, 1), so its unit is 1.
 """
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 
 from odeploy_export.graphs.recurrent import STATE_IN, STATE_OUT
-from odeploy_export.parity.deviation import Numbers, worst_deviation
+from odeploy_export.parity.deviation import Allowed, Numbers, worst_deviation
+from odeploy_export.parity.rows import Array
 from odeploy_runtime.errors import ParityError
+from odeploy_runtime.policy_file.manifest import Parity
 from odeploy_train.policies.recurrent import RecurrentPolicy
-
-Array = NDArray[np.float32]
 
 _MARGIN = 100  # two ways to round grow apart at one pace, but not from one size; a trained cell showed 0.5 to 1.2
 
 
-def measure_sequences(
+def check_sequences(
     session: ort.InferenceSession,
     policy: RecurrentPolicy,
     observation: Array,
     batches: Sequence[int],
-    scale: Numbers,
-    names: Sequence[str],
-    tolerance: float,
-    where: str,
-) -> float:
-    """Compares torch in float64 and in float32 with the graph, at each batch size.
+    allowed: Allowed,
+) -> Parity:
+    """Compare torch in float64 and in float32 with the graph, at each batch size.
 
     Args:
         session: of the graph.
         policy: as trained.
         observation: one sequence, recorded ticks first. Shape (M, O).
-        batches: sizes, and numbers of lanes.
-        scale: what counts as 1, of the action. Shape (A,).
-        names: of its A numbers.
-        tolerance: on unit scale, and of the state.
-        where: the file.
-
-    Returns:
-        The largest deviation of a tick.
+        batches: batch sizes, and numbers of parallel sequences.
+        allowed: scale, names and tolerance of the A actions; the tolerance applies to the state too.
 
     Raises:
         ParityError: a tick beyond the tolerance, or a sequence that drifts away.
     """
     A, S = policy.config.action_size, policy.config.state_size
-    scale, names = np.append(scale, np.ones(S)), [*names, *(f"state {i}" for i in range(S))]
+    names = [*allowed.names, *(f"state {i}" for i in range(S))]
+    allowed = replace(allowed, scale=np.append(allowed.scale, np.ones(S)), names=names)
     path = played(policy, observation[None], torch.float64)[0, :, A:]
     state = np.concatenate([np.zeros((1, S)), path[:-1]]).astype(np.float32)
     wanted = [_stepped(policy, observation, state, dtype) for dtype in (torch.float64, torch.float32)]
     worst = 0.0
     for batch in batches:
         got = _run_steps(session, observation, state, batch)
-        worst = max(worst, worst_deviation(got, wanted, scale, names, tolerance, where, f"at batch {batch}"))
-        # Each lane goes once around all rows, from another place and a zero state.
-        starts = [lane * len(observation) // batch for lane in range(batch)]
-        lanes = np.stack([np.roll(observation, -start, axis=0) for start in starts])
-        _require_same_way(session, policy, lanes, scale, tolerance, where)
-    return worst
+        worst = max(worst, worst_deviation(got, wanted, allowed, f"at batch {batch}"))
+        # Each sequence goes once around all rows, from another start and a zero state.
+        starts = [k * len(observation) // batch for k in range(batch)]
+        parallel = np.stack([np.roll(observation, -start, axis=0) for start in starts])
+        _require_same_path(session, policy, parallel, allowed)
+    return Parity(session.get_providers()[0], worst, allowed.tolerance, len(observation), tuple(batches))
 
 
 def run_sequences(session: ort.InferenceSession, observations: Array) -> Numbers:
-    """The graph's action and state after each tick, from zero states. Shapes (B, T, O) -> (B, T, A + S)."""
+    """Return the graph's action and state after each tick, from zero states. Shapes (B, T, O) -> (B, T, A + S)."""
     size = next(i.shape[1] for i in session.get_inputs() if i.name == STATE_IN)
     state, ticks = np.zeros((len(observations), size), np.float32), []
     for observation in observations.swapaxes(0, 1):
@@ -80,7 +72,7 @@ def run_sequences(session: ort.InferenceSession, observations: Array) -> Numbers
 
 @torch.no_grad()
 def played(policy: RecurrentPolicy, observations: Array, dtype: torch.dtype) -> Numbers:
-    """The same by torch, computed in `dtype`."""
+    """Return torch's action and state after each tick, computed in `dtype`. Shapes (B, T, O) -> (B, T, A + S)."""
     policy = copy.deepcopy(policy).to(dtype).eval()
     unit, states = policy.unroll(torch.from_numpy(observations).to(dtype), policy.first_state(len(observations)))
     sequences: Numbers = torch.cat([policy.to_robot(unit), states], dim=2).double().numpy()
@@ -89,7 +81,7 @@ def played(policy: RecurrentPolicy, observations: Array, dtype: torch.dtype) -> 
 
 @torch.no_grad()
 def _stepped(policy: RecurrentPolicy, observation: Array, state: Array, dtype: torch.dtype) -> Numbers:
-    """Action and next state of each row. Shapes (M, O), (M, S) -> (M, A + S)."""
+    """Return action and next state of each row. Shapes (M, O), (M, S) -> (M, A + S)."""
     policy = copy.deepcopy(policy).to(dtype).eval()
     action, following = policy(*(torch.from_numpy(values).to(dtype) for values in (observation, state)))
     rows: Numbers = torch.cat([action, following], dim=1).double().numpy()
@@ -106,22 +98,18 @@ def _run_steps(session: ort.InferenceSession, observation: Array, state: Array, 
     return np.concatenate(parts).astype(np.float64)
 
 
-def _require_same_way(
-    session: ort.InferenceSession,
-    policy: RecurrentPolicy,
-    lanes: Array,
-    scale: Numbers,
-    tolerance: float,
-    where: str,
+def _require_same_path(
+    session: ort.InferenceSession, policy: RecurrentPolicy, sequences: Array, allowed: Allowed
 ) -> None:
-    exact, single = (played(policy, lanes, dtype) for dtype in (torch.float64, torch.float32))
-    drift, usual = (np.max(np.abs(n - exact) / scale, axis=2) for n in (run_sequences(session, lanes), single))
-    allowed = np.maximum(tolerance, _MARGIN * np.maximum.accumulate(usual.max(axis=0)))
-    lane, tick = map(int, np.unravel_index(np.argmax(np.nan_to_num(drift / allowed, nan=np.inf)), drift.shape))
-    if not drift[lane, tick] <= allowed[tick]:
+    exact, single = (played(policy, sequences, dtype) for dtype in (torch.float64, torch.float32))
+    ran = run_sequences(session, sequences)
+    drift, usual = (np.max(np.abs(n - exact) / allowed.scale, axis=2) for n in (ran, single))
+    limit = np.maximum(allowed.tolerance, _MARGIN * np.maximum.accumulate(usual.max(axis=0)))
+    k, tick = map(int, np.unravel_index(np.argmax(np.nan_to_num(drift / limit, nan=np.inf)), drift.shape))
+    if not drift[k, tick] <= limit[tick]:
         raise ParityError(
-            where=f"{where}, tick {tick} of sequence {lane} at batch {len(lanes)}",
-            expected=f"torch and ONNX within {allowed[tick]:.1g} on unit scale, the state carried along",
-            got=f"{drift[lane, tick]:.3g}",
-            remedy="nothing was written; check that the graph's state is the policy's",
+            where=f"{allowed.where}, tick {tick} of sequence {k} at batch {len(sequences)}",
+            expected=f"torch and ONNX within {limit[tick]:.1g} on unit scale, with the state carried along",
+            got=f"{drift[k, tick]:.3g}",
+            remedy="nothing was written; check the graph's state against the policy's",
         )

@@ -1,16 +1,17 @@
-"""The gate along the ODE: after every solver step the graph's state is torch's, not only at the end.
+"""Parity along the ODE: after every solver step the graph's state is torch's, not only at the end.
 
-A fault on the way may end within the tolerance: limits clip it, or a later step undoes it. Here the very graph
-that goes into the file gets its states as outputs and runs on the same provider.
+A fault on the way may end within the tolerance: limits clip it, or a later step undoes it. So the very graph that
+goes into the file gets its states as outputs and runs on the same provider.
 
-The graph carries [y, 1] with y = s x + m + (1 - t) s b_l, see graphs/flow.py. Its last state goes into the
-one Slice of a Gemm; from there each step back is as many updates, Gemms chained by their third input, as the
-solver has weights b other than 0. States are not clipped: on unit scale half of an action's range counts as 1,
-and the state itself where it is larger.
+The graph carries [y, 1] with y = s x + m + (1 - t) s b_l, see graphs/flow.py. Its last state is the input of the
+only Slice of a Gemm. From there each step back is as many updates, Gemms chained by their third input, as the
+solver has weights b other than 0. States are not clipped: on unit scale half of an action's range counts as 1, and
+the state itself where it is larger.
 """
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,65 +19,54 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from odeploy_export.parity.deviation import ROUNDING, allowance, column_names, worst_deviation
-from odeploy_export.parity.gate import Rows
+from odeploy_export.parity.deviation import Allowed, worst_deviation
+from odeploy_export.parity.rows import Rows
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Sampler
-from odeploy_runtime.signals import Signal, half_ranges
 from odeploy_train.modules.ode import Tableau, integrate, solver
-from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.flow import FlowPolicy
 
 _BATCH = 8
 
 
-def measure_steps(
-    model: onnx.ModelProto,
-    policy: FlowPolicy | BestOfN,
-    sampler: Sampler,
-    rows: Rows,
-    actions: tuple[Signal, ...],
-    where: str,
-    tolerance: float,
-    provider: str = "cpu",
-    rounding: float = ROUNDING,
+def check_steps(
+    model: onnx.ModelProto, flow: FlowPolicy, sampler: Sampler, rows: Rows, allowed: Allowed, provider: str = "cpu"
 ) -> tuple[float, ...]:
-    """Compares the state after every step but the last with torch's, in float64 and in float32.
+    """Compare the state after every step but the last with torch's, in float64 and in float32.
+
+    Args:
+        model: split graph of the flow, or of a best of N that draws from it.
+        flow: as trained.
+        sampler: of the graph.
+        rows: inputs.
+        allowed: scale, names and tolerance of the D actions.
+        provider: execution provider, by our name.
 
     Returns:
-        The largest error of all rows after each of them: K - 1 numbers.
+        The largest deviation of all rows after each of them: K - 1 numbers.
 
     Raises:
-        ParityError: a state is beyond the tolerance; the message names the first such step, its row and signal.
+        ParityError: a state beyond the tolerance; the message names the first such step, its row and signal.
     """
     if sampler.steps == 1:
         return ()
-    flow = policy.flow if isinstance(policy, BestOfN) else policy
     watched, names = with_states(model, solver(sampler.solver), sampler.steps)
     candidates = rows.noise.shape[1]
-    session = open_session(watched.SerializeToString(), provider, where, rows=candidates)
+    session = open_session(watched.SerializeToString(), provider, allowed.where, rows=candidates)
     parts = [
         session.run(names, {"observation": rows.observation[i : i + _BATCH], "noise": rows.noise[i : i + _BATCH]})
         for i in range(0, len(rows), _BATCH)
     ]
-    D, horizon = flow.config.chunk_size, flow.config.horizon
-    unit = np.ones(D) if flow.config.squash else np.tile(half_ranges(actions), horizon)
+    D = flow.config.chunk_size
+    unit = np.ones(D) if flow.config.squash else allowed.scale
     references = [reference_states(flow, sampler, rows, dtype) for dtype in (torch.float64, torch.float32)]
     worst = []
     for k, (got, *wanted) in enumerate(zip(zip(*parts, strict=True), *references, strict=True), start=1):
         size = np.maximum(unit, np.abs(wanted[0]))
         units = [w / size for w in wanted]
-        worst.append(
-            worst_deviation(
-                np.concatenate(got)[:, :D] / size,
-                units,
-                np.ones(D),
-                column_names(actions, horizon),
-                allowance(units, np.ones(D), tolerance, rounding),
-                where,
-                f"after step {k} of {sampler.steps}, t = {sampler.t_grid[k]:g}",
-            )
-        )
+        limit = replace(allowed, scale=np.ones(D)).widened(units)
+        at = f"after step {k} of {sampler.steps}, t = {sampler.t_grid[k]:g}"
+        worst.append(worst_deviation(np.concatenate(got)[:, :D] / size, units, limit, at))
     return tuple(worst)
 
 
@@ -84,7 +74,7 @@ def measure_steps(
 def reference_states(
     flow: FlowPolicy, sampler: Sampler, rows: Rows, dtype: torch.dtype
 ) -> list[NDArray[np.float64]]:
-    """y after each step but the last, from torch. K - 1 of shape (M N, D)."""
+    """Return torch's y after each step but the last: K - 1 of shape (M N, D)."""
     flow = copy.deepcopy(flow).to(dtype).eval()
     tableau, N = solver(sampler.solver), rows.noise.shape[1]
     observation = torch.from_numpy(rows.observation).to(dtype).repeat_interleave(N, dim=0)
@@ -99,10 +89,10 @@ def reference_states(
 
 
 def with_states(model: onnx.ModelProto, tableau: Tableau, steps: int) -> tuple[onnx.ModelProto, Sequence[str]]:
-    """A copy of a split graph that also answers the state after each step but the last, and these outputs' names.
+    """Return a copy of a split graph that also outputs the state after each step but the last, and their names.
 
     Raises:
-        ValueError: the graph is not of this form.
+        ValueError: the graph has another form.
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)

@@ -1,4 +1,4 @@
-"""Searching samplers: solver, steps, noise, scored and timed.
+"""Search for the noise, solver and number of steps to deploy.
 
-May import: the export pipeline.
+Owns settings, their scores and times, and the tables of them. May import: the pipeline and what lies below it.
 """

@@ -1,4 +1,4 @@
-"""The work of `odeploy samplers`: a file for each training and setting, its score in lockstep, its latency."""
+"""The work of a search: one file for each training and setting, its score in lockstep, its latency."""
 
 import gc
 import hashlib
@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from odeploy_export.options import Config as Export
-from odeploy_export.parity.gate import Exportable
+from odeploy_export.kinds.table import kind_of
 from odeploy_export.pipeline import export_policy
-from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
+from odeploy_export.samplers.settings import Axes, Setting, settings
 from odeploy_export.sources.runs import from_run
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
@@ -32,13 +31,13 @@ _EACH = 10  # calls of a file in a row
 
 @dataclass(frozen=True)
 class Score:
-    """How files are scored: the same episodes for all of them.
+    """How files are scored: all of them on the same episodes.
 
     Attributes:
-        episodes: how many.
-        seed: of resets and noise.
-        level: of the task's noise.
-        chunks: how chunks are played.
+        episodes: number of episodes.
+        seed: seed of resets and noise.
+        level: noise level of the task.
+        chunks: how action chunks are played.
     """
 
     episodes: int
@@ -52,38 +51,38 @@ class Training:
     """A finished run.
 
     Attributes:
-        folder: of the run.
-        policy: that it left.
-        card: what it is.
-        weights_hash: of the policy.
+        folder: folder of the run.
+        policy: trained policy.
+        card: description of the run.
+        weights_hash: hash of the policy's weights.
     """
 
     folder: Path
-    policy: Exportable
+    policy: Any
     card: RunCard
     weights_hash: str
 
     @classmethod
     def of(cls, folder: Path) -> "Training":
-        """Reads a run folder."""
+        """Read a run folder."""
         policy, card = load_policy(folder)
         return cls(folder, policy, card, weights_hash(policy))
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder."""
         return self.folder.resolve().name
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file that is to be made, scored and timed.
+    """One file to export, score and time.
 
     Attributes:
-        key: names training, setting and episodes.
-        training: whose policy.
+        key: identifies training, setting and episodes.
+        training: run that trained the policy.
         setting: how it is deployed.
-        file: where it is, or will be.
+        file: path of the policy file.
     """
 
     key: str
@@ -96,22 +95,22 @@ class Job:
 
 
 def jobs(training: Training, axes: Axes, score: Score, folder: Path) -> list[Job]:
-    """A job for each setting that the axes span.
+    """Return a job for each combination of the axes.
 
-    A file is named by weights and setting, so that one that is there is the right one.
+    A file is named by weights and setting, so an existing one is the right one.
     """
     task = get(training.card.task)
     made = []
     for setting in settings(training.policy, axes, len(task.action), str(training.folder)):
-        learnt = [training.card.method, training.card.task, training.weights_hash, vars(setting)]
-        file = folder / f"{training.name}-{_digest(learnt)}.onnx"
-        key = _digest([learnt, score.episodes, score.seed, score.level, score.chunks.given()])
+        learned = [training.card.method, training.card.task, training.weights_hash, vars(setting)]
+        file = folder / f"{training.name}-{_digest(learned)}.onnx"
+        key = _digest([learned, score.episodes, score.seed, score.level, score.chunks.given()])
         made.append(Job(key, training, setting, file))
     return made
 
 
 def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> None:
-    """Exports, by the ordinary way through the gate, what is not there yet; calls back after each file.
+    """Export the files that do not exist yet, with the parity check; call back after each file.
 
     Raises:
         ParityError: a graph computes something else than its policy.
@@ -121,21 +120,21 @@ def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> Non
         source = from_run(training.folder, None) if missing else None
         for job in missing:
             assert source is not None
-            options = job.setting.export_options(has_critics(training.policy))
-            export_policy(source, Export(training.folder, job.file, **options))
+            options = job.setting.sampler_options(kind_of(training.policy))
+            export_policy(source, job.file, options)
             exported()
 
 
 def scored(
     wanted: Sequence[Job], score: Score, processes: int, ended: Callable[[], object]
 ) -> Iterator[tuple[Job, EpisodeScores]]:
-    """What each file's episodes gave, file after file as they finish.
+    """Yield the result of each file's episodes, file by file as they finish.
 
     Args:
-        wanted: files that are there.
-        score: how.
-        processes: at once; with one, in this process.
-        ended: called after each episode; in several processes after each file, as often.
+        wanted: jobs whose files exist.
+        score: how to score.
+        processes: number of processes; one is this process.
+        ended: called after each episode; with several processes after each file, once per episode.
     """
     if processes > 1:
         with multiprocessing.get_context("spawn").Pool(processes, _leave_interrupts_to_parent) as pool:
@@ -153,9 +152,9 @@ def scored(
 
 
 def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], object]) -> list[dict[str, float]]:
-    """p50 and p99 of every file's call, as a server makes it, all files in turn in one run.
+    """Return p50 and p99 of each file's inference [µs], called as by a server, all files in turn in one run.
 
-    A file answers its golden rows' observations and noise: times do not depend on the numbers.
+    The inputs are a golden row of the file: times do not depend on the numbers.
     """
     policies = [OnnxPolicy.load(file) for file in files]
 
@@ -175,7 +174,7 @@ def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], ob
 
 
 def rounds(calls: int) -> int:
-    """How often `inference_us` calls back."""
+    """Return how often `inference_us` calls back."""
     return -(-calls // _EACH)
 
 

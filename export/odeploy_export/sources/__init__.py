@@ -1,4 +1,4 @@
-"""Where a policy comes from: our runs, torch modules, TorchScript, ONNX, stable-baselines3.
+"""Where a policy comes from: our runs, stable-baselines3, torch modules, TorchScript, ONNX.
 
-May import: parity.
+Every source gives the same record, `source.Source`. May import: kinds, options, parity, graphs.
 """

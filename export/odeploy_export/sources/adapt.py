@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from odeploy_export.graphs.tracing import OPSET
-from odeploy_export.parity.gate import BATCHES, Array, Rows, run_in_batches
+from odeploy_export.parity.check import BATCHES, run_in_batches
+from odeploy_export.parity.rows import Array, Rows
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.signals import Signal, highs, lows

@@ -1,40 +1,46 @@
-"""A policy that was not trained here: its graph, and what it must answer.
+"""A policy that was trained elsewhere: its graph, and what it must compute.
 
-How it was had is another file's business: `torch_module`, `torchscript`, `bare_onnx`. Nothing is known of what is
-inside, so all that counts is how it answers.
+`torch_module`, `torchscript` and `onnx_model` read it. Nothing is known of its inside, so only its outputs count.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+import torch
 from onnx import numpy_helper
 
-from odeploy_export.parity.gate import Reference, Rows
+from odeploy_export.kinds.external import ExternalPolicy, external_noise
+from odeploy_export.parity.check import Reference
+from odeploy_export.parity.rows import Array
+from odeploy_export.sources.adapt import finish
+from odeploy_export.sources.play import play_graph
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError
-from odeploy_runtime.policy_file.manifest import Noise
-from odeploy_runtime.signals import Signal
+from odeploy_runtime.policy_file.recipe import Recipe
 from odeploy_sim.tasks.task import Task
+from odeploy_train.modules.running_moments import moments
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A policy, unproved.
+class External:
+    """A policy as it was read.
 
     Attributes:
         model: `observation` (B, O) and, unless its size is 0, `noise` (B, 1, 1, D), in this order and under any
-            names, to one output, (B, A) or (B, H, A), which need not keep the limits.
+            names, to one output, (B, A) or (B, H, A), which may exceed the limits.
         references: what it must compute, by other means, in its own shape; the most exact first.
         witness: what computes the references, for messages.
         method: for the manifest.
-        name: of the file, if the user gives none.
+        name: name of the file, unless the user gives one.
         where: for messages.
         noise_size: D, or 0 for a policy without noise.
         provenance: JSON for the manifest, without paths.
-        notes: lines for the user.
     """
 
     model: onnx.ModelProto
@@ -45,13 +51,6 @@ class Foreign:
     where: str
     noise_size: int
     provenance: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-    def noise(self, mode: str) -> Noise:
-        """The noise contract; `mode` is what the user asked for."""
-        if not self.noise_size:
-            return Noise("none")
-        return Noise("zero" if mode == "zero" else "normal", (1, 1, self.noise_size))
 
     def refuse_nan(self) -> None:
         """Refuses weights that are no numbers; infinity may be meant, in a mask.
@@ -76,7 +75,9 @@ class Foreign:
             ContractError: an answer of another shape, or of another number of actions than the task has.
         """
         A, zeros = len(task.action), np.zeros((2, len(task.observation)), np.float32)
-        shape = self.references[-1](zeros, np.zeros((2, *self.noise("zero").shape), np.float32)).shape
+        shape = self.references[-1](
+            zeros, np.zeros((2, *external_noise(self.noise_size, "zero").shape), np.float32)
+        ).shape
         if len(shape) not in (2, 3) or shape[0] != 2 or shape[-1] != A or 0 in shape:
             raise ContractError(
                 where=self.where,
@@ -87,20 +88,39 @@ class Foreign:
             )
         return shape[1] if len(shape) == 3 else 1
 
-    def answers(self, rows: Rows, actions: tuple[Signal, ...]) -> list[NDArray[np.float64]]:
-        """What each reference answers, before any limit. Each of shape (M, H, A).
 
-        Raises:
-            ContractError: an answer that is not finite.
-        """
-        answers = [r(rows.observation, rows.noise).reshape(len(rows), -1, len(actions)) for r in self.references]
-        for answer in answers:
-            if not np.isfinite(answer).all():
-                row, step, signal = np.argwhere(~np.isfinite(answer))[0]
-                raise ContractError(
-                    where=f"{self.where}, row {row}, signal {actions[signal].name}",
-                    expected="finite answers to recorded, random and edge observations",
-                    got=f"{answer[row, step, signal]:g} from {self.witness}",
-                    remedy="check its weights and its normaliser, which may divide by zero",
-                )
-        return answers
+def from_external(
+    external: External, task: Task, recorded: Array | None = None, recipe: Recipe | None = None
+) -> Source:
+    """Give a graph our inputs, outputs and limits.
+
+    Args:
+        external: the policy.
+        task: task that it was trained on, with the policy's observation.
+        recorded: observations that it meets in use, shape (M, O); None to play the task for them.
+        recipe: how the observation is computed from the robot's raw signals, if it is not those.
+
+    Raises:
+        ContractError: a policy that does not fit the task, or a graph that cannot be served.
+    """
+    external.refuse_nan()
+    horizon, noise_size, where = external.horizon(task), external.noise_size, external.where
+    graph = finish(external.model, task.observation, task.action, noise_size, horizon, where)
+    for note in graph.notes:
+        log.info(note)
+    if recorded is None:
+        recorded = play_graph(graph.model, task, external_noise(noise_size, "zero"))
+    mean, std = moments(torch.from_numpy(recorded).double())
+    policy = ExternalPolicy(
+        model=graph.model,
+        batches=graph.batches,
+        references=external.references,
+        witness=external.witness,
+        where=where,
+        actions=task.action,
+        horizon=horizon,
+        noise_size=noise_size,
+        observation_mean=mean,
+        observation_std=std,
+    )
+    return Source(policy, external.method, external.name, task, recorded, dict(external.provenance), recipe)

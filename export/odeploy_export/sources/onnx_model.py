@@ -16,9 +16,10 @@ from onnx import TensorProto, inliner, version_converter
 from onnx.reference import ReferenceEvaluator
 
 from odeploy_export.graphs.tracing import OPSET
-from odeploy_export.parity.gate import Array, Reference
+from odeploy_export.parity.check import Reference
+from odeploy_export.parity.rows import Array
 from odeploy_export.sources.adapt import fed
-from odeploy_export.sources.external import Foreign
+from odeploy_export.sources.external import External
 from odeploy_runtime.errors import ContractError, FormatError, MissingError
 from odeploy_runtime.policy_file.file import MANIFEST_KEY
 from odeploy_runtime.policy_file.protobuf import metadata_spans
@@ -27,7 +28,7 @@ from odeploy_sim.tasks.task import Task
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 
 
-def from_onnx(path: Path, task: Task) -> Foreign:
+def from_onnx(path: Path, task: Task) -> External:
     """Reads and checks an ONNX file.
 
     Raises:
@@ -51,7 +52,7 @@ def from_onnx(path: Path, task: Task) -> Foreign:
     original = _checked(data, where)
     _require_known_nodes(original.graph, where)
     fixed = _require_ends(original.graph, task, where)
-    return Foreign(
+    return External(
         model=_converted(original, where),
         references=(_reference(original, row_by_row=fixed, where=where),),
         witness="onnx's reference evaluator",

@@ -1,6 +1,7 @@
 """A torch module as a policy: `odeploy.export_module` in Python, `odeploy export --from module` elsewhere."""
 
 import copy
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.gate import Array, Reference
-from odeploy_export.sources.external import Foreign
+from odeploy_export.parity.check import Reference
+from odeploy_export.parity.rows import Array
+from odeploy_export.sources.external import External
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 
 def from_module(
     module: nn.Module, task: Task, noise_size: int, where: str, provenance: Mapping[str, Any] | None = None
-) -> Foreign:
+) -> External:
     """A module, its graph by torch's exporter, and torch itself as the reference.
 
     Raises:
@@ -33,10 +37,9 @@ def from_module(
         layer = error.where.partition("layer module.")[2]
         place = f"{where}, layer {layer}" if layer else where
         raise ContractError(where=place, expected=error.expected, got=error.got, remedy=error.remedy) from None
-    answers, notes = references(module, task, noise_size)
-    return Foreign(
+    return External(
         model=graph,
-        references=answers,
+        references=references(module, task, noise_size),
         witness="torch",
         method="torch module",
         name=f"{task.name}-{type(module).__name__}",
@@ -47,7 +50,6 @@ def from_module(
             **(provenance or {}),
             "versions": {"torch": torch.__version__},
         },
-        notes=notes,
     )
 
 
@@ -92,18 +94,17 @@ def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -
         )
 
 
-def references(module: nn.Module, task: Task, noise_size: int) -> tuple[tuple[Reference, ...], tuple[str, ...]]:
-    """torch in float64 and in float32; in float32 alone, and a note that says so, where a module insists on it."""
+def references(module: nn.Module, task: Task, noise_size: int) -> tuple[Reference, ...]:
+    """Return torch in float64 and in float32; in float32 alone, with a log message, if the module requires it."""
     single, exact = _reference(module, torch.float32, noise_size), None
     zeros = np.zeros((2, len(task.observation)), np.float32)
     try:
         exact = _reference(copy.deepcopy(module).double(), torch.float64, noise_size)
         exact(zeros, np.zeros((2, 1, 1, noise_size), np.float32))
     except RuntimeError as error:
-        return (single,), (
-            f"torch: held against float32 alone, since it does not run in float64 ({_last_line(error)})",
-        )
-    return (exact, single), ()
+        log.info("torch: compared in float32 alone, since it does not run in float64 (%s)", _last_line(error))
+        return (single,)
+    return exact, single
 
 
 def _reference(module: nn.Module, dtype: torch.dtype, noise_size: int) -> Reference:

@@ -20,16 +20,18 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import OPSET
-from odeploy_export.sources.external import Foreign
+from odeploy_export.sources.external import External
 from odeploy_export.sources.torch_module import references, require_answer
 from odeploy_runtime.errors import ContractError, FormatError, MissingError
 from odeploy_sim.tasks.task import Task
+
+log = logging.getLogger(__name__)
 
 _OPERATOR = re.compile(r"'?(aten::\w+|prim::\w+)'?")
 _NOTE = "torchscript: the archive's program was run to load it; do that only with archives that you trust"
 
 
-def from_torchscript(path: Path, task: Task, noise_size: int) -> Foreign:
+def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
     """Loads an archive that `torch.jit.save` wrote, which runs what is in it.
 
     Raises:
@@ -48,10 +50,10 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> Foreign:
         ) from None
     script = _loaded(content, str(path))
     require_answer(script, task, noise_size, str(path))
-    answers, notes = references(script, task, noise_size)
-    return Foreign(
+    log.info(_NOTE)
+    return External(
         model=_converted(script, len(task.observation), noise_size, str(path)),
-        references=answers,
+        references=references(script, task, noise_size),
         witness="torch",
         method="torchscript",
         name=f"{task.name}-{path.stem}",
@@ -62,7 +64,6 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> Foreign:
             "source_hash": hashlib.sha256(content).hexdigest(),
             "versions": {"torch": torch.__version__},
         },
-        notes=(_NOTE, *notes),
     )
 
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 
 from odeploy_export.graphs.mlp import MlpGraph
-from odeploy_export.options import Config
-from odeploy_export.pipeline import export_policy
-from odeploy_export.sources.runs import Source
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -19,6 +17,7 @@ from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import solver
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
 from tests.chunk_flow import chunk_flow
+from tests.exports import export as export_file
 from tests.policies import flow_policy, recorded, student_policy
 
 H = 3
@@ -34,7 +33,7 @@ def chunk_mlp() -> MlpPolicy:
 
 def export(policy: Any, out: Path, **options: Any) -> Manifest:
     source = Source(policy, "fm-bc", "p", MAZE_MEDIUM, recorded(MAZE_MEDIUM, rows=256), {})
-    return export_policy(source, Config(Path("run"), out, **options))
+    return export_file(source, out, **options)
 
 
 def test_an_uneven_grid_passes_the_gate_and_is_in_the_file(tmp_path: Path) -> None:
@@ -64,7 +63,7 @@ def test_a_grid_that_does_not_rise_from_0_to_1_is_refused(t_grid: str, tmp_path:
     ("options", "said"),
     [
         ({"t_grid": "0,0.5,1", "steps": 3}, "--steps: expected 2, as --t-grid has, got 3"),
-        ({"candidates": 4}, "--candidates: expected a policy with critics, got a flow, which has none"),
+        ({"candidates": 4}, "--candidates: expected a policy with critics, got one of type flow"),
     ],
 )
 def test_options_that_contradict_the_policy_or_each_other_are_refused(
@@ -74,11 +73,11 @@ def test_options_that_contradict_the_policy_or_each_other_are_refused(
         export(flow_policy(MAZE_MEDIUM), tmp_path / "p.onnx", **options)
 
 
-@pytest.mark.parametrize(("option", "value"), [("t_grid", "0,1"), ("candidates", 2)])
-def test_an_mlp_has_no_grid_and_no_candidates(option: str, value: Any, tmp_path: Path) -> None:
-    with pytest.raises(
-        OdeployError, match="expected a flow policy, got one that answers without noise and without an ODE"
-    ):
+@pytest.mark.parametrize(
+    ("option", "value", "needs"), [("t_grid", "0,1", "a flow policy"), ("candidates", 2, "a policy with critics")]
+)
+def test_an_mlp_has_no_grid_and_no_candidates(option: str, value: Any, needs: str, tmp_path: Path) -> None:
+    with pytest.raises(OdeployError, match=f"expected {needs}, got one of type student"):
         export(student_policy(MAZE_MEDIUM), tmp_path / "p.onnx", **{option: value})
 
 
@@ -111,7 +110,7 @@ def test_a_wrong_chunk_is_refused_by_action_and_signal(tmp_path: Path, monkeypat
     other = chunk_mlp()
     other.low, other.high = other.low.clone(), other.high.clone()
     list(other.parameters())[-1].data[4] += 0.1  # motor_x of the chunk's last action
-    monkeypatch.setattr("odeploy_export.pipeline._graph", lambda policy, sampler: MlpGraph(other))
+    monkeypatch.setattr("odeploy_export.kinds.deterministic.MlpGraph", lambda policy: MlpGraph(other))
     with pytest.raises(OdeployError, match="action 2 of the chunk, signal motor_x: expected torch and ONNX"):
         export(chunk_mlp(), tmp_path / "p.onnx")
     assert list(tmp_path.iterdir()) == []

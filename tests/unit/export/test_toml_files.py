@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import odeploy_export.toml_files as option
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_runtime.errors import FormatError, MissingError, OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy

@@ -8,13 +8,10 @@ import onnx
 import pytest
 import torch
 
+from odeploy_export.cli.export import main as export
 from odeploy_export.cli.verify import main as verify
-from odeploy_export.graphs.best_of_n import BestOfNGraph
 from odeploy_export.graphs.tracing import to_bytes, trace_graph
-from odeploy_export.options import Config
-from odeploy_export.pipeline import export_policy
-from odeploy_export.pipeline import main as export
-from odeploy_export.sources.runs import Source
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import PolicyFileError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -24,6 +21,8 @@ from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from tests.best_of_n import best_of_diffusion, best_of_n, diffusion_run_folder, run_folder
+from tests.exports import best_of_diffusion_graph, best_of_n_graph
+from tests.exports import export as export_file
 from tests.policies import recorded
 
 N = 4
@@ -44,7 +43,7 @@ def test_the_graph_makes_torch_s_choice(name: str, variant: str) -> None:
     observation = torch.randn(9, 11, generator=generator, dtype=torch.float64)
     noise = torch.randn(9, N, 1, D, generator=generator, dtype=torch.float64)
     wanted = policy.sample(observation, noise[:, :, 0], solver(name), uniform_grid(4))
-    action, value, index = BestOfNGraph(policy, solver(name), uniform_grid(4), N).double()(observation, noise)
+    action, value, index = best_of_n_graph(policy, solver(name), uniform_grid(4), N).double()(observation, noise)
     # Constants were folded in float64 and stored in float32.
     torch.testing.assert_close(action, wanted.action.view(9, H, 3), atol=4e-6, rtol=0)
     torch.testing.assert_close(value, wanted.value, atol=1e-5, rtol=1e-5)
@@ -53,7 +52,7 @@ def test_the_graph_makes_torch_s_choice(name: str, variant: str) -> None:
 
 
 def test_the_observation_s_products_are_made_once_for_all_candidates() -> None:
-    graphs = [BestOfNGraph(best_of_n(HOPPER), solver("euler"), uniform_grid(1), n) for n in (2, 12)]
+    graphs = [best_of_n_graph(best_of_n(HOPPER), solver("euler"), uniform_grid(1), n) for n in (2, 12)]
     few, many = (trace_graph(graph, 11, (n, 1, 3)).graph for graph, n in zip(graphs, (2, 12), strict=True))
     assert len(few.node) == len(many.node)
     gemms = [node for node in many.node if node.op_type == "Gemm"]
@@ -71,14 +70,14 @@ def source(policy: BestOfN) -> Source:
     return Source(policy, "fpo", "fmer", HOPPER, recorded(HOPPER, rows=256), {})
 
 
-def config(out: Path, candidates: int | None = N, steps: int = 2, **options: str) -> Config:
-    return Config(Path("run"), out, steps=steps, candidates=candidates, **options)  # type: ignore[arg-type]
+def config(out: Path, candidates: int | None = N, steps: int = 2, **options: str) -> dict[str, Any]:
+    return {"out": out, "steps": steps, "candidates": candidates, **options}
 
 
 @pytest.fixture(scope="module")
 def file(policy: BestOfN, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("files") / "fmer.onnx"
-    export_policy(source(policy), config(out, solver="midpoint"))
+    export_file(source(policy), **config(out, solver="midpoint"))
     return out
 
 
@@ -145,13 +144,13 @@ def test_a_run_folder_without_demonstrations_plays_and_is_exported(tmp_path: Pat
 )
 def test_candidates_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        export_policy(source(best_of_n(HOPPER)), config(tmp_path / "p.onnx", **options))
+        export_file(source(best_of_n(HOPPER)), **config(tmp_path / "p.onnx", **options))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_candidate_may_start_from_zero(tmp_path: Path) -> None:
     out = tmp_path / "one.onnx"
-    export_policy(source(best_of_n(HOPPER)), config(out, candidates=1, steps=1, noise="zero"))
+    export_file(source(best_of_n(HOPPER)), **config(out, candidates=1, steps=1, noise="zero"))
     assert OnnxPolicy.load(out).manifest.sampler_label == "euler × 1"
 
 
@@ -163,7 +162,7 @@ def test_the_graph_of_a_diffusion_makes_torch_s_choice(clip: float | None) -> No
     observation = torch.randn(9, 11, generator=generator, dtype=torch.float64)
     noise = torch.randn(9, N, S, 3, generator=generator, dtype=torch.float64)
     wanted = policy.sample(observation, noise, t_grid)
-    action, value, index = BestOfNGraph(policy, None, t_grid, N).double()(observation, noise)
+    action, value, index = best_of_diffusion_graph(policy, t_grid, N).double()(observation, noise)
     torch.testing.assert_close(action, wanted.action.view(9, 1, 3), atol=4e-6, rtol=0)
     torch.testing.assert_close(value, wanted.value, atol=1e-5, rtol=1e-5)
     assert torch.equal(index, wanted.index)
@@ -194,7 +193,7 @@ def test_a_diffusion_run_with_critics_is_served_as_torch_chooses(
         assert served.index.tolist() == wanted.index.tolist()
     monkeypatch.setattr("sys.argv", ["verify", str(out), "--run", str(run)])
     verify()
-    assert "full gate" in capsys.readouterr().out
+    assert "parity check" in capsys.readouterr().out
 
 
 def test_a_diffusion_run_with_critics_answers_one_sample_unless_more_are_asked_for(
@@ -205,4 +204,4 @@ def test_a_diffusion_run_with_critics_answers_one_sample_unless_more_are_asked_f
     assert OnnxPolicy.load(out).manifest.noise == Noise("normal", (1, 2, 3))
     monkeypatch.setattr("sys.argv", ["verify", str(out), "--run", str(run)])
     verify()  # which finds critics in the run, and none in the file
-    assert "full gate" in capsys.readouterr().out
+    assert "parity check" in capsys.readouterr().out

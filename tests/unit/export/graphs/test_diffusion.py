@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from odeploy_export.graphs.diffusion import UnrolledDiffusion
-from odeploy_export.options import Config
-from odeploy_export.parity.gate import BATCHES
-from odeploy_export.pipeline import export_policy
-from odeploy_export.sources.runs import Source
+from odeploy_export.parity.check import BATCHES
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -23,6 +21,7 @@ from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss
 from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
+from tests.exports import export
 from tests.policies import recorded
 
 S = 4
@@ -54,8 +53,8 @@ def source(policy: DiffusionPolicy, task: Task) -> Source:
     return Source(policy, "dp", "dp", task, recorded(task, rows=256), {})
 
 
-def config(out: Path, steps: int | None = S, **options: str) -> Config:
-    return Config(Path("run"), out, steps=steps, **options)  # type: ignore[arg-type]
+def config(out: Path, steps: int | None = S, **options: str) -> dict[str, Any]:
+    return {"out": out, "steps": steps, **options}
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["clipped", "free"])
@@ -66,7 +65,7 @@ def policy(request: pytest.FixtureRequest) -> DiffusionPolicy:
 @pytest.fixture(scope="module")
 def file(policy: DiffusionPolicy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dp") / "dp.onnx"
-    export_policy(source(policy, MAZE_MEDIUM), config(path))
+    export(source(policy, MAZE_MEDIUM), **config(path))
     return path
 
 
@@ -99,7 +98,7 @@ def test_observations_far_outside_are_clipped_in_the_graph_too(tmp_path: Path) -
     got = UnrolledDiffusion(trained, t_grid)(far, noise)[:, 0]
     assert torch.allclose(got, trained.sample(far, noise[:, 0], t_grid), atol=1e-5)
     assert torch.equal(got[0], got[1])
-    manifest = export_policy(source(trained, HOPPER), config(tmp_path / "clipped.onnx"))
+    manifest = export(source(trained, HOPPER), **config(tmp_path / "clipped.onnx"))
     assert manifest.parity[0].rows == 128 + 64 + 7  # with edges on both sides of the clip
 
 
@@ -133,8 +132,8 @@ def test_draws_in_another_order_give_torch_s_answer_to_that_order(policy: Diffus
 
 
 def test_zero_noise_is_a_mode_of_its_own_with_the_same_shape(tmp_path: Path) -> None:
-    manifest = export_policy(
-        source(denoiser(MAZE_MEDIUM, True), MAZE_MEDIUM), config(tmp_path / "z.onnx", 2, noise="zero")
+    manifest = export(
+        source(denoiser(MAZE_MEDIUM, True), MAZE_MEDIUM), **config(tmp_path / "z.onnx", 2, noise="zero")
     )
     assert (manifest.noise.mode, manifest.noise.shape) == ("zero", (1, 2, 2))
     assert not any(value for row in manifest.golden for value in row.noise)
@@ -160,6 +159,6 @@ def test_a_manifest_whose_kind_sampler_and_noise_do_not_fit_is_refused(
 def test_a_solver_and_more_steps_than_were_trained_are_refused(tmp_path: Path) -> None:
     trained = source(denoiser(MAZE_MEDIUM, True), MAZE_MEDIUM)
     with pytest.raises(UsageError, match="--solver: expected a flow policy"):
-        export_policy(trained, config(tmp_path / "x.onnx", solver="euler"))
+        export(trained, **config(tmp_path / "x.onnx", solver="euler"))
     with pytest.raises(UsageError, match=r"expected from 1 to 100.*got 101"):
-        export_policy(trained, config(tmp_path / "x.onnx", 101))
+        export(trained, **config(tmp_path / "x.onnx", 101))

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from odeploy_export.graphs.real_time_chunking import continuable, real_time_chunk_graph
+from odeploy_export.parity.check import run_in_batches
 from odeploy_export.parity.chunks import golden_chunks, guided_reference
-from odeploy_export.parity.gate import Rows, gate_rows, measure, run_in_batches
+from odeploy_export.parity.rows import Rows
 from odeploy_runtime.errors import ParityError, UsageError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.inference.previous_chunk import PreviousChunk, frozen_weights
@@ -20,6 +21,7 @@ from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from tests.chunk_flow import chunk_flow
+from tests.exports import checked, rows_of
 from tests.policies import flow_policy, recorded
 
 H, A, D = 6, 2, 12
@@ -37,7 +39,7 @@ def policy() -> FlowPolicy:
 
 @pytest.fixture(scope="module")
 def rows(policy: FlowPolicy) -> Rows:
-    return gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+    return rows_of(policy, recorded(MAZE_MEDIUM), NOISE)
 
 
 def sampler(name: str = "euler", steps: int = 4) -> Sampler:
@@ -64,7 +66,7 @@ def before(rows: Rows, played: int = 2, frozen: int = 2) -> tuple[Floats, Floats
 def test_the_gate_finds_autograds_answers_in_the_graph(policy: FlowPolicy, rows: Rows, name: str) -> None:
     how = sampler(name)
     session = open_session(graph(policy, how).SerializeToString(), "cpu", "graph")
-    assert 0 < measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph").max_error < 1e-5
+    assert 0 < checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
 
 
 def test_a_clipped_observation_is_clipped_in_the_graph_too(policy: FlowPolicy, rows: Rows) -> None:
@@ -72,9 +74,9 @@ def test_a_clipped_observation_is_clipped_in_the_graph_too(policy: FlowPolicy, r
     clipped.load_state_dict(policy.state_dict())
     how = sampler()
     session = open_session(graph(clipped, how).SerializeToString(), "cpu", "graph")
-    assert measure(session, clipped.eval(), how, rows, MAZE_MEDIUM.action, "graph").max_error < 1e-5
+    assert checked(session, clipped.eval(), how, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
     with pytest.raises(ParityError):
-        measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph")
+        checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2)
 
 
 def test_without_a_chunk_before_it_is_the_plain_sampler(policy: FlowPolicy, rows: Rows) -> None:
@@ -114,7 +116,7 @@ def test_a_graph_whose_gradient_is_wrong_is_refused_although_it_samples_right(
     nothing = Rows(rows.observation, rows.noise)
     assert np.isfinite(run_in_batches(session, nothing, 8)).all()
     with pytest.raises(ParityError, match="of the chunk"):
-        measure(session, policy, how, rows, MAZE_MEDIUM.action, "graph")
+        checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2)
 
 
 def test_golden_chunks_go_on_one_from_the_other(policy: FlowPolicy, rows: Rows) -> None:
@@ -134,7 +136,7 @@ def test_golden_chunks_go_on_one_from_the_other(policy: FlowPolicy, rows: Rows) 
 
 @pytest.mark.parametrize("frozen", [-1, H])
 def test_as_many_frozen_actions_as_the_chunk_has_leave_nothing_to_decide(policy: FlowPolicy, frozen: int) -> None:
-    with pytest.raises(UsageError, match=f"from 0 to {H - 1} of a chunk of {H} actions"):
+    with pytest.raises(UsageError, match=f"0 to {H - 1} for a chunk of {H} actions"):
         continuable(policy, frozen)
 
 

@@ -12,14 +12,13 @@ from onnx.reference import ReferenceEvaluator
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.rewrites import in_precision, name_outputs, narrow_gemms
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.options import Config
 from odeploy_export.parity.deviation import TOLERANCES
-from odeploy_export.pipeline import export_policy
-from odeploy_export.sources.runs import Source
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import EULER, uniform_grid
+from tests.exports import export
 from tests.policies import flow_policy, recorded
 
 SOURCE = Source(flow_policy(MAZE_MEDIUM), "fm-bc", "p", MAZE_MEDIUM, recorded(MAZE_MEDIUM, rows=256), {})
@@ -124,7 +123,7 @@ def test_weights_are_halved_but_neither_inputs_nor_outputs_nor_limits(graph: onn
 
 def test_a_half_file_passes_under_its_own_tolerance_only_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
-    manifest = export_policy(SOURCE, Config(Path("run"), path, steps=3, precision="fp16"))
+    manifest = export(SOURCE, path, steps=3, precision="fp16")
     (parity,) = manifest.parity
     assert TOLERANCES["f32"] < parity.max_error <= parity.tolerance == TOLERANCES["fp16"]
     assert manifest.provenance["precision"] == "fp16"
@@ -133,5 +132,5 @@ def test_a_half_file_passes_under_its_own_tolerance_only_and_says_so(tmp_path: P
 
 def test_half_precision_is_refused_under_the_tolerance_of_float32(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"signal motor_[xy]: expected torch and ONNX within 1e-05"):
-        export_policy(SOURCE, Config(Path("run"), tmp_path / "p.onnx", steps=3, precision="fp16", tolerance=1e-5))
+        export(SOURCE, tmp_path / "p.onnx", steps=3, precision="fp16", tolerance=1e-5)
     assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,12 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
+from odeploy_export.graphs.best_of_n import OUTPUTS
 from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_export.parity.candidates import Chosen, Proposals, measure_choice
-from odeploy_export.parity.deviation import TOLERANCE
-from odeploy_export.parity.gate import BATCHES, gate_rows, measure
+from odeploy_export.parity.check import BATCHES
+from odeploy_export.parity.deviation import TOLERANCE, Allowed
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
@@ -20,6 +20,7 @@ from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from tests.best_of_n import best_of_n
+from tests.exports import best_of_n_graph, checked, rows_of
 from tests.policies import recorded
 from tests.thorough import mostly_thorough
 
@@ -44,7 +45,7 @@ def graph(choice: tuple[int, int], value_error: float = 0.0, action_error: float
 
 
 def gate(run: Callable[..., Chosen], tolerance: float = 1e-5) -> tuple[float, int]:
-    return measure_choice(run, [EXACT], NOISE, (1, 3), np.ones(1), ["signal a"], tolerance, "f")
+    return measure_choice(run, [EXACT], NOISE, (1, 3), Allowed(np.ones(1), ["signal a"], tolerance, "f"))
 
 
 def test_the_same_choice_has_no_ties() -> None:
@@ -77,15 +78,15 @@ def test_values_count_in_units_of_the_largest() -> None:
 
 
 def session(policy: BestOfN, sampler: Sampler) -> ort.InferenceSession:
-    traced = BestOfNGraph(policy, solver(sampler.solver), sampler.t_grid, sampler.candidates)
+    traced = best_of_n_graph(policy, solver(sampler.solver), sampler.t_grid, sampler.candidates)
     model = trace_graph(traced, 11, (sampler.candidates, 1, 3))
     name_outputs(model, OUTPUTS)
     return open_session(model.SerializeToString(), "cpu", "graph", rows=sampler.candidates)
 
 
 def gated(policy: BestOfN, against: BestOfN, sampler: Sampler, noise: Noise) -> Parity:
-    rows = gate_rows(against, recorded(HOPPER), noise)
-    return measure(session(policy, sampler), against, sampler, rows, HOPPER.action, "graph")
+    rows = rows_of(against, recorded(HOPPER), noise)
+    return checked(session(policy, sampler), against, sampler, rows, HOPPER.action, "graph")
 
 
 @pytest.mark.parametrize("name", mostly_thorough(SOLVERS))

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import MlpGraph, StudentGraph
-from odeploy_export.parity.diagnosis import diagnose, explained, not_finite_weights
-from odeploy_export.parity.gate import gate_rows, measure
+from odeploy_export.parity.diagnosis import not_finite_weights
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_train.modules.ode import solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
+from tests.exports import checked, diagnosed, explanation, rows_of
 from tests.policies import flow_policy, recorded, student_policy
 
 EULER_4 = Sampler("euler", 4, uniform_grid(4))
@@ -57,11 +57,11 @@ def session_of(graph: nn.Module, *inputs: str) -> ort.InferenceSession:
 def flow_fault(graph: nn.Module) -> str | None:
     """What is said of a graph that should be `flow_policy` with four Euler steps; the gate refuses it first."""
     policy, session = flow_policy(MAZE_MEDIUM), session_of(graph, "observation", "noise")
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
     with pytest.raises(ParityError) as refused:
-        measure(session, policy, EULER_4, rows, ACTION, "graph")
-    fault = diagnose(session, policy, EULER_4, rows, ACTION)
-    better = explained(refused.value, session, policy, EULER_4, rows, ACTION)
+        checked(session, policy, EULER_4, rows, ACTION, "graph")
+    fault = diagnosed(session, policy, EULER_4, rows, ACTION)
+    better = explanation(refused.value, session, policy, EULER_4, rows, ACTION)
     assert (better is refused.value) == (fault is None)
     assert fault is None or f"as if {fault}; " in str(better)
     return fault
@@ -73,8 +73,8 @@ def split(policy: FlowPolicy, sampler: Sampler = EULER_4) -> SplitFlow:
 
 def test_a_right_graph_has_no_fault() -> None:
     policy, session = flow_policy(MAZE_MEDIUM), session_of(split(flow_policy(MAZE_MEDIUM)), "observation", "noise")
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
-    assert diagnose(session, policy, EULER_4, rows, ACTION) is None
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
+    assert diagnosed(session, policy, EULER_4, rows, ACTION) is None
 
 
 def test_time_that_runs_backwards() -> None:
@@ -188,8 +188,8 @@ def test_policies_of_one_pass_are_diagnosed_too(kind: str) -> None:
     changed.observation_mean.zero_()
     changed.observation_std.fill_(1)
     session = session_of(StudentGraph(changed) if kind == "student" else MlpGraph(changed), "observation")
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("none"))
-    assert diagnose(session, policy, None, rows, ACTION) == "the observation's normaliser were left out"
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("none"))
+    assert diagnosed(session, policy, None, rows, ACTION) == "the observation's normaliser were left out"
 
 
 def _one_pass(kind: str) -> Any:

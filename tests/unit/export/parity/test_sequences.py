@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from odeploy_export.graphs.recurrent import recurrent_graph
-from odeploy_export.parity.gate import gate_rows, measure, reference, run_in_batches
+from odeploy_export.parity.check import run_in_batches
 from odeploy_export.parity.sequences import played, run_sequences
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
@@ -18,6 +18,7 @@ from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.recurrent import RecurrentPolicy
+from tests.exports import checked, reference_of, rows_of
 from tests.recurrent import recurrent_policy, recurrent_rows
 
 
@@ -26,8 +27,8 @@ def session(policy: RecurrentPolicy) -> ort.InferenceSession:
 
 
 def gate(graph: ort.InferenceSession, policy: RecurrentPolicy, task: Task = MAZE_MEDIUM) -> Parity:
-    rows = gate_rows(recurrent_policy(task), recurrent_rows(task), Noise("none"))
-    return measure(graph, policy, None, rows, task.action, "graph")
+    rows = rows_of(recurrent_policy(task), recurrent_rows(task), Noise("none"))
+    return checked(graph, policy, None, rows, task.action, "graph")
 
 
 @pytest.mark.parametrize("task", [MAZE_MEDIUM, HOPPER], ids=lambda t: t.name)
@@ -115,7 +116,7 @@ def test_rows_of_a_batch_must_not_meet_each_other() -> None:
 
 def test_rows_are_one_sequence_for_torch_and_for_the_graph() -> None:
     policy = recurrent_policy(MAZE_MEDIUM)
-    rows = gate_rows(policy, recurrent_rows(MAZE_MEDIUM), Noise("none"))
+    rows = rows_of(policy, recurrent_rows(MAZE_MEDIUM), Noise("none"))
     graph = session(policy)
     state, wanted = policy.first_state(1), []
     with torch.no_grad():
@@ -123,7 +124,7 @@ def test_rows_are_one_sequence_for_torch_and_for_the_graph() -> None:
             action, state = policy(row[None], state)
             wanted.append(action[0].numpy())
     np.testing.assert_allclose(
-        reference(policy, None, torch.float64)(rows.observation, rows.noise), wanted, atol=1e-5
+        reference_of(policy, None, torch.float64)(rows.observation, rows.noise), wanted, atol=1e-5
     )
     np.testing.assert_allclose(run_in_batches(graph, rows, 8), wanted, atol=1e-5)
     assert run_sequences(graph, rows.observation[None]).shape == (1, len(rows), 2 + 16)

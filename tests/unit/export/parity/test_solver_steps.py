@@ -8,14 +8,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from odeploy_export.graphs.best_of_n import OUTPUTS, BestOfNGraph
+from odeploy_export.graphs.best_of_n import OUTPUTS
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import StudentGraph
 from odeploy_export.graphs.rewrites import name_outputs
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.deviation import TOLERANCE
-from odeploy_export.parity.gate import gate_rows, measure
-from odeploy_export.parity.solver_steps import measure_steps, reference_states, with_states
+from odeploy_export.parity.deviation import TOLERANCE, allowed_actions
+from odeploy_export.parity.solver_steps import check_steps, reference_states, with_states
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Sampler
@@ -24,6 +23,7 @@ from odeploy_train.modules.ode import EULER, SOLVERS, solver, uniform_grid
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.flow import FlowPolicy
 from tests.best_of_n import best_of_n
+from tests.exports import best_of_n_graph, checked, rows_of
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough
 
@@ -37,8 +37,9 @@ def traced(policy: FlowPolicy, sampler: Sampler) -> onnx.ModelProto:
 def steps(
     model: onnx.ModelProto, policy: FlowPolicy | BestOfN, sampler: Sampler, noise: Noise = NOISE
 ) -> tuple[float, ...]:
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), noise)
-    return measure_steps(model, policy, sampler, rows, MAZE_MEDIUM.action, "graph", TOLERANCE)
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), noise)
+    flow = policy.flow if isinstance(policy, BestOfN) else policy
+    return check_steps(model, flow, sampler, rows, allowed_actions(MAZE_MEDIUM.action, 1, "graph"))
 
 
 @pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
@@ -52,7 +53,7 @@ def test_every_solver_agrees_after_every_step(name: str) -> None:
 def test_candidates_agree_too_and_a_squashed_flow_before_its_tanh() -> None:
     sampler, noise = Sampler("heun", 3, uniform_grid(3), 4), Noise("normal", (4, 1, 2))
     policy = best_of_n(MAZE_MEDIUM, squash=True, clip=3.0)
-    model = trace_graph(BestOfNGraph(policy, solver("heun"), sampler.t_grid, 4), 6, noise.shape)
+    model = trace_graph(best_of_n_graph(policy, solver("heun"), sampler.t_grid, 4), 6, noise.shape)
     name_outputs(model, OUTPUTS)
     assert len(steps(model, policy, sampler, noise)) == 2
 
@@ -65,7 +66,7 @@ def test_a_single_step_has_no_state_on_the_way() -> None:
 def test_the_states_of_a_constant_velocity_lie_on_its_line() -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 4, uniform_grid(4))
     policy.velocity.last.weight.data.zero_()
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), NOISE)
     end = policy.action_std * policy.velocity.last.bias + policy.action_mean
     wanted = rows.noise[:, 0, 0] * policy.action_std.numpy() + end.detach().numpy()
     for state in reference_states(policy, sampler, rows, torch.float64):
@@ -83,9 +84,9 @@ def test_a_fault_on_the_way_that_the_limits_hide_is_named_by_its_step() -> None:
     other = numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.5), "other")
     model.graph.initializer.append(other)
     update.input[1] = "other"
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), NOISE)
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), NOISE)
     session = open_session(model.SerializeToString(), "cpu", "graph")
-    assert measure(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph").max_error <= TOLERANCE
+    assert checked(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph").max_error <= TOLERANCE
     with pytest.raises(ParityError, match=r"row \d+ after step 2 of 4, t = 0\.5, signal motor_[xy]"):
         steps(model, policy, sampler)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from odeploy_export.cli.samplers import main as samplers
 from odeploy_export.samplers import jobs as sampler_jobs
 from odeploy_export.samplers.results import read
-from odeploy_export.samplers.search import main as samplers
 from odeploy_export.samplers.settings import Setting
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_runtime.policy_file.file import read as read_policy

@@ -1,12 +1,12 @@
 """Settings are what the axes span, less what makes no sense for a policy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from odeploy_export.options import SamplingOptions, sampling
-from odeploy_export.parity.gate import Exportable
-from odeploy_export.samplers.settings import Axes, Setting, has_critics, settings
+from odeploy_export.kinds.table import deployed, kind_of
+from odeploy_export.samplers.settings import Axes, Setting, settings
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.task import Task
@@ -16,7 +16,7 @@ from tests.policies import flow_policy, student_policy
 AXES = Axes(steps=(1, 5), candidates=(1, 4))
 
 
-def made(policy: Exportable, axes: Axes = AXES) -> list[Setting]:
+def made(policy: Any, axes: Axes = AXES) -> list[Setting]:
     return settings(policy, axes, 2, "run")
 
 
@@ -44,10 +44,11 @@ def test_a_diffusion_has_its_one_sampler() -> None:
 
 
 @pytest.mark.parametrize("make", [best_of_n, best_of_diffusion, flow_policy])
-def test_a_setting_s_options_export_what_it_says(make: Callable[[Task], Exportable]) -> None:
+def test_a_setting_s_options_export_what_it_says(make: Callable[[Task], Any]) -> None:
     policy = make(MAZE_MEDIUM)
     for setting in made(policy):
-        sampler, noise = sampling(policy, SamplingOptions(**setting.export_options(has_critics(policy))), 2)
+        made_of = deployed(policy, setting.sampler_options(kind_of(policy)), 2)
+        sampler, noise = made_of.sampler, made_of.noise
         assert sampler is not None
         said = sampler.solver, sampler.steps, sampler.candidates
         assert said == (setting.solver, setting.steps, setting.candidates)
@@ -55,7 +56,7 @@ def test_a_setting_s_options_export_what_it_says(make: Callable[[Task], Exportab
 
 
 def test_what_cannot_be_set_is_refused_before_anything_is_exported() -> None:
-    with pytest.raises(ContractError, match="run: expected a policy that makes its actions of noise"):
+    with pytest.raises(ContractError, match="run: expected a policy that samples its actions"):
         made(student_policy(MAZE_MEDIUM))
     with pytest.raises(UsageError, match="expected one of euler"):
         made(flow_policy(MAZE_MEDIUM), Axes(solver=("eular",)))

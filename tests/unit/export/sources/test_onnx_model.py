@@ -8,7 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from odeploy_export.foreign_export import export_foreign
+from odeploy_export.pipeline import export_policy
+from odeploy_export.sources.external import from_external
 from odeploy_export.sources.onnx_model import from_onnx
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -51,10 +52,10 @@ def net(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def exported(model: onnx.ModelProto, folder: Path, task: Task = HOPPER, **options: Any) -> Manifest:
+def exported(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> Manifest:
     path = folder / "bare.onnx"
     path.write_bytes(model.SerializeToString())
-    return export_foreign(from_onnx(path, task), task, folder / "p.onnx", recorded=recorded(task, 200), **options)
+    return export_policy(from_external(from_onnx(path, task), task, recorded(task, 200)), folder / "p.onnx")
 
 
 def refusal(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> str:
@@ -66,14 +67,16 @@ def refusal(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> str:
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18, 21])
-def test_a_file_of_any_usual_opset_answers_as_numpy_does(opset: int, tmp_path: Path) -> None:
-    said: list[str] = []
-    manifest = exported(net(opset=opset), tmp_path, say=said.append)
+def test_a_file_of_any_usual_opset_answers_as_numpy_does(
+    opset: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    manifest = exported(net(opset=opset), tmp_path)
     assert (manifest.method, manifest.kind, manifest.name) == ("onnx", "mlp", "hopper-bare")
     assert manifest.provenance["opset"] == opset
     assert manifest.parity[0].batches == (1, 3, 8)
-    assert "limits: nodes that clip to the task's were appended" in said
-    assert any(line.endswith("answers lay beyond the task's, and were clipped") for line in said)
+    assert "limits: nodes that clip to the task's were appended" in caplog.messages
+    assert any(line.endswith("actions exceed the task's and are clipped") for line in caplog.messages)
     written = onnx.load(tmp_path / "p.onnx")
     assert [(o.domain, o.version) for o in written.opset_import] == [("", 18)]
     policy, no_noise = OnnxPolicy.load(tmp_path / "p.onnx"), np.zeros((1, 0, 0, 0), np.float32)
@@ -135,7 +138,7 @@ _BRANCH = helper.make_graph(
         (net(W2=np.where(np.eye(16, 3) > 0, np.nan, W2)), "weight W2: expected numbers, got NaN"),
         (
             net(helper.make_node("Div", ["y", "zero"], ["q"]), out="q", zero=np.zeros(3, np.float32)),
-            "signal thigh_joint_torque: expected finite answers",
+            "signal thigh_joint_torque: expected finite actions",
         ),
         (net(helper.make_node("Tanh", ["nothing"], ["q"]), out="q"), "expected a valid ONNX model"),
     ],
@@ -186,10 +189,10 @@ def test_what_is_no_onnx_is_refused(data: bytes, tmp_path: Path) -> None:
 def test_an_answer_that_the_reference_does_not_give_is_refused_with_both(tmp_path: Path) -> None:
     path = tmp_path / "bare.onnx"
     path.write_bytes(net().SerializeToString())
-    foreign = from_onnx(path, HOPPER)
-    tensor = foreign.model.graph.initializer[1]
+    external = from_onnx(path, HOPPER)
+    tensor = external.model.graph.initializer[1]
     tensor.CopyFrom(numpy_helper.from_array(0.9 * W2, "W2"))
     with pytest.raises(OdeployError, match="expected onnx's reference evaluator and ONNX within 1e-05") as refused:
-        export_foreign(foreign, HOPPER, tmp_path / "p.onnx", recorded=recorded(HOPPER))
+        export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
     assert "from onnx's reference evaluator and" in str(refused.value)
     assert not (tmp_path / "p.onnx").exists()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_export.sources.runs import from_run
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_train.flow_rl import fpo_run
@@ -21,12 +21,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_flow_without_demonstrations_plays_from_zero_noise(run: Path) -> None:
+def test_a_flow_without_demonstrations_plays_from_zero_noise(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     source, again = from_run(run, None), from_run(run, None)
     assert source.method == "fpo"
     assert source.recorded.shape[1] == 11
     assert (source.recorded == again.recorded).all()
-    assert "played for the gate: return" in source.notes[0]
+    assert "played for the parity check: return" in caplog.messages[0]
 
 
 def test_a_run_of_fpo_becomes_an_ordinary_policy_file(run: Path, tmp_path: Path) -> None:

@@ -10,12 +10,10 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 from torch import nn
 
-from odeploy_export.options import Config
-from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.normaliser import read_normaliser
-from odeploy_export.sources.runs import Source
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
 from odeploy_export.sources.sb3_zip import SavedModel, read_zip
+from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, ParityError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
@@ -23,6 +21,7 @@ from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.mlp import MlpPolicy
+from tests.exports import export
 from tests.policies import recorded
 from tests.sb3_models import ALGORITHMS, Spaces, answers, flat_spaces, model, normalised, saved
 from tests.thorough import mostly_thorough
@@ -46,7 +45,7 @@ def exported(path: Path, task: Task, normaliser: Path | None = None) -> OnnxPoli
     seen = recorded(task)
     policy.see(torch.from_numpy(seen))
     out = path.with_suffix(".onnx")
-    export_policy(Source(policy, "test", "test", task, seen, {}), Config(path, out))
+    export(Source(policy, "test", "test", task, seen, {}), out)
     return OnnxPolicy.load(out)
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from odeploy_export.foreign_export import export_foreign
+from odeploy_export.pipeline import export_policy
+from odeploy_export.sources.external import from_external
 from odeploy_export.sources.torchscript import from_torchscript
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -56,13 +57,16 @@ def saved(module: nn.Module, path: Path, traced: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("traced", [False, True], ids=["scripted", "traced"])
-def test_an_archive_is_served_as_torch_answers(traced: bool, tmp_path: Path) -> None:
-    module, said = Loops().eval(), list[str]()
-    foreign = from_torchscript(saved(module, tmp_path / "m.pt", traced), HOPPER, 0)
-    manifest = export_foreign(foreign, HOPPER, tmp_path / "p.onnx", recorded=recorded(HOPPER), say=said.append)
+def test_an_archive_is_served_as_torch_answers(
+    traced: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    module = Loops().eval()
+    external = from_torchscript(saved(module, tmp_path / "m.pt", traced), HOPPER, 0)
+    manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
     assert (manifest.method, manifest.name, manifest.provenance["class"]) == ("torchscript", "hopper-m", "Loops")
     assert manifest.parity[0].batches == (1, 3, 8)
-    assert said[0].startswith("torchscript: the archive's program was run to load it")
+    assert caplog.messages[0].startswith("torchscript: the archive's program was run to load it")
     policy, no_noise = OnnxPolicy.load(tmp_path / "p.onnx"), np.zeros((1, 0, 0, 0), np.float32)
     with torch.no_grad():
         wanted = module(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
@@ -72,8 +76,8 @@ def test_an_archive_is_served_as_torch_answers(traced: bool, tmp_path: Path) -> 
 
 def test_an_archive_with_noise(tmp_path: Path) -> None:
     module = Noisy()
-    foreign = from_torchscript(saved(module, tmp_path / "m.pt"), HOPPER, 2)
-    manifest = export_foreign(foreign, HOPPER, tmp_path / "p.onnx", recorded=recorded(HOPPER))
+    external = from_torchscript(saved(module, tmp_path / "m.pt"), HOPPER, 2)
+    manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
     assert manifest.noise.shape == (1, 1, 2)
     observation, noise = recorded(HOPPER)[:1], np.array([[0.5, -2]], np.float32)
     with torch.no_grad():

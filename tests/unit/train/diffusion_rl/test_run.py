@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from odeploy_export.pipeline import main as export
+from odeploy_export.cli.export import main as export
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector

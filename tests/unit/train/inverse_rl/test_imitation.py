@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from odeploy_export.options import Config as ExportConfig
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.runs import from_run
 from odeploy_runtime.errors import ContractError, UsageError
@@ -198,7 +197,7 @@ def test_every_verb_trains_and_its_policy_is_exported(method: str, demos: Path, 
     verb, more = VERBS[method]
     verb([*SHORT, *more, "--demos", str(demos), "--out", str(tmp_path / "run")])
     source = from_run(tmp_path / "run", None)
-    manifest = export_policy(source, ExportConfig(tmp_path / "run", tmp_path / "policy.onnx"))
+    manifest = export_policy(source, tmp_path / "policy.onnx")
     assert (manifest.method, manifest.kind, manifest.task) == (method, "mlp", "maze-medium")
     assert manifest.provenance["data_hash"] is not None
     assert (tmp_path / "policy.onnx").exists()

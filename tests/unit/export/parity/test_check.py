@@ -11,8 +11,8 @@ from torch import nn
 from odeploy_export.graphs.flow import SplitFlow
 from odeploy_export.graphs.mlp import StudentGraph
 from odeploy_export.graphs.tracing import trace_graph
-from odeploy_export.parity.deviation import MOST, TOLERANCE, allowance
-from odeploy_export.parity.gate import BATCHES, gate_rows, measure, reference, run_in_batches
+from odeploy_export.parity.check import BATCHES, run_in_batches
+from odeploy_export.parity.deviation import MOST, TOLERANCE, Allowed
 from odeploy_runtime.errors import ParityError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise, Parity, Sampler
@@ -24,6 +24,7 @@ from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.ode import SOLVERS, solver, uniform_grid
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.policies.student import StudentPolicy
+from tests.exports import checked, reference_of, rows_of
 from tests.policies import flow_policy, recorded, student_policy
 from tests.thorough import mostly_thorough
 
@@ -37,7 +38,7 @@ def traced(graph: nn.Module, task: Task, noise_shape: tuple[int, int, int]) -> o
 
 def gate_student(policy: StudentPolicy, task: Task) -> Parity:
     session = traced(StudentGraph(policy), task, (0, 0, 0))
-    return measure(session, policy, None, gate_rows(policy, recorded(task), Noise("none")), task.action, "graph")
+    return checked(session, policy, None, rows_of(policy, recorded(task), Noise("none")), task.action, "graph")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def session() -> ort.InferenceSession:
 
 
 def gate_flow(session: ort.InferenceSession, policy: FlowPolicy, sampler: Sampler = EULER_3) -> Parity:
-    rows = gate_rows(flow_policy(MAZE_MEDIUM), recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
-    return measure(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
+    rows = rows_of(flow_policy(MAZE_MEDIUM), recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
+    return checked(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
 
 
 @pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
@@ -57,8 +58,8 @@ def test_every_solver_passes_at_full_width_in_every_noise_mode(name: str) -> Non
     sampler = Sampler(name, 3, (0.0, 0.1, 0.4, 1.0))
     session = traced(SplitFlow(policy, solver(name), sampler.t_grid), MAZE_MEDIUM, (1, 1, 2))
     for mode in ("zero", "normal"):
-        rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise(mode, (1, 1, 2)))
-        parity = measure(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
+        rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise(mode, (1, 1, 2)))
+        parity = checked(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
         assert parity.max_error <= TOLERANCE
         assert parity.batches == BATCHES == (1, 3, 8)
         assert parity.provider == "CPUExecutionProvider"
@@ -129,14 +130,16 @@ def test_a_flow_so_steep_that_torchs_own_float32_misses_the_tolerance_passes_by_
         for parameter in policy.velocity.parameters():
             parameter.mul_(1.5)
     graph = traced(SplitFlow(policy, solver("euler"), EULER_3.t_grid), MAZE_MEDIUM, (1, 1, 2))
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
-    answers = [reference(policy, EULER_3, d)(rows.observation, rows.noise) for d in (torch.float64, torch.float32)]
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
+    answers = [
+        reference_of(policy, EULER_3, d)(rows.observation, rows.noise) for d in (torch.float64, torch.float32)
+    ]
     lost = float((np.abs(answers[1] - answers[0]) / half_ranges(MAZE_MEDIUM.action)).max())
     assert lost > TOLERANCE
-    parity = measure(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph")
+    parity = checked(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph")
     assert TOLERANCE < parity.max_error <= parity.tolerance == pytest.approx(4 * lost)
     with pytest.raises(ParityError, match="within 1e-05"):
-        measure(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph", rounding=0)
+        checked(graph, policy, EULER_3, rows, MAZE_MEDIUM.action, "graph", rounding=0)
 
 
 @pytest.mark.parametrize(("lost", "allowed"), [(1e-6, 1e-5), (1e-5, 4e-5), (0.1, MOST), (np.inf, MOST)])
@@ -144,12 +147,13 @@ def test_what_float32_loses_is_allowed_four_times_and_up_to_a_limit(lost: float,
     exact = np.zeros((3, 2))
     rounded = exact.copy()
     rounded[1, 1] = 2 * lost
-    assert allowance([exact, rounded], np.array([1.0, 2.0]), TOLERANCE) == pytest.approx(allowed)
+    limit = Allowed(np.array([1.0, 2.0]), ["a", "b"]).widened([exact, rounded])
+    assert limit.tolerance == pytest.approx(allowed)
 
 
 def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None:
     policy, seen = student_policy(MAZE_MEDIUM), recorded(MAZE_MEDIUM)
-    rows = gate_rows(policy, seen, Noise("none"))
+    rows = rows_of(policy, seen, Noise("none"))
     assert np.array_equal(rows.observation[: len(seen)], seen)
     unit = policy.normalise(torch.from_numpy(rows.observation)).numpy()
     assert np.allclose(unit[-5:], np.array([[-10], [-5], [0], [5], [10]]), atol=1e-4)
@@ -159,7 +163,7 @@ def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None
 def test_batches_give_the_rows_in_order() -> None:
     policy = student_policy(MAZE_MEDIUM)
     session = open_session(trace_graph(StudentGraph(policy), 6, (0, 0, 0)).SerializeToString(), "cpu", "graph")
-    rows = gate_rows(policy, recorded(MAZE_MEDIUM), Noise("none"))
-    exact = reference(policy, None, torch.float64)(rows.observation, rows.noise)
+    rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("none"))
+    exact = reference_of(policy, None, torch.float64)(rows.observation, rows.noise)
     for batch in (1, 7, 1000):
         assert np.allclose(run_in_batches(session, rows, batch), exact, atol=1e-5)

@@ -1,0 +1,215 @@
+"""`odeploy export`: a trained policy becomes one policy file, if torch and ONNX agree."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from rich.console import Console
+
+from odeploy_export.options import ParityOptions, SamplerOptions, refuse_given
+from odeploy_export.parity.closed_loop import ClosedLoop
+from odeploy_export.pipeline import CLOSED_LOOP, export_policy
+from odeploy_export.sources.external import External, from_external
+from odeploy_export.sources.module_file import load_module
+from odeploy_export.sources.onnx_model import from_onnx
+from odeploy_export.sources.runs import from_run, from_sb3
+from odeploy_export.sources.source import Source
+from odeploy_export.sources.torch_module import from_module
+from odeploy_export.sources.torchscript import from_torchscript
+from odeploy_export.toml_files import actuation_for, prepared, recipe_for
+from odeploy_runtime.errors import UsageError
+from odeploy_runtime.typed_json import decode
+from odeploy_sim.catalogue import get
+from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.tasks.task import Task
+
+SourceName = Literal["run", "sb3", "module", "torchscript", "onnx"]
+
+_ONLY: dict[str, tuple[SourceName, ...]] = {
+    "task": ("sb3", "module", "torchscript", "onnx"),
+    "weights": ("module",),
+    "noise_size": ("module", "torchscript"),
+    "normaliser": ("sb3",),
+    "recipe": ("module", "torchscript", "onnx"),
+    "solver": ("run",),
+    "steps": ("run",),
+    "t_grid": ("run",),
+    "candidates": ("run",),
+    "noise": ("run", "module", "torchscript"),
+    "frozen": ("run",),
+}
+"""Option -> sources that have it."""
+
+
+@dataclass(frozen=True)
+class Config(SamplerOptions, ParityOptions):
+    """Export a trained policy as one ONNX policy file, if torch and ONNX agree."""
+
+    trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|MODEL")]
+    """Folder of a training run. With `--from sb3` the zip that model.save wrote, with `torchscript` and `onnx` the
+    file, with `module` path.py:Class, or path.py:function that returns a module."""
+    out: Path
+    """Policy file to write."""
+    source: Annotated[SourceName, tyro.conf.arg(name="from")] = "run"
+    """Source of the policy: `run` is a run of odeploy, `sb3` is stable-baselines3 or sb3-contrib. The others take
+    any policy of raw observations (B, O) to actions (B, A) or (B, H, A): a torch `module`, whose Python file is
+    executed; a `torchscript` archive, whose program is executed; an `onnx` file."""
+    task: str | None = None
+    """Catalogued task that the policy was trained on. A run knows its own."""
+    weights: Path | None = None
+    """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
+    noise_size: int | None = None
+    """Size D of the noise (B, D), for a module or a torchscript archive with noise as second input."""
+    normaliser: Path | None = None
+    """VecNormalize of an sb3 model, as normaliser.npz or pickled (default: the one beside the model)."""
+    demos: str | None = None
+    """Demonstrations whose observations are used for the parity check and the golden rows (default: those of the
+    run; otherwise the policy plays its task)."""
+    name: str | None = None
+    """Name of the policy (default: the run's folder, or task and algorithm or file of a model)."""
+    frozen: int | None = None
+    """Number d of frozen actions, for real-time chunking of a flow with action chunks: a new chunk continues the
+    previous one and keeps its next d actions, which are executed during inference; for `sim --ahead`."""
+    actuation: Path | None = None
+    """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py` (default: that of
+    the task's own robot)."""
+    recipe: Path | None = None
+    """TOML of how the observation of a module, archive or ONNX file is computed from the task's signals: history,
+    previous action, clock, operator's command (see `odeploy_export/toml_files.py`)."""
+    sign: Path | None = None
+    """Secret key to sign the file with, made by `odeploy keys NAME --sign`."""
+
+
+def main(arguments: list[str]) -> None:
+    """Export, check and write; print the results of the parity check."""
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy export"), Console()
+    if config.closed_loop:
+        torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
+    with _log_on(console):
+        source = read_source(config)
+        actuation = actuation_for(source.task, config.actuation)
+        manifest = export_policy(
+            source,
+            config.out,
+            config,
+            config,
+            name=config.name,
+            frozen=config.frozen,
+            actuation=actuation,
+            sign=config.sign,
+        )
+    for parity in manifest.parity:
+        _print(
+            console,
+            f"parity: {parity.rows} rows at batches {parity.batches}: max error {parity.max_error:.2e} "
+            f"(tolerance {parity.tolerance:g}), {parity.provider}"
+            + (f"; {parity.ties} ties between candidates" if parity.ties else ""),
+        )
+    if CLOSED_LOOP in manifest.provenance:
+        _print(console, f"closed loop: {decode(ClosedLoop, manifest.provenance[CLOSED_LOOP], CLOSED_LOOP)}")
+    console.print(f"policy: {config.out} ({config.out.stat().st_size:,} bytes)", soft_wrap=True)
+
+
+def read_source(config: Config) -> Source:
+    """Read the policy.
+
+    Raises:
+        UsageError: an option that the source does not have, or a missing one.
+    """
+    for option, sources in _ONLY.items():
+        if config.source not in sources:
+            expected = (
+                f"--from {', '.join(sources[:-1])} or {sources[-1]}" if sources[1:] else f"--from {sources[0]}"
+            )
+            refuse_given(config, (option,), expected, f"--from {config.source}")
+    if config.source == "run":
+        return from_run(config.trained, config.demos)
+    if config.task is None:
+        raise UsageError(
+            where=f"--from {config.source}",
+            expected="--task, which the model does not name",
+            got="none",
+            remedy="give a name that `odeploy tasks` lists",
+        )
+    task = get(config.task)
+    if config.source == "sb3":
+        return from_sb3(config.trained, task, config.normaliser, config.demos)
+    return _external_source(config, task)
+
+
+def _external_source(config: Config, task: Task) -> Source:
+    if config.noise_size is None:
+        refuse_given(config, ("noise",), "--noise-size too", "a model without noise")
+    elif config.noise_size < 1:
+        raise UsageError(
+            where="--noise-size",
+            expected="at least 1",
+            got=str(config.noise_size),
+            remedy="leave it out for no noise",
+        )
+    if config.closed_loop:
+        raise UsageError(
+            where="--closed-loop",
+            expected="--from run or sb3",
+            got=f"--from {config.source}",
+            remedy="leave the option out",
+        )
+    if config.recipe is None:
+        recorded = load(config.demos, task).observations if config.demos else None
+        return from_external(_external(config, task), task, recorded)
+    recipe = recipe_for(task, config.recipe)
+    if config.demos is None:
+        raise UsageError(
+            where="--recipe",
+            expected="--demos too, whose observations it is applied to",
+            got="none",
+            remedy=f"record some: odeploy collect {task.name} --out demos-v0",
+        )
+    recorded = prepared(recipe, task, load(config.demos, task).observations)
+    task = replace(task, observation=recipe.observation(task.action))
+    return from_external(_external(config, task), task, recorded, recipe)
+
+
+def _external(config: Config, task: Task) -> External:
+    noise_size = config.noise_size or 0
+    if config.source == "onnx":
+        return from_onnx(config.trained, task)
+    if config.source == "torchscript":
+        return from_torchscript(config.trained, task, noise_size)
+    place = str(config.trained)
+    module, provenance = load_module(place, config.weights)
+    return from_module(module, task, noise_size, Path(place).name, provenance)
+
+
+class _Lines(logging.Handler):
+    """Log messages as plain lines on a console."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.INFO)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _print(self._console, record.getMessage())
+
+
+@contextmanager
+def _log_on(console: Console) -> Iterator[None]:
+    """Print what the export logs."""
+    log, handler = logging.getLogger("odeploy_export"), _Lines(console)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True, markup=False)

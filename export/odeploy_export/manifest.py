@@ -1,0 +1,66 @@
+"""The manifest of an export: what the file says of itself."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odeploy_export.graphs.rewrites import Precision
+from odeploy_export.kinds.kind import Deployment
+from odeploy_export.parity.rows import Rows
+from odeploy_export.sources.source import Source
+from odeploy_runtime.policy_file.actuation import Actuation
+from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, Manifest, Parity
+
+ACTION_SEMANTICS = "absolute command in each signal's unit, clipped to its limits"
+
+
+def manifest_of(
+    source: Source,
+    deployment: Deployment,
+    rows: Rows,
+    parity: Iterable[Parity],
+    *,
+    name: str | None,
+    precision: Precision,
+    actuation: Actuation | None,
+) -> Manifest:
+    """Describe a policy that has passed its parity check.
+
+    Args:
+        source: where it comes from.
+        deployment: policy and sampler.
+        rows: inputs of the parity check, for the golden rows.
+        parity: one result per execution provider.
+        name: of the policy; None for the source's.
+        precision: of weights and products.
+        actuation: low-level control of the robot.
+    """
+    task, kind = source.task, deployment.kind
+    return Manifest(
+        version=MANIFEST_VERSION,
+        name=name or source.name,
+        method=source.method,
+        kind=kind.manifest,
+        task=task.name,
+        rate_hz=task.rate_hz,
+        horizon=kind.horizon(deployment.policy),
+        observation=task.observation,
+        action=task.action,
+        action_semantics=ACTION_SEMANTICS,
+        noise=deployment.noise,
+        sampler=deployment.sampler,
+        parity=tuple(parity),
+        golden=kind.golden(deployment, rows),
+        provenance=source.provenance | ({} if precision == "f32" else {"precision": precision}),
+        state_size=kind.state_size(deployment.policy),
+        actuation=actuation,
+        recipe=source.recipe,
+        frozen=deployment.frozen,
+        observed=_ranges(source.recorded),
+    )
+
+
+def _ranges(recorded: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
+    """Return the minimum and maximum of each signal. Shape (M, O) -> O pairs."""
+    return tuple((float(low), float(high)) for low, high in zip(recorded.min(0), recorded.max(0), strict=True))

@@ -1,0 +1,71 @@
+"""Observations for the parity check of a policy without demonstrations: it plays its task."""
+
+import logging
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from odeploy_export.kinds.table import deployed, kind_of
+from odeploy_export.parity.check import run_in_batches
+from odeploy_export.parity.rows import Array, Rows
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.inference.onnx_policy import open_session
+from odeploy_runtime.policy_file.manifest import Noise
+from odeploy_sim.tasks.task import Task
+from odeploy_train.runs.rollouts import Act, Rollouts
+
+log = logging.getLogger(__name__)
+
+_SEED = 2**41  # of the episodes that are played for the parity check
+_EPISODES = 4
+
+
+def play_policy(policy: Any, task: Task) -> Array:
+    """Play with torch, from zero noise if the policy takes any. Of a chunk the first action is played.
+
+    Returns:
+        Observations. Shape (M, O).
+
+    Raises:
+        ContractError: a recurrent policy, whose state torch would have to carry.
+    """
+    kind, A = kind_of(policy), len(task.action)
+    if kind.consecutive:
+        raise ContractError(
+            where=task.name,
+            expected="demonstrations for a recurrent policy",
+            got="none",
+            remedy="give --demos",
+        )
+    deployment = deployed(policy, kind.options_of(noise="zero", candidates=1), A)
+    answer = deployment.reference(torch.float32)
+
+    def act(observation: Tensor) -> Tensor:
+        zeros = np.zeros((len(observation), *deployment.noise.shape), np.float32)
+        return torch.from_numpy(answer(observation.numpy(), zeros)[:, :A]).float()
+
+    return _play(act, task)
+
+
+def play_graph(model: onnx.ModelProto, task: Task, noise: Noise) -> Array:
+    """Play with a graph, from zero noise if it takes any. Shape (M, O)."""
+    session = open_session(model.SerializeToString(), "cpu", task.name)
+    one_by_one = session.get_inputs()[0].shape[0] == 1
+
+    def act(observation: Tensor) -> Tensor:
+        rows = Rows(observation.numpy(), np.zeros((len(observation), *noise.shape), np.float32))
+        actions = run_in_batches(session, rows, 1 if one_by_one else len(rows))
+        return torch.from_numpy(actions[:, : len(task.action)]).float()
+
+    return _play(act, task)
+
+
+def _play(act: Act, task: Task) -> Array:
+    with closing(Rollouts(task, _EPISODES)) as rollouts:
+        episodes = rollouts.play(act, _SEED, _EPISODES)
+    log.info("played for the parity check: %s", episodes.score(task))
+    return episodes.observations.numpy()
