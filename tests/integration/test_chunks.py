@@ -71,5 +71,5 @@ def test_more_than_the_files_horizon_is_refused_with_one_line(
     command = ["sim", "maze-medium", "--policy", str(files[None]), "--trace", str(tmp_path / "t")]
     result = odeploy(*command, "--mode", "lockstep", "--execute", "9")
     assert result.returncode == 2
-    assert "--execute: expected from 1 to 8, the actions that the policy answers at once, got 9" in result.stderr
+    assert "--execute: expected from 1 to 8, the number of actions in the policy's answer, got 9" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
