@@ -11,7 +11,7 @@ from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, manifest
-from tests.unit.runtime.server.test_loop import MS, T, World
+from tests.unit.runtime.server.world import MS, T, World
 
 SAID = manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1)
 

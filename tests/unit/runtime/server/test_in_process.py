@@ -71,7 +71,7 @@ def test_an_observation_that_is_not_finite_gets_no_action_and_its_signal_is_name
 
 def test_a_rehearsal_runs_the_policy_and_changes_no_answer(policy: FakePolicy, clock: FakeClock) -> None:
     client = RobotClient(InProcessLink(policy, clock), hello(), clock, 1.0)
-    client.touch(VALUES)  # before anything was asked there is nothing to rehearse
+    client.touch(VALUES)  # before the first observation there is nothing to run
     assert policy.inferred == 0
     client.send(0, 0, VALUES)
     first = client.receive(0, 0, clock.ns + MS)

@@ -15,7 +15,7 @@ from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, hello, manifest
-from tests.unit.runtime.server.test_loop import World
+from tests.unit.runtime.server.world import World
 
 T = 10_000_000  # of a robot at 100 Hz
 RAW = Signal("angle", "rad"), Signal("goal", "m")

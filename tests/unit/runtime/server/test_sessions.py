@@ -1,10 +1,16 @@
-"""The session table: which robots it admits."""
+"""The session table: which robots it admits, and when a session ends."""
+
+from typing import Any
+
+import pytest
 
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.server.session import Session
 from odeploy_runtime.server.sessions import Refusal, Sessions, contract_refusal
+from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import hello, manifest
 from tests.unit.runtime.server.test_session import HISTORY, said
+from tests.unit.runtime.server.world import MS, T, World, refusal
 
 S = 1_000_000_000
 
@@ -41,3 +47,150 @@ def test_sessions_end_after_their_silence() -> None:
     assert [*sessions] == [waiting]
     sessions.end_silent(5 * S + 1)
     assert not [*sessions]
+
+
+# ---- in a server
+
+
+def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World, logged: list[str]) -> None:
+    ready = world.welcome(world.peer())
+    assert ready._replace(session=0) == messages.Ready(messages.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
+    assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"observation": ["y", "x", "speed"]}, "observation, place 0: expected 'x', got 'y' (same names"),
+        ({"action": ["motor_y", "motor_x"]}, "action, place 0: expected 'motor_x', got 'motor_y' (same names"),
+        ({"observation": ["x", "y", "pace"]}, "missing speed; unknown pace"),
+        ({"observation": ["x", "y"]}, "missing speed"),
+        ({"action": []}, "missing motor_x, motor_y"),
+        ({"action": ["motor_x", "motor_y", "motor_z"]}, "unknown motor_z"),
+        ({"protocol": 2}, "expected protocol 1, got 2"),
+        ({"protocol": 0}, "expected protocol 1, got 0"),
+        ({"rate_hz": 0.0}, "got 0; ask for another rate"),
+        ({"rate_hz": -100.0}, "got -100;"),
+        ({"rate_hz": 10_001.0}, "got 10001;"),
+        ({"rate_hz": float("nan")}, "got nan;"),
+        ({"rate_hz": float("inf")}, "got inf;"),
+        ({"rate_hz": 5e-324}, "ask for another rate"),
+        ({"rate_hz": 2**64 - 1}, "ask for another rate"),
+        ({"mode": "push"}, "expected mode request or stream, got 'push'"),
+        ({"observation": ["x"] * 1025}, "expected at most 1024 signals, got 1025"),
+    ],
+)
+def test_a_robot_that_does_not_fit_is_refused_with_the_reason(
+    world: World, changes: dict[str, Any], reason: str, logged: list[str]
+) -> None:
+    assert reason in refusal(world.ask(world.peer(), hello(**changes)))
+    assert logged[0].startswith("refused 'robot': ")
+
+
+@pytest.mark.parametrize("rate_hz", [1.0, 1, 10_000.0])
+@pytest.mark.parametrize("mode", ["request", "stream"])
+def test_rates_at_the_bounds_are_served(world: World, rate_hz: float, mode: str) -> None:
+    peer = world.peer()
+    world.observe(peer, world.welcome(peer, rate_hz=rate_hz, mode=mode))
+    world.server.turn()
+
+
+def test_a_refused_robot_may_mend_itself_and_come_again(world: World) -> None:
+    peer = world.peer()
+    refusal(world.ask(peer, hello(protocol=9)))
+    world.welcome(peer)
+
+
+def test_a_second_robot_of_the_same_name_is_refused_and_the_first_goes_on(world: World) -> None:
+    first, second = world.peer(), world.peer()
+    ready = world.welcome(first)
+    assert "'robot' is in use" in refusal(world.ask(second, hello()))
+    assert isinstance(world.observe(first, ready), messages.Action)
+    world.welcome(second, robot="other")
+
+
+def test_a_name_is_free_after_one_second_of_silence_and_not_before(world: World) -> None:
+    first, second = world.peer(), world.peer()
+    ready = world.welcome(first)
+    world.clock.ns += 1000 * MS - 1
+    refusal(world.ask(second, hello()))
+    world.clock.ns += 1
+    world.welcome(second)
+    answer = world.observe(first, ready)
+    assert answer == messages.Error(0, messages.UNKNOWN_SESSION, "")
+
+
+def test_an_observation_keeps_a_session_alive(world: World) -> None:
+    first, second = world.peer(), world.peer()
+    ready = world.welcome(first)
+    for seq in range(4):
+        world.clock.ns += 900 * MS
+        assert isinstance(world.observe(first, ready, seq), messages.Action)
+    refusal(world.ask(second, hello()))
+
+
+def test_a_silent_session_is_freed_without_anybody_asking(world: World, logged: list[str]) -> None:
+    ready = world.welcome(peer := world.peer())
+    world.observe(peer, ready)
+    world.let_pass(1300 * MS)
+    assert logged[-1] == "'robot' freed: silent"
+    assert isinstance(world.observe(peer, ready), messages.Error)
+
+
+def test_a_robot_has_longer_to_begin(world: World, logged: list[str]) -> None:
+    world.welcome(world.peer())
+    world.let_pass(4900 * MS)
+    assert logged[-1] != "'robot' freed: silent"
+    world.let_pass(500 * MS)
+    assert logged[-1] == "'robot' freed: silent"
+
+
+def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(
+    world: World, logged: list[str]
+) -> None:
+    world.observe(peer := world.peer(), world.welcome(peer, robot="silent"))
+    busy = world.peer()
+    ready = world.welcome(busy, robot="busy")
+    for seq in range(150):
+        world.clock.ns += T
+        world.observe(busy, ready, seq)
+        if seq % 10 == 0:
+            world.server.turn()  # the one at which there is no message
+    assert "'silent' freed: silent" in logged
+    assert "'busy' freed: silent" not in logged
+
+
+def test_a_stream_whose_robot_fell_silent_is_ended(world: World, logged: list[str]) -> None:
+    peer = world.peer()
+    world.observe(peer, world.welcome(peer, mode="stream"))
+    world.let_pass(1500 * MS)
+    assert logged[-1] == "'robot' freed: silent"
+    inferred = world.policy.inferred
+    world.let_pass(500 * MS)
+    assert world.policy.inferred == inferred
+
+
+def test_a_goodbye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    assert world.ask(peer, messages.Bye(ready.session)) is None
+    world.welcome(world.peer())
+    assert logged[1] == "'robot' freed: said goodbye"
+
+
+def test_a_goodbye_of_a_stranger_is_nothing(world: World) -> None:
+    assert world.ask(world.peer(), messages.Bye(5)) is None
+
+
+def test_a_second_hello_on_one_connection_begins_a_new_session(world: World) -> None:
+    peer = world.peer()
+    old, new = world.welcome(peer), world.welcome(peer)
+    assert old.session != new.session
+    assert world.observe(peer, old) == messages.Error(0, messages.UNKNOWN_SESSION, "")
+    assert isinstance(world.observe(peer, new), messages.Action)
+
+
+def test_a_reason_of_any_length_fits_a_frame(world: World) -> None:
+    peer = world.peer()
+    long = refusal(world.ask(peer, hello(observation=["n" * 60_000])))
+    assert len(long) == 1000

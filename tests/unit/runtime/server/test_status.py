@@ -1,0 +1,78 @@
+"""The server's status: what it counts, and its answer to a Ping."""
+
+from typing import Any
+
+import pytest
+
+from odeploy_runtime.realtime.counters import SERVER
+from odeploy_runtime.transport import messages
+from tests.unit.runtime.fakes import floats, hello
+from tests.unit.runtime.server.world import MS, World, refusal
+
+
+def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    world.observe(peer, ready)
+    world.observe(peer, ready, values=floats(float("nan"), 0, 0))
+    world.observe(peer, ready, values=b"")
+    world.observe(peer, ready._replace(session=0))
+    world.ask(peer, b"garbage")
+    misfits: list[dict[str, Any]] = [{}, {"protocol": 2}, {"rate_hz": 0.0}, {"mode": "push"}, {"action": []}]
+    for changes in misfits:
+        refusal(world.ask(world.peer(), hello(**changes)))
+    world.ask(peer, messages.Bye(ready.session))
+    counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
+    assert counted.pop("inference_ns", 0) == 0  # on a clock that stands still
+    assert counted == {
+        "messages": 12,
+        "actions": 1,
+        "errors:unknown_session": 1,
+        "errors:wrong_length": 1,
+        "errors:not_finite": 1,
+        "errors:malformed": 1,
+        "refusals:protocol": 1,
+        "refusals:rate": 1,
+        "refusals:mode": 1,
+        "refusals:signals": 1,
+        "refusals:name_in_use": 1,
+        "sessions_opened": 1,
+        "sessions_ended:goodbye": 1,
+    }
+
+
+def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
+    robot = world.peer()
+    world.observe(robot, world.welcome(robot))
+    world.ask(robot, b"garbage")
+    refusal(world.ask(world.peer(), hello(protocol=9)))
+    world.clock.ns += 7 * MS
+    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert health == messages.Health(
+        messages.PROTOCOL,
+        ready=1,
+        policy="teacher",
+        fingerprint="f" * 64,
+        policy_epoch=1,
+        up_ns=7 * MS,
+        sessions=1,
+        actions=1,
+        errors=1,
+        dropped=0,
+        refusals=1,
+        fingerprints=["f" * 64],
+        signals=["motor_x", "motor_y"],
+    )
+
+
+def test_a_server_that_is_full_refuses_another_robot_and_says_that_it_is_not_ready(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odeploy_runtime.server.sessions._MAX_SESSIONS", 1)
+    robot, other = world.peer(), world.peer()
+    world.welcome(robot)
+    assert "expected at most 1 robots" in refusal(world.ask(other, hello(robot="other")))
+    health = world.ask(other, messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
+    assert (health.ready, world.counters["ready"]) == (0, 0)
+    world.welcome(robot)  # its own place is no other
