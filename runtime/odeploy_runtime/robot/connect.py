@@ -5,7 +5,7 @@ import zmq
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.transport.keys import RobotKeys
-from odeploy_runtime.transport.link import CourierLink, DealerLink, Link
+from odeploy_runtime.transport.link import DealerLink, IoProcessLink, Link
 
 
 def connect(
@@ -38,5 +38,5 @@ def connect(
 
         return InProcessLink(load_policy(policy, provider), clock)
     if separate_process:
-        return CourierLink(policy, clock, keys, priority)
+        return IoProcessLink(policy, clock, keys, priority)
     return DealerLink(zmq.Context[zmq.Socket[bytes]].instance(), policy, clock, keys)

@@ -18,7 +18,7 @@ from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.token_bucket import TokenBucket
 from odeploy_runtime.server.service import Service
 from odeploy_runtime.server.sessions import FREED_AFTER_NS
-from odeploy_runtime.transport.sockets import Aside, receive
+from odeploy_runtime.transport.sockets import SideTask, receive
 
 _BURST = 64
 _IDLE_NS = 250_000_000
@@ -33,7 +33,7 @@ class Server:
         service: Service,
         clock: Clock,
         counters: Counters,
-        auth: Aside | None = None,
+        auth: SideTask | None = None,
     ) -> None:
         """Serve on a socket.
 
@@ -92,7 +92,7 @@ class Server:
         if self._look_ns <= now_ns:
             self._free_silent()
         if self._auth is not None:
-            self._auth.attend()
+            self._auth.run_once()
 
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
         """Return the earliest moment and what to do then: a pre-touch, a stream's tick, session timeouts."""

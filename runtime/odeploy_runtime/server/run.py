@@ -21,7 +21,7 @@ from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_ti
 from odeploy_runtime.server.loop import Server
 from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.service import Service
-from odeploy_runtime.transport.curve_auth import Doorkeeper
+from odeploy_runtime.transport.curve_auth import Authenticator
 from odeploy_runtime.transport.keys import KeyPair
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router, send_at_once
 
@@ -100,11 +100,11 @@ def serve(
 
 def _bound(
     context: "zmq.Context[zmq.Socket[bytes]]", access: Access, counters: Counters, stack: contextlib.ExitStack
-) -> tuple["zmq.Socket[bytes]", Doorkeeper | None]:
+) -> tuple["zmq.Socket[bytes]", Authenticator | None]:
     """Bind the server's socket; with keys, authentication must be there before it."""
     auth = None
     if access.keys is not None:
-        auth = Doorkeeper(context, access.allowed, counters)
+        auth = Authenticator(context, access.allowed, counters)
         stack.enter_context(contextlib.closing(auth))
     socket = bind_router(context, access.endpoint, access.keys, access.insecure)
     stack.callback(socket.close, linger=100)

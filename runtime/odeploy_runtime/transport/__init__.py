@@ -1,4 +1,4 @@
-"""The wire: messages, sockets, links to the I/O process, keys and authentication.
+"""The transport between robot and server: messages, sockets, links, keys and authentication.
 
 May import: realtime.
 """

@@ -1,8 +1,8 @@
-"""The door of a server with keys: whose key is listed comes in, and who does not is named in the log.
+"""CURVE authentication (ZAP, RFC 27): accepts listed keys, logs rejected ones.
 
-ZeroMQ asks for each connection over a socket of its own (ZAP, RFC 27), and reports handshakes that break off.
-Both are answered in the server's own loop, one at a time and only while no robot's message waits: a thread, as
-pyzmq's authenticator has one, would take the interpreter from the loop whenever somebody knocks.
+ZeroMQ sends a request for each connection over a socket of its own, and reports failed handshakes. The server's
+loop handles both, one at a time and only while no robot's message waits. A thread, as in pyzmq's authenticator,
+would take the interpreter from the loop at every connection attempt.
 """
 
 import logging
@@ -17,16 +17,18 @@ from odeploy_runtime.realtime.counters import Counters
 
 log = logging.getLogger(__name__)
 
-_ENDPOINT = "inproc://zeromq.zap.01"  # where ZeroMQ asks
+_ENDPOINT = "inproc://zeromq.zap.01"  # fixed by RFC 27
 _VERSION = b"1.0"
-_BROKEN_OFF = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 
 
-class Doorkeeper:
-    """Answers for one server socket. Made before the socket is bound; without it nobody is let in.
+class Authenticator:
+    """Authentication of one server socket.
+
+    Create it before binding the socket: without it, every connection is rejected.
 
     Attributes:
-        descriptors: that become readable when somebody knocks.
+        descriptors: file descriptors that become readable when there is a request or a report.
     """
 
     def __init__(
@@ -35,29 +37,29 @@ class Doorkeeper:
         allowed: Mapping[bytes, str],
         counters: Counters,
     ) -> None:
-        """Listens for ZeroMQ's questions.
+        """Listen for ZeroMQ's requests.
 
         Args:
-            context: of the server's socket.
-            allowed: the 32 bytes of each key that may connect, and its name.
-            counters: gets `refusals:key` and `refusals:handshake`.
+            context: context of the server's socket.
+            allowed: accepted public keys, 32 bytes each -> name.
+            counters: counters with `refusals:key` and `refusals:handshake`.
         """
         self._allowed, self._counters = allowed, counters
-        self._questions = context.socket(zmq.REP)
-        self._questions.setsockopt(zmq.LINGER, 0)
-        self._questions.bind(_ENDPOINT)
+        self._requests = context.socket(zmq.REP)
+        self._requests.setsockopt(zmq.LINGER, 0)
+        self._requests.bind(_ENDPOINT)
         self._reports: zmq.Socket[bytes] | None = None
-        self.descriptors: tuple[int, ...] = (cast(int, self._questions.getsockopt(zmq.FD)),)
+        self.descriptors: tuple[int, ...] = (cast(int, self._requests.getsockopt(zmq.FD)),)
 
     def watch(self, router: "zmq.Socket[bytes]") -> None:
-        """Hears of the handshakes that break off at a socket: no key, or not this server's."""
-        self._reports = router.get_monitor_socket(_BROKEN_OFF)
+        """Log failed handshakes of the server's socket: no key, or the key of another server."""
+        self._reports = router.get_monitor_socket(_FAILED)
         self.descriptors += (cast(int, self._reports.getsockopt(zmq.FD)),)
 
-    def attend(self) -> bool:
-        """Answers one question, or hears one report; whether there was one."""
-        if cast(int, self._questions.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._questions.send_multipart(self._answer(*self._questions.recv_multipart()))
+    def run_once(self) -> bool:
+        """Answer one request or log one report; return whether there was one."""
+        if cast(int, self._requests.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._requests.send_multipart(self._answer(*self._requests.recv_multipart()))
             return True
         reports = self._reports
         if reports is not None and cast(int, reports.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
@@ -68,15 +70,15 @@ class Doorkeeper:
         return False
 
     def close(self) -> None:
-        """Closes what it listens to; the server's socket is its owner's."""
+        """Stop listening; the server's socket stays open."""
         if self._reports is not None:
             self._reports.close(linger=0)
-        self._questions.close()
+        self._requests.close()
 
     def _answer(
         self, _version: bytes, request: bytes, _domain: bytes, address: bytes, _identity: bytes, *how: bytes
     ) -> tuple[bytes, ...]:
-        """ZAP's reply: version, request, status, text, user and metadata."""
+        """Return the ZAP reply: version, request, status, text, user and metadata."""
         name = self._allowed.get(how[1]) if len(how) == 2 and how[0] == b"CURVE" else None
         if name is not None:
             return _VERSION, request, b"200", b"OK", name.encode(), b""

@@ -1,8 +1,8 @@
-"""The courier: a process that carries frames between a robot and its server, and looks into none of them.
+"""The I/O process: carries frames between a robot and its server, without decoding them.
 
-It is the network's side of the robot. The guard, the clock and the simulation or hardware are in another
-process, so whatever befalls this one, their ticks go on: HOLD, then SAFE. Of the robot's frames that wait it
-sends the newest alone, so that no outage, of the server or of itself, ends in a burst of stale requests.
+It is the robot's network side. The guard, the clock and the simulation or hardware run in another process, so
+their ticks continue whatever happens here: HOLD, then SAFE. Of the waiting frames it sends only the newest, so no
+outage, of the server or of itself, ends in a burst of stale requests.
 """
 
 import contextlib
@@ -21,51 +21,51 @@ from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
 from odeploy_runtime.transport.sockets import connect_dealer, send_at_once
 
 TOUCH = b"\xc1"
-"""Either way, a sign of life and no frame: MessagePack never uses this byte."""
+"""A sign of life in either direction; not a frame, since MessagePack never uses this byte."""
 UNSENT = b"\xc1\xc1"
-"""To the robot: a frame could not leave, and is gone."""
+"""To the robot: a frame could not be sent and is dropped."""
 _LINGER_MS = 100
 
 
 def carry(robot: socket.socket, dealer: "zmq.Socket[bytes]") -> None:
-    """Carries until the robot closes its end, or dies."""
+    """Carry frames until the robot closes its end, or dies."""
     poll = select.poll()
     poll.register(robot, select.POLLIN)
     poll.register(cast(int, dealer.getsockopt(zmq.FD)), select.POLLIN)
     alive = True
     while alive:
-        # ZeroMQ's descriptor signals edges: all that is there is taken before the next wait.
+        # ZeroMQ's descriptor signals edges: everything is read before the next wait.
         while cast(int, dealer.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             frame = dealer.recv()
-            if frame:  # an empty packet would tell the robot of a death
-                _hand(robot, frame)
+            if frame:  # an empty packet would mean a death to the robot
+                _pass_on(robot, frame)
         poll.poll()
         newest, alive = _newest(robot)
         if newest is not None and not send_at_once(dealer, newest):
-            _hand(robot, UNSENT)
+            _pass_on(robot, UNSENT)
 
 
 def _newest(robot: socket.socket) -> tuple[bytes | None, bool]:
-    """The last frame that waits, and whether the robot is still there."""
+    """Return the newest waiting frame, and whether the robot is still alive."""
     newest = None
     try:
         while frame := robot.recv(MAX_FRAME_BYTES):
             newest = newest if frame == TOUCH else frame
     except BlockingIOError:
         return newest, True
-    except ConnectionResetError:  # dead, with frames that it had not taken
+    except ConnectionResetError:  # died with unread frames
         pass
     return newest, False
 
 
-def _hand(robot: socket.socket, frame: bytes) -> None:
-    # What a robot that is busy cannot take is dropped; one that is gone is noticed by the next `_newest`.
+def _pass_on(robot: socket.socket, frame: bytes) -> None:
+    # Frames that a busy robot cannot take are dropped; the next `_newest` notices a dead one.
     with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
         robot.send(frame)
 
 
 def main(endpoint: str, descriptor: int, priority: int | None, keys: RobotKeys | None) -> None:
-    """The process: says that it is ready, or in one line why not, and carries."""
+    """Run the process: report that it is ready, or the error in one line, and carry frames."""
     with socket.socket(fileno=descriptor) as robot, zmq.Context[zmq.Socket[bytes]]() as context:
         try:
             dealer = connect_dealer(context, endpoint, keys)
@@ -82,5 +82,5 @@ def main(endpoint: str, descriptor: int, priority: int | None, keys: RobotKeys |
 
 
 if __name__ == "__main__":
-    _, place, own, hurry, *paths = sys.argv
-    main(place, int(own), int(hurry) if hurry else None, RobotKeys(*map(Path, paths)) if paths else None)
+    _, place, own, prio, *paths = sys.argv
+    main(place, int(own), int(prio) if prio else None, RobotKeys(*map(Path, paths)) if paths else None)

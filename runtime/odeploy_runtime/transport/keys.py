@@ -1,8 +1,8 @@
-"""Key files: who a server and its robots are on the wire (CURVE), and who signs policy files (Ed25519).
+"""Key files: CURVE keys for connections, Ed25519 keys for signing policy files.
 
-A pair is two files. `NAME.key` or `NAME.sign` is public and is handed to the other side; `NAME.key_secret` or
-`NAME.sign_secret` stays with its owner, mode 0600, and is not read when anybody else could. CURVE keys are in
-ZeroMQ's own certificate format, signing keys in PEM, so that other tools read them too.
+A pair is two files. `NAME.key` or `NAME.sign` is public: copy it to the other side. `NAME.key_secret` or
+`NAME.sign_secret` stays with its owner, mode 0600; a secret key that others can read is rejected. CURVE keys use
+ZeroMQ's certificate format and signing keys use PEM, so other tools can read them.
 """
 
 import os
@@ -24,7 +24,7 @@ _KEY_CHARACTERS = 40  # 32 bytes in Z85
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A CURVE key with its secret, both in Z85: 40 characters."""
+    """A public CURVE key with its secret, 40 characters of Z85 each."""
 
     public: bytes
     secret: bytes
@@ -32,11 +32,11 @@ class KeyPair:
 
 @dataclass(frozen=True)
 class RobotKeys:
-    """The files with which a robot meets a server that asks for keys.
+    """Key files of a robot that connects to a server with keys.
 
     Attributes:
         own: the robot's secret key.
-        server: the server's public key, by which the robot knows that it is the right one.
+        server: the server's public key, which authenticates the server.
     """
 
     own: Path
@@ -44,7 +44,7 @@ class RobotKeys:
 
 
 def read_pair(path: Path) -> KeyPair:
-    """Reads a secret CURVE key.
+    """Read a secret CURVE key.
 
     Raises:
         MissingError: no such file.
@@ -58,25 +58,30 @@ def read_pair(path: Path) -> KeyPair:
 
 
 def read_public(path: Path) -> bytes:
-    """Reads a public CURVE key, 40 characters of Z85; errors as in `read_pair`."""
+    """Read a public CURVE key, 40 characters of Z85; errors as in `read_pair`."""
     return _certificate(path)[0]
 
 
 def read_allowed(folder: Path) -> dict[bytes, str]:
-    """The public keys in a folder: the 32 bytes of each, and the name of its file.
+    """Read the public keys of a folder: 32 bytes each -> name of the file.
 
     Raises:
-        MissingError: no folder, or no key in it: nobody could connect.
-        FormatError: a file that is no key.
+        MissingError: no folder, or no key in it: no robot could connect.
+        FormatError: a file that is not a key.
     """
     return {z85.decode(read_public(path)): path.stem for path in key_files(folder, PUBLIC, "--allow")}
 
 
 def key_files(folder: Path, suffix: str, option: str) -> Sequence[Path]:
-    """The public keys of a kind in a folder, at least one.
+    """Return the public key files of a folder, at least one.
+
+    Args:
+        folder: folder of the keys.
+        suffix: `.key` or `.sign`.
+        option: the command-line option that named the folder, for messages.
 
     Raises:
-        MissingError: there is none.
+        MissingError: no such file.
     """
     files = sorted(folder.glob(f"*{suffix}"))
     if not files:
@@ -84,17 +89,17 @@ def key_files(folder: Path, suffix: str, option: str) -> Sequence[Path]:
             where=f"{option} {folder}",
             expected=f"a folder with at least one public key, NAME{suffix}",
             got="none" if folder.is_dir() else "no folder",
-            remedy=f"copy the NAME{suffix} there that `odeploy keys` made on the other side",
+            remedy=f"copy NAME{suffix}, made by `odeploy keys` on the other side, to this folder",
         )
     return files
 
 
 def require_private(path: Path) -> None:
-    """Refuses a secret key that is missing or open to others.
+    """Check that a secret key exists and is closed to others.
 
     Raises:
         MissingError: no such file.
-        FormatError: somebody else can read or write it.
+        FormatError: other users can read or write it.
     """
     try:
         mode = path.stat().st_mode
@@ -106,7 +111,9 @@ def require_private(path: Path) -> None:
             remedy="make one with `odeploy keys NAME`",
         ) from None
     if mode & 0o077:
-        raise _no_key(path, "a file for its owner alone", f"mode {mode & 0o777:04o}", f"run: chmod 600 {path}")
+        raise _no_key(
+            path, "a file readable by its owner only", f"mode {mode & 0o777:04o}", f"run: chmod 600 {path}"
+        )
 
 
 def new_curve_pair() -> tuple[bytes, bytes]:
@@ -152,7 +159,9 @@ def _certificate(path: Path) -> tuple[bytes, bytes | None]:
         raise _no_key(path, "a CURVE key", str(error), "make one with `odeploy keys NAME`") from None
     for key in (public, secret):
         if key is not None and not _is_key(key):
-            raise _no_key(path, f"keys of {_KEY_CHARACTERS} characters in Z85", "another", "copy the file again")
+            raise _no_key(
+                path, f"keys of {_KEY_CHARACTERS} characters in Z85", "other text", "copy the file again"
+            )
     return public, secret
 
 
@@ -161,7 +170,7 @@ def _is_key(key: bytes) -> bool:
         return False
     try:
         return z85.encode(z85.decode(key)) == key
-    except (KeyError, struct.error):  # not of its characters, or beyond 32 bits
+    except (KeyError, struct.error):  # characters outside Z85, or beyond 32 bits
         return False
 
 

@@ -1,4 +1,4 @@
-"""How a robot's frames get to its server and back: over a socket of its own, or through a courier process."""
+"""Links between a robot and its server: a socket in this process, or one in an I/O process."""
 
 import contextlib
 import select
@@ -22,35 +22,35 @@ _END_S = 0.5
 
 
 class Link(Protocol):
-    """Carries whole frames; nothing in it blocks beyond the deadline that it is given.
+    """Transport of whole frames; no call blocks beyond its deadline.
 
     Attributes:
-        endpoint: of the server.
+        endpoint: address of the server.
     """
 
     endpoint: str
 
     def put(self, frame: bytes) -> bool:
-        """Hands a frame over; whether it could leave at once. If not, it is gone."""
+        """Send a frame; return whether it could leave at once. If not, it is dropped."""
 
     def wait(self, deadline_ns: int) -> bool:
-        """Whether `take` has something, before the deadline."""
+        """Wait for a frame; return whether one arrived before the deadline."""
 
     def take(self) -> bytes | None:
-        """The next frame; `UNSENT` where one that was put did not leave, None where nothing will come any more."""
+        """Return the next frame; `UNSENT` if a frame could not be sent, None if nothing can arrive any more."""
 
     def touch(self) -> None:
-        """Warms the way of a frame without sending one."""
+        """Bring the code and data of a send into the caches, without sending."""
 
     def require_alive(self) -> None:
-        """Raises a WorkerError where nothing can come any more."""
+        """Raise a WorkerError if nothing can arrive any more."""
 
     def close(self, linger_ms: int = 0) -> None:
-        """Closes; what was put leaves within `linger_ms`, or not at all."""
+        """Close; frames not sent within `linger_ms` are dropped."""
 
 
 class DealerLink:
-    """A ZeroMQ socket in this process: the shorter way, on which a client that hangs hangs its robot too."""
+    """Link through a ZeroMQ socket in this process: shorter, but a hanging socket hangs the robot too."""
 
     def __init__(
         self,
@@ -61,63 +61,63 @@ class DealerLink:
     ) -> None:
         self.endpoint, self._clock = endpoint, clock
         self._socket = connect_dealer(context, endpoint, keys)
-        self._frame: bytes | None = None  # that waits to be taken
+        self._frame: bytes | None = None  # received, not yet taken
 
     def put(self, frame: bytes) -> bool:
-        """Hands a frame over; whether it could leave at once. If not, it is gone."""
+        """Send a frame; return whether it could leave at once. If not, it is dropped."""
         return send_at_once(self._socket, frame)
 
     def wait(self, deadline_ns: int) -> bool:
-        """Whether `take` has something, before the deadline."""
+        """Wait for a frame; return whether one arrived before the deadline."""
         if self._frame is None:
             frames = receive(self._socket, deadline_ns, self._clock)
             if frames is not None:
-                self._frame = frames[0] if len(frames) == 1 else b""  # no server says more than one
+                self._frame = frames[0] if len(frames) == 1 else b""  # no server sends more than one
         return self._frame is not None
 
     def take(self) -> bytes:
-        """The next frame; `wait` has said that there is one."""
+        """Return the next frame; call it only after `wait` returned True."""
         frame, self._frame = self._frame, None
         assert frame is not None
         return frame
 
     def touch(self) -> None:
-        """Warms the way of a frame without sending one."""
+        """Bring the code and data of a send into the caches, without sending."""
         self._socket.getsockopt(zmq.EVENTS)
 
     def require_alive(self) -> None:
-        """Never dies before its process does."""
+        """Do nothing: this link lives as long as its process."""
 
     def close(self, linger_ms: int = 0) -> None:
-        """Closes; what was put leaves within `linger_ms`, or not at all."""
+        """Close; frames not sent within `linger_ms` are dropped."""
         self._socket.close(linger=linger_ms)
 
 
-class CourierLink:
-    """A courier process with the ZeroMQ socket in it.
+class IoProcessLink:
+    """Link through an I/O process that holds the ZeroMQ socket.
 
-    Whatever becomes of the courier, stopped, killed or in an endless loop, this end neither blocks nor fails:
-    nothing arrives, and the guard decides. Packets of a socket pair keep frames whole, tell of a death at both
-    ends, and nobody polls.
+    If the I/O process is stopped, killed or in an endless loop, this end neither blocks nor fails: nothing
+    arrives, and the guard decides. A socket pair keeps frames whole, reports a death at both ends and needs no
+    polling.
 
     Attributes:
-        endpoint: of the server.
-        process: the courier.
+        endpoint: address of the server.
+        process: the I/O process.
     """
 
     def __init__(
         self, endpoint: str, clock: Clock, keys: RobotKeys | None = None, priority: int | None = None
     ) -> None:
-        """Starts the courier and waits until it has its socket; it reads the keys itself.
+        """Start the I/O process and wait for its socket; it reads the keys itself.
 
         Args:
-            endpoint: of the server.
-            clock: of all deadlines.
-            keys: the robot's own and its server's.
-            priority: the courier's, of `odeploy_runtime.realtime.scheduling`.
+            endpoint: address of the server.
+            clock: clock of all deadlines.
+            keys: the robot's own key and its server's.
+            priority: real-time priority of the I/O process, see `odeploy_runtime.realtime.scheduling`.
 
         Raises:
-            RelayedError: it could not connect; its own message is passed on.
+            RelayedError: it cannot connect; its message is passed on.
             WorkerError: it did not start.
         """
         self.endpoint, self._clock = endpoint, clock
@@ -129,17 +129,17 @@ class CourierLink:
                 python_module("odeploy_runtime.transport.io_process", *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C at the terminal is for the robot alone
+                start_new_session=True,  # Ctrl-C at the terminal goes to the robot only
             )
         self._gone = False
         try:
-            self._hear_first()
+            self._await_ready()
         except BaseException:
             self.close()
             raise
 
     def put(self, frame: bytes) -> bool:
-        """Hands a frame to the courier, who sends the newest of those that wait."""
+        """Hand a frame to the I/O process, which sends only the newest one waiting."""
         try:
             self._socket.send(frame)
         except (BlockingIOError, BrokenPipeError, ConnectionResetError):
@@ -147,7 +147,7 @@ class CourierLink:
         return True
 
     def wait(self, deadline_ns: int) -> bool:
-        """Whether `take` has something, before the deadline."""
+        """Wait for a frame; return whether one arrived before the deadline."""
         remaining_ns = max(0, deadline_ns - self._clock.now_ns())
         if self._gone:
             self._clock.sleep_until_ns(deadline_ns)
@@ -155,7 +155,7 @@ class CourierLink:
         return bool(select.select([self._socket], [], [], remaining_ns * 1e-9)[0])
 
     def take(self) -> bytes | None:
-        """The next frame; `UNSENT` where one that was put did not leave, None where the courier is dead."""
+        """Return the next frame; `UNSENT` if a frame could not be sent, None if the I/O process is dead."""
         frame = b""
         with contextlib.suppress(ConnectionResetError):
             frame = self._socket.recv(MAX_FRAME_BYTES)
@@ -163,23 +163,23 @@ class CourierLink:
         return frame or None
 
     def touch(self) -> None:
-        """Wakes the courier, which then finds its way warm."""
+        """Wake the I/O process, so that its code and data are in the caches."""
         self.put(TOUCH)
 
     def require_alive(self) -> None:
-        """Raises a WorkerError that says how the courier died, if it did."""
+        """Raise a WorkerError with the cause of death if the I/O process is dead."""
         if not self._gone:
             return
         code = self.process.wait(_END_S)
         raise WorkerError(
-            where=f"courier process {self.process.pid}",
-            expected="that it carries frames until it is told to end",
+            where=f"I/O process {self.process.pid}",
+            expected="frames until the end of the run",
             got=f"its death by {signal.Signals(-code).name}" if code < 0 else f"its exit with {code}",
-            remedy="see who killed it and what it printed; the robot went to its safe action",
+            remedy="check its output and what killed it; the robot went to its safe action",
         )
 
     def close(self, linger_ms: int = 0) -> None:
-        """Ends the courier, which sends what it was given last, within `linger_ms`."""
+        """End the I/O process, which sends its last frame within `linger_ms`."""
         self._socket.close()
         try:
             self.process.wait(linger_ms / 1e3 + _END_S)
@@ -187,16 +187,16 @@ class CourierLink:
             self.process.kill()
             self.process.wait()
 
-    def _hear_first(self) -> None:
+    def _await_ready(self) -> None:
         self._socket.settimeout(_START_S)
         try:
             said = self.take()
         except TimeoutError:
             raise WorkerError(
-                where=f"courier process {self.process.pid}",
+                where=f"I/O process {self.process.pid}",
                 expected=f"a sign of life within {_START_S:g} s",
                 got="none",
-                remedy="see whether this machine is overloaded, and start again",
+                remedy="check whether this machine is overloaded, and start again",
             ) from None
         self.require_alive()
         if said is not None and said != TOUCH:

@@ -1,8 +1,8 @@
-"""The wire: single-frame MessagePack messages between a robot and the server. See docs/reference/protocol.md.
+"""Messages between a robot and the server, one MessagePack frame each. See docs/reference/protocol.md.
 
-A message is an array `[type, field, ...]`. Vectors travel as float32 little-endian bytes; their length is
-known from the handshake, so neither type nor shape is ever taken from the wire. New fields come last, with
-defaults, and a reader ignores fields that it does not know; a type never changes. Never pickle.
+A message is an array `[type, field, ...]`. Vectors are float32 little-endian bytes; their length is fixed by the
+handshake, so neither type nor shape is read from the peer. New fields come last, with defaults, and readers ignore
+unknown fields; a type never changes. Never pickle.
 """
 
 import math
@@ -26,7 +26,7 @@ UNKNOWN_SESSION, WRONG_LENGTH, NOT_FINITE, MALFORMED, INFERENCE_FAILED, FAR_OUTS
 
 
 class Hello(NamedTuple):
-    """Robot → server: who I am and what my vectors mean, in order. `mode` is `request` or `stream`."""
+    """Robot → server: name, task and the signals of its vectors, in order. `mode` is `request` or `stream`."""
 
     protocol: int
     robot: str
@@ -39,11 +39,11 @@ class Hello(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Server → robot: the session, and the policy that will answer.
+    """Server → robot: the session and its policy.
 
-    `command` names those of the robot's signals that the operator sets, in the order in which he says them.
-    `predecessors` are the fingerprints of what this server was swapped away from, 256 at most, the last one last:
-    a robot that began with one of them and comes back goes on.
+    `command` names the robot's signals that the operator sets, in the operator's order. `predecessors` are the
+    fingerprints of the policies served before, 256 at most, the latest last: a robot that began with one of them
+    may reconnect and continue.
     """
 
     protocol: int
@@ -52,18 +52,18 @@ class Ready(NamedTuple):
     fingerprint: str
     rate_hz: float
     horizon: int
-    command: list[str] = []  # noqa: RUF012 - of a tuple's field; nobody writes to it
+    command: list[str] = []  # noqa: RUF012 - a tuple's field; never written to
     predecessors: list[str] = []  # noqa: RUF012
 
 
 class Refused(NamedTuple):
-    """Server → robot: no session, and why, in one line."""
+    """Server → robot: no session; the reason in one line."""
 
     reason: str
 
 
 class Observation(NamedTuple):
-    """Robot → server: what the robot senses at tick `seq` of `episode`; `values` is float32[O]."""
+    """Robot → server: the observation at tick `seq` of `episode`; `values` is float32[O]."""
 
     session: int
     episode: int
@@ -73,10 +73,10 @@ class Observation(NamedTuple):
 
 
 class Action(NamedTuple):
-    """Server → robot: what to do; `values` is float32[H, A].
+    """Server → robot: H actions; `values` is float32[H, A].
 
-    `seq` is that of the observation behind it. The four stamps are of the server's monotonic clock;
-    `started_ns - received_ns` is the age of that observation when the inference began.
+    `seq` is its observation's. The four stamps come from the server's monotonic clock; `started_ns - received_ns`
+    is the time from the observation's arrival to the start of the inference.
     """
 
     session: int
@@ -92,7 +92,7 @@ class Action(NamedTuple):
 
 
 class Error(NamedTuple):
-    """Server → robot: observation `seq` got no action; `signal` names the culprit where there is one."""
+    """Server → robot: no action for observation `seq`; `signal` names the faulty signal, if any."""
 
     seq: int
     code: int
@@ -100,32 +100,34 @@ class Error(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """Either way: the session is over."""
+    """Either direction: end of the session."""
 
     session: int
 
 
 class Ping(NamedTuple):
-    """Anybody → server: are you there, and could a robot have a session? Needs none."""
+    """Any client → server: request for `Health`; needs no session."""
 
     protocol: int
 
 
 class Health(NamedTuple):
-    """Server → whoever asked: that it comes shows that the server lives; `ready` is 1 if a robot could connect.
+    """Server → client: liveness by its arrival, readiness by `ready`, 1 if a robot could connect.
+
+    Counts are since the server's start.
 
     Attributes:
-        up_ns: since the server began to serve.
-        sessions: robots that are connected.
-        actions, errors, dropped: since the start: answered, answered with an error, over the rate cap.
-        refusals, skipped: since the start: robots that got no session, ticks that the server's streams missed.
-        inference_ns: since the start, in the policy.
-        fingerprints: of the policies served since the start, 256 of them at most; the last is `policy_epoch`'s.
-        signals: of the action, in order.
-        shadow: fingerprint of the policy that runs beside; empty if none does, and the rest then says nothing.
-        shadow_compared: ticks, since both the shadow and the served policy are what they are.
-        shadow_dropped: ticks since the server's start that the shadow was too slow for.
-        shadow_mean, shadow_max: of how far its actions lie from the served ones, on unit scale; float32[A].
+        up_ns: time since the server began to serve.
+        sessions: connected robots.
+        actions, errors, dropped: observations answered, answered with an error, dropped over the rate cap.
+        refusals, skipped: rejected robots, missed ticks of streams.
+        inference_ns: time spent in the policy.
+        fingerprints: fingerprints of the policies served, 256 at most; the last belongs to `policy_epoch`.
+        signals: names of the action's signals, in order.
+        shadow: fingerprint of the shadow policy; empty without one, and the rest is then meaningless.
+        shadow_compared: ticks compared since this shadow and the served policy are in place.
+        shadow_dropped: ticks for which the shadow was too slow.
+        shadow_mean, shadow_max: distance of its actions from the served ones, on unit scale; float32[A].
     """
 
     protocol: int
@@ -141,7 +143,7 @@ class Health(NamedTuple):
     refusals: int = 0
     skipped: int = 0
     inference_ns: int = 0
-    fingerprints: list[str] = []  # noqa: RUF012 - of a tuple's field; nobody writes to it
+    fingerprints: list[str] = []  # noqa: RUF012 - a tuple's field; never written to
     signals: list[str] = []  # noqa: RUF012
     shadow: str = ""
     shadow_compared: int = 0
@@ -163,26 +165,26 @@ def _field_types(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
 _FIELDS = {kind: _field_types(kind) for kind in _TYPES}
 _REQUIRED = {kind: len(kind._fields) - len(kind._field_defaults) for kind in _TYPES}
 _MAX_INT = 2**63 - 1
-# Those of every tick: so many integers, then bytes. All are checked in one go: 3 µs less than field by field.
+# Messages of every tick: n integers, then bytes, all checked at once: 3 µs less than field by field.
 _NUMBERS_AND_BYTES: dict[type[Any], int] = {Observation: 4, Action: 9}
 _PLAIN = {numbers: [int] * numbers + [bytes] for numbers in _NUMBERS_AND_BYTES.values()}
 
 
 def pack(message: Message) -> bytes:
-    """Encodes a message as one frame."""
+    """Encode a message as one frame."""
     frame: bytes = msgpack.packb((_CODE[type(message)], *message))
     return frame
 
 
 def unpack(frame: bytes) -> Message:
-    """Decodes and checks a frame from an untrusted peer.
+    """Decode and check a frame from an untrusted peer.
 
     Raises:
         WireError: not MessagePack, an unknown type, a missing field or one of the wrong type.
     """
     try:
         parts = msgpack.unpackb(frame, raw=False, strict_map_key=True)
-    except Exception as error:  # noqa: BLE001 - whatever a hostile frame makes the decoder raise
+    except Exception as error:  # noqa: BLE001 - a hostile frame can make the decoder raise anything
         raise _malformed(
             "a MessagePack array", f"{len(frame)} bytes that do not parse: {type(error).__name__}"
         ) from None
@@ -232,17 +234,17 @@ def _malformed(expected: str, got: str) -> WireError:
 
 
 def to_bytes(values: NDArray[np.float32]) -> bytes:
-    """A vector as it travels: float32, little-endian, C order."""
+    """Return a vector's bytes: float32, little-endian, C order."""
     return values.astype("<f4", copy=False).tobytes()
 
 
 def from_bytes(data: bytes, count: int) -> NDArray[np.float32] | None:
-    """The vector back, read-only; None if it does not hold `count` numbers."""
+    """Return the vector of `to_bytes`, read-only; None if it does not hold `count` numbers."""
     return np.frombuffer(data, "<f4") if len(data) == 4 * count else None
 
 
 def first_not_finite(values: NDArray[np.float32], names: Sequence[str]) -> str | None:
-    """Name of the first NaN or infinite entry of a vector; None if all are finite."""
+    """Return the name of the first NaN or infinite entry of a vector; None if all are finite."""
     if math.isfinite(sum(values.tolist())):  # a fifth of the cost of np.isfinite at this size; cannot overflow
         return None
     finite = np.isfinite(values)

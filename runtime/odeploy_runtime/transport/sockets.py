@@ -1,6 +1,6 @@
-"""ZeroMQ sockets as this project uses them: bounded in every way, private, polled to the microsecond.
+"""ZeroMQ sockets: bounded queues, private by default, polled with microsecond resolution.
 
-Beyond this machine a server listens with CURVE keys alone, unless it is told to be insecure.
+Beyond this machine a server listens only with CURVE keys, unless it is explicitly insecure.
 """
 
 import ipaddress
@@ -19,23 +19,23 @@ from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
 DEFAULT_ENDPOINT = "ipc:///tmp/odeploy.ipc"
 _HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute stale requests
 _RECONNECT_MS = 5  # up to twice that, by libzmq; takes 1 to 3 % of a core while the server is away
-_HANDSHAKE_MS = 2000  # then a connection that says nothing is closed; ZeroMQ's 30 s let them pile up
-_BACKLOG = 1024  # robots that connect at the same moment
+_HANDSHAKE_MS = 2000  # then a silent connection is closed; ZeroMQ's 30 s let them pile up
+_BACKLOG = 1024  # robots that connect simultaneously
 _IPC_PATH_LIMIT = 107
 ZAP_DOMAIN = b"odeploy"
 
 
-class Aside(Protocol):
-    """What is attended to while no message waits.
+class SideTask(Protocol):
+    """Work done while no message waits.
 
     Attributes:
-        descriptors: that become readable when there is something to do.
+        descriptors: file descriptors that become readable when there is work.
     """
 
     descriptors: tuple[int, ...]
 
-    def attend(self) -> bool:
-        """Does one thing, if there is one; whether there was."""
+    def run_once(self) -> bool:
+        """Do one unit of work; return whether there was any."""
 
 
 def bind_router(
@@ -44,12 +44,12 @@ def bind_router(
     keys: KeyPair | None = None,
     insecure: bool = False,
 ) -> "zmq.Socket[bytes]":
-    """A server's socket.
+    """Return a server's socket, bound.
 
     Args:
-        context: of the process; with keys, `transport.curve_auth` must answer in it, or nobody is let in.
-        endpoint: where to listen.
-        keys: the server's own; robots then need keys too.
+        context: context of the process; with keys, it needs an `Authenticator`, or every connection is rejected.
+        endpoint: address to bind.
+        keys: the server's keys; robots then need keys too.
         insecure: listen beyond this machine without keys.
 
     Raises:
@@ -60,21 +60,21 @@ def bind_router(
         _require_local(endpoint)
     path = _ipc_path(endpoint)
     if path is not None and _answers(path):
-        # ZeroMQ would unlink the other server's socket file and take its place without a word.
+        # ZeroMQ would silently unlink the other server's socket file and take its place.
         raise _in_use(endpoint)
     router = context.socket(zmq.ROUTER)
     router.setsockopt(zmq.LINGER, 0)
-    router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # says what it could not send, instead of dropping it unseen
+    router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # reports what could not be sent, instead of dropping it silently
     router.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
     router.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
-    router.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)  # whoever sends more waits; others have their turn
+    router.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)  # a peer that sends more waits; others get their turn
     router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     router.setsockopt(zmq.BACKLOG, _BACKLOG)
     if keys is not None:
         router.setsockopt(zmq.CURVE_SERVER, 1)
         router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, nobody asked means everybody let in
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, a missing authenticator would accept everybody
     try:
         router.bind(endpoint)
     except zmq.ZMQError as error:
@@ -93,11 +93,11 @@ def bind_router(
 def connect_dealer(
     context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, keys: RobotKeys | None = None
 ) -> "zmq.Socket[bytes]":
-    """A robot's socket. It queues nothing while the server is away and is back within 10 ms of its return.
+    """Return a robot's socket; it queues nothing while the server is away, and reconnects within 10 ms.
 
     Raises:
         AddressError: not an address.
-        MissingError, FormatError: a key that cannot be used.
+        MissingError, FormatError: an unusable key.
     """
     curve = None if keys is None else (read_pair(keys.own), read_public(keys.server))
     dealer = context.socket(zmq.DEALER)
@@ -120,20 +120,20 @@ def connect_dealer(
             where=f"endpoint {endpoint}",
             expected="ipc:///path or tcp://host:port",
             got=str(error),
-            remedy="give the endpoint that `odeploy serve` printed",
+            remedy="give the endpoint printed by `odeploy serve`",
         ) from None
     return dealer
 
 
 def receive(
-    sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock, aside: Aside | None = None
+    sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock, side_task: SideTask | None = None
 ) -> list[bytes] | None:
-    """The frames of the next message, or None at the deadline, which `zmq_poll` would hold to the millisecond.
+    """Return the frames of the next message, or None at the deadline.
 
-    The message is asked for outright, and waited for only where it is not there yet: to ask first whether it is,
-    or whether it has more frames, takes 2 to 7 µs each in pyzmq. ZeroMQ's descriptor signals edges, so the socket
-    is asked again after every wait on it. What is aside gets its turn one thing at a time, so that a message waits
-    for no more than one of them.
+    `zmq_poll` would keep the deadline only to the millisecond. Reading comes first and waiting only if nothing has
+    arrived: checking for a message or for more frames takes 2 to 7 µs each in pyzmq. ZeroMQ's descriptor signals
+    edges, so the socket is read again after every wait. The side task runs one unit at a time, so a message waits
+    for at most one of them.
     """
     while True:
         try:
@@ -143,8 +143,8 @@ def receive(
             remaining_ns = deadline_ns - clock.now_ns()
             if remaining_ns <= 0:
                 return None
-            if aside is None or not aside.attend():
-                descriptors = () if aside is None else aside.descriptors
+            if side_task is None or not side_task.run_once():
+                descriptors = () if side_task is None else side_task.descriptors
                 select.select([cast(int, sock.getsockopt(zmq.FD)), *descriptors], [], [], remaining_ns * 1e-9)
     frames = [frame.bytes]
     while frame.more:
@@ -154,10 +154,10 @@ def receive(
 
 
 def send_at_once(sock: "zmq.Socket[bytes]", *frames: bytes) -> bool:
-    """Sends a message if it can leave now; whether it could. To nobody, or into a full queue, nothing is sent.
+    """Send a message if it can leave now; return whether it did. Without a peer, or with a full queue, drop it.
 
-    While it sends, ZeroMQ learns at most once a millisecond what the other end has taken. Whoever sends eight
-    messages in less is told of a full queue that is empty; asked for EVENTS, ZeroMQ looks.
+    While sending, ZeroMQ learns at most once per millisecond what the other end has read. After eight messages
+    within less it may report an empty queue as full; reading EVENTS makes it look.
     """
     if _has_left(sock, frames):
         return True
@@ -191,8 +191,8 @@ def _require_local(endpoint: str) -> None:
     if endpoint.startswith("ipc://@"):
         raise AddressError(
             where=f"endpoint {endpoint}",
-            expected="a path, whose folder says who may connect",
-            got="an abstract name, which every user of this machine reaches",
+            expected="a path, whose folder decides who may connect",
+            got="an abstract name, open to every user of this machine",
             remedy="give ipc:///path, or --key and --allow",
         )
     if not endpoint.startswith("tcp://"):
@@ -220,7 +220,7 @@ def _ipc_path(endpoint: str) -> str | None:
     if len(path.encode()) > _IPC_PATH_LIMIT or not Path(path).parent.is_dir():
         raise AddressError(
             where=f"endpoint {endpoint}",
-            expected=f"a path of at most {_IPC_PATH_LIMIT} bytes in a folder that exists",
+            expected=f"a path of at most {_IPC_PATH_LIMIT} bytes in an existing folder",
             got=f"{len(path.encode())} bytes in {Path(path).parent}",
             remedy="give a shorter path in an existing folder, such as ipc:///tmp/odeploy.ipc",
         )
@@ -240,6 +240,6 @@ def _in_use(endpoint: str) -> AddressError:
     return AddressError(
         where=f"endpoint {endpoint}",
         expected="a free address",
-        got="one on which another server answers",
+        got="an address on which another server answers",
         remedy="stop that server or give another --endpoint",
     )

@@ -1,4 +1,4 @@
-"""The door: who has a listed key comes in, everybody else meets silence and is named in the log."""
+"""Authentication: listed keys are accepted, all others meet silence and are named in the log."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,7 +10,7 @@ import zmq
 from odeploy_runtime.cli.keys import main
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
-from odeploy_runtime.transport.curve_auth import Doorkeeper
+from odeploy_runtime.transport.curve_auth import Authenticator
 from odeploy_runtime.transport.keys import RobotKeys, read_allowed, read_pair
 from odeploy_runtime.transport.sockets import bind_router, connect_dealer, receive
 
@@ -20,7 +20,7 @@ CLOCK = MonotonicClock()
 
 
 class House:
-    """A server's socket with its door; robots come from another context, as from another process."""
+    """A server's socket with its authenticator; robots come from another context, as from another process."""
 
     def __init__(self, folder: Path, context: Context, outside: Context, logged: list[str]) -> None:
         self.outside, self.robots, self.logged = outside, list[zmq.Socket[bytes]](), logged
@@ -28,9 +28,9 @@ class House:
             main([str(folder / name)])
         self.folder, self.endpoint = folder, f"ipc://{folder}/s"
         self.counters: Counters = Counters(SERVER)
-        self.door = Doorkeeper(context, read_allowed(folder / "robots"), self.counters)
+        self.auth = Authenticator(context, read_allowed(folder / "robots"), self.counters)
         self.router = bind_router(context, self.endpoint, read_pair(folder / "server.key_secret"))
-        self.door.watch(self.router)
+        self.auth.watch(self.router)
 
     def keys(self, own: str, server: str = "server") -> RobotKeys:
         return RobotKeys(self.folder / f"{own}.key_secret", self.folder / f"{server}.key")
@@ -41,7 +41,7 @@ class House:
 
     def hears(self, seconds: float) -> list[bytes] | None:
         """The next message, if one comes in time."""
-        return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.door)
+        return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.auth)
 
     def until_logged(self, count: int = 1) -> None:
         deadline_ns = CLOCK.now_ns() + 10 * S
@@ -53,7 +53,7 @@ class House:
         for robot in self.robots:
             robot.close()
         self.router.close()
-        self.door.close()
+        self.auth.close()
 
 
 @pytest.fixture
@@ -149,6 +149,6 @@ def test_any_other_question_is_answered_with_no(house: House, context: Context, 
     with closing(context.socket(zmq.REQ)) as asker:
         asker.connect("inproc://zeromq.zap.01")
         asker.send_multipart((b"1.0", b"7", b"odeploy", b"10.0.0.1", b"", *how))
-        assert house.door.attend()
+        assert house.auth.run_once()
         assert asker.recv_multipart() == [b"1.0", b"7", b"400", b"", b"", b""]
     assert house.logged[0].startswith("rejected 10.0.0.1: its key ")

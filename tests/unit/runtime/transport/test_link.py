@@ -1,4 +1,4 @@
-"""The courier: whatever becomes of it, the robot neither waits too long nor fails, and frames stay whole."""
+"""The I/O process: whatever becomes of it, the robot neither waits too long nor fails, and frames stay whole."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import zmq
 from odeploy_runtime.errors import RelayedError, WorkerError
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.transport.io_process import TOUCH, UNSENT
-from odeploy_runtime.transport.link import CourierLink
+from odeploy_runtime.transport.link import IoProcessLink
 from odeploy_runtime.transport.sockets import bind_router
 
 S = 1_000_000_000
@@ -40,13 +40,13 @@ def server(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> "zmq.Soc
 
 
 @pytest.fixture
-def link(endpoint: str) -> Iterator[CourierLink]:
-    with closing(CourierLink(endpoint, CLOCK)) as made:
+def link(endpoint: str) -> Iterator[IoProcessLink]:
+    with closing(IoProcessLink(endpoint, CLOCK)) as made:
         yield made
 
 
-def deliver(link: CourierLink, server: "zmq.Socket[bytes]", frame: bytes) -> bytes:
-    """Puts until it arrives, since the courier connects in its own time; returns the courier's identity."""
+def deliver(link: IoProcessLink, server: "zmq.Socket[bytes]", frame: bytes) -> bytes:
+    """Puts until it arrives, since the I/O process connects in its own time; returns its identity."""
     deadline_ns = CLOCK.now_ns() + 20 * S
     link.put(frame)
     while not server.poll(10):
@@ -59,12 +59,12 @@ def deliver(link: CourierLink, server: "zmq.Socket[bytes]", frame: bytes) -> byt
     return identity
 
 
-def await_frame(link: CourierLink) -> bytes | None:
+def await_frame(link: IoProcessLink) -> bytes | None:
     assert link.wait(CLOCK.now_ns() + 20 * S)
     return link.take()
 
 
-def test_frames_travel_both_ways_whole(link: CourierLink, server: "zmq.Socket[bytes]") -> None:
+def test_frames_travel_both_ways_whole(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
     identity = deliver(link, server, b"first")
     for size in (1, 200, 65536):
         server.send_multipart((identity, b"x" * size))
@@ -75,7 +75,7 @@ def test_frames_travel_both_ways_whole(link: CourierLink, server: "zmq.Socket[by
 
 
 def test_a_frame_that_cannot_leave_is_reported_and_gone(
-    link: CourierLink, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str
+    link: IoProcessLink, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str
 ) -> None:
     link.put(b"stale")
     assert await_frame(link) == UNSENT
@@ -85,7 +85,7 @@ def test_a_frame_that_cannot_leave_is_reported_and_gone(
 
 
 def test_of_the_frames_that_waited_for_a_stopped_courier_the_newest_alone_is_sent(
-    link: CourierLink, server: "zmq.Socket[bytes]"
+    link: IoProcessLink, server: "zmq.Socket[bytes]"
 ) -> None:
     identity = deliver(link, server, b"first")
     os.kill(link.process.pid, signal.SIGSTOP)
@@ -101,14 +101,14 @@ def test_of_the_frames_that_waited_for_a_stopped_courier_the_newest_alone_is_sen
     assert not server.poll(20)
 
 
-def test_a_stopped_courier_that_nobody_empties_never_blocks_the_robot(link: CourierLink) -> None:
+def test_a_stopped_courier_that_nobody_empties_never_blocks_the_robot(link: IoProcessLink) -> None:
     os.kill(link.process.pid, signal.SIGSTOP)
     sent = [link.put(bytes(1000)) for _ in range(3000)]
     assert not all(sent)
     os.kill(link.process.pid, signal.SIGCONT)
 
 
-def test_a_touch_reaches_no_server(link: CourierLink, server: "zmq.Socket[bytes]") -> None:
+def test_a_touch_reaches_no_server(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
     deliver(link, server, b"first")
     for _ in range(10):
         link.touch()
@@ -116,14 +116,14 @@ def test_a_touch_reaches_no_server(link: CourierLink, server: "zmq.Socket[bytes]
     assert server.recv_multipart()[1] == b"second"
 
 
-def test_an_empty_frame_of_a_server_is_no_death(link: CourierLink, server: "zmq.Socket[bytes]") -> None:
+def test_an_empty_frame_of_a_server_is_no_death(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
     identity = deliver(link, server, b"first")
     server.send_multipart((identity, b""))
     server.send_multipart((identity, b"answer"))
     assert await_frame(link) == b"answer"
 
 
-def test_a_killed_courier_costs_each_wait_its_deadline_and_is_named_with_its_signal(link: CourierLink) -> None:
+def test_a_killed_courier_costs_each_wait_its_deadline_and_is_named_with_its_signal(link: IoProcessLink) -> None:
     link.process.kill()
     assert await_frame(link) is None
     deadline_ns = CLOCK.now_ns() + S // 100
@@ -133,10 +133,10 @@ def test_a_killed_courier_costs_each_wait_its_deadline_and_is_named_with_its_sig
     assert not link.put(b"x")
     with pytest.raises(WorkerError, match="its death by SIGKILL") as raised:
         link.require_alive()
-    assert raised.value.where == f"courier process {link.process.pid}"
+    assert raised.value.where == f"I/O process {link.process.pid}"
 
 
-def test_a_courier_killed_with_frames_that_it_had_not_taken_is_a_death_as_any_other(link: CourierLink) -> None:
+def test_a_courier_killed_with_frames_that_it_had_not_taken_is_a_death_as_any_other(link: IoProcessLink) -> None:
     os.kill(link.process.pid, signal.SIGSTOP)
     link.put(b"x")
     link.process.kill()
@@ -147,11 +147,11 @@ def test_a_courier_killed_with_frames_that_it_had_not_taken_is_a_death_as_any_ot
 
 def test_an_endpoint_that_is_none_is_the_couriers_own_complaint() -> None:
     with pytest.raises(RelayedError, match="endpoint nowhere: expected ipc:///path or tcp://host:port"):
-        CourierLink("nowhere", CLOCK)
+        IoProcessLink("nowhere", CLOCK)
 
 
 def test_closing_sends_what_was_put_last_and_ends_the_courier(endpoint: str, server: "zmq.Socket[bytes]") -> None:
-    link = CourierLink(endpoint, CLOCK)
+    link = IoProcessLink(endpoint, CLOCK)
     deliver(link, server, b"first")
     link.put(b"goodbye")
     link.close(linger_ms=5000)
@@ -160,7 +160,7 @@ def test_closing_sends_what_was_put_last_and_ends_the_courier(endpoint: str, ser
 
 
 def test_closing_ends_a_courier_that_hears_nothing(endpoint: str) -> None:
-    link = CourierLink(endpoint, CLOCK)
+    link = IoProcessLink(endpoint, CLOCK)
     os.kill(link.process.pid, signal.SIGSTOP)
     start = time.monotonic()
     link.close(linger_ms=100)
