@@ -117,7 +117,7 @@ def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
     assert trace.lost == 0
     assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
     assert (trace.rows["kind"] == APPLIED).mean() > 0.5
-    assert "the process that writes it ended by SIGKILL" in robot.output
+    assert "the writer process ended by SIGKILL" in robot.output
     record_property(f"rows lost, {sent.name}", trace.lost)
 
 
@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Pat
     assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
     said = robot.output.replace("\n", " ")
     assert said.count("trace: File too large; the run goes on, rows from") == 1
-    assert "rows are missing, and the file cannot say so" in said
+    assert "rows are missing, and the file cannot record it" in said
 
 
 @pytest.mark.faults

@@ -3,10 +3,11 @@
     python -m tests.timing.soak --rate 1000 --seconds 600 --in-process
     python -m tests.timing.soak --rate 100 --seconds 3600
 
-Server, robot, its courier and the drain of its trace are processes as in use. Beside them, on the same cores at
-the same time, a probe does nothing but wake up on a grid of the same rate (`tests/timing/wakeups.py`): the ticks
-for which it woke only after the robot's deadline no program could have kept. Memory is what the kernel counts for
-each process (RSS), every second; the first tenth of the time, in which buffers are met first, is left out.
+Server, robot, its I/O process and the writer process of its trace are processes as in use. Beside them, on the
+same cores at the same time, a probe does nothing but wake up on a grid of the same rate
+(`tests/timing/wakeups.py`): the ticks for which it woke only after the robot's deadline no program could have
+kept. Memory is what the kernel counts for each process (RSS), every second; the first tenth of the time, in which
+buffers are met first, is left out.
 """
 
 import json
@@ -104,9 +105,9 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
         robot = subprocess.Popen(sim, stdout=log, stderr=subprocess.STDOUT)
         wait_bound(trace, robot, folder / "robot.log")
         time.sleep(3)  # its children are there, and the first episode has begun
-        pids |= {"robot": robot.pid, "drain": child_of(robot.pid, "odeploy_runtime.trace.writer_process")}
+        pids |= {"robot": robot.pid, "writer": child_of(robot.pid, "odeploy_runtime.trace.writer_process")}
         if config.courier and not config.in_process:
-            pids["courier"] = child_of(robot.pid, "odeploy_runtime.transport.io_process")
+            pids["I/O process"] = child_of(robot.pid, "odeploy_runtime.transport.io_process")
         memory = Memory(pids)
         stolen = steal_ticks()
         with child(look, folder / "probe.log") as prober:

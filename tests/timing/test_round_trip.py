@@ -112,7 +112,7 @@ class Account:
         self._offered = bytes(4 * len(header.action))
 
     def __call__(self, seq: int) -> None:
-        self._ring.take(self._ring.written)  # as the drain does, in its own process
+        self._ring.take(self._ring.written)  # as the writer process does
         now_ns = CLOCK.now_ns()
         self._rows.append(0, seq, 0, (now_ns,) * 11, epoch=1, values=self._values, offered=self._offered)
         self._counters.ran(now_ns, 0, missed=False)

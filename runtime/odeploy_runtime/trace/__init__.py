@@ -1,4 +1,4 @@
-"""Traces: format, reader, writer, writer process, flight recorder.
+"""Traces of runs: format, reader, writers, writer process and flight recorder.
 
 May import: safety, transport.
 """

@@ -1,4 +1,4 @@
-"""A trace whose rows another process writes: the loop's end of `odeploy_runtime/trace/writer_process.py`."""
+"""Background trace writer: the loop's end of the writer process (`odeploy_runtime/trace/writer_process.py`)."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from odeploy_runtime.realtime.ring import ENDED, FAILED, Ring, shareable
 from odeploy_runtime.trace.flight_recorder import ring_rows
 from odeploy_runtime.trace.format import TraceHeader
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
-from odeploy_runtime.trace.writer_process import READY, Drain
+from odeploy_runtime.trace.writer_process import READY, RowMover
 
 log = logging.getLogger(__name__)
 
@@ -22,24 +22,26 @@ _START_S = 30.0
 _END_S = 5.0
 
 
-class DrainedTrace(RowWriter):
-    """Rows go into shared memory; a context, which knows from its exit whether to call the run a failure.
+class BackgroundWriter(RowWriter):
+    """Trace writer through shared memory: the loop never blocks on the disk.
+
+    A context manager; an exception that ends the context marks the run as failed.
 
     Attributes:
-        process: the drain.
+        process: the writer process.
     """
 
     def __init__(self, path: Path, header: TraceHeader, beside: Path) -> None:
-        """Begins the file, and starts the drain.
+        """Create the file and start the writer process.
 
         Args:
-            path: of the trace.
-            header: of it.
-            beside: what dumps of the flight recorder are called after.
+            path: path of the trace.
+            header: its header.
+            beside: path of the flight recorder's dumps, which get `.fault-1` and so on appended.
 
         Raises:
-            UsageError: no file can be written there.
-            WorkerError: the drain did not start.
+            UsageError: the path cannot be written.
+            WorkerError: the writer process did not start.
         """
         self._file = TraceFile.create(path, header)
         row_bytes, capacity = self._file.row_type.itemsize, ring_rows(header.rate_hz)
@@ -51,12 +53,12 @@ class DrainedTrace(RowWriter):
             python_module("odeploy_runtime.trace.writer_process", *map(str, descriptors), str(beside)),
             pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C at the terminal is for the robot alone
+            start_new_session=True,  # Ctrl-C at the terminal goes to the robot only
         )
         os.close(memory)
         theirs.close()
         try:
-            self._hear_ready()
+            self._await_ready()
         except BaseException:
             self.process.kill()
             self.process.wait()
@@ -64,14 +66,14 @@ class DrainedTrace(RowWriter):
             self._file.close()
             raise
 
-    def __enter__(self) -> "DrainedTrace":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, _error: BaseException | None, _where: TracebackType | None
     ) -> None:
-        as_it_should = kind is None or issubclass(kind, KeyboardInterrupt)
-        self._ring.end(ENDED if as_it_should else FAILED)
+        as_intended = kind is None or issubclass(kind, KeyboardInterrupt)
+        self._ring.end(ENDED if as_intended else FAILED)
         self._life.close()
         try:
             status = self.process.wait(_END_S)
@@ -80,20 +82,20 @@ class DrainedTrace(RowWriter):
             status = self.process.wait()
         if status != 0:
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
-            log.warning("trace: the process that writes it ended by %s; its rows are written now", how)
-            Drain(self._ring, TraceFile(self._file.descriptor)).end()
+            log.warning("trace: the writer process ended by %s; its rows are written now", how)
+            RowMover(self._ring, TraceFile(self._file.descriptor)).end()
         self._file.close()
 
-    def _hear_ready(self) -> None:
+    def _await_ready(self) -> None:
         self._life.settimeout(_START_S)
         try:
-            heard = self._life.recv(1)
+            received = self._life.recv(1)
         except TimeoutError:
-            heard = b""
-        if heard != READY:
+            received = b""
+        if received != READY:
             raise WorkerError(
-                where=f"process {self.process.pid}, which writes the trace",
+                where=f"writer process {self.process.pid} of the trace",
                 expected=f"a sign of life within {_START_S:g} s",
                 got="none",
-                remedy="see what it printed, and whether this machine is overloaded",
+                remedy="check its output, and whether this machine is overloaded",
             )

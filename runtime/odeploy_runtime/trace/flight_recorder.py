@@ -1,7 +1,7 @@
-"""The flight recorder: the last 10 s of a run, kept when something went wrong.
+"""The flight recorder: dumps the last 10 s of a run when something goes wrong.
 
-It is no recorder of its own: the ring that carries rows to the trace still holds the last ones when it is asked,
-also after the robot's process died. What is kept is a trace like any other.
+It records nothing itself: the ring that carries rows to the trace still holds the latest ones, even after the
+robot's process died. A dump is a trace like any other.
 """
 
 import itertools
@@ -21,36 +21,36 @@ from odeploy_runtime.trace.writer import TraceFile
 _KEPT_S = 10.0
 _FEWEST_ROWS = 64
 _PIECE_ROWS = 256
-_MOST_DUMPS = 6  # of a run: the first faults tell most, and a disk is soon full
+_MOST_DUMPS = 6  # per run: the first faults tell most, and a disk is soon full
 
 
 def kept_rows(rate_hz: float) -> int:
-    """Rows that a dump has at most."""
+    """Return the largest number of rows in a dump."""
     return max(_FEWEST_ROWS, math.ceil(_KEPT_S * rate_hz))
 
 
 def ring_rows(rate_hz: float) -> int:
-    """Capacity of a ring for it: twice the rows, so that none is overwritten while they are copied."""
+    """Return the ring's capacity: twice the rows of a dump, so none is overwritten while being copied."""
     return 2 * kept_rows(rate_hz)
 
 
 class FlightRecorder:
-    """Notices faults in the rows that pass, and keeps what came before each."""
+    """Detector of faults in passing rows, with a dump of what preceded each."""
 
     def __init__(self, ring: Ring, file: TraceFile, beside: Path) -> None:
-        """Takes up its work.
+        """Watch a ring.
 
         Args:
-            ring: where the last rows are.
-            file: of the trace, for its header.
-            beside: a dump is called as this, with `.fault-1` and so on after it.
+            ring: ring with the latest rows.
+            file: file of the trace, for its header.
+            beside: path of the dumps, which get `.fault-1` and so on appended.
         """
         self._ring, self._head, self._beside = ring, file.head, beside
         self._count = kept_rows(file.header.rate_hz)
         self._state, self._dumps = int(State.RUN), 0
 
     def fault(self, rows: NDArray[np.void]) -> str | None:
-        """Which transition to SAFE or STOP is among these rows, the first of them; None for none."""
+        """Return the first transition to SAFE or STOP among these rows, in words; None without one."""
         ran = rows[rows["kind"] != SKIPPED]
         before = np.concatenate([[self._state], ran["state"]])
         self._state = int(before[-1])
@@ -60,10 +60,10 @@ class FlightRecorder:
         return f"{State(worse[0]['state']).name} in episode {worse[0]['episode']}, tick {worse[0]['tick']}"
 
     def dump(self, last: int) -> Path | None:
-        """Keeps the rows before `last` under the next name that is free; None if there are none, or dumps enough.
+        """Write the rows before `last` under the next free name; None without rows, or after six dumps.
 
         Raises:
-            UsageError: the place cannot be written, or the disk is full.
+            UsageError: the path cannot be written, or the disk is full.
         """
         if self._dumps == _MOST_DUMPS:
             return None
@@ -76,7 +76,7 @@ class FlightRecorder:
         return path
 
     def _rows(self, last: int) -> Iterator[bytes]:
-        """Those before `last`, a few at a time: all at once would be megabytes."""
+        """Yield the rows before `last`, a few at a time: all at once would be megabytes."""
         for begin in range(max(0, last - self._count), last, _PIECE_ROWS):
             end = min(begin + _PIECE_ROWS, last)
             yield self._ring.newest(end - begin, end)

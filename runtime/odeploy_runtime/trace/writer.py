@@ -1,6 +1,7 @@
-"""Writing a trace: while the loop runs, a row is packed into preallocated memory, and no file is touched.
+"""Writing a trace: the loop packs rows into preallocated memory and touches no file.
 
-The file is appended to between episodes, or by another process (`odeploy_runtime/trace/writer_process.py`).
+Rows are appended to the file between episodes, or by the writer process
+(`odeploy_runtime/trace/writer_process.py`).
 """
 
 import os
@@ -16,10 +17,10 @@ from odeploy_runtime.typed_json import from_json, to_json
 
 
 class RowWriter:
-    """Packs rows into a ring; who empties it is another's business.
+    """Packer of rows into a ring, which another object empties.
 
     Attributes:
-        rows: appended so far, those included that found the ring full.
+        rows: rows appended so far, including those that found the ring full.
     """
 
     def __init__(self, ring: Ring, header: TraceHeader) -> None:
@@ -44,10 +45,11 @@ class RowWriter:
         values: bytes = b"",
         offered: bytes = b"",
     ) -> None:
-        """Packs one row, or counts it as dropped where there is no place.
+        """Pack one row, or count it as dropped if the ring is full.
 
-        `stamps` has all eleven, 0 for those that did not happen; `values` is observation and command as float32
-        bytes, empty for a skipped tick; `offered` the action as it came, empty where none did.
+        Many arguments instead of a record, since this runs in every tick. `stamps` has all eleven, 0 for missing
+        ones. `values` is observation and command as float32 bytes, empty for a skipped tick; `offered` is the
+        action before the guard, empty without one.
         """
         self.rows += 1
         place = self._ring.place()
@@ -67,14 +69,14 @@ class RowWriter:
         self._ring.put()
 
     def flush(self) -> None:
-        """Empties the ring, where that is done by this process; call between episodes."""
+        """Empty the ring, if this process does that; call it between episodes."""
 
 
 class TraceFile:
-    """The file of a trace, to which whole rows are appended, whatever the disk does."""
+    """File of a trace; only whole rows are appended, even on a full disk."""
 
     def __init__(self, descriptor: int) -> None:
-        """Takes over a file that `create` began, by its descriptor; a torn last row is cut off."""
+        """Take over a file begun by `create`, by its descriptor; cut off a torn last row."""
         self.descriptor = descriptor
         (length,) = struct.unpack("<I", os.pread(descriptor, 4, len(MAGIC)))
         self.head = os.pread(descriptor, len(MAGIC) + 4 + length, 0)
@@ -84,10 +86,10 @@ class TraceFile:
 
     @classmethod
     def create(cls, path: Path, header: TraceHeader) -> "TraceFile":
-        """Begins a trace; one that is there already is replaced.
+        """Begin a trace; replace an existing one.
 
         Raises:
-            UsageError: no file can be written there.
+            UsageError: the path cannot be written.
         """
         text = to_json(header).encode()
         try:
@@ -97,33 +99,33 @@ class TraceFile:
         except OSError as error:
             raise UsageError(
                 where=f"--trace {path}",
-                expected="a place where a file can be written",
+                expected="a path that can be written",
                 got=error.strerror or type(error).__name__,
-                remedy="free some space or choose another place",
+                remedy="free some space or choose another path",
             ) from None
         return cls(descriptor)
 
     @property
     def rows(self) -> int:
-        """Whole rows in the file."""
+        """Number of whole rows in the file."""
         return (os.fstat(self.descriptor).st_size - len(self.head)) // self.row_type.itemsize
 
     def append(self, rows: bytes) -> None:
-        """Appends rows.
+        """Append rows.
 
         Raises:
-            OSError: the disk is full; what fitted is there, up to the last whole row.
+            OSError: the disk is full; the whole rows that fitted are in the file.
         """
         left = memoryview(rows)
         try:
-            while left:  # on a full disk the first write is short, and only the next one says so
+            while left:  # on a full disk the first write is short, and only the next one fails
                 left = left[os.write(self.descriptor, left) :]
         except OSError:
             self._cut()
             raise
 
     def end(self, lost: int) -> None:
-        """Says at the trace's end how many rows never reached it, if any.
+        """Record at the trace's end how many rows never reached it, if any.
 
         Raises:
             OSError: the disk is full.
@@ -134,7 +136,7 @@ class TraceFile:
             self.append(mark.tobytes())
 
     def close(self) -> None:
-        """Closes; again does nothing."""
+        """Close; a second call does nothing."""
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -144,9 +146,9 @@ class TraceFile:
 
 
 class TraceWriter(RowWriter):
-    """Appends rows to a file that nobody else writes, and does so itself: for a loop that nobody waits for.
+    """Trace writer in the loop's own process, for loops without deadlines.
 
-    No file is touched unless the buffer is full, which takes an episode longer than `capacity` ticks.
+    It writes between episodes, or when an episode exceeds `capacity` ticks.
     """
 
     def __init__(self, path: Path, header: TraceHeader, capacity: int) -> None:
@@ -154,13 +156,13 @@ class TraceWriter(RowWriter):
         super().__init__(Ring(self._file.row_type.itemsize, capacity), header)
 
     def flush(self) -> None:
-        """Writes what is buffered; call between episodes."""
+        """Write the buffered rows; call it between episodes."""
         last = self._ring.written
         self._file.append(self._ring.read(self._ring.taken, last))
         self._ring.take(last)
 
     def close(self) -> None:
-        """Flushes and closes."""
+        """Flush and close."""
         try:
             self.flush()
         finally:

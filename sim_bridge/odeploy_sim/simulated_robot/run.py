@@ -20,7 +20,7 @@ from odeploy_runtime.safety.guard import Guard, tightest
 from odeploy_runtime.safety.operator_panel import Panel
 from odeploy_runtime.safety.states import BY_HAND, Cause, Operator, Safety, State
 from odeploy_runtime.signals import require_same_names
-from odeploy_runtime.trace.background_writer import DrainedTrace
+from odeploy_runtime.trace.background_writer import BackgroundWriter
 from odeploy_runtime.trace.format import TraceHeader, new_header
 from odeploy_runtime.trace.writer import RowWriter, TraceWriter
 from odeploy_runtime.transport import messages
@@ -171,7 +171,7 @@ def _trace(options: RunOptions, header: TraceHeader, task: Task, stack: contextl
     if options.mode == "lockstep":
         return stack.enter_context(contextlib.closing(TraceWriter(options.trace, header, task.horizon)))
     beside = options.trace if options.flight is None else options.flight / options.trace.name
-    return stack.enter_context(DrainedTrace(options.trace, header, beside))
+    return stack.enter_context(BackgroundWriter(options.trace, header, beside))
 
 
 def _plant(env: TaskEnv, panel: Panel | None, commands: list[str]) -> Plant:

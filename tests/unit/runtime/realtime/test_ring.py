@@ -37,7 +37,7 @@ class TwoSides(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         descriptor = shareable(ROW, 5)
-        self.loop, self.drain = Ring(ROW, 5, descriptor), Ring(ROW, 5, descriptor)
+        self.loop, self.reader = Ring(ROW, 5, descriptor), Ring(ROW, 5, descriptor)
         os.close(descriptor)
         self.waiting: deque[int] = deque()
         self.accepted: list[int] = []
@@ -57,19 +57,19 @@ class TwoSides(RuleBasedStateMachine):
     @rule(data=st.data())
     def take(self, data: st.DataObject) -> None:
         count = data.draw(st.integers(1, len(self.waiting)))
-        first = self.drain.taken
-        assert numbers(self.drain.read(first, first + count)) == [self.waiting.popleft() for _ in range(count)]
-        self.drain.take(first + count)
+        first = self.reader.taken
+        assert numbers(self.reader.read(first, first + count)) == [self.waiting.popleft() for _ in range(count)]
+        self.reader.take(first + count)
 
     @rule(count=st.integers(1, 9))
     def look_back(self, count: int) -> None:
         """All but the one place that may be written to at this moment are there still."""
-        last = self.drain.written
-        assert numbers(self.drain.newest(count, last)) == self.accepted[-min(count, 4) :]
+        last = self.reader.written
+        assert numbers(self.reader.newest(count, last)) == self.accepted[-min(count, 4) :]
 
     @invariant()
     def both_sides_count_alike(self) -> None:
-        for side in (self.loop, self.drain):
+        for side in (self.loop, self.reader):
             assert (side.written, side.dropped) == (len(self.accepted), self.dropped)
             assert side.written - side.taken == len(self.waiting)
 
@@ -109,11 +109,11 @@ def test_rows_from_long_ago_are_gone() -> None:
 @pytest.mark.parametrize("said", [ENDED, 2])
 def test_an_end_is_told_to_the_other_side(said: int) -> None:
     descriptor = shareable(ROW, 2)
-    loop, drain = Ring(ROW, 2, descriptor), Ring(ROW, 2, descriptor)
+    loop, reader = Ring(ROW, 2, descriptor), Ring(ROW, 2, descriptor)
     os.close(descriptor)
-    assert drain.ending == RUNNING
+    assert reader.ending == RUNNING
     loop.end(said)
-    assert drain.ending == said
+    assert reader.ending == said
 
 
 def test_a_ring_that_is_opened_later_goes_on_where_the_first_stands() -> None:

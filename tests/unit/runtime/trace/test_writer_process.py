@@ -1,4 +1,4 @@
-"""The drain: every row comes to the file once, whatever the disk does, and the file says what is missing."""
+"""The writer process: every row reaches the file once, whatever the disk does; missing ones are recorded."""
 
 import resource
 import socket
@@ -11,12 +11,12 @@ import pytest
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.ring import ENDED, FAILED, Ring
 from odeploy_runtime.safety.states import State
-from odeploy_runtime.trace.background_writer import DrainedTrace
+from odeploy_runtime.trace.background_writer import BackgroundWriter
 from odeploy_runtime.trace.flight_recorder import FlightRecorder
 from odeploy_runtime.trace.format import APPLIED, HELD, row_type
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
-from odeploy_runtime.trace.writer_process import Drain, run
+from odeploy_runtime.trace.writer_process import RowMover, run
 from tests.unit.runtime import traces
 
 ROW = row_type(3, 2).itemsize
@@ -24,14 +24,14 @@ CAPACITY = 8
 
 
 class Half:
-    """Both ends in one process: a loop that appends, and a drain that is told when to move."""
+    """Both ends in one process: a loop that appends, and a row mover that is told when to move."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "t.trace"
         self.file = TraceFile.create(self.path, traces.header(rate_hz=10.0))
         self.ring = Ring(ROW, CAPACITY)
         self.loop = RowWriter(self.ring, self.file.header)
-        self.drain = Drain(self.ring, self.file)
+        self.mover = RowMover(self.ring, self.file)
 
     def append(self, count: int, state: State = State.RUN) -> None:
         for _ in range(count):
@@ -70,19 +70,19 @@ def files_of_at_most(size: int) -> Iterator[None]:
 
 def test_rows_come_to_the_file_in_parts_and_make_room(half: Half) -> None:
     half.append(6)
-    half.drain.move(4)
+    half.mover.move(4)
     assert half.ticks() == [0, 1, 2, 3]
     half.append(5)
-    half.drain.move(half.ring.written)
-    half.drain.end()
+    half.mover.move(half.ring.written)
+    half.mover.end()
     assert (half.ticks(), half.ring.dropped, read_trace(half.path).lost) == (list(range(11)), 0, 0)
 
 
 def test_what_found_the_ring_full_is_counted_at_the_traces_end(half: Half) -> None:
     half.append(CAPACITY + 5)
-    half.drain.move(half.ring.written)
+    half.mover.move(half.ring.written)
     half.append(1)
-    half.drain.end()
+    half.mover.end()
     assert half.ticks() == [*range(CAPACITY), CAPACITY + 5]
     assert read_trace(half.path).lost == 5
 
@@ -91,13 +91,13 @@ def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Hal
     with files_of_at_most(half.path.stat().st_size + 3 * ROW + 10):
         for _ in range(3):
             half.append(CAPACITY)
-            half.drain.move(half.ring.written)
+            half.mover.move(half.ring.written)
         assert half.ring.place() >= 0  # the loop never hears of it
     assert logged == ["trace: File too large; the run goes on, rows from 3 on are lost"]
-    assert half.drain.lost == 3 * CAPACITY - 3
+    assert half.mover.lost == 3 * CAPACITY - 3
     assert half.ticks() == [0, 1, 2]
     half.append(2)
-    half.drain.end()  # there is room again
+    half.mover.end()  # there is room again
     assert half.ticks() == [0, 1, 2, 24, 25]
     assert read_trace(half.path).lost == 3 * CAPACITY - 3
 
@@ -105,15 +105,15 @@ def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Hal
 def test_a_disk_that_stays_full_leaves_whole_rows_and_no_exception(half: Half, logged: list[str]) -> None:
     with files_of_at_most(half.path.stat().st_size + 2 * ROW):
         half.append(5)
-        half.drain.end()
-    assert logged[1:] == ["trace: File too large; 3 rows are missing, and the file cannot say so"]
+        half.mover.end()
+    assert logged[1:] == ["trace: File too large; 3 rows are missing, and the file cannot record it"]
     assert half.ticks() == [0, 1]
 
 
 def test_a_successor_writes_no_row_twice_that_was_written_and_not_told_of(half: Half, logged: list[str]) -> None:
     half.append(6)
     half.file.append(half.ring.read(0, 4))  # then killed, before it took them out
-    successor = Drain(half.ring, TraceFile(half.file.descriptor))
+    successor = RowMover(half.ring, TraceFile(half.file.descriptor))
     successor.end()
     assert half.ticks() == list(range(6))
     assert logged == []
@@ -160,7 +160,7 @@ def test_a_dump_that_cannot_be_written_is_said_and_the_trace_is_whole(
 
 
 def test_a_process_writes_what_the_loop_appends_and_ends_with_it(tmp_path: Path, logged: list[str]) -> None:
-    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
+    with BackgroundWriter(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
         for tick in range(30):
             trace.append(0, tick, APPLIED, (tick,) * 11, values=bytes(20))
             trace.flush()
@@ -173,12 +173,12 @@ def test_a_process_writes_what_the_loop_appends_and_ends_with_it(tmp_path: Path,
 def test_a_process_that_was_killed_is_replaced_at_the_end_and_nothing_is_missing(
     tmp_path: Path, logged: list[str]
 ) -> None:
-    with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
+    with BackgroundWriter(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
         trace.process.kill()
         trace.process.wait()
         for tick in range(30):
             trace.append(0, tick, APPLIED, (tick,) * 11, values=bytes(20))
-    assert logged == ["trace: the process that writes it ended by SIGKILL; its rows are written now"]
+    assert logged == ["trace: the writer process ended by SIGKILL; its rows are written now"]
     assert read_trace(tmp_path / "t").rows["tick"].tolist() == list(range(30))
 
 
@@ -187,7 +187,7 @@ def test_an_error_is_a_reason_for_a_dump_and_an_interrupt_is_none(
     tmp_path: Path, error: type[BaseException], dumps: int
 ) -> None:
     def drive() -> None:
-        with DrainedTrace(tmp_path / "t", traces.header(), tmp_path / "flights" / "t") as trace:
+        with BackgroundWriter(tmp_path / "t", traces.header(), tmp_path / "flights" / "t") as trace:
             trace.append(0, 0, APPLIED, (1,) * 11, values=bytes(20))
             raise error
 
@@ -201,5 +201,5 @@ def test_a_place_where_no_trace_can_be_is_refused_before_a_process_is_started(tm
     (tmp_path / "file").touch()
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(UsageError, match="--trace"):
-        DrainedTrace(tmp_path / "file" / "t", traces.header(), tmp_path / "t")
+        BackgroundWriter(tmp_path / "file" / "t", traces.header(), tmp_path / "t")
     assert len(list(Path("/proc/self/fd").iterdir())) == open_before
