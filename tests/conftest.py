@@ -1,4 +1,4 @@
-"""`--reliability PAGE`: writes what became of each promised fault in this run; see tests/faults/fault_table.py."""
+"""`--reliability PAGE`: write the results of the fault tests of this run; see tests/faults/fault_table.py."""
 
 import contextlib
 import functools
@@ -17,19 +17,19 @@ _ROWS = "fault rows"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Where to write the page."""
-    parser.addoption("--reliability", metavar="PAGE", help="run the tests of faults alone, and write this page")
+    """Add `--reliability PAGE`."""
+    parser.addoption("--reliability", metavar="PAGE", help="run only the fault tests, and write this page")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Listens, if asked to; only the process that hears all reports does."""
+    """With `--reliability`, observe the reports, in the one process that receives all of them."""
     out = config.getoption("--reliability")
     if out is not None and not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Observer(Path(out)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Hands the rows of each test to its report; with `--reliability` leaves the other tests out."""
+    """Add each test's rows to its report; with `--reliability`, deselect the other tests."""
     for item in items:
         for mark in item.iter_markers("fault"):
             unknown = set(mark.args) - set(FAULTS)
@@ -52,14 +52,14 @@ class _Observer:
         figures = [(name, value) for name, value in properties if name != _ROWS]
         for name, rows in properties:
             for row in rows if name == _ROWS else ():
-                self._observed[row].see(report.nodeid.split("::")[-1], report.passed, figures)
+                self._observed[row].add(report.nodeid.split("::")[-1], report.passed, figures)
 
     def pytest_sessionfinish(self) -> None:
         write_whole(self._out, page(self._observed, machine_line()).encode())
 
 
 def pytest_collection_finish() -> None:
-    """Every export builds torch's table of operators anew, for a second of its two and a half; tests share one."""
+    """Share torch's table of operators: each export builds its own, in one of its two and a half seconds."""
     if "odeploy_export.graphs.tracing" not in sys.modules:
         return
     with contextlib.suppress(ImportError, AttributeError):  # another torch may have it elsewhere

@@ -10,21 +10,21 @@ from contextlib import contextmanager
 import zmq
 
 Fate = Callable[[int, bytes], list[tuple[float, bytes]]]
-"""Of the n-th frame: what is passed on, each with its delay in seconds; nothing loses it, two double it."""
+"""(number, frame) -> frames to pass on, each with its delay [s]; an empty list drops the frame."""
 
 
 def untouched(number: int, frame: bytes) -> list[tuple[float, bytes]]:
-    """Passes everything on."""
+    """Pass every frame on at once."""
     return [(0.0, frame)]
 
 
 class FrameProxy:
-    """Carries frames between `front`, where a robot connects, and a server at `back`.
+    """Proxy between `front`, where a robot connects, and a server at `back`.
 
     Attributes:
-        requests: what becomes of the robot's frames.
-        replies: what becomes of the server's.
-        seen: how many replies came.
+        requests: fate of the robot's frames.
+        replies: fate of the server's frames.
+        seen: number of replies from the server.
     """
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", front: str, back: str) -> None:
@@ -42,14 +42,14 @@ class FrameProxy:
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Carries until `end`."""
+        """Pass frames on until `end`."""
         numbers = itertools.count()
         while not self._ended.is_set():
             if self._robot.poll(1):
                 self._identity, frame = self._robot.recv_multipart()
-                self._meet(False, self.requests(next(numbers), frame))
+                self._schedule(False, self.requests(next(numbers), frame))
             while self._server.poll(0):
-                self._meet(True, self.replies(self.seen, self._server.recv()))
+                self._schedule(True, self.replies(self.seen, self._server.recv()))
                 self.seen += 1
             while self._late and self._late[0][0] <= time.monotonic():
                 _, _, to_robot, frame = heapq.heappop(self._late)
@@ -61,17 +61,17 @@ class FrameProxy:
         self._server.close()
 
     def end(self) -> None:
-        """Lets `run` return."""
+        """Stop `run`."""
         self._ended.set()
 
-    def _meet(self, to_robot: bool, fates: list[tuple[float, bytes]]) -> None:
+    def _schedule(self, to_robot: bool, fates: list[tuple[float, bytes]]) -> None:
         for delay_s, frame in fates:
             heapq.heappush(self._late, (time.monotonic() + delay_s, next(self._order), to_robot, frame))
 
 
 @contextmanager
 def proxied(front: str, back: str) -> Iterator[FrameProxy]:
-    """A proxy that runs in a thread of this process."""
+    """Run a proxy in a thread of this process."""
     with zmq.Context[zmq.Socket[bytes]]() as context:
         proxy = FrameProxy(context, front, back)
         thread = threading.Thread(target=proxy.run)

@@ -1,4 +1,4 @@
-"""Mutated messages at the decoder: each is a message or a WireError, and nothing else, however many there are.
+"""Mutated messages at the decoder: each decodes to a message or raises a WireError.
 
 python -m tests.faults.fuzz_wire 1000000
 """
@@ -31,7 +31,7 @@ _BOMBS = [b"\xdd", b"\xdf", b"\xdb", b"\xc6", b"\xc9", b"\x91" * 40, b"\x81\xa1k
 
 
 def mutated(rng: random.Random) -> bytes:
-    """A message of ours with bytes changed, cut out, doubled, put in, or a structure where a value was."""
+    """Return a valid message with bytes changed, deleted, duplicated or inserted, or a value replaced."""
     frame = bytearray(rng.choice(_SEEDS))
     for _ in range(rng.randint(1, 4)):
         place = rng.randrange(len(frame) + 1)
@@ -52,24 +52,26 @@ def mutated(rng: random.Random) -> bytes:
 
 
 def fuzz(count: int, seed: int) -> Counter[str]:
-    """Decodes so many mutated messages; what became of them, by the kind of message or error."""
-    rng, became = random.Random(seed), Counter[str]()
+    """Decode `count` mutated messages; return how many gave each message type or were refused."""
+    rng, results = random.Random(seed), Counter[str]()
     for _ in range(count):
         try:
-            became[type(messages.unpack(mutated(rng))).__name__] += 1
+            results[type(messages.unpack(mutated(rng))).__name__] += 1
         except WireError:
-            became["refused"] += 1
-    return became
+            results["refused"] += 1
+    return results
 
 
 def main() -> None:
-    """Prints what became of them, how long it took and how much memory."""
-    count, began = int(sys.argv[1]), time.monotonic()
+    """Print the results, the time and the memory used."""
+    count, start = int(sys.argv[1]), time.monotonic()
     fuzz(10_000, 0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    became = fuzz(count, 1)
+    results = fuzz(count, 1)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"{count:,} in {time.monotonic() - began:.0f} s, peak memory +{grown} KiB: {dict(became.most_common())}")
+    print(
+        f"{count:,} in {time.monotonic() - start:.0f} s, peak memory +{grown} KiB: {dict(results.most_common())}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Many robots in one process: `python -m tests.faults.many_robots ENDPOINT FIRST COUNT` prints JSON.
 
-Each shakes hands and asks once. A process can hold about a thousand descriptors, so a thousand robots are several
-of these.
+Each robot connects and requests one action. A process can hold about a thousand descriptors, so a test with
+1000 robots starts several processes.
 """
 
 import json
@@ -24,35 +24,35 @@ VALUES = messages.to_bytes(np.zeros(len(MAZE_MEDIUM.observation), np.float32))
 
 
 def hello(name: str) -> messages.Hello:
-    """Of a robot of the maze."""
+    """Return the handshake of a robot of the maze."""
     names = list(MAZE_MEDIUM.observation_names), list(MAZE_MEDIUM.action_names)
     return messages.Hello(messages.PROTOCOL, name, MAZE_MEDIUM.name, 100.0, 0, *names)
 
 
 def robot(context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, name: str) -> RobotClient:
-    """One that has shaken hands."""
+    """Return a robot with a session."""
     return RobotClient(DealerLink(context, endpoint, CLOCK), hello(name), CLOCK, 60.0)
 
 
 def main(endpoint: str, first: int, count: int) -> None:
-    """Connects, asks, and says how it went."""
+    """Connect, request one action each, and print the counts."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    began = time.monotonic()
+    start = time.monotonic()
     with ExitStack() as stack:
         clients = [
             stack.enter_context(closing(robot(context, endpoint, f"robot {number}")))
             for number in range(first, first + count)
         ]
-        connected_s = time.monotonic() - began
+        connected_s = time.monotonic() - start
         for client in clients:
             client.send(0, 0, VALUES)
         answers = [client.receive(0, 0, CLOCK.now_ns() + 60 * S) for client in clients]
-        # Who was silent for a second while the others connected has lost its session, and is told so.
-        told = sum(
+        # A robot that sent nothing for a second while the others connected has lost its session: it gets an error.
+        refused = sum(
             answer is None and client.drops.errors > 0 for answer, client in zip(answers, clients, strict=True)
         )
         answered = sum(answer is not None for answer in answers)
-    print(json.dumps({"connected_s": connected_s, "answered": answered, "told": told}))
+    print(json.dumps({"connected_s": connected_s, "answered": answered, "refused": refused}))
     context.destroy(linger=0)
 
 

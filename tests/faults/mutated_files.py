@@ -1,9 +1,9 @@
-"""Mutated policy files, each loaded in a child process: none crashes it, and none gets to give an action.
+"""Mutated policy files, each loaded in a child process: none crashes it, and none is served.
 
     python -m tests.faults.mutated_files 4000
 
-Half of them are files that were damaged: their fingerprint no longer fits. The others come from a forger who
-made it fit; to a server that requires signatures they are as good as damaged. ONNX Runtime sees neither.
+Half of them are damaged files, whose fingerprint no longer matches. The others have a recomputed fingerprint, as a
+forger would write it; a server that requires signatures rejects them too. ONNX Runtime reads neither.
 """
 
 import random
@@ -24,7 +24,7 @@ _BATCH = 500
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:
-    """The file with bytes changed, cut out, doubled or overwritten."""
+    """Return the file with bytes changed, deleted, duplicated or overwritten."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(len(changed))
@@ -41,7 +41,7 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 
 def forged(data: bytes) -> bytes:
-    """With a fingerprint that fits, where there still is a place for one."""
+    """Return the file with a matching fingerprint, if its field can still be found."""
     try:
         start, end = metadata_spans(data, "mutant")[FINGERPRINT_KEY]
         return seal(data[:start] + NO_FINGERPRINT.encode() + data[end:], "mutant")
@@ -50,7 +50,7 @@ def forged(data: bytes) -> bytes:
 
 
 def fate(data: bytes, keys: Path) -> str:
-    """What a server that requires signatures makes of a file: `served`, or by whom it was refused."""
+    """Return `served`, or which check of a server that requires signatures refused the file."""
     path = Path("mutant.onnx")
     try:
         file = parse(path, data)
@@ -65,8 +65,8 @@ def fate(data: bytes, keys: Path) -> str:
 
 
 def fates(count: int, policy: Path) -> Counter[str]:
-    """Of so many mutants, in children of a few hundred each; a child that does not end well is `crashed`."""
-    became = Counter[str]()
+    """Return the fates of `count` mutants, loaded in child processes; a failed child counts as `crashed`."""
+    results = Counter[str]()
     for first in range(0, count, _BATCH):
         number = min(_BATCH, count - first)
         command = [
@@ -79,26 +79,26 @@ def fates(count: int, policy: Path) -> Counter[str]:
             str(number),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        became.update(done.stdout.splitlines() if done.returncode == 0 else {"crashed": 1})
-    return became
+        results.update(done.stdout.splitlines() if done.returncode == 0 else {"crashed": 1})
+    return results
 
 
 def _child(policy: Path, first: int, number: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         keys = Path(folder)
-        write_pair(keys / f"boss{SIGN_PUBLIC}", keys / f"boss{SIGN_SECRET}", *new_pair())
-        signed = sign(policy.read_bytes(), read_secret(keys / f"boss{SIGN_SECRET}"), str(policy))
+        write_pair(keys / f"signer{SIGN_PUBLIC}", keys / f"signer{SIGN_SECRET}", *new_pair())
+        signed = sign(policy.read_bytes(), read_secret(keys / f"signer{SIGN_SECRET}"), str(policy))
         if fate(signed, keys) != "served":
             raise SystemExit("the untouched file is refused")
         for seed in range(first, first + number):
             mutant = mutated(signed, random.Random(seed))
             mutant = forged(mutant) if seed % 2 else mutant
-            # A forger who mends a damaged fingerprint has the file itself again.
+            # Recomputing a damaged fingerprint restores the original file.
             print("the same" if mutant == signed else fate(mutant, keys))
 
 
 def main() -> None:
-    """Prints what became of the mutants."""
+    """Print the fates of the mutants."""
     if sys.argv[1] == "--child":
         _child(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
         return

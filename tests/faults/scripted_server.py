@@ -1,4 +1,4 @@
-"""A server that answers a real robot with whatever a test wants, and remembers when it heard what."""
+"""A server that sends a test's actions to a real robot and records what it receives."""
 
 import threading
 import time
@@ -11,24 +11,24 @@ import zmq
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import bind_router, send_at_once
 
-Say = Callable[[messages.Observation], list[float]]
+Respond = Callable[[messages.Observation], list[float]]
 
 
 class ScriptedServer:
-    """Answers each observation at once.
+    """Server that answers each observation at once.
 
     Attributes:
-        heard: observations, each with the time at which it came.
+        received: (arrival time [ns], observation) of each request.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, say: Say) -> None:
+    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, respond: Respond) -> None:
         self._socket = bind_router(context, endpoint)
-        self._say = say
-        self.heard: list[tuple[int, messages.Observation]] = []
+        self._respond = respond
+        self.received: list[tuple[int, messages.Observation]] = []
         self._ended = threading.Event()
 
     def run(self) -> None:
-        """Serves until `end`."""
+        """Serve until `end`."""
         while not self._ended.is_set():
             if self._socket.poll(5):
                 identity, frame = self._socket.recv_multipart()
@@ -37,7 +37,7 @@ class ScriptedServer:
         self._socket.close()
 
     def end(self) -> None:
-        """Lets `run` return."""
+        """Stop `run`."""
         self._ended.set()
 
     def _answer(self, message: messages.Message) -> list[messages.Message]:
@@ -46,17 +46,17 @@ class ScriptedServer:
             return [messages.Ready(messages.PROTOCOL, 1, "scripted", "f" * 64, 100.0, 1)]
         if not isinstance(message, messages.Observation):
             return []
-        self.heard.append((now_ns, message))
-        values = messages.to_bytes(np.array(self._say(message), np.float32))
+        self.received.append((now_ns, message))
+        values = messages.to_bytes(np.array(self._respond(message), np.float32))
         stamps = (now_ns,) * 4
         return [messages.Action(message.session, message.episode, message.seq, 1, messages.OK, *stamps, values)]
 
 
 @contextmanager
-def scripted(endpoint: str, say: Say) -> Iterator[ScriptedServer]:
-    """A server that runs in a thread of this process."""
+def scripted(endpoint: str, respond: Respond) -> Iterator[ScriptedServer]:
+    """Run a scripted server in a thread of this process."""
     with zmq.Context[zmq.Socket[bytes]]() as context:
-        server = ScriptedServer(context, endpoint, say)
+        server = ScriptedServer(context, endpoint, respond)
         thread = threading.Thread(target=server.run)
         thread.start()
         try:

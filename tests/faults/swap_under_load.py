@@ -1,10 +1,10 @@
-"""A real robot at 200 Hz whose server's policy is exchanged again and again: what it missed, and who said what.
+"""A robot at 200 Hz whose server swaps policies repeatedly: misses, and which policy computed each action.
 
     python -m tests.faults.swap_under_load --seconds 120 --every 5
 
-The two files are of different kinds, so each swap also changes the noise contract. Misses are counted within
-50 ms of a switch, while a swap is under way (a child proves the file, then the server loads it), and otherwise.
-The machine's other work falls on all three, so only their ratio says something of swaps.
+The two files are of different types, so each swap also changes the noise contract. Misses are counted in three
+groups: within 50 ms of a switch; while a swap is in progress (a child process checks the file, then the server
+loads it); otherwise. The machine's other work affects all three, so only their ratio describes swaps.
 """
 
 import itertools
@@ -41,56 +41,56 @@ _NEAR_NS = 50_000_000
 
 @dataclass(frozen=True)
 class Config(RealTimeOptions):
-    """Drives a robot while its policy is exchanged."""
+    """Options of a robot's run under swaps."""
 
     seconds: float = 120.0
-    """How long."""
+    """Duration of the run [s]."""
     every: float = 5.0
-    """Seconds from one swap to the next."""
+    """Time from one swap to the next [s]."""
     rate: float = 200.0
-    """Ticks per second."""
+    """Control rate [Hz]."""
     shadow: bool = False
-    """A shadow sees all of it."""
+    """Run a shadow policy as well."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it.
+    """Results of one run under swaps.
 
     Attributes:
-        trace: of the robot.
+        trace: the robot's trace.
         policies: fingerprint and file of each epoch, in order.
-        asked: begin and end of each request for a swap, ns.
-        took: what the server said of each.
+        requests: begin and end of each request for a swap [ns].
+        replies: the server's reply to each request.
     """
 
     trace: Trace
     policies: list[tuple[str, Path]]
-    asked: list[tuple[int, int]]
-    took: list[str]
+    requests: list[tuple[int, int]]
+    replies: list[str]
 
     def switches_ns(self) -> NDArray[np.int64]:
-        """When the first tick of each further epoch was due."""
+        """Return when the first tick of each epoch after the first was due."""
         ran = self.trace.rows[self.trace.rows["kind"] == APPLIED]
         changed = np.flatnonzero(np.diff(ran["epoch"])) + 1
         return np.array(ran["stamps"][changed, _DUE], np.int64)
 
     def misses(self) -> dict[str, tuple[int, int]]:
-        """(missed, due) ticks `near` a switch, while a swap was `under way` besides that, and `otherwise`."""
+        """Return (missed, due) ticks `near` a switch, with a swap `in progress` outside that, and `otherwise`."""
         due, missed = self.trace.rows["stamps"][:, _DUE], self.trace.rows["kind"] != APPLIED
-        near, under_way = np.zeros(len(due), bool), np.zeros(len(due), bool)
+        near, in_progress = np.zeros(len(due), bool), np.zeros(len(due), bool)
         for switch_ns in self.switches_ns():
             near |= np.abs(due - switch_ns) <= _NEAR_NS
-        for begin_ns, end_ns in self.asked:
-            under_way |= (due >= begin_ns) & (due <= end_ns)
-        groups = {"near": near, "under way": under_way & ~near, "otherwise": ~(under_way | near)}
+        for begin_ns, end_ns in self.requests:
+            in_progress |= (due >= begin_ns) & (due <= end_ns)
+        groups = {"near": near, "in progress": in_progress & ~near, "otherwise": ~(in_progress | near)}
         return {name: (int(missed[which].sum()), int(which.sum())) for name, which in groups.items()}
 
     def attributed(self) -> Counter[int]:
-        """Applied actions by epoch, each of which is to the bit what that epoch's file answers.
+        """Return the number of applied actions per epoch; each equals its file's answer to the bit.
 
         Raises:
-            AssertionError: one is not.
+            AssertionError: an action differs.
         """
         loaded = {path: OnnxPolicy.load(path) for _, path in set(self.policies)}
         noise = {path: NoiseSource(policy.manifest.noise, _SEED) for path, policy in loaded.items()}
@@ -105,14 +105,14 @@ class Run:
 
 
 def drive(folder: Path, config: Config) -> Run:
-    """Runs server and robot, swaps, and ends them."""
+    """Run server and robot, swap policies, and stop both."""
     files = {"mlp": folder / "mlp.onnx", "flow": folder / "flow.onnx"}
     for kind, path in files.items():
         path.write_bytes(policy_bytes(MULTIGOAL.name, kind))
     socket, trace = folder / "s.ipc", folder / "t.trace"
     endpoint, control = f"ipc://{socket}", control_path(f"ipc://{socket}")
     assert control is not None
-    asked, took = [], []
+    requests, replies = [], []
     with served(files["mlp"], socket, *config.for_server()):
         while not control.exists():
             time.sleep(0.01)
@@ -130,41 +130,41 @@ def drive(folder: Path, config: Config) -> Run:
             if time.monotonic() > end:
                 break
             begin_ns = time.monotonic_ns()
-            took.append(swap(endpoint, "swap", files[kind]))
-            asked.append((begin_ns, time.monotonic_ns()))
-        fingerprints = told(endpoint)
+            replies.append(swap(endpoint, "swap", files[kind]))
+            requests.append((begin_ns, time.monotonic_ns()))
+        fingerprints = served_fingerprints(endpoint)
         robot.send_signal(signal.SIGINT)
         output, _ = robot.communicate(timeout=60)
         assert robot.returncode == 130, output
     kinds = itertools.cycle(files.values())
-    return Run(read_trace(trace), list(zip(fingerprints, kinds, strict=False)), asked, took)
+    return Run(read_trace(trace), list(zip(fingerprints, kinds, strict=False)), requests, replies)
 
 
-def swap(endpoint: str, word: str, path: Path, *out: Path) -> str:
-    """Asks a server to swap to a file, or to run it as a shadow."""
+def swap(endpoint: str, command: str, path: Path, *out: Path) -> str:
+    """Request a server to swap to a file, or to run it as a shadow."""
     with path.open("rb") as file:
         opened = [each.open("ab") for each in out]
         try:
-            return request(endpoint, [word, str(path)], [file.fileno(), *(each.fileno() for each in opened)])
+            return request(endpoint, [command, str(path)], [file.fileno(), *(each.fileno() for each in opened)])
         finally:
             for each in opened:
                 each.close()
 
 
-def told(endpoint: str) -> list[str]:
-    """The fingerprint of each epoch, as the server says."""
-    with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, endpoint) as asking:
-        return request_health(asking, endpoint, MonotonicClock(), 20.0).fingerprints
+def served_fingerprints(endpoint: str) -> list[str]:
+    """Return the fingerprint of each epoch, from the server's health."""
+    with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, endpoint) as dealer:
+        return request_health(dealer, endpoint, MonotonicClock(), 20.0).fingerprints
 
 
 def main() -> None:
-    """Prints what was missed, how long swaps took, and how many actions were recomputed."""
+    """Print misses, durations of swaps, and the number of recomputed actions."""
     config = tyro.cli(Config)
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
         run = drive(Path(folder), config)
         for name, (missed, due) in run.misses().items():
             print(f"{name}: {missed} of {due} ticks missed, {missed / max(1, due):.2%}")
-        print(*(line.rpartition("; ")[2] for line in run.took), sep="\n")
+        print(*(line.rpartition("; ")[2] for line in run.replies), sep="\n")
         print(
             f"{len(run.switches_ns())} switches seen by the robot; actions of each epoch, recomputed to the bit:"
         )

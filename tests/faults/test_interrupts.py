@@ -1,4 +1,4 @@
-"""Ctrl-C in every verb that takes time: status 130, one line, traces kept, children ended, nothing half-done."""
+"""Ctrl-C in every long-running verb: status 130, one line, traces kept, children ended, no partial output."""
 
 import signal
 import subprocess
@@ -21,9 +21,9 @@ def interrupted(process: "subprocess.Popen[str]", when: float, sent: int = signa
     time.sleep(when)
     assert process.poll() is None, process.communicate()[0]
     process.send_signal(sent)
-    began = time.monotonic()
+    start = time.monotonic()
     output, _ = process.communicate(timeout=20)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - start < 10
     assert process.returncode == 130, output
     assert any(line.endswith(": interrupted") for line in output.splitlines()), output
     assert "Traceback" not in output
@@ -33,7 +33,7 @@ def interrupted(process: "subprocess.Popen[str]", when: float, sent: int = signa
 def wait_for(path: Path, process: "subprocess.Popen[str]", size: int = 1, since_ns: int = 0) -> None:
     deadline = time.monotonic() + 60
     while not path.exists() or path.stat().st_size < size or path.stat().st_mtime_ns <= since_ns:
-        assert time.monotonic() < deadline, f"{path} never came"
+        assert time.monotonic() < deadline, f"{path} was not written"
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
 
@@ -44,14 +44,14 @@ def processes_with(mark: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_serve_ends_and_says_goodbye(tmp_path: Path, sent: int) -> None:
+def test_serve_ends_with_status_130_and_one_line(tmp_path: Path, sent: int) -> None:
     socket = tmp_path / "s.ipc"
     process = started("serve", str(policy_path(tmp_path, MAZE_MEDIUM)), "--endpoint", f"ipc://{socket}")
     wait_for(socket, process, 0)
     interrupted(process, 0.2, sent)
 
 
-def test_sim_keeps_the_trace_of_what_it_ran(tmp_path: Path) -> None:
+def test_sim_keeps_its_trace(tmp_path: Path) -> None:
     trace = tmp_path / "t.trace"
     with serving(policy_path(tmp_path, HOPPER)) as endpoint:
         process = started("sim", "hopper", "--endpoint", endpoint, "--episodes", "1000", "--trace", str(trace))
@@ -62,7 +62,7 @@ def test_sim_keeps_the_trace_of_what_it_ran(tmp_path: Path) -> None:
     assert (rows["stamps"][:, 0] > 0).all()
 
 
-def test_sim_ends_the_server_that_it_started(tmp_path: Path) -> None:
+def test_sim_ends_the_server_it_started(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM).rename(tmp_path / f"{_MARK}-sim.onnx")
     trace = tmp_path / "t.trace"
     process = started("sim", "maze-medium", "--policy", str(file), "--episodes", "1000", "--trace", str(trace))
@@ -84,14 +84,14 @@ def test_bench_ends_its_children_and_keeps_the_trace(tmp_path: Path) -> None:
     assert not (out / "bench.json").exists()
 
 
-def test_collect_leaves_no_half_a_dataset(tmp_path: Path) -> None:
+def test_collect_leaves_no_partial_dataset(tmp_path: Path) -> None:
     process = started("collect", "maze-medium", "--episodes", "100000", "--out", str(tmp_path / "d-v0"))
     interrupted(process, 2.5)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.faults
-def test_training_keeps_a_checkpoint_and_goes_on_from_it(tmp_path: Path) -> None:
+def test_training_keeps_a_checkpoint_and_resumes(tmp_path: Path) -> None:
     demos, run = tmp_path / "d-v0", tmp_path / "run"
     assert odeploy("collect", "maze-medium", "--episodes", "3", "--out", str(demos)).returncode == 0
     command = ["train", "fm-bc", "--task", "maze-medium", "--demos", str(demos), "--out", str(run)]

@@ -1,6 +1,6 @@
-"""Real processes that are killed, stopped, cut off or fed nonsense: the robot ticks on and keeps its promises.
+"""Real processes that are killed, stopped, cut off or sent invalid data: the robot keeps ticking and stays safe.
 
-The machine may be busy, so times are asserted only where a bound is generous; what each tick did is exact.
+The machine may be busy, so times are asserted only with generous bounds; the outcome of each tick is exact.
 """
 
 import math
@@ -33,7 +33,7 @@ from tests.integration.programs import started
 from tests.policies import policy_path
 
 S = 1_000_000_000
-RATE_HZ = 25  # a busy machine keeps up too
+RATE_HZ = 25  # a rate that a busy machine can hold
 T = S // RATE_HZ
 ZERO = [0.0, 0.0]
 
@@ -47,7 +47,7 @@ def endpoint_in(folder: Path) -> str:
 
 
 class Driven:
-    """A simulated robot in a process of its own."""
+    """Simulated robot in a separate process."""
 
     def __init__(self, folder: Path, endpoint: str, *options: str, rate_hz: int = RATE_HZ) -> None:
         self.path = folder / "t.trace"
@@ -55,7 +55,7 @@ class Driven:
         self.process = started("sim", "multigoal-2d", *options)
 
     def after_ticks(self, seconds: float) -> None:
-        """Returns when the loop has run for so long."""
+        """Wait until the loop has run for `seconds`."""
         deadline, header = time.monotonic() + 30, 0
         while not 0 < header < self._written():
             header = header or self._written()
@@ -67,12 +67,12 @@ class Driven:
     def _written(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
 
-    def courier(self) -> int:
-        """Process id of its courier."""
+    def io_process(self) -> int:
+        """Return the process id of its I/O process."""
         return child_of(self.process.pid, "odeploy_runtime.transport.io_process")
 
     def end(self, status: int = 0) -> Trace:
-        """Waits for the end; the trace has been checked."""
+        """Wait for the end; check and return the trace."""
         self.output, _ = self.process.communicate(timeout=60)
         assert self.process.returncode == status, self.output
         assert "Traceback" not in self.output
@@ -83,7 +83,7 @@ class Driven:
 
 @contextmanager
 def served(policy: Path, socket: Path, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A server at a place that another one may have had before."""
+    """Run a server at a socket path that an earlier server may have used."""
     socket.unlink(missing_ok=True)
     log = socket.with_suffix(".log")
     command = python_module("odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *options)
@@ -93,18 +93,18 @@ def served(policy: Path, socket: Path, *options: str) -> Iterator["subprocess.Po
 
 
 def stopped_for(pid: int, seconds: float) -> tuple[int, int]:
-    """Stops a process; returns when, and when it went on."""
+    """Stop a process for `seconds`; return when it stopped and when it resumed [ns]."""
     os.kill(pid, signal.SIGSTOP)
     stopped_ns = time.monotonic_ns()
     time.sleep(seconds)
-    went_on_ns = time.monotonic_ns()
+    resumed_ns = time.monotonic_ns()
     os.kill(pid, signal.SIGCONT)
-    return stopped_ns, went_on_ns
+    return stopped_ns, resumed_ns
 
 
 @pytest.mark.faults
 @pytest.mark.fault(1)
-def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_successor(
+def test_after_a_kill_of_the_server_the_robot_holds_then_is_safe_and_a_new_server_makes_it_run_again(
     tmp_path: Path, record_property: Record
 ) -> None:
     policy, socket, rate_hz = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc", 100
@@ -136,54 +136,52 @@ def test_a_killed_server_is_hold_then_safe_and_the_next_episode_runs_on_its_succ
 @pytest.mark.parametrize(
     "seconds", [0.3, pytest.param(0.05, marks=pytest.mark.faults), pytest.param(5.0, marks=pytest.mark.faults)]
 )
-def test_a_server_that_stands_still_is_held_for_and_its_late_replies_are_dropped(
+def test_while_a_server_is_stopped_the_robot_holds_and_late_replies_are_dropped(
     tmp_path: Path, seconds: float, record_property: Record
 ) -> None:
     policy, socket = policy_path(tmp_path, MULTIGOAL), tmp_path / "s.ipc"
     with served(policy, socket) as server:
         robot = Driven(tmp_path, f"ipc://{socket}", "--episodes", "1000")
         robot.after_ticks(0.7)
-        stopped_ns, went_on_ns = stopped_for(server.pid, seconds)
+        stopped_ns, resumed_ns = stopped_for(server.pid, seconds)
         time.sleep(3)
         robot.process.send_signal(signal.SIGINT)
         trace = robot.end(130)
-    assert not applied_between(trace, stopped_ns + T, went_on_ns)
-    assert applied_between(trace, went_on_ns, went_on_ns + 3 * S) > 10
+    assert not applied_between(trace, stopped_ns + T, resumed_ns)
+    assert applied_between(trace, resumed_ns, resumed_ns + 3 * S) > 10
     assert State.SAFE in states(trace) or seconds < 0.2
     assert "'late': " in robot.output or seconds < 0.2
     due, ran = trace.rows["stamps"][:, 0], trace.rows["kind"] == APPLIED
-    again_ns = int(due[ran & (due > went_on_ns - T)].min()) - went_on_ns
+    again_ns = int(due[ran & (due > resumed_ns - T)].min()) - resumed_ns
     record_property(f"after {seconds:g} s RUN again within, ticks of 40 ms", max(0, math.ceil(again_ns / T)))
 
 
 @pytest.mark.fault(4)
-def test_a_robot_that_was_stopped_skips_its_ticks_and_replays_none(
-    tmp_path: Path, record_property: Record
-) -> None:
+def test_a_stopped_robot_skips_its_ticks_and_replays_none(tmp_path: Path, record_property: Record) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
         robot.after_ticks(0.5)
-        stopped_ns, went_on_ns = stopped_for(robot.process.pid, 0.6)
+        stopped_ns, resumed_ns = stopped_for(robot.process.pid, 0.6)
         trace = robot.end()
     rows, due = trace.rows, trace.rows["stamps"][:, 0]
-    within = rows["kind"][(due > stopped_ns) & (due < went_on_ns - T)]
+    within = rows["kind"][(due > stopped_ns) & (due < resumed_ns - T)]
     assert (within == SKIPPED).sum() >= 12
     assert (np.diff(due) == T).all()
-    record_property("of a stop of 15 ticks skipped", int((within == SKIPPED).sum()))
+    record_property("of 15 ticks in a stop, skipped", int((within == SKIPPED).sum()))
 
 
 @pytest.mark.fault(1)
 @pytest.mark.parametrize("how", ["killed", pytest.param("stopped", marks=pytest.mark.faults)])
-def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: str) -> None:
+def test_a_killed_or_stopped_io_process_stops_no_tick(tmp_path: Path, how: str) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "2")
         robot.after_ticks(0.5)
-        courier = robot.courier()
+        io_process = robot.io_process()
         if how == "killed":
-            os.kill(courier, signal.SIGKILL)
+            os.kill(io_process, signal.SIGKILL)
             began_ns, ended_ns = time.monotonic_ns(), time.monotonic_ns() + S
         else:
-            began_ns, ended_ns = stopped_for(courier, 0.3)
+            began_ns, ended_ns = stopped_for(io_process, 0.3)
         trace = robot.end(2 if how == "killed" else 0)
     assert not applied_between(trace, began_ns + T, ended_ns)
     due, ran = trace.rows["stamps"][:, 0], trace.rows["kind"] != SKIPPED
@@ -194,7 +192,7 @@ def test_a_courier_that_dies_or_stands_still_stops_no_tick(tmp_path: Path, how: 
 
 @pytest.mark.faults
 @pytest.mark.fault(5)
-def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_once(
+def test_lost_duplicated_reordered_or_delayed_replies_are_applied_at_most_once(
     tmp_path: Path, record_property: Record
 ) -> None:
     def fate(number: int, frame: bytes) -> list[tuple[float, bytes]]:
@@ -202,8 +200,8 @@ def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_
             return [(0, frame)]
         return {
             0: [],  # lost
-            1: [(0, frame), (0, frame), (0.016, frame)],  # doubled
-            2: [(0.055, frame)],  # delayed behind the next tick's own: reordered
+            1: [(0, frame), (0, frame), (0.016, frame)],  # duplicated
+            2: [(0.055, frame)],  # delayed past the next tick's reply: reordered
             3: [(0.1, frame)],  # older than 2 T
         }.get(number % 7, [(0, frame)])
 
@@ -217,54 +215,54 @@ def test_replies_that_are_lost_doubled_reordered_or_delayed_are_applied_at_most_
     applied = trace.rows[trace.rows["kind"] == APPLIED]
     assert len(applied) / len(trace.rows) < 0.75
     assert "'late': " in robot.output
-    record_property("applied of ticks", f"{len(applied)} of {len(trace.rows)}")
-    record_property("oldest action that was applied, T", round(float(applied["age_ns"].max()) / T, 2))
+    record_property("ticks with an applied action", f"{len(applied)} of {len(trace.rows)}")
+    record_property("oldest applied action, T", round(float(applied["age_ns"].max()) / T, 2))
 
 
 @pytest.mark.faults
 @pytest.mark.fault(6)
-def test_requests_of_an_outage_are_never_executed(tmp_path: Path, record_property: Record) -> None:
+def test_requests_sent_during_an_outage_are_never_executed(tmp_path: Path, record_property: Record) -> None:
     endpoint = endpoint_in(tmp_path)
     with scripted(endpoint, still) as first:
         robot = Driven(tmp_path, endpoint, "--episodes", "3")
         robot.after_ticks(0.5)
-    assert len(first.heard) > 5
+    assert len(first.received) > 5
     time.sleep(0.5)
     bound_ns = time.monotonic_ns()
     with scripted(endpoint, still) as second:
         trace = robot.end()
-    assert len(second.heard) > 50
-    stale = sum(observation.sent_ns <= bound_ns - T for _, observation in second.heard)
+    assert len(second.received) > 50
+    stale = sum(observation.sent_ns <= bound_ns - T for _, observation in second.received)
     assert stale == 0
-    record_property("stale requests executed", f"{stale} of {len(second.heard)}")
+    record_property("stale requests executed", f"{stale} of {len(second.received)}")
     assert applied_between(trace, bound_ns, bound_ns + 60 * S) > 10
 
 
 @pytest.mark.fault(7)
 @pytest.mark.parametrize(
-    ("from_tick", "to_tick", "wanted"),
+    ("from_tick", "to_tick", "expected"),
     [(20, 22, {State.RUN, State.HOLD}), (20, 99, {State.RUN, State.HOLD, State.SAFE, State.STOP})],
 )
-def test_actions_that_are_not_finite_reach_no_actuator(
-    tmp_path: Path, from_tick: int, to_tick: int, wanted: set[State], record_property: Record
+def test_non_finite_actions_reach_no_actuator(
+    tmp_path: Path, from_tick: int, to_tick: int, expected: set[State], record_property: Record
 ) -> None:
     endpoint = endpoint_in(tmp_path)
 
-    def say(observation: messages.Observation) -> list[float]:
+    def respond(observation: messages.Observation) -> list[float]:
         return [math.nan, 0.5] if from_tick <= observation.seq < to_tick else [0.5, 0.5]
 
-    with scripted(endpoint, say):
+    with scripted(endpoint, respond):
         trace = Driven(tmp_path, endpoint, "--episodes", "1", "--mode", "lockstep").end()
-    assert states(trace) == wanted
+    assert states(trace) == expected
     rows = trace.rows
     assert set(rows["cause"][rows["kind"] != APPLIED]) == {Cause.NOT_FINITE}
     assert rows["state"][from_tick : from_tick + 3].tolist()[:2] == [State.HOLD] * 2
-    if State.SAFE in wanted:
+    if State.SAFE in expected:
         record_property("SAFE at NaN number", 1 + int((rows["state"] == State.SAFE).argmax()) - from_tick)
 
 
 @pytest.mark.fault(8)
-def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(
+def test_actions_out_of_limits_are_clamped_and_counted_and_ten_in_a_row_lead_to_safe(
     tmp_path: Path, record_property: Record
 ) -> None:
     endpoint = endpoint_in(tmp_path)
@@ -284,7 +282,7 @@ def test_actions_out_of_limits_are_clamped_counted_and_after_ten_in_a_row_safe(
     ("sent", "times"),
     [(signal.SIGINT, 2), *(pytest.param(*p, marks=pytest.mark.faults) for p in ((2, 1), (15, 1), (15, 2)))],
 )
-def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_soon(
+def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_within_five_seconds(
     tmp_path: Path, sent: int, times: int, record_property: Record
 ) -> None:
     with scripted(endpoint_in(tmp_path), still):
@@ -292,16 +290,16 @@ def test_a_signal_commands_the_safe_action_closes_the_trace_and_ends_soon(
         robot.after_ticks(0.5)
         for _ in range(times):
             robot.process.send_signal(sent)
-        began = time.monotonic()
+        start = time.monotonic()
         trace = robot.end(130)
-        took_s = time.monotonic() - began
+        took_s = time.monotonic() - start
     assert took_s < 5
-    record_property(f"{signal.Signals(sent).name} × {times}: gone after, s", round(took_s, 2))
+    record_property(f"{signal.Signals(sent).name} × {times}: ended after, s", round(took_s, 2))
     last = trace.rows[-1]
     assert (last["state"], last["cause"], last["end"]) == (State.STOP, Cause.OPERATOR, STOPPED)
 
 
-def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_path: Path) -> None:
+def test_the_operators_stop_through_the_panel_ends_the_run(tmp_path: Path) -> None:
     panel = tmp_path / "arm.panel"
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "100", "--panel", str(panel))
@@ -315,8 +313,8 @@ def test_the_operators_stop_reaches_the_robot_beside_it_and_ends_the_run(tmp_pat
 
 
 @pytest.mark.fault(24)
-def test_a_simulation_that_breaks_is_noticed_and_its_episode_is_marked(tmp_path: Path) -> None:
-    """A number in the physics becomes NaN, upon which MuJoCo resets the state and the time without a word."""
+def test_a_broken_simulation_is_detected_and_its_episode_is_marked_invalid(tmp_path: Path) -> None:
+    """A velocity becomes NaN, and MuJoCo resets state and time without an error."""
     path = tmp_path / "t.trace"
     code = """
 import sys
@@ -325,7 +323,7 @@ from odeploy_sim.tasks.env import TaskEnv
 step, steps = TaskEnv.step, [0]
 def broken(env, action):
     steps[0] += 1
-    if steps[0] == 503:  # the first 500 are those that time a step
+    if steps[0] == 503:  # the first 500 steps measure the duration of a step
         env._data.qvel[0] = float("nan")
     return step(env, action)
 TaskEnv.step = broken
@@ -371,15 +369,15 @@ int gettimeofday(struct timeval *v, void *z) {
 @pytest.mark.fault(20)
 @pytest.mark.faults
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-def test_a_wall_clock_that_jumps_by_an_hour_at_each_look_changes_nothing(
+def test_a_wall_clock_that_jumps_by_an_hour_at_each_read_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "shim.c").write_text(CLOCK_SHIM)
     shim = tmp_path / "shim.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", shim, tmp_path / "shim.c", "-ldl"], check=True)
     monkeypatch.setenv("LD_PRELOAD", str(shim))
-    looks = "import time; print(abs(time.time() - time.time()) > 3000)"
-    assert subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True).stdout == "True\n"
+    reads = "import time; print(abs(time.time() - time.time()) > 3000)"
+    assert subprocess.run([sys.executable, "-c", reads], capture_output=True, text=True).stdout == "True\n"
     with serving(policy_path(tmp_path, MULTIGOAL)) as endpoint:
         trace = Driven(tmp_path, endpoint, "--episodes", "1").end()
     assert (trace.rows["kind"] == APPLIED).mean() > 0.5

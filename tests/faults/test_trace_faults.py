@@ -1,4 +1,4 @@
-"""Real processes: a robot, or the process that writes its trace, is killed or finds no room; what is kept."""
+"""A killed robot, a killed or stopped writer process, a full disk: which rows of the trace remain."""
 
 import os
 import resource
@@ -21,7 +21,7 @@ from tests.faults.scripted_server import scripted
 from tests.integration.programs import started
 
 S = 1_000_000_000
-RATE_HZ = 10  # a very busy machine keeps up too
+RATE_HZ = 10  # a rate that a very busy machine can hold
 
 
 def still(_: messages.Observation) -> list[float]:
@@ -29,7 +29,7 @@ def still(_: messages.Observation) -> list[float]:
 
 
 class Driven:
-    """A simulated robot in a process of its own, with the trace that grows while it runs."""
+    """Simulated robot in a separate process, with the trace that grows while it runs."""
 
     def __init__(self, folder: Path, endpoint: str, *options: str) -> None:
         self.path = folder / "t.trace"
@@ -37,7 +37,7 @@ class Driven:
         self.process = started("sim", "multigoal-2d", *options)
 
     def wait_rows(self, count: int) -> None:
-        """Returns when the file has so many rows: the episode is not over by then."""
+        """Wait until the file has `count` rows; the episode is not over then."""
         deadline = time.monotonic() + 60
         while self._rows() < count:
             assert time.monotonic() < deadline
@@ -47,11 +47,11 @@ class Driven:
     def _rows(self) -> int:
         try:
             return len(read_trace(self.path).rows)
-        except OdeployError:  # it is not there, or just being begun
+        except OdeployError:  # not there yet, or without a complete header
             return 0
 
-    def drain(self) -> int:
-        """Process id of the one that writes the trace."""
+    def writer_process(self) -> int:
+        """Return the process id of the trace's writer process."""
         return child_of(self.process.pid, "odeploy_runtime.trace.writer_process")
 
     def end(self, status: int = 0) -> Trace:
@@ -68,7 +68,7 @@ def endpoint_in(folder: Path) -> str:
 
 
 @pytest.mark.fault(19)
-def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_seconds(
+def test_a_killed_robot_leaves_its_trace_up_to_the_last_tick_and_a_dump_of_the_last_seconds(
     tmp_path: Path, record_property: Record
 ) -> None:
     with scripted(endpoint_in(tmp_path), still) as server:
@@ -76,12 +76,12 @@ def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_
         robot.wait_rows(15)
         robot.process.kill()
         killed_ns = time.monotonic_ns()
-        output, _ = robot.process.communicate(timeout=30)  # ends when the drain has ended, who has stdout too
+        output, _ = robot.process.communicate(timeout=30)  # ends with the writer process, which shares stdout
     trace = read_trace(robot.path)
     lost_ms = (killed_ns - int(trace.rows["stamps"][-1, DUE])) / 1e6
     assert lost_ms < 1000
     record_property("last row before the kill, ms (a tick is 100)", round(lost_ms))
-    assert len(trace.rows) >= len(server.heard) - 1
+    assert len(trace.rows) >= len(server.received) - 1
     assert "the last seconds before the death of the robot's process are in" in output
     kept = read_trace(tmp_path / "t.trace.fault-1")
     assert kept.header == trace.header
@@ -89,30 +89,32 @@ def test_a_robot_that_is_killed_leaves_a_trace_up_to_its_last_tick_and_its_last_
 
 
 @pytest.mark.fault(19)
-def test_killing_robot_and_drain_at_once_costs_a_second_at_most(tmp_path: Path, record_property: Record) -> None:
+def test_a_kill_of_robot_and_writer_process_loses_at_most_a_second(
+    tmp_path: Path, record_property: Record
+) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1000")
         robot.wait_rows(15)
-        drain = robot.drain()
-        os.kill(drain, signal.SIGKILL)
+        writer = robot.writer_process()
+        os.kill(writer, signal.SIGKILL)
         robot.process.kill()
         killed_ns = time.monotonic_ns()
         robot.process.communicate(timeout=30)
     rows = read_trace(robot.path).rows
     lost_ms = (killed_ns - int(rows["stamps"][-1, DUE])) / 1e6
     assert lost_ms < 1000
-    record_property("with its drain, ms", round(lost_ms))
+    record_property("with the writer process killed too, ms", round(lost_ms))
 
 
 @pytest.mark.fault(18)
 @pytest.mark.parametrize("sent", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.faults)])
-def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
+def test_a_killed_or_stopped_writer_process_stops_no_tick_and_loses_no_row(
     tmp_path: Path, sent: signal.Signals, record_property: Record
 ) -> None:
     with scripted(endpoint_in(tmp_path), still):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
         robot.wait_rows(10)
-        os.kill(robot.drain(), sent)
+        os.kill(robot.writer_process(), sent)
         trace = robot.end()
     assert trace.lost == 0
     assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
@@ -122,29 +124,29 @@ def test_a_drain_that_dies_or_stands_still_stops_no_tick_and_costs_no_row(
 
 
 @pytest.mark.fault(18)
-def test_a_disk_that_is_full_stops_no_tick_and_is_said_in_one_line(tmp_path: Path) -> None:
-    """A limit on the size of files, for the drain alone, who alone writes."""
+def test_a_full_disk_stops_no_tick_and_is_reported_in_one_line(tmp_path: Path) -> None:
+    """A file-size limit on the writer process, the only one that writes, stands for a full disk."""
     with scripted(endpoint_in(tmp_path), still) as server:
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1")
         robot.wait_rows(5)
         room = robot.path.stat().st_size + 100
-        resource.prlimit(robot.drain(), resource.RLIMIT_FSIZE, (room, room))
+        resource.prlimit(robot.writer_process(), resource.RLIMIT_FSIZE, (room, room))
         trace = robot.end()
-    assert 5 <= len(trace.rows) < len(server.heard) - 5
+    assert 5 <= len(trace.rows) < len(server.received) - 5
     assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
-    said = robot.output.replace("\n", " ")
-    assert said.count("trace: File too large; the run goes on, rows from") == 1
-    assert "rows are missing, and the file cannot record it" in said
+    output = robot.output.replace("\n", " ")
+    assert output.count("trace: File too large; the run goes on, rows from") == 1
+    assert "rows are missing, and the file cannot record it" in output
 
 
 @pytest.mark.faults
-def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_offered(tmp_path: Path) -> None:
+def test_a_transition_to_safe_dumps_the_seconds_before_it_with_the_offered_actions(tmp_path: Path) -> None:
     flights = tmp_path / "flights"
 
-    def say(observation: messages.Observation) -> list[float]:
+    def respond(observation: messages.Observation) -> list[float]:
         return [5.0 if observation.seq >= 15 else 0.5, 0.0]
 
-    with scripted(endpoint_in(tmp_path), say):
+    with scripted(endpoint_in(tmp_path), respond):
         robot = Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1", "--flight", str(flights))
         trace = robot.end()
     dumps = sorted(path.name for path in flights.iterdir())
@@ -162,7 +164,7 @@ def test_a_guard_that_goes_to_safe_leaves_the_seconds_before_it_with_what_was_of
 
 
 @pytest.mark.faults
-def test_a_run_without_a_fault_leaves_its_trace_alone(tmp_path: Path) -> None:
+def test_a_run_without_a_fault_writes_its_trace_and_no_dump(tmp_path: Path) -> None:
     with scripted(endpoint_in(tmp_path), still):
         Driven(tmp_path, endpoint_in(tmp_path), "--episodes", "1").end()
     assert [path.name for path in tmp_path.glob("t.*")] == ["t.trace"]

@@ -1,4 +1,4 @@
-"""Observations far outside of what a policy was exported with: flagged by signal, or refused where asked for."""
+"""Observations out of a policy's range: flagged by signal, or rejected with `--refuse-far`."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -24,15 +24,15 @@ CLOCK = MonotonicClock()
 HELLO = messages.Hello(
     messages.PROTOCOL, "robot", MULTIGOAL.name, 25.0, 0, [*MULTIGOAL.observation_names], [*MULTIGOAL.action_names]
 )
-KNOWN, FAR = floats(0.5, 0.5), floats(0.5, 90.0)
+IN_RANGE, OUTSIDE = floats(0.5, 0.5), floats(0.5, 90.0)
 
 
 @contextmanager
 def robot(folder: Path, *options: str) -> Iterator[RobotClient]:
-    """Of a server in a process of its own, whose policy knows both coordinates from -1 to 1."""
+    """Connect to a server in a separate process, whose policy has the range [-1, 1] for both signals."""
     file = parse(folder / "p.onnx", policy_bytes(MULTIGOAL.name))
-    knowing = replace(file.manifest, observed=((-1.0, 1.0),) * 2)
-    file.path.write_bytes(to_bytes(onnx.load_from_string(file.data), knowing))
+    with_ranges = replace(file.manifest, observed=((-1.0, 1.0),) * 2)
+    file.path.write_bytes(to_bytes(onnx.load_from_string(file.data), with_ranges))
     socket, log = folder / "s.ipc", folder / "s.log"
     command = python_module("odeploy", "serve", str(file.path), "--endpoint", f"ipc://{socket}", *options)
     with child(command, log) as process, zmq.Context[zmq.Socket[bytes]]() as context:
@@ -43,7 +43,7 @@ def robot(folder: Path, *options: str) -> Iterator[RobotClient]:
 
 
 def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:
-    """Of the answers; None where there is none to be applied."""
+    """Return the status of each answer; None for a tick without an action."""
     answers = [
         client.receive(0, seq, client.send(0, seq, values) + 10**10) for seq, values in enumerate(observations)
     ]
@@ -51,14 +51,14 @@ def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:
 
 
 @pytest.mark.fault(9)
-def test_it_is_answered_flagged_and_named_in_the_log(tmp_path: Path) -> None:
+def test_an_observation_out_of_range_is_answered_flagged_and_named_in_the_log(tmp_path: Path) -> None:
     with robot(tmp_path) as client:
-        assert statuses(client, KNOWN, FAR, KNOWN) == [messages.OK, messages.FAR, messages.OK]
+        assert statuses(client, IN_RANGE, OUTSIDE, IN_RANGE) == [messages.OK, messages.FAR, messages.OK]
         assert client.out_of_range == 1
 
 
 @pytest.mark.fault(9)
-def test_where_that_is_asked_for_no_action_comes_and_the_signal_is_told(tmp_path: Path) -> None:
+def test_with_refuse_far_no_action_comes_and_the_error_names_the_signal(tmp_path: Path) -> None:
     with robot(tmp_path, "--refuse-far") as client:
-        assert statuses(client, KNOWN, FAR, KNOWN) == [messages.OK, None, messages.OK]
+        assert statuses(client, IN_RANGE, OUTSIDE, IN_RANGE) == [messages.OK, None, messages.OK]
         assert client.last_error == messages.Error(1, messages.FAR_OUTSIDE, "point_y")
