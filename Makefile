@@ -6,9 +6,9 @@ RUN    ?= runs/demo
 TASK   := maze-medium
 # onnxruntime and onnxruntime-gpu own the same import name: take the one that this machine can use.
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
-ORDINARY := 'not timing and not faults and not thorough'
+ORDINARY := 'not timing and not faults and not thorough and not matrix'
 
-.PHONY: demo test check unit thorough faults reliability guard bench clean
+.PHONY: demo test check unit thorough faults reliability guard matrix docs bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,16 +32,16 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	deploy/lint
 
-# A process of torch takes all cores otherwise, and each worker starts some.
-test unit thorough faults reliability: export OMP_NUM_THREADS = 1
+# Otherwise each process of torch starts a thread on every core.
+test unit thorough faults reliability matrix docs: export OMP_NUM_THREADS = 1
 
-# mypy, which uses one core, runs beside the unit tests; those of whole processes have the machine to themselves.
+# mypy uses one core and runs beside the unit tests; tests of whole processes run alone.
 test: $(VENV)/.installed
 	$(MAKE) --jobs 2 --output-sync check unit
 	$(BIN)/pytest -m $(ORDINARY) -n auto --dist loadfile tests/integration tests/faults
 
 unit: $(VENV)/.installed
-	$(BIN)/pytest -m $(ORDINARY) -n auto tests/unit
+	$(BIN)/pytest -m $(ORDINARY) -n auto tests/unit tests/house
 
 thorough: $(VENV)/.installed
 	$(BIN)/pytest -m 'thorough and not faults' -n auto --timeout 600 tests
@@ -49,16 +49,29 @@ thorough: $(VENV)/.installed
 faults: $(VENV)/.installed
 	$(BIN)/pytest tests/faults tests/integration/test_sweep.py
 
-# Breaks everything on purpose and writes down what became of it.
+# Run the fault tests and write what each fault led to.
 reliability: $(VENV)/.installed
 	$(BIN)/pytest --reliability docs/reference/reliability.md tests
 
-# The guard's tests reach every branch, and notice every change of it that matters.
+# Branch coverage of the guard and its states, and tests against mutations of them.
+GUARD  := runtime/odeploy_runtime/safety/guard.py,runtime/odeploy_runtime/safety/states.py
 guard: $(VENV)/.installed
-	$(BIN)/coverage run --branch --include='runtime/odeploy_runtime/safety/guard.py,runtime/odeploy_runtime/safety/states.py' -m pytest \
+	$(BIN)/coverage run --branch --include='$(GUARD)' -m pytest \
 		tests/unit/runtime/safety/test_guard.py tests/unit/runtime/safety/test_states.py
 	$(BIN)/coverage report --fail-under=100
 	$(BIN)/mutmut run
+
+# The wheel with the extra `cpu` alone in a fresh environment: 1 minute, packages from pip's cache.
+matrix: $(VENV)/.installed
+	$(BIN)/pytest -m matrix tests/integration/test_matrix.py
+
+# Write the generated pages again, from committed results; then check pages, links and commands.
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generate.house_picture
+	$(BIN)/python -m docs.generate.export_page --page-only
+	$(BIN)/python -m docs.generate.tasks_page
+	$(BIN)/python -m docs.generate.verbs_page
+	$(BIN)/pytest tests/unit/docs tests/house
 
 bench: $(VENV)/.installed
 	$(BIN)/pytest -m timing -s tests/timing

@@ -89,7 +89,7 @@ _EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ("Replace it between two ticks", "odeploy swap new.onnx --server ipc:///tmp/robot.ipc"),
         ("Go back", "odeploy rollback --server ipc:///tmp/robot.ipc"),
         ("Run a second policy in the shadow", "odeploy shadow new.onnx --server ipc:///tmp/robot.ipc"),
-        ("Check readiness", "odeploy health --server ipc:///tmp/robot.ipc"),
+        ("Check readiness", "odeploy health ipc:///tmp/robot.ipc"),
         ("Create keys", "odeploy keys keys/arm"),
     ],
     "Drive and measure": [

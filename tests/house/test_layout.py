@@ -1,0 +1,69 @@
+"""Rooms and modules stay small, say what they are, and have their tests at the same place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.house.layout import FLOORS, PACKAGES, ROOT, modules, rooms
+
+MOST_MODULES, MOST_LINES = 13, 300
+SOURCES = {
+    "docs": ROOT / "docs",
+    "export": FLOORS["odeploy_export"],
+    "odeploy": PACKAGES["odeploy"],
+    "runtime": FLOORS["odeploy_runtime"],
+    "sim_bridge": FLOORS["odeploy_sim"],
+    "timing": ROOT / "tests/timing/against",
+    "train": FLOORS["odeploy_train"],
+}
+"""Folder of tests/unit -> the folder that it mirrors."""
+OF_A_WHOLE = {
+    "docs/test_links.py": "all pages",
+    "runtime/test_imports.py": "all modules of the runtime",
+}
+"""Tests of more than one module."""
+
+
+def named(path: Path) -> str:
+    """The id of a parametrised test."""
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("room", [*rooms(), *PACKAGES.values()], ids=named)
+def test_a_room_has_at_most_thirteen_modules(room: Path) -> None:
+    names = sorted(file.stem for file in room.glob("*.py") if file.stem != "__init__")
+    assert len(names) <= MOST_MODULES, names
+
+
+def test_no_module_is_longer_than_three_hundred_lines() -> None:
+    lengths = {named(file): len(file.read_text().splitlines()) for file in modules()}
+    assert {name: lines for name, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize("room", rooms(), ids=named)
+def test_a_room_says_what_it_owns_and_what_it_may_import(room: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    first, _, rest = docstring.partition("\n")
+    assert 0 < len(first) <= 112
+    assert "May import: " in rest
+
+
+@pytest.mark.parametrize("package", PACKAGES.values(), ids=named)
+def test_every_package_ships_its_types(package: Path) -> None:
+    assert (package / "py.typed").exists()
+
+
+def test_every_unit_test_lies_where_its_module_does() -> None:
+    tests = ROOT / "tests/unit"
+    lost = []
+    for test in sorted(tests.rglob("test_*.py")):
+        relative = test.relative_to(tests)
+        name = test.stem.removeprefix("test_")
+        folder = SOURCES[relative.parts[0]].joinpath(*relative.parts[1:-1])
+        places = [folder / f"{name}.py", folder / name / "__init__.py"]
+        if name in ("init", folder.name):
+            places.append(folder / "__init__.py")
+        if not any(place.exists() for place in places) and str(relative) not in OF_A_WHOLE:
+            lost.append(f"{relative} tests {named(places[0])}, which does not exist")
+    assert lost == []

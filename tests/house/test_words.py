@@ -1,0 +1,112 @@
+"""Texts use the field's words: the list below holds the ones that made earlier texts hard to read."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.house.layout import ROOT, modules
+
+INSTEAD = {
+    r"whoever|whomever|somebody|nobody": "another process, the operator, the user; or the passive",
+    r"knocks?|knocked|knocking": "connects",
+    r"learnt": "learned",
+    r"likewise": "also",
+    r"for ever": "forever",
+    r"outside of": "outside",
+    r"(?-i:is none)": "is NaN; is absent; returns None",
+    r"strangers?": "out of range",
+    r"couriers?": "I/O process",
+    r"rehears\w*": "pre-touch run",
+    r"doorkeepers?": "authenticator",
+    r"whereof|shall|hitherto|whereupon|thereof": "the present tense",
+    r"mend|mends|mended|mending": "fix",
+}
+"""Pattern of whole words -> what to write in its place."""
+PAGES = sorted(
+    page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*"), ROOT / "Makefile"]
+)
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+
+
+def texts(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and text of comments, docstrings and strings with more than one word; for a page all of it."""
+    source = file.read_text()
+    if file.suffix != ".py":
+        yield 1, source
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value
+
+
+def found(text: str) -> list[str]:
+    """Return what a text should not say, code in backticks left out."""
+    plain = _CODE.sub(lambda match: "\n" * match[0].count("\n"), text)
+    return [
+        f"'{match[0]}' (write: {better})"
+        for words, better in INSTEAD.items()
+        for match in re.finditer(rf"\b(?:{words})\b", plain, re.IGNORECASE)
+    ]
+
+
+FOLDERS = sorted({file.parent for file in [*modules(), *PAGES]})
+LEFT: dict[str, int] = {
+    "docs": 3,
+    "docs/reference": 4,
+    "export/odeploy_export/samplers": 1,
+    "export/odeploy_export/sources": 4,
+    "runtime/odeploy_runtime": 5,
+    "runtime/odeploy_runtime/policy_file": 5,
+    "runtime/odeploy_runtime/realtime": 16,
+    "runtime/odeploy_runtime/safety": 7,
+    "runtime/odeploy_runtime/server": 3,
+    "runtime/odeploy_runtime/trace": 2,
+    "runtime/odeploy_runtime/transport": 31,
+    "sim_bridge/odeploy_sim/catalogue": 3,
+    "train/odeploy_train/behaviour_cloning": 4,
+    "train/odeploy_train/diffusion_rl": 1,
+    "train/odeploy_train/experts": 2,
+    "train/odeploy_train/figures": 1,
+    "train/odeploy_train/flow_rl": 4,
+    "train/odeploy_train/inverse_rl": 1,
+    "train/odeploy_train/off_policy": 1,
+    "train/odeploy_train/on_policy": 1,
+    "train/odeploy_train/policies": 8,
+    "train/odeploy_train/runs": 4,
+    "train/odeploy_train/sweeps": 5,
+}
+"""Folder -> number of words that are left to replace."""
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_texts_use_the_fields_words(folder: Path) -> None:
+    problems = [
+        f"{file.name}:{line}: {problem}"
+        for file in [*modules(), *PAGES]
+        if file.parent == folder
+        for line, text in texts(file)
+        for problem in found(text)
+    ]
+    assert len(problems) <= LEFT.get(str(folder.relative_to(ROOT)), 0), "\n".join(problems)
+
+
+def test_words_are_found_whole_and_not_in_code() -> None:
+    assert found("Nobody is there, for ever.") == [
+        f"'Nobody' (write: {INSTEAD['whoever|whomever|somebody|nobody']})",
+        "'for ever' (write: forever)",
+    ]
+    assert found("it is None, recommended, marshalling, `--no-courier`, ```\nshall\n```") == []
+
+
+def test_comments_docstrings_and_messages_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text('"""Doc string."""\nx = 1  # a comment\nname = "identifier"\nprint(f"value {x} of it")\n')
+    assert sorted(texts(file)) == [(1, "Doc string."), (2, "# a comment"), (4, " of it"), (4, "value ")]
