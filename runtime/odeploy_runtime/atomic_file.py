@@ -1,4 +1,4 @@
-"""A file that a reader or a crash meets as the old one or the new one, whole."""
+"""Atomic file replacement."""
 
 import os
 from collections.abc import Iterable
@@ -8,14 +8,16 @@ from odeploy_runtime.errors import UsageError
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Replaces a file in one go; its folder is made if need be, and nothing is left behind on failure.
+    """Replace a file atomically; create its folder if missing, and leave nothing behind on failure.
+
+    Readers, and a crash, see either the old file or the new one.
 
     Args:
-        path: of the file.
-        data: what it shall hold, in one piece or in several, which are asked for one after the other.
+        path: path of the file.
+        data: contents, in one piece or as an iterator of pieces.
 
     Raises:
-        UsageError: the place cannot be written, or the disk is full.
+        UsageError: the path cannot be written, or the disk is full.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -32,7 +34,7 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
     except OSError as error:
         raise UsageError(
             where=str(path),
-            expected="a place where a file can be written",
+            expected="a path that can be written",
             got=error.strerror or type(error).__name__,
-            remedy="free some space or choose another place",
+            remedy="free some space or choose another path",
         ) from None

@@ -1,4 +1,4 @@
-"""Clocks, pacing, pre-touch, counters and child processes: what keeps time on one machine.
+"""Real time on one machine: clocks, scheduling, pre-touch, ring buffer, counters and child processes.
 
 May import: the standard library, `errors`.
 """

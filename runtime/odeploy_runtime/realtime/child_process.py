@@ -1,4 +1,4 @@
-"""Child processes of a verb: started as `odeploy VERB`, waited for, and ended with their parent."""
+"""Child processes: started as `odeploy VERB` or as a module, awaited, and ended with their parent."""
 
 import contextlib
 import re
@@ -52,10 +52,10 @@ def child(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
-    """Serves a policy file in a child process; yields its endpoint once it is bound.
+    """Serve a policy file in a child process; yield its endpoint once bound.
 
     Raises:
-        RelayedError: the server ended at once; its own message is passed on.
+        RelayedError: the server ended at once; its message is passed on.
     """
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
         socket, log = Path(folder) / "server.ipc", Path(folder) / "server.log"
@@ -66,11 +66,11 @@ def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
 
 
 def wait_bound(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Waits until a child has bound its socket.
+    """Wait until a child has bound its socket.
 
     Raises:
         RelayedError: the child ended instead.
-        UnreachableError: it did neither within the bounded wait.
+        UnreachableError: neither happened in time.
     """
     deadline = time.monotonic() + _START_TIMEOUT_S
     while not socket.exists():
@@ -81,12 +81,12 @@ def wait_bound(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> N
                 where=f"child process {process.pid}",
                 expected=f"a bound socket within {_START_TIMEOUT_S:g} s",
                 got="none",
-                remedy="run odeploy serve by hand and read what it prints",
+                remedy="run odeploy serve by hand and read its output",
             )
         time.sleep(0.01)
 
 
 def child_error(log: Path) -> RelayedError:
-    """What a child that failed said last, as an error of this process."""
+    """Return the last line of a failed child's log as an error of this process."""
     lines = [line.strip("│ ") for line in log.read_text(errors="replace").splitlines() if re.search(r"\w", line)]
     return RelayedError(lines[-1].removeprefix("odeploy ") if lines else "a child process ended without a message")

@@ -1,7 +1,7 @@
 """Time for a control loop: one monotonic clock and absolute deadlines.
 
-`time.sleep` to an absolute deadline is `clock_nanosleep` since Python 3.11 and holds 1 kHz; relative sleeps
-drift to 923 Hz. A point of the grid that passed is skipped and counted, never replayed in a burst.
+`time.sleep` to an absolute deadline is `clock_nanosleep` since Python 3.11 and holds 1 kHz; relative sleeps drift
+to 923 Hz. A missed grid point is skipped and counted, never replayed in a burst.
 """
 
 import time
@@ -11,28 +11,28 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where time comes from, so that tests need none."""
+    """Source of time; tests use a fake one."""
 
     def now_ns(self) -> int:
-        """Nanoseconds of a clock that never goes back."""
+        """Return the time of a clock that never goes back [ns]."""
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Returns at or after the deadline."""
+        """Return at or after the deadline."""
 
 
 class MonotonicClock:
-    """CLOCK_MONOTONIC: the same in all processes of one host, deaf to changes of the wall clock."""
+    """CLOCK_MONOTONIC: the same in all processes of one host, unaffected by changes of the wall clock."""
 
     def __init__(self, spin_ns: int = 0) -> None:
-        """A clock whose sleeps end `spin_ns` early, and are waited out busily: on time, for a core's work."""
+        """Create a clock that busy-waits the last `spin_ns` of each sleep: punctual, at the cost of a core."""
         self._spin_ns = spin_ns
 
     def now_ns(self) -> int:
-        """Nanoseconds since boot."""
+        """Return the time since boot [ns]."""
         return time.monotonic_ns()
 
     def sleep_until_ns(self, deadline_ns: int) -> None:
-        """Sleeps; a deadline in the past returns at once."""
+        """Sleep until the deadline; return at once if it has passed."""
         remaining_ns = deadline_ns - self._spin_ns - time.monotonic_ns()
         if remaining_ns > 0:
             time.sleep(remaining_ns * 1e-9)
@@ -42,12 +42,12 @@ class MonotonicClock:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One point of the grid that the loop woke for.
+    """One grid point for which the loop woke.
 
     Attributes:
         number: k, counted from the grid's start; skipped points leave gaps.
-        due_ns: start + k · T.
-        woke_ns: when the loop really ran.
+        due_ns: due time, start + k · T.
+        woke_ns: time at which the loop actually ran.
     """
 
     number: int
@@ -56,10 +56,10 @@ class Tick:
 
 
 class Rate:
-    """An absolute grid of deadlines: tick k is due at start + k · T.
+    """Absolute grid of deadlines: tick k is due at start + k · T.
 
-    Time is computed from k, never summed up, so no error accumulates. A loop that overran runs the grid
-    point in whose period it is now, late by less than T, and skips those before.
+    Times are computed from k, never summed, so no error accumulates. After an overrun the loop runs the grid point
+    of the present period, late by less than T, and skips those before.
     """
 
     def __init__(self, rate_hz: float, clock: Clock) -> None:
@@ -68,16 +68,16 @@ class Rate:
         self.restart()
 
     def restart(self) -> None:
-        """Lays a new grid whose first tick is due one period from now."""
+        """Start a new grid; its first tick is due one period from now."""
         self._start_ns = self._clock.now_ns() + self.period_ns
         self._next = 0
 
     def due_ns(self, number: int) -> int:
-        """When tick `number` is due."""
+        """Return the due time of tick `number`."""
         return self._start_ns + number * self.period_ns
 
     def wait(self, before: Callable[[int], None] | None = None) -> Tick:
-        """Sleeps to the next point of the grid; `before` is called ahead of that with the due time."""
+        """Sleep to the next grid point; call `before` with its due time first."""
         behind = (self._clock.now_ns() - self._start_ns) // self.period_ns
         number = max(self._next, behind)
         self._next = number + 1
@@ -89,6 +89,6 @@ class Rate:
 
 
 def steal_ticks() -> int:
-    """CPU time that the hypervisor took from this machine, 1/100 s since boot; it predicts tails above 1 ms."""
+    """Return the CPU time taken by the hypervisor since boot [1/100 s]; it predicts tails above 1 ms."""
     with open("/proc/stat") as stat:  # noqa: PTH123
         return int(stat.readline().split()[8])

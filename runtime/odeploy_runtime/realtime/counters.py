@@ -1,26 +1,26 @@
-"""Counters of a loop that another process reads while it runs.
+"""Counters of a loop, readable by another process while it runs.
 
-They lie in a few hundred bytes of shared memory, so whoever asks for them, however often, takes nothing from
-the loop: it adds to an integer and knows nothing of readers. One process writes. A name is a Prometheus family,
-or `family:label` for one of several of a kind.
+They occupy a few hundred bytes of shared memory, so reading costs the loop nothing: the loop only adds to
+integers. One process writes. A name is a Prometheus family, or `family:label` for one of several values of a
+family.
 """
 
 import mmap
 import os
 from dataclasses import dataclass
 
-_BYTES = 8  # of an aligned integer, which one processor instruction writes and another reads whole
+_BYTES = 8  # an aligned integer, which one processor instruction writes and another reads whole
 
 
 @dataclass(frozen=True)
 class CounterNames:
-    """What a process counts.
+    """Names of a process's counters.
 
     Attributes:
-        of: whose they are.
-        counters: they only rise.
-        gauges: what is now. One that is reported over HTTP has `ready`, and `turned_ns`: when its loop last
-            turned, on the monotonic clock.
+        of: kind of process, `server` or `robot`.
+        counters: names of values that only rise.
+        gauges: names of present values. A process with an HTTP endpoint has `ready`, and `turned_ns`: time of its
+            loop's last iteration on the monotonic clock.
     """
 
     of: str
@@ -29,7 +29,7 @@ class CounterNames:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """All of them, in the order in which they lie in memory."""
+        """Return all names, in the order of their memory."""
         return (*self.counters, *self.gauges)
 
 
@@ -72,18 +72,18 @@ SERVER = CounterNames(
 
 
 class Counters:
-    """Integers by name, all 0 at first.
+    """Integers by name in shared memory, initially 0.
 
     Attributes:
-        names: of them.
+        names: their names.
     """
 
     def __init__(self, names: CounterNames, descriptor: int | None = None) -> None:
-        """Opens them.
+        """Map the memory.
 
         Args:
-            names: the same in both processes.
-            descriptor: of the memory that `shareable` made; without one nobody else reads them.
+            names: names of the counters, the same in both processes.
+            descriptor: memory from `shareable`; None for counters of this process only.
         """
         self.names = names
         self._places = {name: place for place, name in enumerate(names.all)}
@@ -91,11 +91,11 @@ class Counters:
         self._values = memoryview(memory).cast("q")
 
     def add(self, name: str, by: int = 1) -> None:
-        """Counts."""
+        """Add to a counter."""
         self._values[self._places[name]] += by
 
     def set(self, name: str, value: int) -> None:
-        """Says what is now."""
+        """Set a gauge."""
         self._values[self._places[name]] = value
 
     def __getitem__(self, name: str) -> int:
@@ -103,7 +103,7 @@ class Counters:
 
 
 def shareable(names: CounterNames) -> int:
-    """Memory for such integers, as a descriptor that a child process can be given."""
+    """Return memory for the counters, as a descriptor to pass to a child process."""
     descriptor = os.memfd_create("odeploy-counters")
     os.ftruncate(descriptor, _BYTES * len(names.all))
     return descriptor

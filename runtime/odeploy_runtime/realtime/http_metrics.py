@@ -1,7 +1,7 @@
-"""Health and counters over HTTP, from a process of its own: /live, /ready, and /metrics for Prometheus.
+"""Health checks and metrics over HTTP, in a process of its own: /live, /ready, and /metrics for Prometheus.
 
-It reads what a server or a robot counts from shared memory and shares neither interpreter nor lock with it, so no
-number of requests reaches the loop; it also yields to it at every chance (nice 10). Needs the extra `metrics`.
+It reads the counters of a server or a robot from shared memory and shares neither interpreter nor lock with it, so
+requests never delay the loop; it also runs at lower priority (nice 10). Needs the extra `metrics`.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from odeploy_runtime.realtime.child_process import python_module
 from odeploy_runtime.realtime.clock import Clock, MonotonicClock
 from odeploy_runtime.realtime.counters import CounterNames, Counters, shareable
 
-_DEAD_AFTER_NS = 2_000_000_000  # the loop turns at least four times a second
+_DEAD_AFTER_NS = 2_000_000_000  # the loop iterates at least four times per second
 _NICE, _TIMEOUT_S = 10, 5.0
 _BOUND = "bound"
 _NOT_READY = {"server": "no robot could connect now", "robot": "it would not move: SAFE or STOP"}
@@ -29,15 +29,15 @@ _NOT_READY = {"server": "no robot could connect now", "robot": "it would not mov
 
 @contextlib.contextmanager
 def reported(address: str, names: CounterNames) -> Iterator[Counters]:
-    """Counters of that name, that a process reports at `address` while this lasts.
+    """Yield counters that a child process exposes at `address`.
 
     Args:
-        address: `PORT`, which is bound on loopback, or `HOST:PORT`.
-        names: what is counted.
+        address: `PORT` on loopback, or `HOST:PORT`.
+        names: names of the counters.
 
     Raises:
         UsageError: not an address.
-        RelayedError: it cannot be bound; the process says why.
+        RelayedError: it cannot be bound; the child's message is passed on.
         MissingError: prometheus-client is not installed.
     """
     host, port = _parsed(address)
@@ -55,10 +55,10 @@ def reported(address: str, names: CounterNames) -> Iterator[Counters]:
                 "odeploy_runtime.realtime.http_metrics", str(memory), host, str(port), json.dumps(asdict(names))
             ),
             pass_fds=[memory],
-            stdin=subprocess.PIPE,  # it ends when this end closes, however that happens
+            stdin=subprocess.PIPE,  # the child ends when this end closes, for any reason
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C at the terminal is for the server alone
+            start_new_session=True,  # Ctrl-C at the terminal goes to the server only
         )
         counters = Counters(names, memory)
     finally:
@@ -66,9 +66,9 @@ def reported(address: str, names: CounterNames) -> Iterator[Counters]:
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
-        said = process.stdout.readline().strip()
-        if said != _BOUND:
-            raise RelayedError(said or "the process for --http ended without a message")
+        line = process.stdout.readline().strip()
+        if line != _BOUND:
+            raise RelayedError(line or "the process for --http ended without a message")
         try:
             yield counters
         finally:
@@ -76,7 +76,7 @@ def reported(address: str, names: CounterNames) -> Iterator[Counters]:
 
 
 def status(path: str, counters: Counters, clock: Clock) -> tuple[int, str]:
-    """What /live and /ready answer: a status of HTTP and a line."""
+    """Return the answer of /live or /ready: HTTP status and a line."""
     age_ns = clock.now_ns() - counters["turned_ns"]
     if age_ns > _DEAD_AFTER_NS:
         return 503, f"the loop has not turned for {age_ns / 1e9:.1f} s"
@@ -86,7 +86,7 @@ def status(path: str, counters: Counters, clock: Clock) -> tuple[int, str]:
 
 
 def exposition(counters: Counters, clock: Clock) -> bytes:
-    """All counters in Prometheus' text format."""
+    """Return all counters in Prometheus' text format."""
     from prometheus_client.core import CollectorRegistry, CounterMetricFamily, GaugeMetricFamily
     from prometheus_client.exposition import generate_latest
 
@@ -116,14 +116,14 @@ def exposition(counters: Counters, clock: Clock) -> bytes:
 
 
 def handler(counters: Counters, clock: Clock) -> type[BaseHTTPRequestHandler]:
-    """Answers requests from counters."""
+    """Return a request handler that reads the counters."""
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _TIMEOUT_S  # whoever says nothing is sent away
+        timeout = _TIMEOUT_S  # closes silent connections
         server_version, sys_version = "odeploy", ""
 
         def do_GET(self) -> None:
-            """One of three pages."""
+            """Answer one of three paths."""
             if self.path in ("/live", "/ready"):
                 code, line = status(self.path, counters, clock)
                 self._answer(code, f"{line}\n".encode(), "text/plain; charset=utf-8")
@@ -133,7 +133,7 @@ def handler(counters: Counters, clock: Clock) -> type[BaseHTTPRequestHandler]:
                 self._answer(404, b"expected /live, /ready or /metrics\n", "text/plain; charset=utf-8")
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - as http.server names it
-            """Requests are not logged: they come every few seconds, for ever."""
+            """Log no requests: they come every few seconds."""
 
         def _answer(self, code: int, body: bytes, kind: str) -> None:
             self.send_response(code)
@@ -146,20 +146,20 @@ def handler(counters: Counters, clock: Clock) -> type[BaseHTTPRequestHandler]:
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each request; many may come at once."""
+    """HTTP server with a thread per request and a long queue."""
 
     daemon_threads, request_queue_size = True, 128
 
 
 def main(descriptor: int, host: str, port: int, names: CounterNames) -> None:
-    """The process: answers until the other end of its standard input closes."""
+    """Run the process: answer requests until standard input closes."""
     os.nice(_NICE)
     counters = Counters(names, descriptor)
     try:
         server = Server((host, port), handler(counters, MonotonicClock()))
     except OSError as error:
         got = error.strerror or type(error).__name__
-        _say(f"--http {host}:{port}: expected an address that is free, got {got}; give another port")
+        _say(f"--http {host}:{port}: expected a free address, got {got}; give another port")
         return
     threading.Thread(target=server.serve_forever, daemon=True).start()
     _say(_BOUND)
@@ -173,7 +173,7 @@ def _parsed(address: str) -> tuple[str, int]:
             where=f"--http {address}",
             expected="PORT or HOST:PORT",
             got="something else",
-            remedy="give for example --http 9464, which is bound on 127.0.0.1",
+            remedy="give for example --http 9464, which binds 127.0.0.1",
         )
     return host or "127.0.0.1", int(port)
 

@@ -1,4 +1,4 @@
-"""What a measurement was made on: a figure without its machine says little."""
+"""Description of the machine of a measurement."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, kernel and the versions that matter for latency."""
+    """Return processor, cores, kernel and the versions relevant to latency."""
     facts = {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
@@ -23,7 +23,7 @@ def machine() -> dict[str, str]:
 
 
 def machine_line() -> str:
-    """The same in one line."""
+    """Return processor, cores, kernel and Python version in one line."""
     f = machine()
     return f"{f['processor']}, {f['cores']} cores, kernel {f['kernel']}, Python {f['python']}"
 

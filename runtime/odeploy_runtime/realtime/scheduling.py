@@ -1,7 +1,7 @@
-"""What a loop's process asks of the kernel, and what it got.
+"""Real-time settings of a loop's process: priority, core, locked memory, timer slack, garbage collector.
 
-Everything is tried and nothing is required: a container may refuse to root what a desktop grants to a user. What
-was obtained goes into the log and into the trace's header.
+Everything is tried and nothing is required: a container may refuse to root what a desktop grants to a user. The
+obtained settings go into the log and into the trace's header.
 """
 
 import ctypes
@@ -23,16 +23,16 @@ _IO_THREADS = "ZMQbg/IO"  # as libzmq names them
 
 @dataclass(frozen=True, kw_only=True)
 class RealTimeOptions:
-    """What is asked for only where somebody says so, since it is taken from the rest of the machine."""
+    """Options of real-time scheduling; off by default, since they take resources from the rest of the machine."""
 
     priority: int | None = None
     """Real-time priority, 1 to 99 (SCHED_FIFO): all ordinary work waits for this loop. Needs root, CAP_SYS_NICE or
-    `ulimit -r`; where it is refused the loop runs without, and says so."""
+    `ulimit -r`; if refused, the loop runs without it and logs that."""
     core: int | None = None
-    """The processor core that the loop runs on, and on no other."""
+    """Processor core to which the loop is pinned."""
 
     def require_possible(self) -> None:
-        """Raises a UsageError for a priority or a core that no machine or not this one has."""
+        """Raise a UsageError for a priority out of range or a core that this process cannot use."""
         if self.priority is not None and not 1 <= self.priority <= 99:
             raise UsageError(
                 where="--priority", expected="1 to 99", got=str(self.priority), remedy="give for example 80"
@@ -43,32 +43,32 @@ class RealTimeOptions:
                 where="--core",
                 expected=f"one of {', '.join(map(str, sorted(cores)))}",
                 got=str(self.core),
-                remedy="give one of these, or leave it out",
+                remedy="give one of these, or leave the option out",
             )
 
     def for_server(self) -> list[str]:
-        """The priority alone, as arguments of another process: two do not share the core of one loop."""
+        """Return the priority as arguments of a server: two loops do not share a core."""
         return [] if self.priority is None else ["--priority", str(self.priority)]
 
     def for_robot(self) -> list[str]:
-        """Both, as arguments of the robot's process."""
+        """Return priority and core as arguments of the robot's process."""
         return self.for_server() + ([] if self.core is None else ["--core", str(self.core)])
 
 
 @contextmanager
 def real_time(priority: int | None = None) -> Iterator[dict[str, str]]:
-    """Prepares this process for a loop; yields what was obtained, by name, for the report.
+    """Prepare this process for a loop; yield the obtained settings by name.
 
-    Timer slack of 1 ns needs no privilege. Memory is locked page by page as it is used, so it takes no more than
-    before. The garbage collector is frozen: a full collection of a large heap takes over 100 ms. A priority is for
-    this thread and for ZeroMQ's; threads and processes that begin later are ordinary ones.
+    A timer slack of 1 ns needs no privilege. Memory is locked page by page as it is used, so it takes no more than
+    before. The garbage collector is frozen: a full collection of a large heap takes over 100 ms. A priority
+    applies to this thread and to ZeroMQ's; threads and processes started later are ordinary ones.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     obtained = {
         "timer slack": "1 ns" if libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0 else "default (refused)",
         "memory": "locked" if libc.mlockall(_lockable()) == 0 else "not locked (refused)",
         "garbage collector": "frozen",
-        "scheduling": _hurry(priority),
+        "scheduling": _set_priority(priority),
     }
     gc.collect()
     gc.freeze()
@@ -85,7 +85,7 @@ def real_time(priority: int | None = None) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def pinned(core: int | None) -> Iterator[None]:
-    """Keeps this thread on a core; those that it began before, and their children, go where they like."""
+    """Pin this thread to a core; threads started before, and their children, stay unpinned."""
     before = os.sched_getaffinity(0)
     if core is not None:
         os.sched_setaffinity(0, {core})
@@ -96,7 +96,7 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 def _lockable() -> int:
-    """Future memory is locked only where no limit can make an allocation fail for it."""
+    """Return the flags of mlockall; lock future memory only if no limit can make an allocation fail."""
     flags = _MCL_CURRENT | _MCL_ONFAULT
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     return flags | _MCL_FUTURE if unlimited or _effective_capabilities() >> _CAP_IPC_LOCK & 1 else flags
@@ -107,7 +107,7 @@ def _effective_capabilities() -> int:
     return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff"))
 
 
-def _hurry(priority: int | None) -> str:
+def _set_priority(priority: int | None) -> str:
     if priority is None:
         return "ordinary"
     param = os.sched_param(priority)

@@ -1,4 +1,4 @@
-"""The guard, its safety states, and the operator panel.
+"""Safety on the robot's side: guard, safety states and operator panel.
 
 May import: realtime.
 """

@@ -1,8 +1,8 @@
-"""The guard: the last word before an actuator, on the robot's side of the wire.
+"""The guard: the last check before an actuator, on the robot's side.
 
-Each tick it is offered at most one action and says what is commanded: the action if it is newer than any
-before, younger than 2 T and finite, clamped to the limits and to the rate of change; the last applied command
-in HOLD; the task's safe action in SAFE and STOP. `safety/states.py` has the states. No clock and no I/O.
+Each tick it receives at most one action and decides the command. In RUN that is the action, if it is newer than
+all before, younger than 2 T and finite, clamped to the limits and to the rate of change. In HOLD it is the last
+applied command, in SAFE and STOP the task's safe action. `safety/states.py` has the states. No clock and no I/O.
 """
 
 import math
@@ -24,12 +24,12 @@ _FRESH, _LIMITS, _MISSING, _STALE, _NOT_FINITE = list(Cause)[:5]
 
 
 class Offer(NamedTuple):
-    """An action that might be applied.
+    """An action offered for a tick.
 
     Attributes:
-        number: episode and tick that it is for; each is applied at most once, and none after a later one.
-        observed_ns: when what it was decided on was sent; of the i-th action of a chunk, i · T later.
-        values: Shape (A,).
+        number: its episode and tick; each is applied at most once, and never after a later one.
+        observed_ns: time at which its observation was sent; i · T later for the i-th action of a chunk.
+        values: action in robot units. Shape (A,).
     """
 
     number: tuple[int, int]
@@ -39,7 +39,7 @@ class Offer(NamedTuple):
 
 @dataclass
 class Counts:
-    """What the guard had to do since it was made. Offers are judged, and so counted, in RUN and HOLD alone."""
+    """Interventions of the guard since its creation. Offers are counted only in RUN and HOLD."""
 
     held: int = 0
     safe: int = 0
@@ -50,14 +50,14 @@ class Counts:
 
 @dataclass
 class Guard:
-    """Decides what is applied at each tick.
+    """Decision on the command of each tick.
 
     Attributes:
-        signals: of the action, with limits in robot units.
-        safe_action: what SAFE and STOP command. Shape (A,).
-        safety: the state, which also says what the limits in time are.
-        counts: what has been done so far.
-        found: what the last tick found.
+        signals: the action's A signals, with limits in robot units.
+        safe_action: command in SAFE and STOP. Shape (A,).
+        safety: state machine, with the time limits.
+        counts: interventions so far.
+        found: finding of the last tick.
     """
 
     signals: Sequence[Signal]
@@ -78,7 +78,7 @@ class Guard:
                 where=f"safe action, signal {self.signals[wrong].name}",
                 expected=f"a number from {self._low[wrong]:g} to {self._high[wrong]:g}",
                 got=f"{self.safe_action[wrong]:g}",
-                remedy="mend the task's safe_action, or the limits that exclude it",
+                remedy="fix the task's safe_action, or the limits that exclude it",
             )
         self._applied = self.safe_action
         self._newest = (-1, -1)
@@ -86,13 +86,13 @@ class Guard:
 
     @property
     def state(self) -> State:
-        """What the guard lets through."""
+        """Return the present safety state."""
         return self.safety.state
 
     def rearm(self, due_ns: int) -> None:
-        """Back to RUN, by somebody's explicit decision.
+        """Return to RUN, by an explicit decision.
 
-        The safe action counts as the last applied one, and what was decided on before `due_ns` is stale.
+        The safe action counts as the last applied one; actions for observations before `due_ns` are stale.
         """
         self.safety.rearm(due_ns)
         self._applied, self._rearmed_ns = self.safe_action, due_ns
@@ -100,15 +100,15 @@ class Guard:
     def tick(
         self, due_ns: int, now_ns: int, offer: Offer | None, operator: Operator = _HANDS_OFF
     ) -> NDArray[np.float32]:
-        """The command of a tick. Shape (A,).
+        """Return the command of a tick. Shape (A,).
 
         Args:
-            due_ns: when the tick was due, which the limits in time count by.
-            now_ns: the time at which an offer's age counts; in lockstep both are virtual.
-            offer: what arrived, if anything did.
-            operator: what the person beside the robot wants.
+            due_ns: due time of the tick, which the time limits count by.
+            now_ns: time by which an offer's age counts; in lockstep both are virtual.
+            offer: the action that arrived, if any.
+            operator: the operator's input.
         """
-        # Not in RUN and HOLD: the safe action is not what was applied last, and the rate would be taken from it.
+        # Not in RUN and HOLD: the safe action was not applied last, and the rate limit would start from it.
         if operator.rearm and operator.held and not operator.stop and self.state >= _SAFE:
             self.rearm(due_ns)
         armed = self.state < _SAFE
@@ -128,7 +128,7 @@ class Guard:
         return self._applied
 
     def _judge(self, now_ns: int, offer: Offer | None) -> tuple[Cause, NDArray[np.float32]]:
-        """What was found, and what of it may be commanded."""
+        """Return the finding, and the command that it allows."""
         if offer is None:
             return _MISSING, self._applied
         number, observed_ns, action = offer
@@ -143,16 +143,16 @@ class Guard:
         if self._limits_rate:
             command = np.maximum(command, self._applied - self._max_step)
             command = np.minimum(command, self._applied + self._max_step)
-        # The bytes of equal vectors differ only where a zero has changed its sign.
+        # The bytes of equal vectors differ only if a zero changed its sign.
         same = command.tobytes() == action.tobytes() or not (command != action).any()
         return (_FRESH if same else _LIMITS), command
 
 
 def tightest(task: Sequence[Signal], policy: Sequence[Signal]) -> tuple[Signal, ...]:
-    """The same signals with the narrower of each pair of limits.
+    """Return the signals with the tighter of each pair of limits.
 
     Raises:
-        ContractError: a pair of limits that leaves nothing between.
+        ContractError: limits of a signal that do not overlap.
     """
     return tuple(_tighter(one, other) for one, other in zip(task, policy, strict=True))
 
@@ -164,7 +164,7 @@ def _tighter(one: Signal, other: Signal) -> Signal:
     if low is not None and high is not None and not low < high:
         raise ContractError(
             where=f"signal {one.name}",
-            expected="limits of the task and the policy file that overlap",
+            expected="overlapping limits of the task and the policy file",
             got=f"{one.low} to {one.high} and {other.low} to {other.high}",
             remedy="use a policy that was exported for this task",
         )

@@ -1,11 +1,11 @@
-"""The safety states of a robot, and what leads from one to another.
+"""The safety states of a robot and the transitions between them.
 
     RUN ──first miss──▶ HOLD ──too long──▶ SAFE ──1 s──▶ STOP
      ▲                   │                  (latched until re-armed)
      └───fresh action────┘
 
-A pure state machine: no clock and no I/O. It is told once a tick when the tick was due, what was found, and
-what the operator wants. The numbers follow libfranka (20 lost packets), openpilot (10 periods) and PX4 (1 s).
+A pure state machine: no clock and no I/O. Its input, once per tick, is the due time, the finding and the
+operator's input. The numbers follow libfranka (20 lost packets), openpilot (10 periods) and PX4 (1 s).
 """
 
 import math
@@ -22,7 +22,7 @@ _STOP_AFTER_S = 1.0
 
 
 class State(IntEnum):
-    """What the guard lets through."""
+    """Safety state, which decides what the guard lets through."""
 
     RUN = 0
     HOLD = 1
@@ -31,50 +31,50 @@ class State(IntEnum):
 
 
 class Cause(IntEnum):
-    """Why a state is what it is. The first five are also what a tick may find."""
+    """Cause of a state. The first five are also the possible findings of a tick."""
 
     FRESH = 0
-    """An action that may be applied as it is."""
+    """An action that may be applied unchanged."""
     LIMITS = 1
-    """An action out of limits or rate, which is clamped; of SAFE: ten in a row."""
+    """An action beyond limits or rate, which is clamped; for SAFE: ten in a row."""
     MISSING = 2
     """Nothing arrived."""
     STALE = 3
-    """What arrived is not newer than what came before, or too old."""
+    """The action is not newer than the previous one, or too old."""
     NOT_FINITE = 4
-    """A number that is none; of SAFE: three in a row."""
+    """A NaN or infinite number; for SAFE: three in a row."""
     SILENCE = 5
-    """Too long without an action that may be applied."""
+    """Too long without an applicable action."""
     DEAD_MAN = 6
-    """The operator let go of the dead-man switch."""
+    """The operator released the dead-man switch."""
     OPERATOR = 7
     """The operator's stop, or a signal that ends the program."""
     REARMED = 8
-    """Somebody, or n good actions where so configured, decided to go on."""
+    """The operator re-armed, or n good actions did, if configured."""
 
 
-# Reading a member off its class takes ten times as long as reading a name (0.15 µs, Python 3.11), in every tick.
+# Reading a member from its class takes ten times as long as reading a name (0.15 µs, Python 3.11), every tick.
 _RUN, _HOLD, _SAFE, _STOP = State
 _FRESH, _LIMITS, _NOT_FINITE = Cause.FRESH, Cause.LIMITS, Cause.NOT_FINITE
 _SILENCE, _DEAD_MAN, _OPERATOR, _REARMED = Cause.SILENCE, Cause.DEAD_MAN, Cause.OPERATOR, Cause.REARMED
 
 BY_HAND = frozenset({Cause.OPERATOR, Cause.DEAD_MAN})
-"""What a person did: only a person's re-arming ends it."""
+"""Causes set by a person: only a person's re-arming ends them."""
 
 
 class Operator(NamedTuple):
-    """What the person beside the robot wants at a tick."""
+    """Input of the operator beside the robot, at one tick."""
 
     stop: bool = False
     """Stop at once."""
     held: bool = True
-    """The dead-man switch is held; always so where there is none."""
+    """The dead-man switch is held; always true without one."""
     rearm: bool = False
-    """Go on from SAFE or STOP; means nothing in RUN and HOLD, with `stop`, or while the switch is open."""
+    """Continue from SAFE or STOP; ignored in RUN and HOLD, with `stop`, or while the switch is open."""
 
 
 class Transition(NamedTuple):
-    """From one state to another, and why."""
+    """A change of state and its cause."""
 
     before: State
     after: State
@@ -83,18 +83,19 @@ class Transition(NamedTuple):
 
 @dataclass
 class Safety:
-    """One robot's state.
+    """Safety state machine of one robot.
 
     Attributes:
         rate_hz: ticks per second.
-        rearm_after: good actions in a row that end SAFE without anybody; None for never. What a person
-            stopped is not ended so, and STOP is not.
-        state: the present one; it begins in STOP, until somebody arms it.
-        cause: of the present state; of HOLD what the last tick found, of SAFE and STOP what led to SAFE.
-        transitions: how often each happened.
+        rearm_after: good actions in a row that end SAFE without an operator; None for never. They do not end STOP,
+            nor SAFE caused by a person.
+        state: present state; STOP until the first arming.
+        cause: cause of the present state: in HOLD the last finding, in SAFE and STOP what led to SAFE.
+        transitions: number of each transition.
         period_ns: T.
-        hold_ns: without a fresh action after which HOLD becomes SAFE: max(3 T, min(20 T, 100 ms)), whole ticks.
-        stop_ns: of SAFE after which it becomes STOP: 1 s, whole ticks.
+        hold_ns: time without a fresh action after which HOLD becomes SAFE: max(3 T, min(20 T, 100 ms)), whole
+            ticks.
+        stop_ns: time in SAFE after which it becomes STOP: 1 s, whole ticks.
     """
 
     rate_hz: float
@@ -107,7 +108,7 @@ class Safety:
         if self.rearm_after is not None and self.rearm_after < 1:
             raise UsageError(
                 where="rearm_after",
-                expected="at least 1 good action, or none where only a person re-arms",
+                expected="at least 1 good action, or none if only the operator re-arms",
                 got=str(self.rearm_after),
                 remedy="give for example 10",
             )
@@ -118,17 +119,17 @@ class Safety:
         self._begin(0)
 
     def rearm(self, due_ns: int) -> None:
-        """Back to RUN by somebody's decision; the time without a fresh action counts from here."""
+        """Return to RUN; the time without a fresh action counts from here."""
         self._begin(due_ns)
         self._go(_RUN, _REARMED)
 
     def tick(self, due_ns: int, found: Cause, operator: Operator) -> State:
-        """The state that decides about the command of this tick.
+        """Return the state that decides the command of this tick.
 
         Args:
-            due_ns: when the tick was due; a tick that was skipped is missed by the time that passed.
-            found: one of the first five causes.
-            operator: what the person wants.
+            due_ns: due time of the tick; skipped ticks count by the time that passed.
+            found: finding, one of the first five causes.
+            operator: the operator's input.
         """
         self._count(due_ns, found)
         if operator.stop:
@@ -157,7 +158,7 @@ class Safety:
             self._clamped_in_row = self._clamped_in_row + 1 if found is _LIMITS else 0
 
     def _fault(self, due_ns: int, held: bool) -> Cause | None:
-        """What makes this tick the first one of SAFE."""
+        """Return the cause if this tick is the first one of SAFE."""
         if not held:
             return _DEAD_MAN
         if self._not_finite_in_row >= _NOT_FINITE_LIMIT:

@@ -10,7 +10,7 @@ from odeploy_runtime.errors import UsageError
 
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(UsageError, match=r"file/policy\.onnx: expected a place where"):
+    with pytest.raises(UsageError, match=r"file/policy\.onnx: expected a path that"):
         write_whole(tmp_path / "file" / "policy.onnx", b"data")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

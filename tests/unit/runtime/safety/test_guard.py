@@ -369,7 +369,7 @@ def test_transitions_are_the_safety_states_own() -> None:
 def test_a_safe_action_that_is_not_itself_allowed_is_refused_by_name(wrong: list[float], said: str) -> None:
     with pytest.raises(ContractError, match=said) as raised:
         Guard(SIGNALS, vector(*wrong), Safety(100.0))
-    assert str(raised.value).endswith("mend the task's safe_action, or the limits that exclude it")
+    assert str(raised.value).endswith("fix the task's safe_action, or the limits that exclude it")
 
 
 def test_a_safe_action_on_its_limits_is_allowed() -> None:

@@ -64,7 +64,7 @@ def test_a_number_of_good_actions_that_is_none_is_refused(rearm_after: int) -> N
     with pytest.raises(UsageError) as raised:
         Safety(100.0, rearm_after)
     assert str(raised.value) == (
-        "rearm_after: expected at least 1 good action, or none where only a person re-arms, "
+        "rearm_after: expected at least 1 good action, or none if only the operator re-arms, "
         f"got {rearm_after}; give for example 10"
     )
 

@@ -120,7 +120,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     flight = FlightRecorder(recorded.ring, recorded.file, tmp_path / "file" / "t")
     recorded.tick(0)
-    with pytest.raises(UsageError, match="place where a file can be written"):
+    with pytest.raises(UsageError, match="a path that can be written"):
         flight.dump(1)
 
 
