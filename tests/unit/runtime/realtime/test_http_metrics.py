@@ -129,7 +129,7 @@ def test_it_listens_on_loopback_unless_told_otherwise(served: Counters, port: in
 
 def test_an_address_that_is_taken_is_an_error_that_says_so(served: Counters, port: int) -> None:
     with (
-        pytest.raises(RelayedError, match=rf"--http 127.0.0.1:{port}: expected an address that is free"),
+        pytest.raises(RelayedError, match=rf"--http 127.0.0.1:{port}: expected a free address"),
         reported(f"127.0.0.1:{port}", SERVER),
     ):
         pass

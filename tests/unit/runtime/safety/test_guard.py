@@ -401,7 +401,9 @@ def test_limits_that_neither_side_knows_stay_open() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (1.5, 2.0)])
 def test_limits_that_leave_nothing_between_are_refused(low: float, high: float) -> None:
-    with pytest.raises(ContractError, match="signal x: expected limits of the task and the policy file") as raised:
+    with pytest.raises(
+        ContractError, match="signal x: expected overlapping limits of the task and the policy file"
+    ) as raised:
         tightest([Signal("x", "m", -1.0, 1.0)], [Signal("x", "m", low, high)])
     assert raised.value.got == f"-1.0 to 1.0 and {low} to {high}"
     assert raised.value.remedy == "use a policy that was exported for this task"
