@@ -1,4 +1,4 @@
-"""`odeploy diff A B`: how two policy files differ, in what they say, what they hold and what they answer."""
+"""`odeploy diff A B`: differences of two policy files in manifest, graph and actions."""
 
 import hashlib
 from collections import Counter
@@ -29,16 +29,16 @@ Line = tuple[str, str, str]  # what, in A, in B
 
 @dataclass(frozen=True)
 class Config:
-    """Compares two policy files: manifest, graph, and behaviour on each other's golden rows."""
+    """Compare two policy files: manifest, graph, and actions on each other's golden rows."""
 
     a: Annotated[Path, tyro.conf.Positional]
-    """A policy file."""
+    """First policy file."""
     b: Annotated[Path, tyro.conf.Positional]
-    """Another."""
+    """Second policy file."""
 
 
 def main(arguments: list[str]) -> None:
-    """Prints what differs, and only that."""
+    """Print the differences."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy diff"), Console()
     a, b = read(config.a), read(config.b)
     if a.data == b.data:
@@ -57,14 +57,14 @@ def main(arguments: list[str]) -> None:
 
 
 def manifest_lines(a: Manifest, b: Manifest) -> list[Line]:
-    """The fields that differ, by their path; golden rows and parity of a differing graph speak elsewhere."""
+    """Return the fields that differ, by path."""
     of_a, of_b = (dict(_leaves(encode(m), "$")) for m in (a, b))
     paths = [*of_a, *(path for path in of_b if path not in of_a)]
     return [(p, of_a.get(p, "–"), of_b.get(p, "–")) for p in paths if of_a.get(p) != of_b.get(p)]
 
 
 def graph_lines(a: onnx.GraphProto, b: onnx.GraphProto) -> list[Line]:
-    """Operators by count, weights by name, and how nodes are wired where all of those agree."""
+    """Return differences of operators by count, of weights by name, and of wiring if all of those agree."""
     ops_a, ops_b = (Counter(node.op_type for node in graph.node) for graph in (a, b))
     lines = [
         (f"operator {op}", str(ops_a[op]), str(ops_b[op]))
@@ -90,16 +90,16 @@ def graph_lines(a: onnx.GraphProto, b: onnx.GraphProto) -> list[Line]:
 
 
 def behaviour_lines(a: PolicyFile, b: PolicyFile) -> list[Line]:
-    """The largest difference of each action on the other file's golden rows, on unit scale.
+    """Return the largest difference of each action on the other file's golden rows, on unit scale.
 
-    A file is given the row's noise if that has its shape, else zeros.
+    A file gets the row's noise if the shapes agree, otherwise zeros.
     """
     for names in ("observation_names", "action_names"):
         if getattr(a.manifest, names) != getattr(b.manifest, names):
             return [("not comparable", f"other {names.replace('_', ' ')}", "")]
     b_on_a, a_on_b = _errors(b, a.manifest), _errors(a, b.manifest)
     rows = [
-        (f"{signal.name}, largest difference", f"{x:.3g} (A's answers to B's rows)", f"{y:.3g} (B's to A's)")
+        (f"{signal.name}, largest difference", f"{x:.3g} (A on B's rows)", f"{y:.3g} (B on A's rows)")
         for signal, x, y in zip(a.manifest.action, a_on_b, b_on_a, strict=True)
     ]
     tolerance = max((p.tolerance for m in (a.manifest, b.manifest) for p in m.parity), default=0.0)
@@ -107,7 +107,7 @@ def behaviour_lines(a: PolicyFile, b: PolicyFile) -> list[Line]:
 
 
 def _errors(file: PolicyFile, rows_of: Manifest) -> list[float]:
-    """Of one file on the golden rows of another: the largest difference of each signal, in the first action."""
+    """Return the largest difference of each signal of the first action, on another file's golden rows."""
     m, golden = file.manifest, rows_of.golden
     if not golden:
         return [float("nan")] * len(m.action)
@@ -124,7 +124,7 @@ def _errors(file: PolicyFile, rows_of: Manifest) -> list[float]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Each part of a JSON value with its path; a signal is one part, and so are the golden rows."""
+    """Yield each part of a JSON value with its path; a signal is one part, and so are the golden rows."""
     if path == "$.golden":
         yield path, f"{len(value)} rows, SHA-256 {hashlib.sha256(str(value).encode()).hexdigest()[:12]}…"
     elif isinstance(value, dict) and {"name", "unit"} <= value.keys():

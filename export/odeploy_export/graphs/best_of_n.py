@@ -1,9 +1,9 @@
 """Best of N in one graph: N candidates by the split form, twin critics in split form, argmax, gather.
 
-The candidates are a flow's or a diffusion's. The observation's products, the proposer's and the critics', are
-computed once for an observation and repeated for its N candidates, which then are rows like those of a batch. A
+The candidates come from a flow or a diffusion policy. The products with the observation, the proposer's and the
+critics', are computed once per observation and repeated for its N candidates, which then are rows of a batch. A
 critic's first layer is linear over [normalised observation, unit action], W_s s + W_a (a - middle) / half_range +
-b: the action's scale joins W_a, its middle joins b, and both critics' first layers are one Gemm.
+b: the action's scale is folded into W_a, its middle into b, and both critics' first layers are one Gemm.
 """
 
 import torch
@@ -18,7 +18,7 @@ OUTPUTS = ("action", "value", "index")
 
 
 class BestOfNGraph(nn.Module):
-    """`observation` (B, O) and `noise` (B, N, S, D) to `action` (B, H, A), `value` (B,) and `index` (B,).
+    """Graph from `observation` (B, O), `noise` (B, N, S, D) to `action` (B, H, A), `value` and `index` (B,).
 
     Args:
         policy: proposer and critics.
@@ -57,13 +57,13 @@ class BestOfNGraph(nn.Module):
         return action.reshape(-1, self._horizon, self._action_size), value, index
 
     def _values(self, observation: Tensor, candidates: Tensor) -> Tensor:
-        """min(Q_1, Q_2) of each candidate. Shapes (B, O), (B N, D) -> (B N, 1)."""
+        """Return min(Q_1, Q_2) of each candidate. Shapes (B, O), (B N, D) -> (B N, 1)."""
         h = torch.addmm(self._for_each(self.critics_observation(observation)), candidates, self.action_weight)
         first, second = (rest(h_i) for rest, h_i in zip(self.later, h.chunk(2, dim=1), strict=True))
         return torch.minimum(first, second)
 
     def _for_each(self, part: Tensor) -> Tensor:
-        """A row for each candidate of each observation. Shapes (B, W) -> (B N, W)."""
+        """Repeat each observation's row for its candidates. Shapes (B, W) -> (B N, W)."""
         return part.repeat(1, self._candidates).reshape(-1, part.shape[1])
 
 
@@ -72,7 +72,7 @@ def _linears(critic: nn.Module) -> list[nn.Linear]:
 
 
 def _frozen(layer: nn.Linear) -> nn.Linear:
-    """A copy in float32."""
+    """Return a copy in float32."""
     copy = nn.Linear(layer.in_features, layer.out_features)
     copy.load_state_dict(layer.state_dict())
     return copy.requires_grad_(False)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Bounds(nn.Module):
-    """Clips (B, A) to limits; with one scalar operator where all signals share them."""
+    """Limits of (B, A), clipped by one scalar operator if all signals share them."""
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()

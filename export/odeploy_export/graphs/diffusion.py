@@ -1,20 +1,20 @@
-"""A diffusion policy's ancestral sampler, unrolled: one noise draw a step comes in, all that is known is folded.
+"""A diffusion policy's ancestral sampler, unrolled: one noise draw per step, constants folded into weights.
 
-As in `flow_graph`, the observation's part of the first layer is computed once, the time's part is a constant
-of each step, hidden weights are shared, and the last layer updates the state in one Gemm. With s, m the
-action's scale and mean, W_l and b_l the last layer, the state is the action plus ever less noise:
+As in `graphs/flow.py`, the observation's part of the first layer is computed once, the time's part is a constant
+of each step, hidden weights are shared, and the last layer updates the state in one Gemm. With s, m the action's
+scale and mean, W_l and b_l the last layer, the state is the action plus decreasing noise:
 
     y_k = s x_k / √ᾱ_k + m - σ_k s b_l,    σ_k = √((1 - ᾱ_k) / ᾱ_k)
 
-A step, with h the last hidden layer, keep and std of `modules.ddpm.Posterior`, z the draw, and primes for
-the level that follows, is then
+With h the last hidden layer, keep and std of `modules.ddpm.Posterior`, z the draw, and primes for the next
+level, a step is
 
-    a  = y - σ s W_l h                                           the action that it predicts
+    a  = y - σ s W_l h                                           the predicted action
     y' = (1 - keep) a + keep y + d,    d = s std / √ᾱ' z + (keep σ - σ') s b_l
 
-and the last step answers a. Without clipping a this is y' = (y + d) - (1 - keep) σ s W_l h: one addition and
-one Gemm. All d are scaled at once. The state is [y, 1], and the weight that multiplies the 1 is the time's
-part; what a step does to the 1, d puts right.
+and the last step returns a. Without clipping this is y' = (y + d) - (1 - keep) σ s W_l h: one addition and one
+Gemm. All d are scaled at once. The state is [y, 1], and the weight of the 1 is the time's part; d undoes what a
+step does to the 1.
 """
 
 import math
@@ -33,7 +33,7 @@ from odeploy_train.policies.diffusion import DiffusionPolicy
 
 
 class UnrolledDiffusion(nn.Module):
-    """`observation` (B, O) and `noise` (B, 1, S, D) to `action` (B, 1, A), for one t-grid of S + 1 times."""
+    """Graph from `observation` (B, O) and `noise` (B, 1, S, D) to `action` (B, 1, A), for S + 1 times."""
 
     horizon = 1
 
@@ -77,7 +77,7 @@ class UnrolledDiffusion(nn.Module):
         return self.solve(self.observation(observation), noise).unsqueeze(1)
 
     def solve(self, o: Tensor, noise: Tensor) -> Tensor:
-        """Denoises S draws for each row of `o`. Shapes (R, W), any of R · S · D numbers -> (R, D)."""
+        """Denoise S draws for each row of `o`. Shapes (R, W), any of R · S · D numbers -> (R, D)."""
         S, columns = self.draw_scale.shape
         draws = pad(noise.reshape(-1, S, columns - 1), (0, 1)) * self.draw_scale + self.draw_offset
         state, *later = torch.split(draws.reshape(-1, S * columns), columns, dim=1)

@@ -1,21 +1,21 @@
-"""The split form of a flow policy: the same integration, with all that does not depend on x taken out of it.
+"""The split form of a flow policy: the same integration, without what does not depend on x.
 
 The velocity network's first layer is linear over [o, x, emb(t)], so W [o, x, emb] = W_o o + W_x x + W_t emb.
 W_o o is computed once, W_t emb(t) is a constant of each evaluation, and only W_x x is left in the loop. The
 last layer and the solver's update are one Gemm, x + (dt b_i) · h W_lᵀ.
 
-What is left over is folded away, in float64. With a = s x + m the action in robot units and b_l the last
+The rest is folded into weights, in float64. With a = s x + m the action in robot units and b_l the last
 layer's bias, the graph integrates y = a + (1 - t) s b_l, which ends as the action itself:
 
     dy/dt = s (W_l h + b_l) - s b_l = s W_l h            no bias in the update
     x     = (y - m - (1 - t) s b_l) / s                  its constant part joins the evaluation's constant
 
 Any explicit tableau keeps these identities, since its stage times are the row sums of its matrix. The state
-is [y, 1]: the weight that multiplies the 1 is the evaluation's constant, which saves an addition each time;
-the update adds 0 to it.
+is [y, 1]: the weight of the 1 is the evaluation's constant, which saves an addition each time. The update adds
+0 to the 1.
 
-Where the normalised observation is clipped, the normaliser stays in front of W_o instead of within it. Where
-tanh maps the flow's end onto the limits, a is what tanh takes.
+If the normalised observation is clipped, the normaliser stays in front of W_o instead of inside it. If tanh maps
+the flow's end onto the limits, a is the input of tanh.
 """
 
 import math
@@ -33,7 +33,7 @@ from odeploy_train.policies.flow import FlowPolicy
 
 
 class SplitFlow(nn.Module):
-    """`observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, H, A), for one solver and one t-grid.
+    """Graph from `observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, H, A), for a solver and t-grid.
 
     Attributes:
         observation: W_o o with the first layer's bias, of shape (B, W).
@@ -78,7 +78,7 @@ class SplitFlow(nn.Module):
         return action.reshape(-1, self.horizon, self._action_size)
 
     def solve(self, o: Tensor, noise: Tensor) -> Tensor:
-        """Integrates a draw for each row of `o`. Shapes (R, W), any of R · D numbers -> (R, D)."""
+        """Integrate a draw for each row of `o`. Shapes (R, W), any of R · D numbers -> (R, D)."""
         state_weight = iter(self.state_weight)
 
         def field(_: float, state: Tensor) -> Tensor:
@@ -98,9 +98,9 @@ class SplitFlow(nn.Module):
 
 
 class ObservationPart(nn.Module):
-    """The observation's part of a layer over [normalised observation, ...]: raw (B, O) to W_o o + b, (B, W).
+    """Observation's part of a layer over [normalised observation, ...]: raw (B, O) to W_o o + b, (B, W).
 
-    The normaliser is folded into the weight, or stands in front where it clips.
+    The normaliser is folded into the weight, or stands in front if it clips.
     """
 
     def __init__(self, policy: FlowPolicy | DiffusionPolicy, weight: Tensor, bias: Tensor) -> None:
@@ -122,7 +122,7 @@ class ObservationPart(nn.Module):
 
 
 class Squash(nn.Module):
-    """tanh maps (B, A) onto the limits."""
+    """Limits by tanh, for (B, A)."""
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""An MLP as a graph: the normaliser is folded into the first layer where it can be, tanh or bounds come last."""
+"""An MLP as a graph: normaliser folded into the first layer if possible, tanh or limits last."""
 
 import math
 
@@ -12,7 +12,7 @@ from odeploy_train.policies.student import StudentPolicy
 
 
 class MlpGraph(nn.Module):
-    """`observation` (B, O) to `action` (B, H, A)."""
+    """Graph from `observation` (B, O) to `action` (B, H, A)."""
 
     def __init__(self, policy: MlpPolicy) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class MlpGraph(nn.Module):
         self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
         self._clip = policy.clip
         self._clips = policy.config.normalised and math.isfinite(policy.clip)
-        if self._clips:  # a clip between normaliser and first layer keeps them apart
+        if self._clips:  # the clip lies between normaliser and first layer
             self.mean, self.scale = _constant(policy.observation_mean), _constant(1 / policy.observation_std)
         elif policy.config.normalised:
             weights[0] = weights[0] / policy.observation_std
@@ -55,7 +55,7 @@ class MlpGraph(nn.Module):
 
 
 class StudentGraph(MlpGraph):
-    """A student: tanh throughout, and a normaliser without a clip."""
+    """Graph of a student: tanh throughout, and a normaliser without a clip."""
 
     def __init__(self, policy: StudentPolicy) -> None:
         layers = [layer for layer in (*policy.net.hidden, policy.net.last) if isinstance(layer, nn.Linear)]

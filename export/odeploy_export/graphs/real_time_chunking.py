@@ -1,12 +1,12 @@
-"""A flow of chunks that goes on from the chunk before, written node by node with the gradient of its guidance.
+"""A flow whose chunk continues the previous one, written node by node with the gradient of its guidance.
 
-`observation` (B, O), `noise` (B, 1, 1, D), `previous` (B, H, A), `frozen` (B, H) → `action` (B, H, A). What is
-computed is `policies/chunk_guidance.py`. There autograd takes the product with the transposed Jacobian; here each
-layer of the velocity network has its own: the weights transposed, and between them silu'(z) = σ(z) + silu(z) (1 -
+`observation` (B, O), `noise` (B, 1, 1, D), `previous` (B, H, A), `frozen` (B, H) → `action` (B, H, A). It computes
+`policies/chunk_guidance.py`. There autograd multiplies with the transposed Jacobian. Here each layer of the
+velocity network has its own product: the transposed weights, and between them silu'(z) = σ(z) + silu(z) (1 -
 σ(z)).
-The observation's product is taken once, the time's is a constant of each evaluation, and weights are shared by the
-steps, as in `graphs/flow.py`. What is folded away there the gradient would have to unfold: here x stays on
-unit scale.
+
+The observation's product is computed once, the time's is a constant of each evaluation, and steps share weights,
+as in `graphs/flow.py`. The gradient would have to undo the folding of scales there, so x stays on unit scale here.
 """
 
 import math
@@ -32,32 +32,32 @@ _IR_VERSION = 10  # as torch's exporter writes it
 
 
 class _Nodes:
-    """A graph under construction: every value is known by its name."""
+    """Graph under construction; values are named by their outputs."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: dict[str, onnx.TensorProto] = {}
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Appends a node; returns its output."""
+        """Append a node and return the name of its output."""
         output = f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
     def weight(self, name: str, values: Tensor | NDArray[Any] | Sequence[float]) -> str:
-        """A constant: of floats in float32, of integers as it is."""
+        """Add a constant and return its name; floats become float32."""
         array = np.asarray(values.detach().double() if isinstance(values, Tensor) else values)
         kept = array if array.dtype == np.int64 else array.astype(np.float32)
         self.weights[name] = numpy_helper.from_array(np.ascontiguousarray(kept), name)
         return name
 
     def number(self, value: float) -> str:
-        """The same of one number."""
+        """Add a constant of one number and return its name."""
         return self.weight(f"number {value!r}", [value])
 
 
 def real_time_chunk_graph(policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float]) -> onnx.ModelProto:
-    """The graph of a policy in float32, checked."""
+    """Return the checked graph of a policy in float32."""
     H, A, D = policy.config.horizon, policy.config.action_size, policy.config.chunk_size
     new = _Nodes()
     flat = new.weight("flat", np.array([-1, D]))
@@ -99,7 +99,7 @@ def real_time_chunk_graph(policy: FlowPolicy, tableau: Tableau, t_grid: Sequence
 
 
 class _Field:
-    """The guided velocity at (t, x); `weight` and what is `wanted` are of shape (B, D)."""
+    """Guided velocity at (t, x); `weight` and `wanted` have shape (B, D)."""
 
     def __init__(self, new: _Nodes, policy: FlowPolicy, wanted: str, weight: str) -> None:
         self._new, self._wanted, self.weight = new, wanted, weight
@@ -129,7 +129,7 @@ class _Field:
         return new.add("Add", v, new.add("Mul", pull, new.number(strength(t))))
 
     def _velocity(self, t: float, x: str) -> tuple[str, list[str]]:
-        """v, and silu'(z) of each hidden layer."""
+        """Return v, and silu'(z) of each hidden layer."""
         new, slopes = self._new, []
         time = time_embedding(torch.tensor([t], dtype=torch.float64), self._features)[0]
         start = new.add("Add", self._observation, new.weight(f"time {t!r}", self._W_t @ time))
@@ -167,7 +167,7 @@ def continuable(policy: object, frozen: int) -> FlowPolicy:
 
 
 def _observation_part(new: _Nodes, policy: FlowPolicy, weight: Tensor, bias: Tensor) -> str:
-    """W_o o + b; the normaliser is folded into the weight, or stands in front where it clips."""
+    """Return W_o o + b; the normaliser is folded into the weight, or stands in front if it clips."""
     mean, std = policy.observation_mean.double(), policy.observation_std.double()
     observation = "observation"
     if math.isfinite(policy.clip):

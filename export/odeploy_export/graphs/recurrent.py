@@ -1,8 +1,8 @@
 """A recurrent policy as a graph, written node by node: its state is an input and an output.
 
 `observation` (B, O), `state_in` (B, S) → `action` (B, 1, A), `state_out` (B, S). The normaliser is folded into
-the input's weights. Reset and update gate share a pair of Gemms, the second of which takes the first as its
-bias. ONNX's own GRU operator takes 7 to 10 % longer for one row (docs/decisions.md).
+the input's weights. Reset and update gate share a pair of Gemms; the second has the first as its bias. ONNX's
+own GRU operator takes 7 to 10 % longer for one row (docs/decisions.md).
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ _IR_VERSION = 10  # as torch's exporter writes it
 
 
 def recurrent_graph(policy: RecurrentPolicy) -> onnx.ModelProto:
-    """The graph of a policy in float32, checked."""
+    """Return the checked graph of a policy in float32."""
     O, A, S = policy.config.observation_size, policy.config.action_size, policy.config.state_size  # noqa: E741
     nodes, weights = _cell(policy)
     head, head_weights = _head(policy)
@@ -38,9 +38,11 @@ def recurrent_graph(policy: RecurrentPolicy) -> onnx.ModelProto:
 
 
 def _cell(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
-    """The GRU cell, with the letters of policies/recurrent.py; torch stores r, z, n one below the other."""
+    """Build the GRU cell, with the letters of policies/recurrent.py; torch stores r, z, n stacked."""
     S = policy.config.state_size
-    W, U, b, c = (_double(values) for values in policy.gru.parameters())  # of input and state, then their biases
+    W, U, b, c = (
+        _double(values) for values in policy.gru.parameters()
+    )  # input and state weights, then their biases
     W = W / _double(policy.observation_std)
     b = b - W @ _double(policy.observation_mean)
     gates, candidate = slice(0, 2 * S), slice(2 * S, 3 * S)
@@ -72,7 +74,7 @@ def _cell(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
 
 
 def _head(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
-    """State to action. Where limits are not [-1, 1], rounding may pass one by its last bit, so they come last."""
+    """Build the head, from state to action. Limits come last, unless [-1, 1]: rounding may exceed them."""
     low, high = _double(policy.low), _double(policy.high)
     # By rows: a narrow weight by columns leaves ONNX Runtime's vector kernel (graphs/rewrites.py).
     weights: Weights = {

@@ -1,4 +1,4 @@
-"""From a torch module to the bytes of a policy file: traced, stripped, checked, sealed; the same every time."""
+"""From a torch module to the bytes of a policy file: traced, stripped, checked, sealed; deterministic."""
 
 import logging
 import warnings
@@ -17,13 +17,13 @@ OPSET = 18
 
 
 def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int, int, int]) -> onnx.ModelProto:
-    """Traces a module whose inputs are `observation` (B, O) and, unless its shape is empty, `noise` (B, N, S, D).
+    """Trace a module with the inputs `observation` (B, O) and, unless its shape is empty, `noise` (B, N, S, D).
 
-    The exporter writes the absolute paths of our sources into every node; they are stripped, as is all that
-    is not needed to run the graph.
+    The exporter writes absolute paths of our sources into every node. They are stripped, with everything else that
+    running the graph does not need.
 
     Raises:
-        ContractError: an operator that ONNX has not; the message names it and its layer.
+        ContractError: an operator that ONNX does not have; the message names it and its layer.
     """
     batch = torch.export.Dim("batch")
     inputs = {"observation": torch.zeros(2, observation_size)}
@@ -58,7 +58,7 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
 
 
 def to_bytes(model: onnx.ModelProto, manifest: Manifest) -> bytes:
-    """The policy file: the graph with its manifest and fingerprint in the metadata."""
+    """Return the policy file: the graph with its manifest and fingerprint in the metadata."""
     sealed = onnx.ModelProto()
     sealed.CopyFrom(model)
     onnx.helper.set_model_props(sealed, {MANIFEST_KEY: to_json(manifest), FINGERPRINT_KEY: NO_FINGERPRINT})

@@ -1,4 +1,4 @@
-"""Which operator of which layer a graph cannot hold, where torch's exporter gives pages of its own insides."""
+"""One line for an operator that ONNX does not have, instead of the pages of torch's exporter."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from odeploy_runtime.errors import ContractError
 
 _NO_FUNCTION = re.compile(r"OpOverload\(op='([\w.]+)'")
-_READS_A_VALUE = "aten._local_scalar_dense"  # what `if tensor:` and `.item()` do
+_READS_A_VALUE = "aten._local_scalar_dense"  # the operator of `if tensor:` and `.item()`
 
 
 def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, opset: int) -> ContractError:
-    """The exporter's error as one line that names operator and layer.
+    """Return the exporter's error as one line that names operator and layer.
 
     Args:
-        module: what could not be exported; it is run once more, as it is.
-        inputs: of its forward.
-        error: what the exporter raised.
-        opset: that was asked for.
+        module: the module, which is run once more.
+        inputs: arguments of its forward.
+        error: the exporter's error.
+        opset: requested opset.
     """
     layers = _layer_of_each_operator(module, inputs)
     text, cause = "", error.__cause__
@@ -30,7 +30,7 @@ def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, o
         text, cause = f"{text}{cause} ", cause.__cause__
     named = _NO_FUNCTION.search(text)
     if named is not None:
-        got, remedy = named[1], "build the layer from operators that ONNX has"
+        got, remedy = named[1], "build the layer from operators of ONNX"
         layer = layers.get(named[1])
     elif _READS_A_VALUE in layers:
         got, remedy = "a branch on the value of a tensor", "use torch.where or clamp, which compute both ways"
@@ -43,7 +43,7 @@ def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, o
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes, for each operator, the layer that was the first to call it."""
+    """First layer that calls each operator."""
 
     def __init__(self, inside: list[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

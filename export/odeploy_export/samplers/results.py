@@ -1,4 +1,4 @@
-"""What `odeploy samplers` keeps of each setting: a line of JSON, from which its tables are made."""
+"""Results of `odeploy samplers`: one JSON line per setting, from which the tables are made."""
 
 import json
 from collections.abc import Iterable
@@ -17,28 +17,28 @@ class Measured:
     """One deployment setting of one training.
 
     Attributes:
-        key: names training, setting and the episodes that were played; what has a line is not scored again.
+        key: identifies training, setting and episodes; a setting with a line is not scored again.
         task: catalogued name.
         run: name of the run's folder.
-        method: the verb that trained it.
-        seed: of the training.
-        options: of that verb that decide the result, among them the solver and the steps of its rollouts.
-        weights_hash: SHA-256 of what it learnt.
+        method: training method.
+        seed: seed of the training.
+        options: options that determine the training, including solver and steps of its rollouts.
+        weights_hash: SHA-256 of the learned weights.
         noise, solver, steps, candidates, evaluations: see `Setting`.
         scored_by: `success` or `return`.
-        value: the mean of it over the episodes.
+        value: mean score over the episodes.
         low, high: its 95 % interval.
-        std: over the episodes.
-        return_mean: of the environment's own reward.
-        episodes: that were scored.
-        invalid: that broke, and were not.
-        noise_level: of the task.
-        score_seed: of resets and noise.
-        fingerprint: of the file.
-        inference_us: p50 and p99 of one call, hot; None until it was measured. Comparable within one call of
-            the verb, which measures all its files in turn.
-        machine: that timed it.
-        git: revision of odeploy that did.
+        std: standard deviation over the episodes.
+        return_mean: mean return by the environment's own reward.
+        episodes: number of scored episodes.
+        invalid: number of episodes in which the simulation broke, which are not scored.
+        noise_level: noise level of the task.
+        score_seed: seed of resets and noise.
+        fingerprint: fingerprint of the file.
+        inference_us: p50 and p99 of one hot call [µs]; None until measured. Comparable within one run of the
+            command, which times all its files in turn.
+        machine: machine of the timing.
+        git: revision of odeploy at the timing.
     """
 
     key: str
@@ -74,15 +74,15 @@ class Measured:
         return Setting(self.noise, self.solver, self.steps, self.candidates, self.evaluations)
 
     def timed(self, inference_us: dict[str, float], machine: str) -> "Measured":
-        """The same with another measurement of its latency."""
+        """Return the line with a new measurement of its latency."""
         return replace(self, inference_us=inference_us, machine=machine)
 
 
 def read(path: Path) -> dict[str, Measured]:
-    """Lines by their keys; nothing where there is no file yet.
+    """Read lines by their keys; a missing file has none.
 
     Raises:
-        FormatError: the file holds something else.
+        FormatError: another content.
     """
     if not path.exists():
         return {}
@@ -100,6 +100,6 @@ def read(path: Path) -> dict[str, Measured]:
 
 
 def write(path: Path, lines: Iterable[Measured]) -> None:
-    """Replaces the file by these lines."""
+    """Replace the file by these lines."""
     text = "".join(json.dumps(encode(line), allow_nan=False) + "\n" for line in lines)
     write_whole(path, text.encode())

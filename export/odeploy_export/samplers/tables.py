@@ -1,10 +1,10 @@
 """The tables of `odeploy samplers`: a list of settings for one training, a grid for several.
 
 A row of the list is a deployment setting. In the grid a row is a training, named by what sets it apart from the
-others, and a column a deployment setting; what was chosen for each training stands in a table below it. Trainings
-that differ in their seeds alone are one row: the interquartile mean over them, with its interval.
+others, and a column is a deployment setting; a table below the grid shows the choice for each training. Trainings
+that differ only in their seeds share a row: their interquartile mean, with its interval.
 
-The choice is the file of shortest inference (p50) among those that score within a share of the best.
+The choice is the file with the shortest inference (p50) among those that score within a share of the best.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from odeploy_export.samplers.settings import NoiseMode, Setting
 from odeploy_train.sweeps.aggregate import Aggregate, over_seeds
 
 _ROLLOUTS = ("solver", "solver_steps")
-_NO_DIFFERENCE = ("seed", "score_solver", "score_steps")  # options that train nothing else
+_NO_DIFFERENCE = ("seed", "score_solver", "score_steps")  # options without influence on the training
 CHOSEN, NEAR = "←", "≈"
 LEGEND = (
     f"{CHOSEN} the fastest setting within {{within:g}} % of its training's best score, {NEAR} others within it; "
@@ -31,10 +31,10 @@ class Cell:
 
     Attributes:
         setting: how it was deployed.
-        score: with its 95 % interval.
-        p50_us, p99_us: of an inference; medians over the seeds.
+        score: score with its 95 % interval.
+        p50_us, p99_us: inference time [µs]; medians over the seeds.
         near: whether the score is within the share of the training's best.
-        chosen: whether of those it is the fastest.
+        chosen: whether it is the fastest of those.
     """
 
     setting: Setting
@@ -46,18 +46,18 @@ class Cell:
 
     @property
     def mark(self) -> str:
-        """What stands behind the score."""
+        """Mark behind the score."""
         return f" {CHOSEN}" if self.chosen else f" {NEAR}" if self.near else ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Ready to be printed.
+    """Printable table.
 
     Attributes:
-        title: above it.
-        header: of the columns.
-        rows: cells.
+        title: line above it.
+        header: names of the columns.
+        rows: texts of the cells.
     """
 
     title: str
@@ -65,17 +65,17 @@ class Table:
     rows: list[list[str]]
 
     def markdown(self) -> str:
-        """For a document."""
+        """Return the table in Markdown."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         return "\n".join([f"{self.title}:", "", *(f"| {' | '.join(line)} |" for line in lines), ""])
 
 
 def tables(lines: Sequence[Measured], within: float) -> list[Table]:
-    """Of every task, in order.
+    """Return the tables of every task, in order.
 
     Args:
-        lines: with their latencies.
-        within: share of the best score that a choice may lack.
+        lines: results with latencies.
+        within: share of the best score that the choice may lose.
     """
     made = []
     for task in dict.fromkeys(line.task for line in lines):
@@ -93,9 +93,9 @@ def tables(lines: Sequence[Measured], within: float) -> list[Table]:
 
 
 def trainings_of(lines: Sequence[Measured]) -> dict[str, list[Measured]]:
-    """Lines by the name of their training: its method, its solver, the options in which that method's runs differ.
+    """Group lines by training, named by method, solver and the options in which the method's runs differ.
 
-    Runs that nothing else tells apart are several seeds of one training.
+    Runs without such a difference are several seeds of one training.
     """
     values: dict[tuple[str, str], set[str]] = {}
     for line in lines:
@@ -113,7 +113,7 @@ def trainings_of(lines: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 
 def judged(cells: Sequence[Cell], within: float) -> list[Cell]:
-    """The same with what is near the best marked, and of that the fastest."""
+    """Mark the cells near the best, and the fastest of them."""
     best = max(cell.score.value for cell in cells)
     enough = best - within * abs(best)
     fastest = min((c for c in cells if c.score.value >= enough), key=lambda c: c.p50_us)
@@ -124,13 +124,13 @@ def judged(cells: Sequence[Cell], within: float) -> list[Cell]:
 
 
 def _rollouts(line: Measured) -> list[str]:
-    """The solver of a training's rollouts, where it has one."""
+    """Return the solver of a training's rollouts, if it has one."""
     name, steps = (line.options.get(option) for option in _ROLLOUTS)
     return [] if steps is None else [f"{name or 'euler'} × {steps}"]
 
 
 def _cells(lines: Sequence[Measured]) -> list[Cell]:
-    """A cell for each setting, over the seeds that have it."""
+    """Return a cell for each setting, over the seeds that have it."""
     by_setting: dict[Setting, list[Measured]] = {}
     for line in lines:
         by_setting.setdefault(line.setting, []).append(line)
@@ -159,7 +159,7 @@ def _list(title: str, scored_by: str, cells: Sequence[Cell]) -> Table:
 
 
 def _grids(title: str, scored_by: str, trainings: Mapping[str, Sequence[Cell]]) -> list[Table]:
-    """A grid for each noise mode and number of candidates, so that columns are solvers and steps."""
+    """Return a grid for each noise mode and number of candidates; columns are solvers and steps."""
     settings = dict.fromkeys(cell.setting for cells in trainings.values() for cell in cells)
     blocks: dict[tuple[NoiseMode, int], list[Setting]] = {}
     for setting in settings:

@@ -1,4 +1,4 @@
-"""The ends of a foreign graph: our names in front, the task's limits and shape behind, any batch if it can."""
+"""Inputs and outputs of an external graph: our names, the task's limits and shape, any batch if possible."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,17 @@ from odeploy_runtime.signals import Signal, highs, lows
 
 _IR_VERSION = 10
 _KEEP_VALUES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-_NEAR = 1e-3  # rows that see each other differ by more; how exact the graph is, the gate finds
+_NEAR = 1e-3  # rows that depend on each other differ by more; the parity check measures exactness
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A graph with ends like ours.
+    """Graph with our inputs and outputs.
 
     Attributes:
         model: `observation` (B, O) and perhaps `noise` (B, 1, 1, D) to `action` (B, H, A), within the limits.
-        batches: sizes at which each row is answered as if it were alone.
-        notes: lines for the user.
+        batches: batch sizes at which rows are independent.
+        notes: messages for the log.
     """
 
     model: onnx.ModelProto
@@ -42,16 +42,16 @@ def finish(
     horizon: int,
     where: str,
 ) -> Finished:
-    """Puts our ends to a graph of one output, (B, A) or (B, H, A).
+    """Give a graph of one output, (B, A) or (B, H, A), our inputs and outputs.
 
-    The batch is made dynamic where the graph then still answers row by row; otherwise it is fixed at 1.
+    The batch becomes dynamic if rows are then still independent; otherwise it is fixed at 1.
 
     Raises:
-        ContractError: a graph that answers not even one row.
+        ContractError: a graph that cannot compute even one row.
     """
     low, high = lows(actions), highs(actions)
     clipped = _keeps(model.graph, low, high)
-    notes = () if clipped else ("limits: nodes that clip to the task's were appended",)
+    notes = () if clipped else ("limits: nodes that clip to the task's limits were appended",)
     fault = ""
     for batch, sizes in (("batch", BATCHES), (1, BATCHES[:1])):
         finished = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch)
@@ -59,24 +59,24 @@ def finish(
             _clip(finished.graph, low, high)
         fault = _fault(finished, sizes, len(observation), noise_size, where)
         if not fault:
-            kept = () if batch != 1 else ("batch: fixed at 1, with which it is served",)
+            kept = () if batch != 1 else ("batch: fixed at 1",)
             return Finished(finished, sizes, notes + kept)
     raise ContractError(
         where=where,
-        expected="a graph that answers one observation, or any number",
+        expected="a graph for one observation, or for any number",
         got=fault,
-        remedy="export it with a first dimension that is dynamic, or 1",
+        remedy="export it with a first dimension that is dynamic or 1",
     )
 
 
 def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """The inputs that are not weights; old files list those among them."""
+    """Return the inputs that are not weights; old files list weights as inputs."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
 
 
 def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int) -> onnx.ModelProto:
-    """The same nodes under a prefix, stripped of what is not needed to run them, between our ends."""
+    """Return the nodes under a prefix, stripped to what running needs, between our inputs and outputs."""
     O, D, H, A = sizes  # noqa: E741
     inner = compose.add_prefix(model, "policy/").graph
     for node in inner.node:
@@ -111,7 +111,7 @@ def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: s
 
 
 def _keeps(graph: onnx.GraphProto, low: Array, high: Array) -> bool:
-    """Whether the graph ends, but for changes of shape, in a clip or a tanh that lies within the limits."""
+    """Return whether the graph ends, up to changes of shape, in a clip or tanh within the limits."""
     if np.isinf(low).all() and np.isinf(high).all():
         return True
     makers = {name: node for node in graph.node for name in node.output}
@@ -139,7 +139,7 @@ def _constant(graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], name: s
 
 
 def _clip(graph: onnx.GraphProto, low: Array, high: Array) -> None:
-    """Clips before the graph's last node; with one scalar operator where all signals share their limits."""
+    """Clip before the graph's last node, by one scalar operator if all signals share their limits."""
     last = graph.node[-1]
     value, given = last.input[0], {"action_low": np.nan_to_num(low), "action_high": np.nan_to_num(high)}
     if all((limit == limit[0]).all() for limit in given.values()):
@@ -159,7 +159,7 @@ def _clip(graph: onnx.GraphProto, low: Array, high: Array) -> None:
 def _fault(
     model: onnx.ModelProto, batches: tuple[int, ...], observation_size: int, noise_size: int, where: str
 ) -> str:
-    """What keeps a graph from answering each row of a batch as if it were alone; empty if nothing does."""
+    """Return why the rows of a batch are not independent; empty if they are."""
     rng = np.random.default_rng(0)
     observation = rng.standard_normal((max(batches), observation_size), np.float32)
     rows = Rows(observation, np.zeros((len(observation), 1, 1, noise_size), np.float32))
@@ -171,5 +171,5 @@ def _fault(
         return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     for batch, got in zip(batches, answers, strict=True):
         if not np.allclose(got, answers[0], rtol=_NEAR, atol=_NEAR, equal_nan=True):
-            return f"other answers at batch {batch} than row by row"
+            return f"other actions at batch {batch} than row by row"
     return ""

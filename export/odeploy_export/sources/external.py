@@ -53,10 +53,10 @@ class External:
     provenance: Mapping[str, Any]
 
     def refuse_nan(self) -> None:
-        """Refuses weights that are no numbers; infinity may be meant, in a mask.
+        """Refuse NaN weights. Infinity is allowed, since a mask may need it.
 
         Raises:
-            ContractError: the first of them is named.
+            ContractError: the message names the first.
         """
         weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in self.model.graph.initializer}
         broken = [name for name, w in weights.items() if w.dtype.kind == "f" and np.isnan(w).any()]
@@ -69,10 +69,10 @@ class External:
             )
 
     def horizon(self, task: Task) -> int:
-        """H, read off an answer to two observations.
+        """Return H, from the shape of the actions for two observations.
 
         Raises:
-            ContractError: an answer of another shape, or of another number of actions than the task has.
+            ContractError: another shape, or another number of action signals than the task has.
         """
         A, zeros = len(task.action), np.zeros((2, len(task.observation)), np.float32)
         shape = self.references[-1](
@@ -83,8 +83,8 @@ class External:
                 where=self.where,
                 expected=f"actions (B, {A}) or (B, H, {A}): task {task.name} has {A} action signals, "
                 f"{task.action[0].name} to {task.action[-1].name}",
-                got=f"an answer of shape {shape} to 2 observations",
-                remedy="give --task the task that it was trained on, or reshape its answer",
+                got=f"actions of shape {shape} for 2 observations",
+                remedy="give --task the task that it was trained on, or reshape its output",
             )
         return shape[1] if len(shape) == 3 else 1
 

@@ -1,7 +1,7 @@
-"""A module out of somebody's Python file: `--from module path.py:Class --weights FILE`.
+"""A module from the user's Python file: `--from module path.py:Class --weights FILE`.
 
-The file is imported, so its code runs with all that the user may do: that is what is asked for. Weights are
-data and stay data: safetensors, or a state dict that torch reads without unpickling anything else.
+The file is imported, so its code runs with the user's permissions, as requested. Weights are only data:
+safetensors, or a state dict that torch reads without unpickling anything else.
 """
 
 import hashlib
@@ -21,20 +21,20 @@ from odeploy_runtime.errors import ContractError, FormatError, MissingError, Usa
 
 
 def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, Any]]:
-    """Imports `path.py:name`, calls what is there, and loads its weights.
+    """Import `path.py:name`, call it, and load its weights.
 
     Args:
-        place: file and name of a class or function that gives a module when called without arguments.
+        place: file and name of a class or function that returns a module when called without arguments.
         weights: state dict by torch.save, or `.safetensors`.
 
     Returns:
         The module, and provenance without paths: hashes of both files.
 
     Raises:
-        UsageError: another form of place.
-        MissingError: a file or name that is not there.
-        ContractError: the file or the call raises, or gives something else than a module.
-        FormatError: weights that do not read.
+        UsageError: place has another form.
+        MissingError: no such file or name.
+        ContractError: the file or the call raises, or does not return a module.
+        FormatError: unreadable weights.
     """
     file, _, name = place.rpartition(":")
     if not file or not name.isidentifier():
@@ -51,7 +51,7 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
     make = getattr(_imported(path), name, None)
     if not callable(make):
         raise _missing(file, f"a class or function {name}", "none", "name one that the file defines")
-    module = _attempt(make, path, f"{name}() without arguments to give a module")
+    module = _attempt(make, path, f"{name}() without arguments to return a module")
     if not isinstance(module, nn.Module):
         raise ContractError(
             where=place,
@@ -67,8 +67,8 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
 
 
 def _imported(path: Path) -> ModuleType:
-    """Runs a file as a module of its own name, with its folder on the path as Python does for a script."""
-    name = f"_policy_{path.stem}"  # dataclasses and torch look modules up by name, and must not meet ours
+    """Import a file under a name of its own, with its folder on the path as for a script."""
+    name = f"_policy_{path.stem}"  # dataclasses and torch look modules up by name; it must not be one of ours
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise _missing(str(path), "a Python file", f"'{path.suffix}'", "give a file that ends in .py")
@@ -83,7 +83,7 @@ def _imported(path: Path) -> ModuleType:
 
 
 def _attempt(call: Callable[[], Any], path: Path, expected: str) -> Any:
-    """The result of somebody else's code, whose error becomes one line with the place in their file."""
+    """Call the user's code; an error becomes one line with its place in the file."""
     try:
         return call()
     except Exception as error:  # noqa: BLE001 - it may raise anything
@@ -93,7 +93,7 @@ def _attempt(call: Callable[[], Any], path: Path, expected: str) -> Any:
             where=f"{path}, line {inside[-1]}" if inside else str(path),
             expected=expected,
             got=f"{type(error).__name__}: {error}"[:200],
-            remedy="mend the file, or name a function in it that builds the module",
+            remedy="fix the file, or name a function in it that builds the module",
         ) from None
 
 
@@ -109,7 +109,7 @@ def _load_weights(module: nn.Module, path: Path, place: str) -> None:
             if strange in wanted
             else f"no such weight in {place}",
             got=f"shape {given[strange]}" if strange in given else "none",
-            remedy="give the weights of this very module",
+            remedy="give the weights of this module",
         )
     module.load_state_dict(state)
 
@@ -138,7 +138,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
 def _no_weights(path: Path, got: str) -> FormatError:
     return FormatError(
         where=str(path),
-        expected="a state dict: tensors by name, and nothing else",
+        expected="a state dict: only tensors, by name",
         got=got,
         remedy="save it with torch.save(module.state_dict(), FILE), or as safetensors",
     )

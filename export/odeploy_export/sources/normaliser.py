@@ -1,8 +1,8 @@
-"""The observation normaliser of another library's policy: our `.npz`, or stable-baselines3's `vecnormalize.pkl`.
+"""Observation normaliser of another library's policy: our `.npz`, or stable-baselines3's `vecnormalize.pkl`.
 
-A pickle is a program. This one is read without running any of it: every class and function that it names
-becomes an inert record of its arguments and state, numpy's own included, and the few arrays that matter are
-then rebuilt from their recorded bytes.
+A pickle is a program. It is read without running any of it: every class and function that it names, numpy's
+included, becomes an inert record of its arguments and state. The few arrays that matter are then rebuilt from
+their recorded bytes.
 """
 
 import io
@@ -18,17 +18,17 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, OdeployError
 
 BESIDE = ("normaliser.npz", "vecnormalize.pkl", "vec_normalize.pkl")
-"""Names under which one is found next to a policy: ours, rl-baselines3-zoo's, the model hub's."""
+"""File names next to a policy: ours, rl-baselines3-zoo's, the model hub's."""
 
 
 @dataclass(frozen=True)
 class Normaliser:
-    """clip((observation - mean) / std, -clip, clip).
+    """Normaliser clip((observation - mean) / std, -clip, clip).
 
     Attributes:
         mean: Shape (O,).
         std: all positive. Shape (O,).
-        clip: positive; infinite where nothing is clipped.
+        clip: positive; infinite for no clip.
     """
 
     mean: NDArray[np.float64]
@@ -37,11 +37,11 @@ class Normaliser:
 
 
 def read_normaliser(path: Path) -> Normaliser | None:
-    """Reads a normaliser; None for a file that says that observations are left as they are.
+    """Read a normaliser; return None if the file leaves observations unchanged.
 
     Raises:
         MissingError: no such file.
-        FormatError: damaged, or something else.
+        FormatError: a damaged file or another format.
         ContractError: a normaliser of dictionary observations.
     """
     try:
@@ -65,7 +65,7 @@ def read_normaliser(path: Path) -> Normaliser | None:
     mean, std = normaliser.mean, normaliser.std
     numbers = np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all() and normaliser.clip > 0
     if mean.ndim != 1 or mean.shape != std.shape or not numbers:
-        raise _not_one(path, f"mean {mean.shape}, variance {std.shape}, or numbers that are none")
+        raise _not_one(path, f"mean {mean.shape}, variance {std.shape}, or numbers that are not finite")
     return normaliser
 
 
@@ -105,7 +105,7 @@ def _from_pickle(content: bytes, path: Path) -> Normaliser | None:
 
 
 class _Inert:
-    """What stands for any foreign class, function or object: it records, and does nothing."""
+    """Inert stand-in for any foreign class, function or object; it only records."""
 
     name = ""
     args: tuple[Any, ...]
@@ -120,28 +120,28 @@ class _Inert:
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Items of foreign mappings are of no interest."""
+        """Ignore items of foreign mappings."""
 
     def append(self, item: Any) -> None:
-        """Nor are those of foreign lists."""
+        """Ignore items of foreign lists."""
 
     def extend(self, items: Any) -> None:
-        """The same, many at once."""
+        """Ignore items of foreign lists."""
 
     def is_a(self, name: str) -> bool:
-        """Whether the pickle called it so, whatever the module: numpy and others move theirs."""
+        """Return whether it has this name in the pickle, in any module, since numpy and others move theirs."""
         return self.name.rpartition(".")[2] == name
 
 
 class _Reader(pickle.Unpickler):
-    """Never imports: a global of any name is a fresh inert class."""
+    """Unpickler that never imports: a global of any name is a new inert class."""
 
     def find_class(self, module: str, name: str) -> type[_Inert]:
         return type("_Inert", (_Inert,), {"name": f"{module}.{name}"})
 
 
 def _array(recorded: Any) -> NDArray[np.float64]:
-    """A number or a recorded float array, of either of the two forms in which numpy pickles one."""
+    """Return a number or a recorded float array, in either of numpy's two pickled forms."""
     if isinstance(recorded, int | float):
         return np.asarray(recorded, np.float64)
     if recorded.is_a("scalar"):
@@ -155,7 +155,7 @@ def _array(recorded: Any) -> NDArray[np.float64]:
 
 
 def _floats(data: Any, dtype: _Inert) -> NDArray[np.float64]:
-    """Bytes as numbers. A recorded dtype has its kind and size as argument, its byte order in its state."""
+    """Return bytes as numbers. A recorded dtype has type and size as argument, byte order in its state."""
     order = dtype.state[1]
     if dtype.args[0] not in ("f4", "f8") or order not in ("<", ">"):
         raise ValueError(f"numbers of type {order}{dtype.args[0]}")

@@ -1,8 +1,8 @@
-"""An ONNX file of unknown make as a policy: `odeploy export --from onnx MODEL.onnx`.
+"""An ONNX file as a policy: `odeploy export --from onnx MODEL.onnx`.
 
-Nothing in the file is believed. It must be whole and alone, know one input and no chance, and the graph that
-is written must answer as onnx's own evaluator, which shares no code with ONNX Runtime, answers for the file
-as it came: before its opset was converted and its ends were changed.
+The file is not trusted. It must be self-contained and deterministic, with one input. The written graph must
+compute what onnx's own evaluator, which shares no code with ONNX Runtime, computes for the original file: before
+its opset was converted and its inputs and outputs were changed.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "Rand
 
 
 def from_onnx(path: Path, task: Task) -> External:
-    """Reads and checks an ONNX file.
+    """Read and check an ONNX file.
 
     Raises:
         MissingError: no such file.
-        PolicyFileError: not a whole protobuf message, or weights in another file.
+        PolicyFileError: an incomplete protobuf message, or weights in another file.
         FormatError: not a valid model.
-        ContractError: inputs, outputs or operators that no policy file may have.
+        ContractError: inputs, outputs or operators that a policy file must not have.
     """
     try:
         data = path.read_bytes()
@@ -79,7 +79,7 @@ def _checked(data: bytes, where: str) -> onnx.ModelProto:
             where=where,
             expected="a valid ONNX model",
             got=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
-            remedy="export it anew, with the weights inside",
+            remedy="export it again, with the weights inside",
         ) from None
 
 
@@ -96,14 +96,14 @@ def _require_known_nodes(graph: onnx.GraphProto, where: str) -> None:
         if node.op_type in _RANDOM:
             raise _refusal(
                 label,
-                "a graph without chance, whose answers can be proved",
+                "a deterministic graph, whose actions can be checked",
                 f"the operator {node.op_type}",
-                "export the mean action, or a torch module that takes its noise as an input",
+                "export the mean action, or a torch module with noise as an input",
             )
 
 
 def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Those of loops and branches too."""
+    """Yield all nodes, including those of loops and branches."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
@@ -112,11 +112,11 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _require_ends(graph: onnx.GraphProto, task: Task, where: str) -> bool:
-    """Checks the one input and the one output; whether the batch is fixed at 1."""
+    """Check the single input and output; return whether the batch is fixed at 1."""
     inputs = fed(graph)
     O = len(task.observation)  # noqa: E741
     expected = f"one float32 input (B, {O}): task {task.name} has {O} observation signals"
-    remedy = "export the deterministic action of one flat observation, for the task that --task names"
+    remedy = "export the deterministic action of one flat observation, for the task of --task"
     if len(inputs) != 1:
         raise _refusal(where, expected, f"{len(inputs)}: {', '.join(map(_described, inputs))}", remedy)
     dims = inputs[0].type.tensor_type.shape.dim
@@ -165,9 +165,9 @@ def _reference(model: onnx.ModelProto, row_by_row: bool, where: str) -> Referenc
         O = observation.shape[1]  # noqa: E741
         parts = np.split(observation, len(observation)) if row_by_row else [observation]
         try:
-            with np.errstate(all="ignore"):  # what is not finite is refused by its place
+            with np.errstate(all="ignore"):  # actions that are not finite are refused later, by their row
                 answers: list[Array] = [np.asarray(*evaluator.run(None, {name: part})) for part in parts]
-        except Exception as error:  # noqa: BLE001 - numpy's own, and those of operators that it has not
+        except Exception as error:  # noqa: BLE001 - numpy's own, and those of missing operators
             got = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             expected = f"a graph that onnx's reference evaluator runs on observations ({len(parts[0])}, {O})"
             raise _refusal(where, expected, got, "give --task the task that it was trained on") from None

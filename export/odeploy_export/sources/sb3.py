@@ -1,8 +1,7 @@
-"""The deterministic policy inside a model that stable-baselines3 or sb3-contrib saved.
+"""The deterministic policy in a model that stable-baselines3 or sb3-contrib saved.
 
-Readable fields tell the algorithm, the activation and the action's limits; names and shapes of the tensors are
-the network. Whatever is not understood to the last tensor is refused: a policy that is nearly right moves a
-robot wrongly.
+Readable fields give the algorithm, the activation and the action's limits; names and shapes of the tensors give
+the network. A model with any unknown tensor is refused: a policy that is nearly right moves a robot wrongly.
 """
 
 import math
@@ -22,8 +21,8 @@ from odeploy_runtime.signals import Signal, highs, lows
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.mlp import Activation, MlpConfig, MlpPolicy
 
-_ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)  # with no arguments, as sb3 makes them
-# A field that only this algorithm has, or only it and those before it.
+_ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)  # without arguments, as sb3 builds them
+# A field that only this algorithm has, or only it and those above it.
 _SIGNS = {
     "tqc": "top_quantiles_to_drop_per_net",
     "sac": "target_entropy",
@@ -37,13 +36,13 @@ _CONTRIB = ("tqc", "trpo")
 
 @dataclass(frozen=True)
 class _Actor:
-    """How algorithms that share a policy class keep what acts.
+    """Where algorithms that share a policy class keep their actor.
 
     Attributes:
         hidden: prefix of its layers' names.
-        last: prefix of the last layer's name; None where it is one of the others.
-        aside: prefixes of what takes no part in a deterministic action.
-        activation: unless the model says otherwise.
+        last: prefix of the last layer's name; None if it is among the hidden ones.
+        aside: prefixes of tensors that a deterministic action does not use.
+        activation: default activation.
         squash: whether tanh maps the output onto the limits; otherwise it is clipped to them.
     """
 
@@ -74,38 +73,38 @@ _ACTORS = {
 
 
 def algorithm(model: SavedModel) -> str:
-    """Its name in small letters.
+    """Return the algorithm's name in lower case.
 
     Raises:
-        ContractError: none of those that can be exported.
+        ContractError: an algorithm that cannot be exported.
     """
     _actor(model)
     name = next((name for name, field in _SIGNS.items() if field in model.fields), None)
     if name is None:
-        raise _refusal(model, "an algorithm of these", "another, with the same kind of policy")
-    # DDPG is TD3 that neither delays its actor nor disturbs its targets
+        raise _refusal(model, "an algorithm of these", "another one with the same policy class")
+    # DDPG is TD3 without delayed actor and target noise
     plain = model.fields.get("policy_delay") == 1 and model.fields.get("target_noise_clip") == 0
     return "ddpg" if name == "td3" and plain else name
 
 
 def library(model: SavedModel) -> str:
-    """The one that has the algorithm."""
+    """Return the library of the algorithm."""
     return "sb3-contrib" if algorithm(model) in _CONTRIB else "stable-baselines3"
 
 
 def trained_normalised(model: SavedModel) -> bool:
-    """Whether training surely had a VecNormalize: it then keeps the observation from before.
+    """Return whether training certainly had a VecNormalize: the model then stores the original observation.
 
-    Algorithms with a replay buffer keep one in any case, so nothing is known of theirs.
+    Algorithms with a replay buffer always store it, so nothing is known about theirs.
     """
     return _actor(model) is _GAUSSIAN and model.fields.get("_last_original_obs") is not None
 
 
 def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> MlpPolicy:
-    """The policy in a model, for a task.
+    """Return the policy in a model, for a task.
 
     Raises:
-        ContractError: a kind that is not known, or one for other observations or actions.
+        ContractError: an unknown type of policy, or one for other observations or actions.
     """
     actor, kwargs = _actor(model), model.parts("policy_kwargs")
     algorithm(model)
@@ -154,14 +153,14 @@ def _refusal(model: SavedModel, expected: str, got: str) -> ContractError:
         where=str(model.path),
         expected=f"an MlpPolicy of PPO, A2C, TRPO, SAC, TQC, TD3 or DDPG with {expected}",
         got=got,
-        remedy="train one on odeploy_sim.tasks.gym_env.FlatEnv, without gSDE and networks of your own",
+        remedy="train one on odeploy_sim.tasks.gym_env.FlatEnv, without gSDE and custom networks",
     )
 
 
 def _actor(model: SavedModel) -> _Actor:
     module = model.parts("policy_class").get("__module__")
     if module not in _ACTORS:
-        raise _refusal(model, "a policy class of these libraries'", f"one of the module {module}")
+        raise _refusal(model, "a policy class of these libraries", f"one from the module {module}")
     return _ACTORS[str(module)]
 
 
@@ -176,7 +175,7 @@ def _require_size(model: SavedModel, what: str, signals: tuple[Signal, ...], siz
 
 
 def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
-    """The actor's linear layers in order; every tensor is one of them or known to stand aside."""
+    """Return the actor's linear layers in order; every other tensor must be known to be unused."""
     member = re.compile(re.escape(actor.hidden) + r"\.(\d+)\.(?:weight|bias)")
     places = sorted({int(m[1]) for name in model.tensors if (m := member.fullmatch(name))})
     prefixes = [f"{actor.hidden}.{i}" for i in places] + [actor.last] * (actor.last is not None)
@@ -210,12 +209,12 @@ def _activation(model: SavedModel, stated: Any, default: Activation) -> Activati
 
 
 def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor]:
-    """The limits that the model was trained with; the task's own where they are the same or not readable."""
+    """Return the limits of the model's training; the task's own if they are equal or not readable."""
     task_low, task_high = lows(task.action), highs(task.action)
     space = model.parts("action_space")
     try:
         low, high = (np.array(str(space[name]).strip("[]").split(), np.float32) for name in ("low", "high"))
-    except (KeyError, ValueError):  # another version's, or abbreviated
+    except (KeyError, ValueError):  # another version's format, or abbreviated
         low, high = task_low, task_high
     if low.shape != task_low.shape or high.shape != task_low.shape:
         low, high = task_low, task_high

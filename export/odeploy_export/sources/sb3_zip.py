@@ -1,7 +1,7 @@
-"""The zip that stable-baselines3's `model.save` writes, read without executing anything in it.
+"""The zip of stable-baselines3's `model.save`, read without executing anything in it.
 
-`data` is JSON; what is no JSON is pickled there, beside parts of it as text, and only the text is looked at.
-`policy.pth` is tensors, which torch loads without running a pickle's code.
+`data` is JSON. Other objects are pickled inside it, beside parts of them as text; only the text is read.
+`policy.pth` has tensors, which torch loads without running a pickle's code.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from odeploy_runtime.errors import FormatError, MissingError
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a zip holds, before it is known to be of use.
+    """Contents of a zip, not yet checked.
 
     Attributes:
-        path: of the zip.
-        fields: of the algorithm, by name.
-        tensors: of its policy, by name.
+        path: path of the zip.
+        fields: fields of the algorithm, by name.
+        tensors: tensors of its policy, by name.
         hash: SHA-256 of the zip.
-        versions: of the packages that it was trained with, as it says.
+        versions: versions of the packages of its training, as stored in the zip.
     """
 
     path: Path
@@ -38,17 +38,17 @@ class SavedModel:
     versions: dict[str, str]
 
     def parts(self, field: str) -> dict[str, Any]:
-        """The readable parts of a field that is an object; `:type:` is its class."""
+        """Return the readable parts of a field that is an object; `:type:` is its class."""
         value = self.fields.get(field)
         return value if isinstance(value, dict) else {}
 
 
 def read_zip(path: Path) -> SavedModel:
-    """Reads a saved model.
+    """Read a saved model.
 
     Raises:
         MissingError: no such file.
-        FormatError: damaged, or not such a zip.
+        FormatError: a damaged file or another format.
     """
     try:
         content = path.read_bytes()
@@ -72,7 +72,7 @@ def read_zip(path: Path) -> SavedModel:
             where=str(path),
             expected="a model that stable-baselines3 saved: a zip with data and policy.pth",
             got=f"a file that does not load ({type(error).__name__}: {reason})",
-            remedy="copy the file again or save the model anew",
+            remedy="copy the file again, or save the model again",
         ) from None
     versions = {name.lower(): version for name, version in re.findall(r"^- ([\w-]+): (\d\S*)$", info, re.M)}
     return SavedModel(path, fields, dict(tensors), hashlib.sha256(content).hexdigest(), versions)

@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 def from_module(
     module: nn.Module, task: Task, noise_size: int, where: str, provenance: Mapping[str, Any] | None = None
 ) -> External:
-    """A module, its graph by torch's exporter, and torch itself as the reference.
+    """Trace a module; torch itself is the reference.
 
     Raises:
-        ContractError: a module that does not take the task's observations, answers something else than one
-            tensor of real numbers, or holds an operator that ONNX has not.
+        ContractError: a module that does not accept the task's observations, does not return one tensor of real
+            numbers, or has an operator that ONNX does not have.
     """
     module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
     require_answer(module, task, noise_size, where)
@@ -54,7 +54,7 @@ def from_module(
 
 
 class Fed(nn.Module):
-    """A module as a graph is fed: our names, and noise of shape (B, 1, 1, D) where it takes (B, D)."""
+    """Module with a graph's inputs: our names, and noise of shape (B, 1, 1, D) instead of (B, D)."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -67,10 +67,10 @@ class Fed(nn.Module):
 
 
 def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -> None:
-    """Asks a module for one answer, before anything slow is done.
+    """Call a module once, before anything slow.
 
     Raises:
-        ContractError: it fails, or its answer is not one tensor of real numbers.
+        ContractError: it fails, or does not return one tensor of real numbers.
     """
     O = len(task.observation)  # noqa: E741
     takes = f"observation (B, {O})" + (f" and noise (B, {noise_size})" if noise_size else "")
@@ -88,9 +88,9 @@ def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -
         kind = f"one of {answer.dtype}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         raise ContractError(
             where=where,
-            expected="a forward that answers one tensor of real numbers, the actions",
+            expected="a forward that returns one tensor of real numbers, the actions",
             got=kind,
-            remedy="wrap it in a module that answers the action alone, in robot units",
+            remedy="wrap it in a module that returns only the action, in robot units",
         )
 
 
@@ -117,5 +117,5 @@ def _reference(module: nn.Module, dtype: torch.dtype, noise_size: int) -> Refere
 
 
 def _last_line(error: Exception) -> str:
-    """Of TorchScript's errors the first lines are a trace."""
+    """Return the last line; the first lines of TorchScript's errors are a trace."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[-1].strip()[:200]}"

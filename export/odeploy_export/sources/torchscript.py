@@ -1,10 +1,9 @@
 """A TorchScript archive as a policy: `odeploy export --from torchscript MODEL.pt`.
 
-An archive is a program, and to load it is to run it. There is no Python in it, and its unpickler builds only
-types that the archive's own code declares: a pickle that names any other is refused by torch. But TorchScript
-has operators that read and write files, and `__setstate__` may use them at load: one that wrote a file was
-tried, and it did. So an archive of unknown origin is to be opened where there is nothing to lose; what comes
-out, the policy file, has no such operators.
+An archive is a program, and loading it runs it. It contains no Python, and its unpickler builds only types that
+the archive's own code declares: torch refuses a pickle that names any other. But TorchScript has operators that
+read and write files, and `__setstate__` may use them when the archive is loaded (a test archive did write a file).
+So load archives of unknown origin only in a sandbox. The exported policy file has no such operators.
 """
 
 import hashlib
@@ -28,16 +27,16 @@ from odeploy_sim.tasks.task import Task
 log = logging.getLogger(__name__)
 
 _OPERATOR = re.compile(r"'?(aten::\w+|prim::\w+)'?")
-_NOTE = "torchscript: the archive's program was run to load it; do that only with archives that you trust"
+_NOTE = "torchscript: loading the archive runs its program; load only archives that you trust"
 
 
 def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
-    """Loads an archive that `torch.jit.save` wrote, which runs what is in it.
+    """Load an archive that `torch.jit.save` wrote, which runs its program.
 
     Raises:
         MissingError: no such file.
-        FormatError: not such an archive.
-        ContractError: a module that does not fit the task, or an operator that ONNX has not.
+        FormatError: not a TorchScript archive.
+        ContractError: a module that does not fit the task, or an operator that ONNX does not have.
     """
     try:
         content = path.read_bytes()
@@ -70,7 +69,7 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
 def _loaded(content: bytes, where: str) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch would have everybody leave TorchScript
+            warnings.simplefilter("ignore")  # torch deprecates TorchScript
             script = torch.jit.load(io.BytesIO(content), map_location="cpu")  # type: ignore[no-untyped-call]
     except (RuntimeError, ValueError) as error:
         raise FormatError(
@@ -80,12 +79,12 @@ def _loaded(content: bytes, where: str) -> Any:
             remedy="save it with torch.jit.save; for a state dict or a pickled module give --from module",
         ) from None
     for parameter in script.parameters():
-        parameter.requires_grad = False  # a script knows no requires_grad_
+        parameter.requires_grad = False  # a script has no requires_grad_
     return script.float().eval()
 
 
 class _FlatNoise(nn.Module):
-    """A script that takes noise (B, D), for a graph that is fed (B, 1, 1, D)."""
+    """Script with noise (B, D), for a graph with noise (B, 1, 1, D)."""
 
     def __init__(self, script: nn.Module) -> None:
         super().__init__()
@@ -98,7 +97,7 @@ class _FlatNoise(nn.Module):
 
 
 def _converted(script: Any, observation_size: int, noise_size: int, where: str) -> onnx.ModelProto:
-    """By torch's older exporter: the one that `trace_graph` calls refuses TorchScript."""
+    """Convert by torch's older exporter; the one of `trace_graph` refuses TorchScript."""
     inputs = {"observation": torch.zeros(2, observation_size)}
     if noise_size:
         inputs["noise"] = torch.zeros(2, 1, 1, noise_size)
@@ -110,7 +109,7 @@ def _converted(script: Any, observation_size: int, noise_size: int, where: str) 
             torch.onnx.export(
                 torch.jit.script(_FlatNoise(script)).eval() if noise_size else script,
                 tuple(inputs.values()),
-                file,  # type: ignore[arg-type]  # this exporter takes one
+                file,  # type: ignore[arg-type]  # this exporter accepts one
                 dynamo=False,
                 opset_version=OPSET,
                 input_names=list(inputs),
@@ -123,6 +122,6 @@ def _converted(script: Any, observation_size: int, noise_size: int, where: str) 
                 where=where,
                 expected=f"operators of ONNX opset {OPSET}",
                 got=operator[1] if operator else str(error).strip().splitlines()[0][:200],
-                remedy="script a module of operators that ONNX has, with fixed shapes",
+                remedy="script a module with fixed shapes, built from operators of ONNX",
             ) from None
     return onnx.load_from_string(file.getvalue())

@@ -50,7 +50,7 @@ def test_limits_are_appended_and_the_answer_gets_its_chunk(
     observation = np.random.default_rng(0).standard_normal((5, O), np.float32)
     wanted = np.clip(observation @ WEIGHT, low, high)[:, None]  # type: ignore[call-overload]
     assert np.allclose(answers(made.model, observation), wanted, atol=1e-6)
-    assert made.notes == ("limits: nodes that clip to the task's were appended",)
+    assert made.notes == ("limits: nodes that clip to the task's limits were appended",)
     assert made.batches == (1, 3, 8)
 
 
@@ -96,16 +96,14 @@ def test_a_batch_of_one_becomes_any_where_rows_stay_apart() -> None:
 def test_a_batch_of_one_is_kept_where_the_graph_needs_it(node: onnx.NodeProto) -> None:
     made = finished(graph(node, out="a", batch=1, shape=np.array([1, A]), axes=np.array([0])), SAME)
     assert made.batches == (1,)
-    assert "batch: fixed at 1, with which it is served" in made.notes
+    assert "batch: fixed at 1" in made.notes
     observation = np.full((1, O), 0.1, np.float32)
     assert np.allclose(answers(made.model, observation), np.clip(observation @ WEIGHT, -1, 1)[None], atol=1e-6)
 
 
 def test_a_graph_that_answers_nothing_is_refused_in_a_line() -> None:
     node = helper.make_node("Reshape", ["h", "shape"], ["a"])
-    with pytest.raises(
-        ContractError, match=r"p.onnx: expected a graph that answers one .*; export it with"
-    ) as refused:
+    with pytest.raises(ContractError, match=r"p.onnx: expected a graph for one .*; export it with") as refused:
         finished(graph(node, out="a", shape=np.array([5, A])), SAME)
     assert "\n" not in str(refused.value)
 

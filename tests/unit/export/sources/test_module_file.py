@@ -76,10 +76,10 @@ def test_weights_are_loaded_from_either_format(file: Path, suffix: str) -> None:
         ("net.py:Other", "expected a class or function Other, got none"),
         ("net.py:number", "expected a class or function number, got none"),
         ("net.py:text", "expected a torch.nn.Module, got str"),
-        ("net.py:Needs", "expected Needs() without arguments to give a module, got TypeError"),
+        ("net.py:Needs", "expected Needs() without arguments to return a module, got TypeError"),
         (
             "net.py:fails",
-            "net.py, line 22: expected fails() without arguments to give a module, got ValueError: no",
+            "net.py, line 22: expected fails() without arguments to return a module, got ValueError: no",
         ),
         ("broken.py:Net", "broken.py, line 2: expected a file that Python imports, got ZeroDivisionError"),
         ("layers_beside.txt:Net", "expected a Python file, got '.txt'"),
@@ -108,7 +108,7 @@ def test_what_gives_no_module_is_refused_by_its_place(
         ),
         (
             {"model": {"0.weight": torch.zeros(5, 4)}},
-            "expected a state dict: tensors by name, and nothing else, got a",
+            "expected a state dict: only tensors, by name, got a",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_weights_that_are_a_program_are_refused_and_not_run(file: Path, tmp_path
     (tmp_path / "w.pt").write_bytes(pickle.dumps(Program(tmp_path / "written"), protocol=2))
     (tmp_path / "w.safetensors").write_bytes(b"hello")
     for name in ("w.pt", "w.safetensors"):
-        with pytest.raises(OdeployError, match="expected a state dict: tensors by name, and nothing else"):
+        with pytest.raises(OdeployError, match="expected a state dict: only tensors, by name"):
             load_module(f"{file}:Net", tmp_path / name)
     with pytest.raises(OdeployError, match="expected weights, got No such file"):
         load_module(f"{file}:Net", tmp_path / "none.pt")

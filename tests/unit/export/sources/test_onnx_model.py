@@ -75,7 +75,7 @@ def test_a_file_of_any_usual_opset_answers_as_numpy_does(
     assert (manifest.method, manifest.kind, manifest.name) == ("onnx", "mlp", "hopper-bare")
     assert manifest.provenance["opset"] == opset
     assert manifest.parity[0].batches == (1, 3, 8)
-    assert "limits: nodes that clip to the task's were appended" in caplog.messages
+    assert "limits: nodes that clip to the task's limits were appended" in caplog.messages
     assert any(line.endswith("actions exceed the task's and are clipped") for line in caplog.messages)
     written = onnx.load(tmp_path / "p.onnx")
     assert [(o.domain, o.version) for o in written.opset_import] == [("", 18)]
@@ -117,7 +117,7 @@ _BRANCH = helper.make_graph(
     [
         (
             net(helper.make_node("RandomNormalLike", ["y"], ["r"], name="dice"), out="r"),
-            "node dice: expected a graph without chance, whose answers can be proved, got the operator Random",
+            "node dice: expected a deterministic graph, whose actions can be checked, got the operator Random",
         ),
         (
             net(
@@ -125,7 +125,7 @@ _BRANCH = helper.make_graph(
                 outputs=(value("r", [1, 3]),),
                 c=np.array(True),
             ),
-            "node dice: expected a graph without chance",
+            "node dice: expected a deterministic graph",
         ),
         (net(inputs=(value("z", ["n", 3]),)), "11 observation signals, got 2: x float (n, 11), z float (n, 3)"),
         (

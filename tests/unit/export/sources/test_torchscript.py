@@ -66,7 +66,7 @@ def test_an_archive_is_served_as_torch_answers(
     manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
     assert (manifest.method, manifest.name, manifest.provenance["class"]) == ("torchscript", "hopper-m", "Loops")
     assert manifest.parity[0].batches == (1, 3, 8)
-    assert caplog.messages[0].startswith("torchscript: the archive's program was run to load it")
+    assert caplog.messages[0].startswith("torchscript: loading the archive runs its program")
     policy, no_noise = OnnxPolicy.load(tmp_path / "p.onnx"), np.zeros((1, 0, 0, 0), np.float32)
     with torch.no_grad():
         wanted = module(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
