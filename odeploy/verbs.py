@@ -47,7 +47,9 @@ VERBS = {
         "odeploy_train.flow_rl.fpo_run", "train,sim", "train a flow policy by FPO on the task's reward"
     ),
     "train fpo++": Verb(
-        "odeploy_train.flow_rl.fpo_plus_plus_run", "train,sim", "train a flow policy by FPO++ on the task's reward"
+        "odeploy_train.flow_rl.fpo_run:main_plus_plus",
+        "train,sim",
+        "train a flow policy by FPO++ on the task's reward",
     ),
     "train dppo": Verb(
         "odeploy_train.flow_rl.dppo", "train,sim", "train a flow policy by PPO on its denoising steps"
@@ -99,9 +101,7 @@ VERBS = {
     "sweep": Verb(
         "odeploy_train.sweeps.scheduler", "train,sim,sweep,export,cpu", "run methods × tasks × seeds, resumable"
     ),
-    "table": Verb(
-        "odeploy_train.sweeps.table", "train,sim,sweep,report", "print the results of sweeps and draw their curves"
-    ),
+    "table": Verb("odeploy_train.sweeps.table", "sim,report", "print the results of sweeps and draw their curves"),
     "figures fpo": Verb(
         "odeploy_train.figures.cli:fpo", "train,sim,report", "draw FPO at the saddle of the grid world"
     ),

@@ -22,7 +22,7 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.interleaved_timing import Call, interleaved
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector
-from odeploy_train.flow_rl import fpo_plus_plus_run, fpo_run
+from odeploy_train.flow_rl import fpo_run
 from odeploy_train.flow_rl import run as flow_run
 from odeploy_train.flow_rl.actor import FlowActor
 from odeploy_train.flow_rl.fpo import fpo, fpo_plus_plus
@@ -44,8 +44,8 @@ def test_fpo_keeps_at_least_two_fifths_of_gaussian_ppo_s_speed() -> None:
         "Gaussian PPO": Contender(gaussian()),
         "FPO": Contender(flow(fpo_run.Config("hopper", HERE))),
         "FPO, 16 draws": Contender(flow(fpo_run.Config("hopper", HERE, draws=16))),
-        "FPO++, 10 steps": Contender(flow(fpo_plus_plus_run.Config("hopper", HERE, solver_steps=10))),
-        "FPO++": Contender(flow(fpo_plus_plus_run.Config("hopper", HERE))),
+        "FPO++, 10 steps": Contender(flow(fpo_run.PlusPlusConfig("hopper", HERE, solver_steps=10))),
+        "FPO++": Contender(flow(fpo_run.PlusPlusConfig("hopper", HERE))),
     }
     for _ in range(ROUNDS):
         for contender in contenders.values():
@@ -144,7 +144,7 @@ def gaussian() -> Ppo:
 
 def flow(config: fpo_run.Config) -> Ppo:
     """Of FPO or FPO++."""
-    surrogate = fpo_plus_plus if isinstance(config, fpo_plus_plus_run.Config) else fpo
+    surrogate = fpo_plus_plus if isinstance(config, fpo_run.PlusPlusConfig) else fpo
     sizes = FlowConfig(O, A, config.width, config.depth, clip=10.0, squash=config.squash)
     envs = make_vector(HOPPER, ENVS, workers=0)
     return flow_run.start(config, partial(fpo_run.actor, surrogate), HOPPER, envs, sizes).ppo

@@ -1,7 +1,7 @@
 """A flow as PPO's actor: how it acts. What it learns from is said by its kinds.
 
 A velocity v_θ(s, x, t) carries noise at t = 0 to x_1 at t = 1, and the action is the bounded x_1. Sampling, the
-bounds and their way back are common to `flow_rl.fpo_actor`, `flow_rl.dppo`, `flow_rl.fm_ppo` and
+bounds and their way back are common to `flow_rl.fpo`, `flow_rl.dppo`, `flow_rl.fm_ppo` and
 `flow_rl.fm_a2c`; each adds what it remembers of the old policy and what it minimises.
 
 Solver and steps here are those of rollouts and need not be those of deployment.

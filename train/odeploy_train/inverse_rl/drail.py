@@ -14,7 +14,7 @@ be averaged; and the step is embedded by sines.
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.inverse_rl.discriminators import Transitions, classification
+from odeploy_train.inverse_rl.classification import Transitions, classification
 from odeploy_train.modules.ddpm import cosine, noised
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.runs.learning_curve import Info

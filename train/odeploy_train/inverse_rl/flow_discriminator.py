@@ -17,7 +17,7 @@ velocity network, sized by options.
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.inverse_rl.discriminators import Transitions, classification
+from odeploy_train.inverse_rl.classification import Transitions, classification
 from odeploy_train.modules.flow_matching import straight_path
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, integrate, uniform_grid

@@ -16,7 +16,8 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.inverse_rl.discriminators import Airl, Gail, RewardForm, Vail, Wail
+from odeploy_train.inverse_rl.classification import RewardForm
+from odeploy_train.inverse_rl.discriminators import Airl, Gail, Vail, Wail
 from odeploy_train.inverse_rl.drail import Drail
 from odeploy_train.inverse_rl.learned_reward import RewardOptions, attach, warn_of_one_episode
 from odeploy_train.on_policy import gaussian_ppo

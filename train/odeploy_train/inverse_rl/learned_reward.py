@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.demonstrations.dataset import Demonstrations
 from odeploy_sim.tasks.task import Task
-from odeploy_train.inverse_rl.discriminators import Discriminator, Transitions
+from odeploy_train.inverse_rl.classification import Discriminator, Transitions
 from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner

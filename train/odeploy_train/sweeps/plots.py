@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from odeploy_runtime.reports.figure_file import write_png
 from odeploy_train.sweeps.aggregate import over_seeds
-from odeploy_train.sweeps.scheduler import Line
+from odeploy_train.sweeps.results import Line
 
 mpl.use("Agg")
 

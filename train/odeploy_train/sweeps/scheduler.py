@@ -6,7 +6,6 @@ checkpoint. On a cluster the folders must lie on a file system that all machines
 """
 
 import functools
-import json
 import logging
 import os
 import socket
@@ -24,10 +23,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
 from odeploy_train.runs.options import require_positive
 from odeploy_train.sweeps import steps as sweep_run
+from odeploy_train.sweeps.results import RESULTS, Line, append, finished
 from odeploy_train.sweeps.spec import RunSpec, read, runs
 
-RESULTS = Path("results")
-Line = dict[str, Any]
 _KNOCK_TIMEOUT_S = 5.0
 
 
@@ -80,29 +78,6 @@ def main(arguments: list[str]) -> None:
     console.print(f"results: {results}", soft_wrap=True)
     if failed:
         raise RelayedError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
-
-
-def finished(results: Path) -> set[str]:
-    """Keys of the runs that have a line."""
-    return {line["key"] for line in lines(results)} if results.exists() else set()
-
-
-def lines(results: Path) -> Iterator[Line]:
-    """The lines of a results file; one that was cut off by a power failure counts as not there."""
-    for text in results.read_text().splitlines():
-        try:
-            yield json.loads(text)
-        except ValueError:
-            continue
-
-
-def append(results: Path, line: Line) -> None:
-    """Adds a line, on disk before it returns."""
-    results.parent.mkdir(parents=True, exist_ok=True)
-    with results.open("a") as file:
-        file.write(json.dumps(line, allow_nan=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _each(

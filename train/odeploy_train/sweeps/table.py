@@ -20,7 +20,7 @@ from odeploy_runtime.reports.tables import wide
 from odeploy_sim.catalogue import get
 from odeploy_train.sweeps.aggregate import Aggregate, aggregate, late_score, over_seeds, steps_to
 from odeploy_train.sweeps.published import PUBLISHED
-from odeploy_train.sweeps.scheduler import Line, lines
+from odeploy_train.sweeps.results import Line, lines
 
 THRESHOLDS = {"success": (0.5, 0.8), "return": (1000.0, 2500.0)}
 """Scores to which learning is timed, for tasks without `Task.thresholds`."""

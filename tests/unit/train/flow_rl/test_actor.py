@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from odeploy_train.flow_rl.actor import Sampling
-from odeploy_train.flow_rl.fpo import fpo
-from odeploy_train.flow_rl.fpo_actor import Draws, FpoActor
+from odeploy_train.flow_rl.fpo import Draws, FpoActor, fpo
 from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.modules.ode import EULER, HEUN, RK4, SOLVERS, integrate, solver, uniform_grid
 

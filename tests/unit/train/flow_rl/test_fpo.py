@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from odeploy_train.flow_rl.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, fpo, fpo_plus_plus, spo
-from odeploy_train.flow_rl.fpo_actor import Draws
+from odeploy_train.flow_rl.fpo import DIFFERENCE_LIMIT, LOSS_LIMIT, Draws, fpo, fpo_plus_plus, spo
 from odeploy_train.modules.flow_matching import straight_path
 from odeploy_train.on_policy.ppo import clipped_surrogate
 from odeploy_train.runs.learning_curve import Info

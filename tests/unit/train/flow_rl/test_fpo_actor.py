@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from odeploy_train.flow_rl.actor import Sampling
-from odeploy_train.flow_rl.fpo import LOSS_LIMIT, fpo, fpo_plus_plus
-from odeploy_train.flow_rl.fpo_actor import Draws, FpoActor
+from odeploy_train.flow_rl.fpo import LOSS_LIMIT, Draws, FpoActor, fpo, fpo_plus_plus
 from odeploy_train.modules.flow_matching import flow_matching_loss, straight_path
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, solver, uniform_grid

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from odeploy_runtime.errors import UsageError
-from odeploy_train.flow_rl import fpo_plus_plus_run, fpo_run
+from odeploy_train.flow_rl import fpo_run
 from odeploy_train.flow_rl.fpo import fpo
 from odeploy_train.flow_rl.fpo_run import Config, actor
 from odeploy_train.policies.flow import FlowConfig
@@ -26,7 +26,7 @@ def test_draws_are_at_the_rollouts_own_times_or_at_any() -> None:
 @pytest.mark.parametrize(("option", "value"), [("time-margin", "0.5"), ("perturbation", "-0.1")])
 def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected at least 0 and below .* got {value}"):
-        fpo_plus_plus_run.main(["--task", "hopper", "--out", str(tmp_path), f"--{option}", value])
+        fpo_run.main_plus_plus(["--task", "hopper", "--out", str(tmp_path), f"--{option}", value])
 
 
 def test_no_draws_are_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.vector_env import SerialVectorEnv
 from odeploy_train.behaviour_cloning import fm_bc
-from odeploy_train.flow_rl import dppo, fm_a2c, fm_ppo, fpo_plus_plus_run, fpo_run
+from odeploy_train.flow_rl import dppo, fm_a2c, fm_ppo, fpo_run
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
@@ -26,7 +26,7 @@ TINY = (
 Main = Callable[[list[str]], None]
 VERBS: dict[str, Main] = {
     "fpo": fpo_run.main,
-    "fpo++": fpo_plus_plus_run.main,
+    "fpo++": fpo_run.main_plus_plus,
     "dppo": dppo.main,
     "fm-ppo": fm_ppo.main,
     "fm-a2c": fm_a2c.main,

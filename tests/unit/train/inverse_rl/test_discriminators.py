@@ -5,21 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy
 
-from odeploy_train.inverse_rl.discriminators import (
-    Airl,
+from odeploy_train.inverse_rl.classification import (
     Discriminator,
-    Gail,
-    RewardForm,
     Transitions,
-    Vail,
-    Wail,
-    accuracy,
-    classification,
-    gradient_penalty,
-    reward_of,
 )
+from odeploy_train.inverse_rl.discriminators import Airl, Gail, Vail, Wail, gradient_penalty
 from odeploy_train.inverse_rl.drail import Drail
 
 # Of the agent's pairs, and how far the expert's mean lies from theirs; actions are well within ±1.
@@ -131,41 +122,6 @@ def test_drail_ranks_the_expert_above_the_agent() -> None:
     with torch.no_grad():
         reward = torch.stack([module.reward(transitions(x), generator(i)) for i in range(30)]).mean(0)
     assert torch.corrcoef(torch.stack([reward, log_ratio(x)]))[0, 1] > 0.8
-
-
-@pytest.mark.parametrize(
-    ("form", "probability", "reward"),
-    [
-        ("logit", 0.8, 1.3862943611),  # log 4
-        ("positive", 0.8, 1.6094379124),  # -log 0.2
-        ("negative", 0.8, -0.2231435513),  # log 0.8
-        ("positive", 0.5, 0.6931471806),
-        ("negative", 0.5, -0.6931471806),
-        ("logit", 0.5, 0.0),
-    ],
-)
-def test_rewards_of_a_known_probability(form: RewardForm, probability: float, reward: float) -> None:
-    logit = torch.tensor(probability, dtype=torch.float64).logit()
-    assert reward_of(logit, form).item() == pytest.approx(reward, abs=1e-9)
-
-
-def test_rewards_stay_finite_where_the_discriminator_is_certain() -> None:
-    logit = torch.tensor([-500.0, 500.0])
-    torch.testing.assert_close(reward_of(logit, "positive"), torch.tensor([0.0, 500.0]))
-    torch.testing.assert_close(reward_of(logit, "negative"), torch.tensor([-500.0, 0.0]))
-
-
-def test_classification_is_the_cross_entropy_of_both_labels() -> None:
-    expert, agent = torch.randn(2, 50, generator=generator())
-    loss, _ = classification(expert, agent)
-    expected = binary_cross_entropy(expert.sigmoid(), torch.ones(50)) + binary_cross_entropy(
-        agent.sigmoid(), torch.zeros(50)
-    )
-    torch.testing.assert_close(loss, expected)
-
-
-def test_accuracy_weighs_both_sides_the_same() -> None:
-    assert accuracy(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-1.0, 1.0])).item() == 0.625
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, 3.0])

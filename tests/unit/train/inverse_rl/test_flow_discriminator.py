@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.inverse_rl.discriminators import Transitions
+from odeploy_train.inverse_rl.classification import Transitions
 from odeploy_train.inverse_rl.flow_discriminator import LOSS_DRAWS, JointFlow
 
 
