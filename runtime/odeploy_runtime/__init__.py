@@ -1,4 +1,4 @@
-"""The runtime: contracts, inference server, robot client, clock, guard, trace, report. Never torch."""
+"""The runtime: policy files, inference server, robot loop, guard, traces and reports; imports no torch."""
 
 import logging
 

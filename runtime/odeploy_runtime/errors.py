@@ -1,17 +1,17 @@
-"""Every error that a user can cause, in one tree. Each says what was expected, what came, where, and the remedy.
+"""The tree of errors that a user can cause, each with where, expected, got and remedy.
 
-The front door prints `str(error)` as one line and exits with 2; anything that is not an `OdeployError` is
-a defect of ours and keeps its traceback.
+The command line prints `str(error)` as one line and exits with 2. Any other exception is a defect of odeploy and
+keeps its traceback.
 """
 
 
 class OdeployError(Exception):
-    """A mistake that the user can mend.
+    """An error that the user can fix.
 
     Args:
-        where: the file, address, verb or field that is concerned.
+        where: file, address, command or field concerned.
         expected: what would have been right.
-        got: what came instead.
+        got: what was found instead.
         remedy: what to do now, as an imperative.
     """
 
@@ -21,7 +21,7 @@ class OdeployError(Exception):
 
 
 class FormatError(OdeployError):
-    """Bytes or JSON that are not what their format says."""
+    """Bytes or JSON that violate their format."""
 
 
 class PolicyFileError(FormatError):
@@ -29,11 +29,11 @@ class PolicyFileError(FormatError):
 
 
 class WireError(FormatError):
-    """A frame that is not a message of our protocol."""
+    """A frame that is not a message of the protocol."""
 
 
 class ContractError(OdeployError):
-    """Two sides that do not fit: signals, rates, shapes."""
+    """Two sides that do not match: signals, rates, shapes."""
 
 
 class AddressError(OdeployError):
@@ -41,35 +41,35 @@ class AddressError(OdeployError):
 
 
 class UnreachableError(OdeployError):
-    """Nobody answered within the bounded wait."""
+    """No answer within the bounded wait."""
 
 
 class RefusedError(OdeployError):
-    """The server answered, and said no."""
+    """A request that the server rejected."""
 
 
 class UsageError(OdeployError):
-    """An option whose value makes no sense."""
+    """An option with an invalid value."""
 
 
 class MissingError(OdeployError):
-    """A file, task, dataset or extra that is not there."""
+    """A missing file, task, dataset or extra."""
 
 
 class ProviderError(OdeployError):
-    """An execution provider that was asked for and is not in use."""
+    """A requested execution provider that is not in use."""
 
 
 class ParityError(OdeployError):
-    """An exported graph that does not compute what the trained policy computes; nothing was written."""
+    """An exported graph whose outputs differ from the trained policy's; nothing was written."""
 
 
 class WorkerError(OdeployError):
-    """A process of ours that died, or no longer answers."""
+    """A child process that died, or no longer answers."""
 
 
 class RelayedError(OdeployError):
-    """What a child process said of its own failure, passed on as it is."""
+    """A child process's own error message, passed on unchanged."""
 
     def __init__(self, line: str) -> None:
         Exception.__init__(self, line)

@@ -1,7 +1,7 @@
-"""Signals: what each number of an observation or an action means, in order.
+"""Signals: the meaning of each number of an observation or an action, in order.
 
-Two sides that exchange vectors must agree on every name at every place: a permuted pair of joints has the
-right shape and the right range, and moves the wrong joint.
+Two sides that exchange vectors must agree on every name at every place: a swapped pair of joints has the right
+shape and the right range, and moves the wrong joint.
 """
 
 import math
@@ -21,9 +21,9 @@ class Signal:
     Attributes:
         name: unique within its vector, such as `thigh_joint_rad` or `goal_x`.
         unit: SI unit, or `1` for a pure number.
-        low: smallest value; None means unbounded.
-        high: largest value; None means unbounded.
-        max_step: largest change from one tick to the next; None means that the guard does not limit it.
+        low: smallest value; None for unbounded.
+        high: largest value; None for unbounded.
+        max_step: largest change from one tick to the next; None for unlimited.
     """
 
     name: str
@@ -39,30 +39,30 @@ class Signal:
 
 
 def lows(signals: Sequence[Signal]) -> NDArray[np.float32]:
-    """Lower limits, -inf where there is none. Shape (len(signals),)."""
+    """Return the lower limits, -inf for None. Shape (len(signals),)."""
     return np.array([-math.inf if s.low is None else s.low for s in signals], np.float32)
 
 
 def highs(signals: Sequence[Signal]) -> NDArray[np.float32]:
-    """Upper limits, +inf where there is none. Shape (len(signals),)."""
+    """Return the upper limits, +inf for None. Shape (len(signals),)."""
     return np.array([math.inf if s.high is None else s.high for s in signals], np.float32)
 
 
 def max_steps(signals: Sequence[Signal]) -> NDArray[np.float32]:
-    """Largest changes per tick, +inf where there is no limit. Shape (len(signals),)."""
+    """Return the largest changes per tick, +inf for None. Shape (len(signals),)."""
     return np.array([math.inf if s.max_step is None else s.max_step for s in signals], np.float32)
 
 
 def half_ranges(signals: Sequence[Signal]) -> NDArray[np.float64]:
-    """What turns an error in robot units into one on unit scale: half of (high - low), 1 where unbounded."""
+    """Return half of each range, which converts errors to unit scale; 1 if unbounded. Shape (len(signals),)."""
     return np.array([1.0 if s.low is None or s.high is None else (s.high - s.low) / 2 for s in signals])
 
 
 def require_same_names(expected: Sequence[str], got: Sequence[str], where: str) -> None:
-    """Checks two name lists place by place.
+    """Compare two lists of names place by place.
 
     Raises:
-        ContractError: the lists differ; the message tells a changed order from missing or unknown names.
+        ContractError: the lists differ; the message distinguishes a different order from missing or unknown names.
     """
     expected, got = list(expected), list(got)
     if expected == got:

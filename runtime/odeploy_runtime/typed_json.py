@@ -1,9 +1,9 @@
-"""Frozen dataclasses to JSON and back, strictly: a wrong type is named with its path, as in `$.noise.mode`.
+"""Strict conversion of frozen dataclasses to JSON and back; errors name the path, as in `$.noise.mode`.
 
-Used for the manifest, the trace header and training configs. Infinite limits are written as null, since
-JSON has no infinity; floats keep full precision. Unknown fields are ignored (a newer minor writer may add
-some); missing ones take the default or are an error. A field with `metadata=LEFT_OUT` is not written where it
-is None, so that what does without it reads as it did before there was one.
+Used for the manifest, the trace header and training configs. Infinite limits are written as null, since JSON has
+no infinity; floats keep full precision. Unknown fields are ignored, since a newer minor version may add some;
+missing ones take their default or are an error. A field with `metadata=LEFT_OUT` is omitted if None, so files
+without it look as they did before the field existed.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ LEFT_OUT = {"left out": True}
 
 
 def to_json(value: Any) -> str:
-    """Renders a dataclass as JSON: keys in field order, one line per top-level field."""
+    """Return a dataclass as JSON: keys in field order, one line per top-level field."""
     fields: dict[str, Any] = encode(value)
     lines = (f"{json.dumps(name)}: {json.dumps(field, allow_nan=False)}" for name, field in fields.items())
     return "{" + ",\n ".join(lines) + "}\n"
 
 
 def encode(value: Any) -> Any:
-    """Turns dataclasses and tuples into what `json` writes; ±inf becomes null, NaN is refused by `json`."""
+    """Convert dataclasses and tuples to what `json` writes; ±inf becomes null, NaN is rejected by `json`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
         return {f.name: encode(v) for f, v in fields if not (v is None and f.metadata == LEFT_OUT)}
@@ -42,7 +42,7 @@ def encode(value: Any) -> Any:
 
 
 def from_json(cls: type[T], text: str | bytes, where: str) -> T:
-    """Parses `text` into the dataclass `cls`.
+    """Parse `text` into the dataclass `cls`.
 
     Raises:
         FormatError: not JSON, or a field of the wrong type; the message names its path.
@@ -54,13 +54,13 @@ def from_json(cls: type[T], text: str | bytes, where: str) -> T:
             where=where,
             expected="JSON",
             got=f"text that does not parse ({error})",
-            remedy="write the file anew",
+            remedy="write the file again",
         ) from None
     return decode(cls, data, where)
 
 
 def decode(cls: type[T], data: Any, where: str) -> T:
-    """Turns parsed JSON into the dataclass `cls`; see `from_json`."""
+    """Convert parsed JSON to the dataclass `cls`; see `from_json`."""
     decoded: T = _decode(cls, data, "$", where)
     return decoded
 
@@ -94,7 +94,7 @@ def _decode(kind: Any, data: Any, path: str, where: str) -> Any:
             raise _mismatch("an object", _name(data), path, where)
         return {k: _decode(args[1], v, f"{path}.{k}", where) for k, v in data.items()}
     if kind is float and isinstance(data, int | float) and not isinstance(data, bool):
-        if not abs(data) <= sys.float_info.max:  # Python reads NaN, Infinity and 1e400, which JSON has not
+        if not abs(data) <= sys.float_info.max:  # Python accepts NaN, Infinity and 1e400, which are not JSON
             raise _mismatch("a finite number", "one that is not", path, where)
         return float(data)
     if (kind is int and isinstance(data, bool)) or not isinstance(data, kind):
@@ -119,7 +119,7 @@ def _decode_dataclass(cls: Any, data: Any, path: str, where: str) -> Any:
 
 
 def _mismatch(expected: str, got: str, path: str, where: str) -> FormatError:
-    return FormatError(where=f"{where} at {path}", expected=expected, got=got, remedy="write the file anew")
+    return FormatError(where=f"{where} at {path}", expected=expected, got=got, remedy="write the file again")
 
 
 def _name(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The policy file: manifest, observation recipe, actuation, validation, signature.
+"""The policy file: manifest, observation recipe, actuation, validation and signature.
 
 May import: realtime.
 """

@@ -1,11 +1,11 @@
-"""Actuation: what happens between two commands of a policy.
+"""Actuation: low-level control between two commands of a policy.
 
-A policy of 25 or 50 Hz sets a point; what follows the point runs ten to forty times as fast, beside the motors:
-it holds the point or goes there on a straight line, and may turn it into torques by a PD law. The policy file says
-which, with which gains, because a policy was trained with one of them and fits no other.
+A policy at 25 or 50 Hz commands setpoints. The loop that tracks them runs ten to forty times as fast, beside the
+motors: it holds the setpoint or interpolates to it, and may turn it into torques by a PD law. The policy file
+states which, with its gains, because a policy fits only the law that it was trained with.
 
-It is on the robot's side of the wire and behind the guard: the guard limits what the policy commands, and the
-torque limits what the motors get, whatever was commanded. `Actuator` has no clock and no I/O: it is told the time.
+It runs on the robot, behind the guard: the guard limits the policy's commands, and the torque limits bound what
+the motors get, whatever was commanded. `Actuator` has no clock and no I/O; the caller passes the time.
 """
 
 import math
@@ -20,13 +20,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PD:
-    """torque = p · (pose + setpoint - position) - d · velocity, within ± limit; a number for each joint.
+    """PD law: torque = p · (pose + setpoint - position) - d · velocity, within ± limit; one number per joint.
 
     Attributes:
-        p_gains_nm_rad: p.
-        d_gains_nms_rad: d.
-        default_pose_rad: pose, which setpoints count from.
-        torque_limits_nm: limit.
+        p_gains_nm_rad: p. Shape (A,).
+        d_gains_nms_rad: d. Shape (A,).
+        default_pose_rad: pose, the origin of setpoints. Shape (A,).
+        torque_limits_nm: limit. Shape (A,).
     """
 
     p_gains_nm_rad: tuple[float, ...]
@@ -44,12 +44,12 @@ class PD:
 
 @dataclass(frozen=True)
 class Actuation:
-    """How setpoints become what the motors get.
+    """Low-level control from setpoints to motor inputs.
 
     Attributes:
-        rate_hz: of the loop beside the motors, a whole multiple of the policy's.
-        interpolation: `hold` jumps to a new setpoint; `linear` takes one period of the policy to get there.
-        pd: makes torques of setpoints; None where the setpoint itself is what the motors get.
+        rate_hz: rate of the low-level loop, a whole multiple of the policy's.
+        interpolation: `hold` jumps to a new setpoint; `linear` reaches it after one period of the policy.
+        pd: PD law from setpoints to torques; None if the motors take setpoints.
     """
 
     rate_hz: float
@@ -57,7 +57,7 @@ class Actuation:
     pd: PD | None = None
 
     def fit(self, joints: int, policy_rate_hz: float) -> None:
-        """Raises a ValueError where it fits no policy of so many action signals and that rate."""
+        """Raise a ValueError if it does not fit a policy with this number of action signals and this rate."""
         steps = self.rate_hz / policy_rate_hz
         if not 1 <= steps < math.inf or abs(steps - round(steps)) > 1e-6 * steps:
             raise ValueError(f"an actuator of {self.rate_hz:g} Hz under a policy of {policy_rate_hz:g} Hz")
@@ -66,19 +66,19 @@ class Actuation:
 
 
 class Actuator:
-    """The loop beside the motors: told of each command, stepped at `Actuation.rate_hz`. Nothing is allocated.
+    """Low-level loop: receives each command, steps at `Actuation.rate_hz`, allocates nothing.
 
     Attributes:
-        not_finite: how often a position or velocity was no number, for which the torque is zero.
+        not_finite: number of steps with a NaN or infinite position or velocity; their torques are zero.
     """
 
     def __init__(self, actuation: Actuation, joints: int, policy_rate_hz: float) -> None:
-        """Stands at setpoint zero.
+        """Start at setpoint zero.
 
         Args:
-            actuation: of the policy file.
-            joints: A.
-            policy_rate_hz: the rate at which commands come, which `linear` needs.
+            actuation: actuation of the policy file.
+            joints: A, number of action signals.
+            policy_rate_hz: rate of the commands, for `linear`.
         """
         self.not_finite = 0
         self._linear, self._period_ns = actuation.interpolation == "linear", round(1e9 / policy_rate_hz)
@@ -88,23 +88,23 @@ class Actuator:
             self._p, self._d, self._pose, self._limit = (np.array(n) for n in vars(actuation.pd).values())
 
     def begin(self, setpoint: NDArray[np.floating]) -> None:
-        """Starts an episode from a setpoint, best the one at which the joints are. Shape (A,)."""
+        """Start an episode at a setpoint, preferably the joints' present one. Shape (A,)."""
         self._from[:] = self._to[:] = setpoint
 
     def begin_at(self, position_rad: NDArray[np.floating]) -> None:
-        """Starts an episode of a PD law from where the joints are. Shape (A,)."""
+        """Start an episode of a PD law at the joints' position. Shape (A,)."""
         self.begin(position_rad - self._pose)
 
     def command(self, now_ns: int, setpoint: NDArray[np.floating]) -> None:
-        """Takes a new setpoint of the policy; the way there begins at the present one. Shape (A,)."""
+        """Take a new setpoint of the policy; interpolation begins at the present one. Shape (A,)."""
         self._from[:] = self.setpoint(now_ns)
         self._to[:] = setpoint
         self._commanded_ns = now_ns
 
     def setpoint(self, now_ns: int) -> Floats:
-        """Where the setpoint is now. Shape (A,); valid until the next call."""
+        """Return the present setpoint. Shape (A,); valid until the next call."""
         share = (now_ns - self._commanded_ns) / self._period_ns
-        if not self._linear or share >= 1:  # a command that comes late is waited for at its predecessor
+        if not self._linear or share >= 1:  # if a command is late, the previous one holds
             return self._to
         if share <= 0:
             return self._from
@@ -116,14 +116,14 @@ class Actuator:
     def step(
         self, now_ns: int, position_rad: NDArray[np.floating], velocity_rad_s: NDArray[np.floating]
     ) -> Floats:
-        """What the motors get until the next step. Shape (A,); valid until the next call.
+        """Return the motors' input until the next step. Shape (A,); valid until the next call.
 
         Args:
-            now_ns: the time of the clock of `command`.
-            position_rad, velocity_rad_s: of the joints, which a PD law needs. Shape (A,) each.
+            now_ns: present time, on the clock of `command`.
+            position_rad, velocity_rad_s: state of the joints, for a PD law. Shape (A,) each.
 
         Returns:
-            Torques in N·m within their limits, or the setpoint in its own unit where there is no PD law.
+            Torques in N·m within their limits; without a PD law the setpoint in its own unit.
         """
         setpoint, out = self.setpoint(now_ns), self._out
         if self._pd is None:

@@ -70,7 +70,7 @@ def parse(path: Path, data: bytes) -> PolicyFile:
             where=str(path),
             expected=f"contents with fingerprint {stated[:12]}…",
             got=f"{actual[:12]}… (the file has changed since its export)",
-            remedy="copy the file again or export it anew",
+            remedy="copy the file again or export it again",
         )
     start, end = spans[MANIFEST_KEY]
     return PolicyFile(path, parse_manifest(data[start:end], str(path)), actual, data)

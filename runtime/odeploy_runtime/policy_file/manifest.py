@@ -217,5 +217,5 @@ def parse_manifest(text: bytes, where: str) -> Manifest:
         return from_json(Manifest, text, f"{where}, manifest")
     except FormatError as error:
         raise PolicyFileError(
-            where=error.where, expected=error.expected, got=error.got, remedy="export the policy anew"
+            where=error.where, expected=error.expected, got=error.got, remedy="export the policy again"
         ) from None

@@ -1,9 +1,9 @@
-"""A walk over the bytes of an ONNX file, without the onnx package.
+"""Parser of the protobuf fields of an ONNX file, without the onnx package.
 
-Two things must be known before ONNX Runtime sees a file: that no tensor points outside of it (ONNX Runtime
-follows such paths even when it loads from memory), and where the metadata values lie, so that a fingerprint
-can cover every byte but itself. A table of the few protobuf fields that can hold a tensor is enough.
-Field numbers: onnx.proto, IR version 10.
+Two things must be known before ONNX Runtime opens a file: that no tensor points outside it (ONNX Runtime follows
+such paths even when it loads from memory), and the position of the metadata values, so that a fingerprint can
+cover every byte but itself. A table of the few protobuf fields that can hold a tensor is enough. Field numbers:
+onnx.proto, IR version 10.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _MODEL_METADATA = 14
 _TENSOR_EXTERNAL_DATA, _TENSOR_DATA_LOCATION = 13, 14
 _MAX_DEPTH = 32
 
-# Message -> field number -> message held there; only the ways that can lead to a tensor.
+# Message -> field number -> message held there; only paths that can lead to a tensor.
 _CHILDREN: dict[str, dict[int, str]] = {
     "Model": {7: "Graph", 20: "Training", 25: "Function"},
     "Training": {1: "Graph", 2: "Graph"},
@@ -29,7 +29,7 @@ _CHILDREN: dict[str, dict[int, str]] = {
 
 
 def metadata_spans(data: bytes, where: str) -> dict[str, tuple[int, int]]:
-    """Finds the metadata entries of a model, and checks on the way that the file stands alone.
+    """Find the metadata entries of a model; check that the file is self-contained.
 
     Args:
         data: the whole file.
@@ -39,7 +39,7 @@ def metadata_spans(data: bytes, where: str) -> dict[str, tuple[int, int]]:
         For each metadata key, the byte range [start, end) of its value.
 
     Raises:
-        PolicyFileError: not a protobuf message, cut short, or with tensors stored outside of the file.
+        PolicyFileError: not a protobuf message, truncated, or with tensors stored in another file.
     """
     view = memoryview(data)
     _refuse_external_data(view, "Model", where, 0)
@@ -69,10 +69,10 @@ def _refuse_external_data(view: memoryview, message: str, where: str, depth: int
 
 
 def fields(view: memoryview, position: int, limit: int, where: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yields (field number, wire type, start, end) of each field; start and end bound its payload."""
+    """Yield (field number, wire type, start, end) of each field; start and end bound its payload."""
     while position < limit:
         tag, position = varint(view, position, limit, where)
-        if tag >= 1 << 32:  # protobuf drops the upper bits: another field than the one seen here
+        if tag >= 1 << 32:  # protobuf drops the upper bits: it would see another field
             raise _broken(where, f"a field number beyond 29 bits at byte {position}")
         field, wire = tag >> 3, tag & 7
         start = position
@@ -93,7 +93,7 @@ def fields(view: memoryview, position: int, limit: int, where: str) -> Iterator[
 
 
 def varint(view: memoryview, position: int, limit: int, where: str) -> tuple[int, int]:
-    """A number of seven bits a byte, and the place after it."""
+    """Return a number of seven bits per byte, and the position after it."""
     value = shift = 0
     while position < limit and shift < 64:
         byte = view[position]
@@ -110,7 +110,7 @@ def _broken(where: str, got: str) -> PolicyFileError:
         where=where,
         expected="a whole ONNX file",
         got=got,
-        remedy="copy the file again or export it anew",
+        remedy="copy the file again or export it again",
     )
 
 

@@ -1,19 +1,19 @@
-"""The recipe: how a policy's observation is made of what its robot senses.
+"""The recipe: how a policy's observation is built from the robot's raw signals.
 
-Many policies see more than the signals of this tick: those of ticks before, their own previous action, a clock
-that goes round, what the operator wants. A robot need not know of that: it sends its raw signals, and the server
-prepares them, with one `Preparation` a session. Another recipe then changes nothing on any robot.
+Many policies see more than the signals of this tick: earlier ticks, their own previous action, a periodic clock,
+the operator's command. The robot need not know: it sends its raw signals, and the server prepares them, with one
+`Preparation` per session. Another recipe then changes nothing on any robot.
 
-Ticks are named by (episode, seq):
+Ticks are identified by (episode, seq):
 
-- Tick 0, another episode and a new session begin anew: the first observation stands for all before it, and the
-  actions before it are zeros.
-- For a tick that was skipped or lost, the one before it stands, whole.
-- An observation that is asked again, as streams and rehearsals do, is prepared as before; nothing moves.
-- One that is older than the newest is not taken up: the newest stands for it.
+- Tick 0, another episode or a new session starts afresh: the first observation fills the history, and the actions
+  before it are zeros.
+- A skipped or lost tick is filled with the one before it.
+- A repeated observation, as in streams and pre-touch runs, is prepared as before; nothing advances.
+- An observation older than the newest is ignored: the newest is used instead.
 
-The previous action is what the server answered last, before any guard. What a guard made of it, its robot alone
-knows: where a policy was trained on that, it is one more raw signal that the robot sends.
+The previous action is the server's last answer, before any guard. Only the robot knows what its guard made of it;
+a policy trained on that receives it as one more raw signal.
 """
 
 import math
@@ -31,15 +31,14 @@ _OLDEST = 1000
 
 @dataclass(frozen=True)
 class Term:
-    """A run of numbers in the policy's observation: one block for each age, in order.
+    """Consecutive numbers of the policy's observation: one block per age, in order.
 
     Attributes:
-        of: `signals` (raw ones), `action` (the previous one, whole) or `phase` (sine and cosine of a clock that
+        of: `signals` (raw ones), `action` (the whole previous one) or `phase` (sine and cosine of a clock that
             starts with the episode).
-        names: of `signals`, which, in order.
-        ages: ticks ago; `(2, 1, 0)` is the history of three, oldest first. An action's age counts from the
-            one before this tick, which is 0.
-        period_s: of `phase`, after which the clock is where it was.
+        names: names of the signals, in order; empty for `action` and `phase`.
+        ages: ages [ticks]; `(2, 1, 0)` is a history of three, oldest first. The action before this tick has age 0.
+        period_s: period of the clock [s]; 0 for `signals` and `action`.
     """
 
     of: Literal["signals", "action", "phase"]
@@ -56,12 +55,12 @@ class Term:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a robot sends, and what its policy sees.
+    """Mapping from the robot's raw signals to the policy's observation.
 
     Attributes:
-        raw: R signals as the robot sends them, in order.
-        terms: the policy's observation, in order.
-        command: those of the raw signals that the operator sets, in the order in which he says them.
+        raw: R signals that the robot sends, in order.
+        terms: terms of the policy's observation, in order.
+        command: raw signals that the operator sets, in the operator's order.
     """
 
     raw: tuple[Signal, ...]
@@ -78,7 +77,7 @@ class Recipe:
             raise ValueError("a recipe needs raw signals of different names, and terms")
 
     def fit(self, observation: Sequence[str], action: Sequence[Signal], horizon: int) -> None:
-        """Raises a ValueError where it is not the recipe of a policy with these signals and H actions."""
+        """Raise a ValueError if it does not fit a policy with these signals and H actions."""
         made = [signal.name for signal in self.observation(action)]
         if made != list(observation):
             wrong = [f"{m} for {o}" for m, o in zip(made, observation, strict=False) if m != o][:1]
@@ -87,16 +86,16 @@ class Recipe:
             raise ValueError(f"a previous action, where {horizon} are answered at once and the robot plays some")
 
     def observation(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
-        """The policy's signals: `x`, `x_2_ago`, `previous_motor_x`, `phase_0.5_s_sin`. Shape (O,).
+        """Return the policy's O signals: `x`, `x_2_ago`, `previous_motor_x`, `phase_0.5_s_sin`.
 
         Args:
-            action: the policy's, A signals.
+            action: the policy's A action signals.
         """
         columns = self._columns(action)
         return tuple(_aged(columns[place], age) for place, age in self.picks(len(action)))
 
     def _columns(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
-        """All that is remembered of a tick: raw signals, the action before it, two numbers of each clock."""
+        """Return the stored signals of a tick: raw signals, the previous action, two numbers per clock."""
         before = (Signal(f"previous_{s.name}", s.unit, s.low, s.high) for s in action)
         clocks = (
             Signal(f"phase_{period_s:g}_s_{part}", "1", -1.0, 1.0)
@@ -107,11 +106,11 @@ class Recipe:
 
     @property
     def periods_s(self) -> tuple[float, ...]:
-        """Of the clocks."""
+        """Return the periods of the clocks [s]."""
         return tuple(dict.fromkeys(term.period_s for term in self.terms if term.of == "phase"))
 
     def picks(self, actions: int) -> list[tuple[int, int]]:
-        """Column and age of each number of the policy's observation, in order, for A actions."""
+        """Return column and age of each number of the policy's observation, in order, for A actions."""
         place = {signal.name: i for i, signal in enumerate(self.raw)}
         clocks = len(self.raw) + actions
         picks = []
@@ -133,15 +132,15 @@ def _aged(signal: Signal, age: int) -> Signal:
 
 
 class Preparation:
-    """What a session remembers for a recipe; nothing is allocated after the start."""
+    """Observation history of a session; nothing is allocated after the start."""
 
     def __init__(self, recipe: Recipe, actions: int, rate_hz: float) -> None:
-        """Remembers nothing yet.
+        """Start with an empty history.
 
         Args:
-            recipe: of the policy.
-            actions: A.
-            rate_hz: of the policy's ticks, by which its clocks go.
+            recipe: recipe of the policy.
+            actions: A, number of action signals.
+            rate_hz: rate of the policy's ticks, which drives its clocks.
         """
         self.recipe = recipe
         picks = recipe.picks(actions)
@@ -159,33 +158,33 @@ class Preparation:
         self._number = (-1, -1)  # of the newest tick
 
     def observe(self, episode: int, seq: int, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The policy's observation at a tick. Shape (O,); valid until the next call, not to be written to.
+        """Return the policy's observation at a tick. Shape (O,); valid until the next call, read-only.
 
         Args:
-            episode, seq: of the tick.
-            raw: what the robot sensed. Shape (R,).
+            episode, seq: identify the tick.
+            raw: the robot's signals. Shape (R,).
         """
         newest_episode, newest_seq = self._number
-        anew = episode != newest_episode or seq == 0
-        if (episode, seq) == self._number or (not anew and seq < newest_seq):
+        restart = episode != newest_episode or seq == 0
+        if (episode, seq) == self._number or (not restart and seq < newest_seq):
             return self._observation
-        if anew:
+        if restart:
             self._action.fill(0)
         else:
             for _ in range(min(seq - newest_seq, len(self._ticks))):
-                self._older[:] = self._newer  # the newest stays as well, for a tick that was lost
+                self._older[:] = self._newer  # the newest stays too, for a lost tick
         self._raw[:] = raw
         self._before[:] = self._action
         for i, turns in enumerate(self._turns_a_tick):
             angle = 2 * math.pi * (seq * turns % 1.0)
             self._clocks[2 * i], self._clocks[2 * i + 1] = math.sin(angle), math.cos(angle)
-        if anew:
+        if restart:
             self._ticks[:] = self._ticks[-1]
         self._number = episode, seq
         np.take(self._flat, self._picks, out=self._observation, mode="clip")  # other modes copy
         return self._observation
 
     def keep(self, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
-        """Told of the answer to the newest tick, whose first action is the one before the next. Shape (H * A,)."""
+        """Store the newest tick's answer; its first action is the next tick's previous one. Shape (H * A,)."""
         if (episode, seq) == self._number:
             self._action[:] = actions[: len(self._action)]

@@ -1,9 +1,9 @@
-"""Signatures of policy files: who vouches for what a robot is about to do. Ed25519, RFC 8032.
+"""Signatures of policy files (Ed25519, RFC 8032): proof of who exported a file.
 
-A fingerprint shows that a file is whole; anybody can make another. A signature rides in the file as a third
-metadata entry, `odeploy.signature`: 128 hex characters, over the fingerprint that the file has while they are
-zeros. So a signed file stays one file, its own fingerprint covers the signature as any other byte, and a
-reader that knows nothing of signatures reads it. Needs the extra `sign`.
+A fingerprint only shows that a file is intact; anybody can compute one. A signature is a third metadata entry,
+`odeploy.signature`: 128 hex characters that sign the fingerprint of the file while they are zeros. A signed file
+stays a single file, its fingerprint covers the signature like any other byte, and readers without support for
+signatures can read it. Needs the extra `sign`.
 """
 
 import re
@@ -27,33 +27,33 @@ from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, key_files, 
 
 SIGNATURE_KEY = "odeploy.signature"
 _NO_SIGNATURE = "0" * 128
-_PURPOSE = b"odeploy policy file 1: "  # so that no signature of something else fits
+_PURPOSE = b"odeploy policy file 1: "  # so that signatures made for another purpose do not fit
 
 
 def new_pair() -> tuple[bytes, bytes]:
-    """Contents of a public and a secret key file, PEM."""
+    """Return the contents of a new public and a new secret key file, PEM."""
     secret = Ed25519PrivateKey.generate()
     public = secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return public, secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def sign(data: bytes, key: Ed25519PrivateKey, where: str) -> bytes:
-    """A sealed policy file with a signature in it, sealed again.
+    """Return a sealed policy file with a signature added, sealed again.
 
     Raises:
-        PolicyFileError: it has one already.
+        PolicyFileError: it is already signed.
     """
     spans = metadata_spans(data, where)
     if SIGNATURE_KEY in spans:
         raise PolicyFileError(
             where=where,
             expected="a file without a signature",
-            got="one that is signed",
-            remedy="export it anew and sign that",
+            got="a signed file",
+            remedy="export the policy again and sign that",
         )
     start, end = spans[FINGERPRINT_KEY]
     unsealed = data[:start] + NO_FINGERPRINT.encode() + data[end:]
-    # A protobuf message may be followed by further entries of a list of its own.
+    # Further entries of a repeated field may follow a protobuf message.
     unsigned = seal(unsealed + _metadata_entry(SIGNATURE_KEY, _NO_SIGNATURE), where)
     signature = key.sign(_message(unsigned, where)).hex().encode()
     place = slice(*metadata_spans(unsigned, where)[SIGNATURE_KEY])
@@ -61,16 +61,16 @@ def sign(data: bytes, key: Ed25519PrivateKey, where: str) -> bytes:
 
 
 def require_signed(file: PolicyFile, keys: Path) -> str:
-    """Checks that somebody who is listed has signed a file; returns who, by the name of the key.
+    """Check that a listed key has signed a file; return the name of the key.
 
     Args:
-        file: as read; the very bytes that are checked are those that will be loaded.
+        file: policy file; the checked bytes are exactly those that will be loaded.
         keys: folder of public keys.
 
     Raises:
-        PolicyFileError: no signature, or none by these keys over these bytes.
+        PolicyFileError: no signature, or not one by these keys over these bytes.
         MissingError: no key in the folder.
-        FormatError: a file there that is no such key.
+        FormatError: a file in the folder that is not a public signing key.
     """
     listed = {path: read_public(path) for path in key_files(keys, SIGN_PUBLIC, "--require-signed")}
     where = str(file.path)
@@ -87,15 +87,15 @@ def require_signed(file: PolicyFile, keys: Path) -> str:
         except InvalidSignature:
             continue
         return path.stem
-    raise _unsigned(where, keys, "one of another key, or of other contents", "ask whoever exported the file")
+    raise _unsigned(where, keys, "one by another key, or over other contents", "ask the exporter of the file")
 
 
 def read_secret(path: Path) -> Ed25519PrivateKey:
-    """Reads a key to sign with.
+    """Read a secret signing key.
 
     Raises:
         MissingError: no such file.
-        FormatError: not such a key, or one that others can read.
+        FormatError: not a secret signing key, or one that others can read.
     """
     require_private(path)
     try:
@@ -108,7 +108,7 @@ def read_secret(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public(path: Path) -> Ed25519PublicKey:
-    """Reads a key to check with; errors as in `read_secret`."""
+    """Read a public signing key; errors as in `read_secret`."""
     try:
         key = load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm):
@@ -119,7 +119,7 @@ def read_public(path: Path) -> Ed25519PublicKey:
 
 
 def _message(data: bytes, where: str) -> bytes:
-    """What is signed: the fingerprint of the file while its signature is zeros."""
+    """Return the signed message: the fingerprint of the file while its signature is zeros."""
     spans = metadata_spans(data, where)
     start, end = spans[SIGNATURE_KEY]
     blank = data[:start] + b"0" * (end - start) + data[end:]
@@ -127,7 +127,7 @@ def _message(data: bytes, where: str) -> bytes:
 
 
 def _metadata_entry(key: str, value: str) -> bytes:
-    """`metadata_props` of a ModelProto, field 14: a message of key (1) and value (2)."""
+    """Encode `metadata_props` of a ModelProto, field 14: a message of key (1) and value (2)."""
     entry = b"".join(_field(tag, part.encode()) for tag, part in ((0x0A, key), (0x12, value)))
     return _field(0x72, entry)
 

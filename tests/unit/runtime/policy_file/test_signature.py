@@ -104,7 +104,7 @@ def test_a_changed_byte_without_a_new_fingerprint_is_refused_by_that(signed: byt
 
 def test_a_forgers_own_signature_is_refused(keys: Path) -> None:
     forged = sign(DATA, Ed25519PrivateKey.generate(), "file")
-    with pytest.raises(PolicyFileError, match="got one of another key, or of other contents"):
+    with pytest.raises(PolicyFileError, match="got one by another key, or over other contents"):
         require_signed(parse(HERE, forged), keys)
 
 
@@ -112,7 +112,7 @@ def test_a_signature_moved_to_another_file_is_refused(signed: bytes, keys: Path)
     own = sign(models.policy_bytes(note="another"), Ed25519PrivateKey.generate(), "file")
     span = slice(*metadata_spans(own, "file")[SIGNATURE_KEY])
     stolen = signed[slice(*metadata_spans(signed, "file")[SIGNATURE_KEY])]
-    with pytest.raises(PolicyFileError, match="of other contents"):
+    with pytest.raises(PolicyFileError, match="over other contents"):
         require_signed(parse(HERE, resealed(own[: span.start] + stolen + own[span.stop :])), keys)
 
 
