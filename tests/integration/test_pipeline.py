@@ -87,7 +87,7 @@ def test_a_file_is_refused_by_the_run_of_another_method(made: Made) -> None:
         ("teacher", ["--tolerance", "1e-12"], "nothing was written"),
         ("teacher", ["--solver", "rk5"], "euler, midpoint, heun, rk4"),
         ("teacher", ["--steps", "0"], "at least 1"),
-        ("student", ["--steps", "5"], "one that answers without noise and without an ODE"),
+        ("student", ["--steps", "5"], "expected a flow or diffusion policy, got one of type student"),
         ("demos-v0", [], "training run"),
     ],
 )
