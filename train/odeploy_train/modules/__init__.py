@@ -1,4 +1,4 @@
-"""Building blocks: networks, ODE solvers, flow paths, noise schedules, running moments.
+"""Building blocks: networks, ODE solvers, flow paths, noise schedules, moments.
 
-May import: the runtime.
+Imports the runtime only.
 """

@@ -1,9 +1,9 @@
-"""Flow matching on the straight path, as FP of FM-IRL (arXiv 2510.09222) trains its action flow.
+"""Flow matching on the straight path, as in FM-IRL's FP (arXiv 2510.09222).
 
     x_t = (1 - t) x_0 + t x_1,    target velocity  x_1 - x_0,    x_0 ~ N(0, I),    t ~ U[0, 1)
 
-t = 0 is noise, t = 1 is the action. FPO's playground code runs time the other way; a field trained there
-has the opposite sign here.
+t = 0 is noise, t = 1 is the action. FPO's playground code runs time the other way: a field trained there has
+the opposite sign here.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ Velocity = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def straight_path(x0: Tensor, x1: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-    """The point at t on the line from noise to action, and the velocity along it.
+    """Return the point at t on the line from noise to action, and its velocity.
 
     Args:
         x0: noise. Shape (B, D).
-        x1: action on unit scale. Shape (B, D).
+        x1: action in unit scale. Shape (B, D).
         t: Shape (B,).
 
     Returns:
@@ -30,13 +30,15 @@ def straight_path(x0: Tensor, x1: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def flow_matching_loss(velocity: Velocity, observation: Tensor, x1: Tensor, generator: torch.Generator) -> Tensor:
-    """Mean over rows and dimensions of (v(observation, x_t, t) - (x_1 - x_0))², one draw of (x_0, t) a row.
+    """Return the mean of (v(observation, x_t, t) - (x_1 - x_0))².
+
+    The mean is over rows and dimensions; each row has one draw of (x_0, t).
 
     Args:
         velocity: (observation, x, t) -> velocity, such as a `VelocityNet`.
         observation: normalised. Shape (B, O).
-        x1: action on unit scale. Shape (B, D).
-        generator: of x_0, then t.
+        x1: action in unit scale. Shape (B, D).
+        generator: draws x_0, then t.
     """
     x0 = torch.randn(x1.shape, generator=generator, dtype=x1.dtype)
     t = torch.rand(len(x1), generator=generator, dtype=x1.dtype)

@@ -1,12 +1,12 @@
-"""The paths along which a flow carries noise to actions, as constants, and the divergence of its velocity on them.
+"""Paths of a flow from noise to actions, and the divergence of its velocity.
 
-A path is taken by K Euler steps without a gradient: what learns from its points learns nothing through the solver.
-Differentiable are the velocity and its divergence at such points,
+A path is a constant: K Euler steps without a gradient. Differentiable are the velocity and its divergence at its
+points,
 
     div v = Σ_p e_p · (∂v/∂x) e_p
 
-exact over the D unit vectors (`unit_probes`), unbiased over random signs (`sign_probes`). ∂v/∂x e is carried
-through the network beside the values, so that a gradient of the divergence needs no graph within the graph.
+which is exact over the D unit vectors (`unit_probes`) and unbiased over random signs (`sign_probes`). ∂v/∂x e is
+carried through the network beside the values: a gradient of the divergence needs no graph within the graph.
 """
 
 import math
@@ -24,9 +24,9 @@ class Path:
     """M paths for each of B states.
 
     Attributes:
-        times: t_k = k / K at which the velocity was evaluated. Shape (K,).
-        states: x at those times; the first is the noise. Shape (K, B, M, D).
-        end: u, where they arrive at t = 1. Shape (B, M, D).
+        times: times t_k = k / K of the velocity's evaluations. Shape (K,).
+        states: x at these times; the first is the noise. Shape (K, B, M, D).
+        end: the ends u at t = 1. Shape (B, M, D).
     """
 
     times: Tensor
@@ -36,7 +36,7 @@ class Path:
 
 @torch.no_grad()
 def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int) -> Path:
-    """Carries noise along the flow.
+    """Integrate noise along the flow.
 
     Args:
         velocity: v(s, x, t).
@@ -60,7 +60,7 @@ def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int)
 def velocity_and_divergence(
     velocity: VelocityNet, observation: Tensor, x: Tensor, t: Tensor, probes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """v(s, x, t) and its divergence, both differentiable with respect to the weights.
+    """Return v(s, x, t) and its divergence, both differentiable by the weights.
 
     Args:
         velocity: v.
@@ -84,12 +84,15 @@ def velocity_and_divergence(
 
 
 def sign_probes(x1: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Random signs (Rademacher), scaled so that their sum is a mean. Shapes (M, D) -> (M, count, D)."""
+    """Draw random signs (Rademacher), scaled so that their sum is a mean.
+
+    Shapes (M, D) -> (M, count, D).
+    """
     M, D = x1.shape
     signs = 2 * torch.randint(2, (M, count, D), generator=generator) - 1
     return signs.to(x1.dtype) / math.sqrt(count)
 
 
 def unit_probes(x1: Tensor) -> Tensor:
-    """All unit vectors, which make the trace exact. Shapes (M, D) -> (M, D, D)."""
+    """Return all unit vectors, which make the trace exact. Shapes (M, D) -> (M, D, D)."""
     return torch.eye(x1.shape[-1], dtype=x1.dtype).expand(len(x1), -1, -1)

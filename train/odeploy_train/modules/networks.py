@@ -1,4 +1,4 @@
-"""The networks: a velocity field for flows, a small tanh MLP for students. Unit-scale numbers in and out."""
+"""Networks in unit scale: a velocity field for flows, a tanh MLP for students."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -10,14 +10,15 @@ from torch.nn.functional import silu
 
 
 def time_embedding(t: Tensor, features: int) -> Tensor:
-    """cos and sin of ω_k t at features / 2 frequencies ω_k = π/2 · 2^(k/2), in rad per unit of flow time.
+    """Return cos and sin of ω_k t at E / 2 frequencies ω_k = π/2 · 2^(k/2).
 
-    The lowest runs through a quarter of its period while t goes from 0 to 1, so it alone tells all times
-    apart; each next one is √2 faster, up to 17.8 rad at 16 features, which a few solver steps still resolve.
+    Frequencies are in rad per unit of flow time. The lowest runs through a quarter of its period while t goes from
+    0 to 1, so it alone distinguishes all times. Each next one is √2 faster, up to 17.8 rad at 16 features, which a
+    few solver steps still resolve.
 
     Args:
-        t: flow time, 0 noise to 1 action; its dtype is kept. Shape (B,).
-        features: E, even.
+        t: flow time, from 0 (noise) to 1 (action); the result has its dtype. Shape (B,).
+        features: number E, even.
 
     Returns:
         The cosines, then the sines. Shape (B, E).
@@ -28,10 +29,10 @@ def time_embedding(t: Tensor, features: int) -> Tensor:
 
 
 class VelocityNet(nn.Module):
-    """v(observation, x, t): SiLU layers over [observation, x, emb(t)].
+    """Velocity v(observation, x, t): SiLU layers over [observation, x, emb(t)].
 
-    The first layer is linear in its three parts and nothing comes before it: an exporter may compute the
-    observation's part once for all solver steps, and the time's part before it writes the graph.
+    The first layer is linear in its three parts. So an exporter can compute the observation's part once for all
+    solver steps, and the time's part when it writes the graph.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class VelocityNet(nn.Module):
         self.last = nn.Linear(width, action_size)
 
     def forward(self, observation: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        """The velocity. Shapes (B, O), (B, D), (B,) -> (B, D)."""
+        """Return the velocity. Shapes (B, O), (B, D), (B,) -> (B, D)."""
         h = silu(self.first(torch.cat([observation, x, time_embedding(t, self.time_features)], dim=-1)))
         for layer in self.hidden:
             h = silu(layer(h))
@@ -65,18 +66,18 @@ class VelocityNet(nn.Module):
 def over_states(
     net: VelocityNet, observation: Tensor, count: int, times: Sequence[float]
 ) -> Callable[[float, Tensor], Tensor]:
-    """The network at (t, x) for several rows of x a state, for sampling: without a gradient.
+    """Return the network at (t, x), several rows of x per state, without a gradient.
 
-    The first layer's part of a state is computed once, for all its rows and all times.
+    The first layer's product with a state is computed once, for all its rows and all times.
 
     Args:
-        net: its weights of this moment; what they give is kept, so that a later update asks anew.
+        net: its present weights are used; after an update, call this function again.
         observation: normalised. Shape (B, O).
-        count: M, rows of x for each of them, next to each other.
-        times: at which it will be asked.
+        count: rows M of x per state, next to each other.
+        times: all times t of later calls.
 
     Returns:
-        (t, x of shape (B M, D)) -> the answer of shape (B M, D).
+        (t, x of shape (B M, D)) -> output of shape (B M, D).
     """
     W, O, D = net.first.weight, net.observation_size, net.action_size  # noqa: E741
     o = torch.addmm(net.first.bias, observation, W[:, :O].T)
@@ -94,14 +95,14 @@ def over_states(
 
 
 def silu_and_slope(z: Tensor) -> tuple[Tensor, Tensor]:
-    """silu(z) = z σ(z), and its derivative σ (1 + z - z σ). Any shape."""
+    """Return silu(z) = z σ(z) and its derivative σ (1 + z - z σ). Any shape."""
     sigmoid = z.sigmoid()
     h = z * sigmoid
     return h, sigmoid * (1 + z - h)
 
 
 class StudentNet(nn.Module):
-    """A tanh MLP whose output lies in (-1, 1)."""
+    """Tanh MLP with outputs in (-1, 1)."""
 
     def __init__(self, observation_size: int, action_size: int, width: int = 256, depth: int = 2) -> None:
         super().__init__()
@@ -112,7 +113,7 @@ class StudentNet(nn.Module):
         self.last = nn.Linear(width, action_size)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """The action on unit scale. Shapes (B, O) -> (B, A)."""
+        """Return the action in unit scale. Shapes (B, O) -> (B, A)."""
         h = observation
         for layer in self.hidden:
             h = torch.tanh(layer(h))
@@ -120,7 +121,7 @@ class StudentNet(nn.Module):
 
 
 def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Linear layers of these sizes, the activation between each two."""
+    """Return linear layers of these sizes, with the activation between them."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), activation()]
@@ -128,7 +129,10 @@ def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequent
 
 
 def initialise_orthogonal(network: nn.Sequential, last_gain: float, generator: torch.Generator) -> None:
-    """Orthogonal weights with gain √2, `last_gain` in the last layer, and no biases, as PPO is usually begun."""
+    """Draw orthogonal weights and set biases to 0, the usual start of PPO.
+
+    The gain is √2, and `last_gain` in the last layer.
+    """
     layers = [layer for layer in network if isinstance(layer, nn.Linear)]
     for layer in layers:
         nn.init.orthogonal_(layer.weight, last_gain if layer is layers[-1] else math.sqrt(2), generator)
@@ -136,7 +140,7 @@ def initialise_orthogonal(network: nn.Sequential, last_gain: float, generator: t
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Draws all weights and biases anew, U(±1/√fan_in) as torch does, but from our own generator."""
+    """Redraw weights and biases, U(±1/√fan_in) as in torch, by the given generator."""
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             bound = layer.in_features**-0.5

@@ -1,6 +1,6 @@
-"""Explicit Runge-Kutta methods as data, and the one loop that trains, samples and exports with them.
+"""Explicit Runge-Kutta methods as data, and the loop that integrates with them.
 
-dx/dt = field(t, x). Time here is the project's: t = 0 is noise, t = 1 is the action.
+dx/dt = field(t, x), with t = 0 for noise and t = 1 for the action. Training, sampling and export share the loop.
 """
 
 import math
@@ -18,13 +18,13 @@ Advance = Callable[[Tensor, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Tableau:
-    """A Butcher tableau, checked at construction.
+    """Butcher tableau, checked at construction.
 
     Attributes:
-        name: as `--solver` takes it.
-        a: stage i starts from x + dt Σ_j a[i][j] slope_j; row i has i entries, so the method is explicit.
+        name: value of `--solver`.
+        a: stage i starts from x + dt Σ_j a[i][j] slope_j; row i has i entries: the method is explicit.
         b: the step is x + dt Σ_i b[i] slope_i.
-        order: the error of an integration falls as dt^order.
+        order: the error of an integration falls with dt^order.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Tableau:
 
     @property
     def c(self) -> tuple[float, ...]:
-        """Where in the step each stage lies: the row sums of `a`, which consistency demands."""
+        """Position of each stage in the step, from 0 to 1: the row sums of `a`."""
         return tuple(math.fsum(row) for row in self.a)
 
 
@@ -55,7 +55,7 @@ SOLVERS = {tableau.name: tableau for tableau in (EULER, MIDPOINT, HEUN, RK4)}
 
 
 def solver(name: str) -> Tableau:
-    """The method of that name.
+    """Return the named method.
 
     Raises:
         UsageError: no such method; the message lists them.
@@ -71,7 +71,10 @@ def solver(name: str) -> Tableau:
 
 
 def uniform_grid(steps: int) -> tuple[float, ...]:
-    """The K + 1 times k/K; each is one division, since a running sum drifts and ends beside 1."""
+    """Return the K + 1 times k/K.
+
+    Each is one division: a running sum drifts and does not end at exactly 1.
+    """
     if steps < 1:
         raise UsageError(
             where="steps",
@@ -83,27 +86,27 @@ def uniform_grid(steps: int) -> tuple[float, ...]:
 
 
 def axpy(x: Tensor, slope: Tensor, scale: float) -> Tensor:
-    """x + scale · slope."""
+    """Return x + scale · slope."""
     return x + scale * slope
 
 
 def integrate(
     field: Field, x: Tensor, tableau: Tableau, t_grid: Sequence[float], advance: Advance = axpy
 ) -> Tensor:
-    """Carries x from t_grid[0] to t_grid[-1].
+    """Integrate x from t_grid[0] to t_grid[-1].
 
-    Slopes go from `field` into `advance` untouched, so that an exporter may let `field` stop at its last
-    hidden layer and make the last layer and the update one Gemm: `torch.addmm(x, hidden, W, alpha=scale)`.
+    Slopes pass from `field` to `advance` unchanged. So an exporter can let `field` return its last hidden layer
+    and fuse the last layer and the update into one Gemm: `torch.addmm(x, hidden, W, alpha=scale)`.
 
     Args:
         field: slope at (t, x); t is a Python float, t_k + c_i dt.
-        x: the state at t_grid[0]. Shape (B, D).
-        tableau: the method.
-        t_grid: the K + 1 times; steps need not be equal.
+        x: state at t_grid[0]. Shape (B, D).
+        tableau: method.
+        t_grid: K + 1 times; steps need not be equal.
         advance: (x, slope, scale) -> x + scale · slope.
 
     Returns:
-        The state at t_grid[-1]. Shape (B, D).
+        State at t_grid[-1]. Shape (B, D).
     """
     for t, t_next in pairwise(t_grid):
         dt = t_next - t
@@ -122,5 +125,5 @@ def _combine(x: Tensor, slopes: Sequence[Tensor], weights: Sequence[float], dt: 
 
 
 def evaluation_times(tableau: Tableau, t_grid: Sequence[float]) -> list[float]:
-    """The times at which `integrate` evaluates the field, in order."""
+    """Return the times at which `integrate` evaluates the field, in order."""
     return [t + c * (t_next - t) for t, t_next in pairwise(t_grid) for c in tableau.c]

@@ -1,7 +1,7 @@
-"""Mean and variance: running ones of observations and returns, and those of a data set; in float64.
+"""Mean and variance in float64: running ones, and those of a data set.
 
-Batches are merged by the parallel form of Chan, Golub and LeVeque (1979), so that the order and the sizes of
-the batches do not matter beyond rounding.
+Batches are merged by the parallel form of Chan, Golub and LeVeque (1979). The order and the sizes of the batches
+do not matter beyond rounding.
 """
 
 import torch
@@ -11,13 +11,13 @@ OBSERVATION_CLIP = 10.0
 """Clip of an observation that running moments normalise."""
 STD_FLOOR = 1e-4
 """Smallest standard deviation by which running moments divide."""
-# A signal that is constant in the demonstrations has std 0. Dividing by the floor instead keeps a deviation
-# of a centimetre or a centiradian, which the network never saw, within one unit.
+# A signal that is constant in the demonstrations has std 0. Division by the lower bound keeps a deviation of a
+# centimetre or a centiradian, which the network never saw, within one unit.
 DATASET_STD_FLOOR = 0.01
 
 
 class RunningMoments(nn.Module):
-    """Moments of the columns of all rows seen so far. Until the first ones it normalises by 0 and 1."""
+    """Moments of the columns of all rows so far; 0 and 1 before the first rows."""
 
     mean: Tensor
     variance: Tensor
@@ -30,7 +30,7 @@ class RunningMoments(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     def see(self, rows: Tensor) -> None:
-        """Takes more rows in. Shape (M, size)."""
+        """Add rows. Shape (M, size)."""
         rows = rows.double()
         mean, variance, count = rows.mean(dim=0), rows.var(dim=0, correction=0), len(rows)
         total = self.count + count
@@ -45,14 +45,15 @@ class RunningMoments(nn.Module):
         self.count = total
 
     def std(self, floor: float) -> Tensor:
-        """Standard deviations, none below the floor. Shape (size,)."""
+        """Return the standard deviations, at least `floor`. Shape (size,)."""
         return self.variance.sqrt().clamp(min=floor)
 
 
 class ReturnScale(nn.Module):
-    """What divides rewards: the running standard deviation of the discounted return so far, of N lanes.
+    """Divides rewards by the running standard deviation of the discounted return.
 
-    Rewards are scaled, not shifted: a shift would change what an early end is worth.
+    It keeps the discounted return of N environments. Rewards are scaled, not shifted: a shift would change the
+    value of an early end.
     """
 
     discounted: Tensor
@@ -63,7 +64,7 @@ class ReturnScale(nn.Module):
         self.register_buffer("discounted", torch.zeros(lanes, dtype=torch.float64))
 
     def scale(self, rewards: Tensor, over: Tensor) -> Tensor:
-        """Takes T ticks in and scales them. Both of shape (T, N)."""
+        """Add T ticks and return their scaled rewards. Shapes (T, N), (T, N) -> (T, N)."""
         seen = torch.empty(rewards.shape, dtype=torch.float64)
         for t, (reward, ended) in enumerate(zip(rewards.double(), over.double(), strict=True)):
             self.discounted = self.discounted * self.discount + reward
@@ -74,7 +75,10 @@ class ReturnScale(nn.Module):
 
 
 def moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and floored standard deviation of each column, summed in float64. Shapes (M, S) -> (S,), (S,)."""
+    """Return mean and standard deviation of each column, summed in float64.
+
+    Shapes (M, S) -> (S,), (S,).
+    """
     wide = values.double()
     std = wide.std(dim=0, correction=0).clamp(min=DATASET_STD_FLOOR)
     return wide.mean(dim=0).to(values.dtype), std.to(values.dtype)

@@ -1,4 +1,4 @@
-"""The tanh that maps a policy's unbounded answer onto unit actions, and what it does to densities."""
+"""The tanh from unbounded outputs to unit actions, and its effect on densities."""
 
 import math
 
@@ -10,9 +10,9 @@ SATURATED = 1 - 2**-22
 
 
 def log_slope(u: Tensor) -> Tensor:
-    """Σ_j log(1 - tanh² u_j), by which log-densities of u and of tanh(u) differ.
+    """Return Σ_j log(1 - tanh² u_j), the log-density of u minus that of tanh(u).
 
-    Written as 2 (log 2 - u - softplus(-2u)), which is exact where 1 - tanh² has long been rounded to 0.
+    Computed as 2 (log 2 - u - softplus(-2u)), which is exact even where 1 - tanh² is rounded to 0.
 
     Shapes (..., D) -> (...).
     """

@@ -3,8 +3,9 @@
     L_Q = ½ E[ (Q_1(s, a) - y)² + (Q_2(s, a) - y)² ],    y = r + γ (1 - terminated) V̄(s')
 
 as SAC has it (Haarnoja et al., arXiv 1812.05905). V̄ is asked of the actor, which decides what a state is worth to
-it by the target critics: hard, min(Q̄_1, Q̄_2) of an action of its own, or soft, with an entropy on top. What tells
-SAC, FMER and the diffusion policies apart is the actor: how it acts, what V̄ is, how it improves on the critics.
+it by the target critics: hard, min(Q̄_1, Q̄_2) of an action of its own, or soft, with an entropy on top. What
+    tells SAC, FMER and the diffusion policies apart is the actor: how it acts, what V̄ is, how it improves on the
+    critics.
 
 An episode that the horizon cut goes on in value; one that a broken simulation ended is not learnt from.
 """

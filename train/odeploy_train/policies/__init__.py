@@ -1,4 +1,4 @@
-"""The policy kinds: flow, student, MLP, recurrent, diffusion, best of N.
+"""Kinds of policies: flow, student, MLP, recurrent, diffusion, best of N.
 
-May import: modules.
+Imports modules.
 """

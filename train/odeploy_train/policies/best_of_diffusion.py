@@ -1,10 +1,11 @@
-"""Best of N of a diffusion policy: what QVPO's and DPMD's authors score, 32 samples judged by the twin critics.
+"""Best of N with a diffusion policy and the twin critics that trained it.
 
     a_i = ancestral(s, ε_i),    Q(s, a) = min(Q_1(s, a), Q_2(s, a)),    i* = argmax_i Q(s, a_i)
 
-Training leaves a diffusion policy, and beside it in the same checkpoint the critics that taught it; here they are
-put together again. As of FMER's (`policies/best_of_n.py`) the critics see the normalised observation and actions
-on unit scale. One sample needs no critics, and is what a file of such a run answers unless more are asked for.
+QVPO's and DPMD's authors score the best of 32. A run's checkpoint stores the critics beside the policy;
+`runs.folder.load_policy` combines them. As in FMER (`policies/best_of_n.py`), the critics see the normalised
+observation and actions in unit scale. A file with one candidate needs no critics; this is the default of `odeploy
+export`.
 """
 
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ from odeploy_train.policies.mlp import Activation
 
 
 class BestOfDiffusion(Chooser):
-    """A diffusion policy with twin critics.
+    """Diffusion policy with twin critics.
 
     Attributes:
-        diffusion: proposes; its normaliser and limits are the critics' too.
+        diffusion: proposes candidates; the critics share its normaliser and limits.
         critics: Q_1 and Q_2, over [normalised observation, unit action].
-        critic_activation: between each two of their layers, by torch's name.
+        critic_activation: torch's name of the activation between their layers.
     """
 
     critic_activation: Activation = "ReLU"
@@ -36,16 +37,16 @@ class BestOfDiffusion(Chooser):
 
     @property
     def proposer(self) -> DiffusionPolicy:
-        """The policy without its critics."""
+        """The policy without critics."""
         return self.diffusion
 
     def propose(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """All candidates and what they are worth.
+        """Return all candidates and their values.
 
         Args:
             observation: raw. Shape (B, O).
-            noise: S draws for each of N candidates of each observation. Shape (B, N, S, D).
-            t_grid: the S + 1 times that `levels.t_grid(S)` gives.
+            noise: S draws for each of N candidates per observation. Shape (B, N, S, D).
+            t_grid: S + 1 times, by `levels.t_grid(S)`.
 
         Returns:
             Actions in robot units, of shape (B, N, D), and values, of shape (B, N).
@@ -56,5 +57,5 @@ class BestOfDiffusion(Chooser):
         return actions.view(B, N, -1), self.value(repeated, actions).view(B, N)
 
     def sample(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> Choice:
-        """The best candidate, of equally good ones the first; see `propose`."""
+        """Return the best candidate, the first among equals; see `propose`."""
         return best(*self.propose(observation, noise, t_grid))

@@ -1,11 +1,11 @@
-"""Best of N: a flow proposes N actions, two critics judge them, the best is taken. What FMER deploys.
+"""Best of N: a policy proposes N actions, two critics choose among them.
 
 FMER (arXiv 2603.17685) samples several candidates from its flow policy and executes the one with the highest Q:
 
     a_i = flow(s, ε_i),    Q(s, a) = min(Q_1(s, a), Q_2(s, a)),    i* = argmax_i Q(s, a_i)
 
-The critics see what the flow sees, the normalised observation, and actions on unit scale: half of each range is
-1. From noise that is all zeros the candidates are all one.
+The critics see what the policy sees, the normalised observation, and actions in unit scale: half of each range is
+1. If the noise is all zeros, all candidates are equal.
 """
 
 from abc import ABC, abstractmethod
@@ -23,17 +23,17 @@ from odeploy_train.policies.diffusion import DiffusionPolicy
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from odeploy_train.policies.mlp import Activation
 
-DEPLOYED_CANDIDATES = 16  # where nobody asks for another number
+DEPLOYED_CANDIDATES = 16  # the exporter's default
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The best of the candidates.
+    """The best candidate.
 
     Attributes:
         action: robot units. Shape (B, D).
         value: its Q. Shape (B,).
-        index: its place among the candidates. Shape (B,).
+        index: its position among the candidates. Shape (B,).
     """
 
     action: Tensor
@@ -42,7 +42,7 @@ class Choice:
 
 
 class Chooser(nn.Module, ABC):
-    """A policy that proposes, with twin critics.
+    """Policy that proposes candidates, with twin critics.
 
     Attributes:
         critics: Q_1 and Q_2, over [normalised observation, unit action].
@@ -53,37 +53,43 @@ class Chooser(nn.Module, ABC):
     @property
     @abstractmethod
     def proposer(self) -> FlowPolicy | DiffusionPolicy:
-        """The policy without its critics; its normaliser and limits are theirs too."""
+        """The policy without critics; the critics share its normaliser and limits."""
 
     @property
     def observation_mean(self) -> Tensor:
-        """Of the normaliser. Shape (O,)."""
+        """Mean, or standard deviation, of the normaliser. Shape (O,)."""
         return self.proposer.observation_mean
 
     @property
     def observation_std(self) -> Tensor:
-        """Of the normaliser. Shape (O,)."""
+        """Mean, or standard deviation, of the normaliser. Shape (O,)."""
         return self.proposer.observation_std
 
     @property
     def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
+        """Clip of the normalised observation; infinite without one."""
         return self.proposer.clip
 
     def to_unit(self, action: Tensor) -> Tensor:
-        """[low, high] to [-1, 1]. Shape (B, D)."""
+        """Map [low, high] to [-1, 1]. Shape (B, D)."""
         low, high = self.proposer.low, self.proposer.high
         return (action - low) / ((high - low) / 2) - 1
 
     def value(self, observation: Tensor, action: Tensor) -> Tensor:
-        """min(Q_1, Q_2) of raw observations and actions in robot units. Shapes (B, O), (B, D) -> (B,)."""
+        """Return min(Q_1, Q_2) of raw observations and actions in robot units.
+
+        Shapes (B, O), (B, D) -> (B,).
+        """
         seen = torch.cat([self.proposer.normalise(observation), self.to_unit(action)], dim=-1)
         first, second = (critic(seen)[:, 0] for critic in self.critics)
         return torch.minimum(first, second)
 
 
 def best(actions: Tensor, values: Tensor) -> Choice:
-    """The candidate of the highest value, of equally good ones the first. Shapes (B, N, D), (B, N)."""
+    """Return the candidate with the highest value, the first among equals.
+
+    Shapes (B, N, D), (B, N).
+    """
     index = values.argmax(dim=1)
     rows = torch.arange(len(index))
     return Choice(actions[rows, index], values[rows, index], index)
@@ -94,19 +100,19 @@ class BestOfNConfig:
     """Sizes of a `BestOfN`."""
 
     flow: FlowConfig
-    """Of the policy that proposes."""
+    """Sizes of the policy that proposes."""
     critic_widths: tuple[int, ...] = (256, 256)
-    """Of each critic's hidden layers."""
+    """Neurons of each critic's hidden layers."""
     critic_activation: Activation = "ReLU"
-    """Between each two of its layers, by torch's name."""
+    """Torch's name of the activation between a critic's layers."""
 
 
 class BestOfN(Chooser):
-    """A flow policy with twin critics.
+    """Flow policy with twin critics.
 
     Attributes:
         config: sizes.
-        flow: proposes; its normaliser and limits are the critics' too.
+        flow: proposes candidates; the critics share its normaliser and limits.
         critics: Q_1 and Q_2, over [normalised observation, unit action].
     """
 
@@ -118,7 +124,7 @@ class BestOfN(Chooser):
         self.critics = nn.ModuleList(mlp(sizes, activation) for _ in range(2))
 
     def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
-        """Sets normalisers and bounds; see `FlowPolicy.fit`.
+        """Set normalisers and bounds; see `FlowPolicy.fit`.
 
         Raises:
             ContractError: an action without limits, which has no unit scale.
@@ -135,24 +141,24 @@ class BestOfN(Chooser):
 
     @property
     def proposer(self) -> FlowPolicy:
-        """The policy without its critics."""
+        """The policy without critics."""
         return self.flow
 
     @property
     def critic_activation(self) -> Activation:
-        """Between each two of a critic's layers."""
+        """Activation between a critic's layers."""
         return self.config.critic_activation
 
     def propose(
         self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]
     ) -> tuple[Tensor, Tensor]:
-        """All candidates and what they are worth.
+        """Return all candidates and their values.
 
         Args:
             observation: raw. Shape (B, O).
-            noise: N draws for each observation. Shape (B, N, D).
+            noise: N draws per observation. Shape (B, N, D).
             tableau: the solver.
-            t_grid: its K + 1 times from 0 to 1.
+            t_grid: K + 1 times from 0 to 1.
 
         Returns:
             Actions in robot units, of shape (B, N, D), and values, of shape (B, N).
@@ -163,5 +169,5 @@ class BestOfN(Chooser):
         return actions.view(B, N, -1), self.value(repeated, actions).view(B, N)
 
     def sample(self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Choice:
-        """The best candidate, of equally good ones the first; see `propose`."""
+        """Return the best candidate, the first among equals; see `propose`."""
         return best(*self.propose(observation, noise, tableau, t_grid))

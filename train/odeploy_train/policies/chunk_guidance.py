@@ -1,13 +1,13 @@
-"""Real-time chunking: a flow's next chunk, drawn so that it goes on from the one that is being played.
+"""Real-time chunking: the next chunk of a flow continues the present one.
 
-Black et al., arXiv 2506.07339, Algorithm 1: inpainting by pseudoinverse guidance. Y are the actions of the chunk
-before, w the weight of each (runtime/odeploy_runtime/inference/previous_chunk.py); all on unit scale:
+Black et al., arXiv 2506.07339, Algorithm 1: inpainting by pseudoinverse guidance. Y are the actions of the
+previous chunk, w the weight of each (runtime/odeploy_runtime/inference/previous_chunk.py); all in unit scale:
 
     x̂_1 = x + (1 - t) v(x, t)                                            where the flow would end from here
     v'  = v + min(β, (t² + (1 - t)²) / (t (1 - t))) · (∂x̂_1/∂x)ᵀ w (Y - x̂_1)
 
-With w = 0 it is the flow itself. Ours differs in one thing: where w = 1 the answer is Y to the last bit, since
-these actions are played before it arrives; guidance alone comes close to them.
+With w = 0 this is the flow itself. One thing is ours: where w = 1 the result is Y to the last bit, because these
+actions are executed before it arrives; guidance alone only comes close to them.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ STRONGEST = 5.0
 
 
 def strength(t: float) -> float:
-    """What the guidance is multiplied by at flow time t, from 0 to 1."""
+    """Return the factor of the guidance at flow time t, from 0 to 1."""
     inverse = t * (1 - t)
     return STRONGEST if inverse <= 0 else min(STRONGEST, (t * t + (1 - t) ** 2) / inverse)
 
@@ -37,16 +37,16 @@ def guided_sample(
     tableau: Tableau,
     t_grid: Sequence[float],
 ) -> Tensor:
-    """As `FlowPolicy.sample`, with a chunk to go on from; the gradient is autograd's.
+    """Sample like `FlowPolicy.sample`, continuing a previous chunk.
 
     Args:
-        policy: a flow of chunks, whose end is not squashed.
+        policy: flow of chunks without squash.
         observation: raw. Shape (B, O).
         noise: Shape (B, D).
-        previous: the actions to agree with, robot units. Shape (B, D).
-        frozen: a weight from 0 to 1 for each action. Shape (B, H).
+        previous: actions to agree with, in robot units. Shape (B, D).
+        frozen: weight of each action, from 0 to 1. Shape (B, H).
         tableau: the solver.
-        t_grid: its K + 1 times from 0 to 1.
+        t_grid: K + 1 times from 0 to 1.
 
     Returns:
         Actions in robot units, within the bounds. Shape (B, D).

@@ -1,4 +1,4 @@
-"""A diffusion policy over the action, conditioned on the observation, with everything around it."""
+"""A diffusion policy: a denoiser with its normalisers, sampler and bounds."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from odeploy_train.modules.ddpm import ScheduleName, ancestral, schedule
 from odeploy_train.modules.networks import VelocityNet
 from odeploy_train.modules.running_moments import moments
 
-DEPLOYED_STEPS = 100  # of a sampler, where nobody asks for another number
+DEPLOYED_STEPS = 100  # sampler steps, the exporter's default
 
 
 @dataclass(frozen=True)
@@ -20,32 +20,32 @@ class DiffusionConfig:
     """Sizes and schedule of a `DiffusionPolicy`."""
 
     observation_size: int
-    """O."""
+    """Size O of the observation."""
     action_size: int
-    """A; the diffusion runs in D = A dimensions."""
+    """Size A of the action; the diffusion has D = A dimensions."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 3
     """Hidden layers."""
     time_features: int = 16
-    """E, of the time embedding."""
+    """Features E of the time embedding."""
     schedule: ScheduleName = "cosine"
-    """Of the noise."""
+    """Noise schedule."""
     steps: int = 1000
-    """T, of the noise."""
+    """Noise steps T."""
     clip: bool = True
-    """Whether each step clips the x_0 that it predicts to the action's limits."""
+    """Whether each step clips its predicted x_0 to the action's limits."""
     observation_clip: float | None = None
-    """Of the normalised observation; None for none."""
+    """Clip of the normalised observation; None for no clip."""
 
 
 class DiffusionPolicy(nn.Module):
-    """Noise becomes an action by ancestral sampling with a learnt denoiser.
+    """Policy that samples an action from noise with a learned denoiser.
 
     Attributes:
         config: sizes and schedule.
-        denoiser: ε̂(observation, x, t); the network that a flow uses for its velocity.
-        levels: the noise schedule.
+        denoiser: ε̂(observation, x, t), with the network of a flow's velocity.
+        levels: noise schedule.
         clips: whether the predicted x_0 is clipped.
     """
 
@@ -71,12 +71,12 @@ class DiffusionPolicy(nn.Module):
         self.register_buffer("high", torch.full((A,), torch.inf))
 
     def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
-        """Sets normalisers and bounds.
+        """Set normalisers and bounds.
 
         Args:
             observations: raw. Shape (M, O).
-            actions: robot units. Shape (M, A).
-            signals: of the action.
+            actions: in robot units. Shape (M, A).
+            signals: signals of the action.
         """
         self.observation_mean, self.observation_std = moments(observations)
         self.action_mean, self.action_std = moments(actions)
@@ -84,25 +84,25 @@ class DiffusionPolicy(nn.Module):
 
     @property
     def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
+        """Clip of the normalised observation; infinite without one."""
         return math.inf if self.config.observation_clip is None else self.config.observation_clip
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale, clipped. Shape (B, O)."""
+        """Map raw units to unit scale, clipped. Shape (B, O)."""
         unit = (observation - self.observation_mean) / self.observation_std
         return unit if math.isinf(self.clip) else unit.clamp(-self.clip, self.clip)
 
     def normalise_action(self, action: Tensor) -> Tensor:
-        """Robot units to unit scale. Shape (B, A)."""
+        """Map robot units to unit scale. Shape (B, A)."""
         return (action - self.action_mean) / self.action_std
 
     def sample(self, observation: Tensor, noise: Tensor, t_grid: Sequence[float]) -> Tensor:
-        """Denoises to actions in robot units, within the bounds.
+        """Denoise to actions in robot units, within the bounds.
 
         Args:
             observation: raw. Shape (B, O).
-            noise: N(0, I), or zeros for one deterministic answer; S draws in the order of use. Shape (B, S, D).
-            t_grid: the S + 1 times that `levels.t_grid(S)` gives.
+            noise: N(0, I), or zeros for one deterministic action; S draws in the order of use. Shape (B, S, D).
+            t_grid: S + 1 times, by `levels.t_grid(S)`.
 
         Returns:
             Shape (B, A).

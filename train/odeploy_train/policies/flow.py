@@ -22,35 +22,34 @@ class FlowConfig:
     """Sizes of a `FlowPolicy`."""
 
     observation_size: int
-    """O."""
+    """Size O of the observation."""
     action_size: int
-    """A, of one action."""
+    """Size A of one action."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 3
     """Hidden layers."""
     time_features: int = 16
-    """E, of the time embedding."""
+    """Features E of the time embedding."""
     clip: float | None = None
-    """Of the normalised observation; None for none."""
+    """Clip of the normalised observation; None for no clip."""
     squash: bool = False
-    """Whether tanh maps the flow's end, scaled, onto the limits; otherwise it is clipped to them."""
+    """Whether tanh maps the scaled end of the flow to the limits; otherwise it is clipped to them."""
     horizon: int = 1
-    """H, actions in sequence that answer one observation: a chunk."""
+    """Actions H per observation: the length of a chunk."""
 
     @property
     def chunk_size(self) -> int:
-        """D = H · A, the dimensions in which the flow moves."""
+        """Dimensions D = H · A of the flow."""
         return self.horizon * self.action_size
 
 
 class FlowPolicy(nn.Module):
-    """Noise becomes an action along a learnt velocity field that is conditioned on the observation.
+    """Policy that integrates noise to an action along a learned velocity field.
 
-    With a horizon of H, what is called an action here is a chunk: H actions in sequence, one after the other
-    in D = H · A numbers.
+    With a horizon H, "action" means a chunk here: H actions in sequence, D = H · A numbers.
 
-    `action_mean` and `action_std` scale what the flow ends at: to robot units, or to what tanh takes.
+    `action_mean` and `action_std` scale the end of the flow: to robot units, or to the argument of tanh.
     """
 
     observation_mean: Tensor
@@ -73,12 +72,12 @@ class FlowPolicy(nn.Module):
         self.register_buffer("high", torch.full((D,), torch.inf))
 
     def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
-        """Sets normalisers and bounds.
+        """Set normalisers and bounds.
 
         Args:
             observations: raw. Shape (M, O).
-            actions: robot units. Shape (M, D).
-            signals: of one action.
+            actions: in robot units. Shape (M, D).
+            signals: signals of one action.
         """
         chunk = tuple(signals) * self.config.horizon
         self.observation_mean, self.observation_std = moments(observations)
@@ -87,30 +86,30 @@ class FlowPolicy(nn.Module):
 
     @property
     def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
+        """Clip of the normalised observation; infinite without one."""
         return math.inf if self.config.clip is None else self.config.clip
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale, clipped. Shape (B, O)."""
+        """Map raw units to unit scale, clipped. Shape (B, O)."""
         unit = (observation - self.observation_mean) / self.observation_std
         return unit if self.config.clip is None else unit.clamp(-self.clip, self.clip)
 
     def normalise_action(self, action: Tensor) -> Tensor:
-        """Robot units to unit scale. Shape (B, D)."""
+        """Map robot units to unit scale. Shape (B, D)."""
         return (action - self.action_mean) / self.action_std
 
     def field(self, normalised: Tensor) -> Field:
-        """The velocity field that belongs to observations on unit scale, of shape (B, O)."""
+        """Return the velocity field of normalised observations. Shape (B, O)."""
         return lambda t, x: self.velocity(normalised, x, x.new_full((len(x),), t))
 
     def sample(self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Tensor:
-        """Integrates noise to actions in robot units, within the bounds.
+        """Integrate noise to actions in robot units, within the bounds.
 
         Args:
             observation: raw. Shape (B, O).
-            noise: N(0, I), or zeros for the flow's one deterministic answer. Shape (B, D).
-            tableau: the solver.
-            t_grid: its K + 1 times from 0 to 1.
+            noise: N(0, I), or zeros for one deterministic action. Shape (B, D).
+            tableau: solver.
+            t_grid: K + 1 times from 0 to 1.
 
         Returns:
             Shape (B, D).
@@ -119,7 +118,7 @@ class FlowPolicy(nn.Module):
         return self.to_robot(x)
 
     def to_robot(self, x: Tensor) -> Tensor:
-        """What the flow ends at, in robot units within the bounds. Shape (B, D)."""
+        """Map the end of the flow to robot units, within the bounds. Shape (B, D)."""
         action = x * self.action_std + self.action_mean
         if self.config.squash:
             action = self.low + (torch.tanh(action) + 1) / 2 * (self.high - self.low)
@@ -127,5 +126,5 @@ class FlowPolicy(nn.Module):
 
 
 def velocity_net(sizes: FlowConfig) -> VelocityNet:
-    """The network of a policy of these sizes."""
+    """Return the network of a policy of these sizes, with fresh weights."""
     return VelocityNet(sizes.observation_size, sizes.action_size, sizes.width, sizes.depth, sizes.time_features)

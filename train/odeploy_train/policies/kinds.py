@@ -1,4 +1,4 @@
-"""The table of policy kinds: the name in `config.json`, the class of the policy, the class of its sizes."""
+"""The table of policy kinds: name in `config.json`, class, class of the sizes."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

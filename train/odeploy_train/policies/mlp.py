@@ -1,4 +1,4 @@
-"""A deterministic MLP with its normaliser and bounds: what PPO and its like deploy, here or in other libraries."""
+"""A deterministic MLP with its normaliser and bounds: PPO's deployed policy."""
 
 import math
 from collections.abc import Sequence
@@ -20,38 +20,38 @@ class MlpConfig:
     """Sizes and stages of an `MlpPolicy`."""
 
     observation_size: int
-    """O."""
+    """Size O of the observation."""
     action_size: int
-    """A."""
+    """Size A of one action."""
     widths: tuple[int, ...] = (64, 64)
-    """Of the hidden layers."""
+    """Neurons of the hidden layers."""
     activation: Activation = "Tanh"
-    """Between each two layers, by torch's name."""
+    """Torch's name of the activation between layers."""
     normalised: bool = True
-    """Whether mean, std and clip are applied to the observation."""
+    """Whether the observation is normalised and clipped."""
     clip: float | None = None
-    """Of the normalised observation; None for none."""
+    """Clip of the normalised observation; None for no clip."""
     squash: bool = False
-    """Whether tanh maps the output onto the limits; otherwise it is clipped to them."""
+    """Whether tanh maps the output to the limits; otherwise it is clipped to them."""
     horizon: int = 1
-    """H, actions in sequence that answer one observation: a chunk."""
+    """Actions H per observation: the length of a chunk."""
 
     @property
     def chunk_size(self) -> int:
-        """D = H · A, the numbers that the network answers."""
+        """Outputs D = H · A of the network."""
         return self.horizon * self.action_size
 
 
 class MlpPolicy(nn.Module):
-    """Raw observations to actions in robot units, within [low, high].
+    """MLP from raw observations to actions in robot units, within [low, high].
 
-    All numbers are kept in float64: normalisers are computed so, and float32 weights lose nothing.
+    All numbers are float64: normalisers are computed so, and float32 weights lose nothing.
 
     Attributes:
         config: sizes and stages.
-        layers: linear ones; the activation stands between each two.
-        observation_mean, observation_std: of the normaliser; without one, what `see` found, for the
-            exporter's gate alone. Shape (O,).
+        layers: linear layers, with the activation between them.
+        observation_mean, observation_std: normaliser. Without one, they hold what `see` found, for the
+            exporter's parity check alone. Shape (O,).
         low, high: Shape (D,).
     """
 
@@ -74,22 +74,22 @@ class MlpPolicy(nn.Module):
 
     @property
     def clip(self) -> float:
-        """Of the normalised observation; infinite where there is none."""
+        """Clip of the normalised observation; infinite without one."""
         return math.inf if self.config.clip is None else self.config.clip
 
     def see(self, observations: Tensor) -> None:
-        """Without a normaliser, takes the spread of these as that of its observations. Shape (M, O)."""
+        """Without a normaliser, store the moments of these observations. Shape (M, O)."""
         if not self.config.normalised:
             self.observation_mean, self.observation_std = moments(observations.double())
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to what the first layer takes. Shape (B, O)."""
+        """Map raw units to the input of the first layer. Shape (B, O)."""
         if not self.config.normalised:
             return observation
         return ((observation - self.observation_mean) / self.observation_std).clamp(-self.clip, self.clip)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Shapes (B, O) -> (B, D)."""
+        """Return actions in robot units. Shapes (B, O) -> (B, D)."""
         h = self.normalise(observation)
         *hidden, last = self.layers
         for layer in hidden:

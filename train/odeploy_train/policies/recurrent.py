@@ -1,12 +1,12 @@
-"""A recurrent policy: one GRU cell with its normaliser and bounds, where an observation alone says too little.
+"""A recurrent policy: one GRU cell with its normaliser and bounds.
 
-What it keeps from tick to tick is its state, S numbers in (-1, 1), zeros at the beginning of an episode. The
-cell is torch's (arXiv 1406.1078, with the reset gate behind the product):
+For tasks where one observation is not enough. Its state, S numbers in (-1, 1), passes from tick to tick and is
+zero at the beginning of an episode. The cell is torch's (arXiv 1406.1078, with the reset gate after the product):
 
-    r = σ(W_ir o + b_ir + W_hr h + b_hr)              how much of the candidate the old state has a say in
-    z = σ(W_iz o + b_iz + W_hz h + b_hz)              how much of the old state stays
-    n = tanh(W_in o + b_in + r ∘ (W_hn h + b_hn))     the candidate
-    h' = (1 - z) ∘ n + z ∘ h,   a = tanh(W_a h' + b_a) on unit scale
+    r = σ(W_ir o + b_ir + W_hr h + b_hr)              share of the old state in the candidate
+    z = σ(W_iz o + b_iz + W_hz h + b_hz)              share of the old state that stays
+    n = tanh(W_in o + b_in + r ∘ (W_hn h + b_hn))     candidate
+    h' = (1 - z) ∘ n + z ∘ h,   a = tanh(W_a h' + b_a) in unit scale
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ class RecurrentConfig:
     """Sizes of a `RecurrentPolicy`."""
 
     observation_size: int
-    """O."""
+    """Size O of the observation."""
     action_size: int
-    """A."""
+    """Size A of the action."""
     state_size: int = 128
-    """S, numbers that it keeps from tick to tick."""
+    """Size S of the state."""
 
 
 class RecurrentPolicy(UnitScalePolicy):
-    """One pass through a GRU cell; deterministic, and different from tick to tick for the same observation."""
+    """One pass through a GRU cell; deterministic, given the observation and the state."""
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config.observation_size, config.action_size)
@@ -39,22 +39,22 @@ class RecurrentPolicy(UnitScalePolicy):
         self.last = nn.Linear(config.state_size, config.action_size)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """Draws all weights and biases anew, U(±1/√S) as torch does, but from our own generator."""
+        """Redraw all weights and biases, U(±1/√S) as torch does, with the given generator."""
         bound = self.config.state_size**-0.5
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
 
     def first_state(self, rows: int) -> Tensor:
-        """The state at the beginning of an episode: zeros. Shape (rows, S)."""
+        """Return the state at the beginning of an episode: zeros. Shape (rows, S)."""
         return self.low.new_zeros(rows, self.config.state_size)
 
     def unroll(self, observations: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """T ticks in sequence, on unit scale.
+        """Run T ticks in sequence, with actions in unit scale.
 
         Args:
             observations: raw. Shape (B, T, O).
-            state: before the first of them. Shape (B, S).
+            state: state before the first tick. Shape (B, S).
 
         Returns:
             Actions in (-1, 1), shape (B, T, A), and the state after each tick, shape (B, T, S).
@@ -63,19 +63,22 @@ class RecurrentPolicy(UnitScalePolicy):
         return torch.tanh(self.last(states)), states
 
     def forward(self, observation: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One tick: the action in robot units and the next state. Shapes (B, O), (B, S) -> (B, A), (B, S)."""
+        """Return the action in robot units and the next state.
+
+        Shapes (B, O), (B, S) -> (B, A), (B, S).
+        """
         unit, states = self.unroll(observation[:, None], state)
         return self.to_robot(unit[:, 0]), states[:, 0]
 
 
 class Player:
-    """A recurrent policy that plays one episode, tick by tick, and is then spent."""
+    """Recurrent policy with its state, for one episode."""
 
     def __init__(self, policy: RecurrentPolicy) -> None:
         self._policy, self._state = policy, policy.first_state(1)
 
     def __call__(self, observation: Tensor) -> Tensor:
-        """The action of the next tick. Shapes (1, O) -> (1, A)."""
+        """Return the action of the next tick. Shapes (1, O) -> (1, A)."""
         action: Tensor
         action, self._state = self._policy(observation, self._state)
         return action

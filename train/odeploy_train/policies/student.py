@@ -17,17 +17,17 @@ class StudentConfig:
     """Sizes of a `StudentPolicy`."""
 
     observation_size: int
-    """O."""
+    """Size O of the observation."""
     action_size: int
-    """A."""
+    """Size A of the action."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 2
     """Hidden layers."""
 
 
 class UnitScalePolicy(nn.Module):
-    """What stands between a robot and a network that speaks unit scale: normaliser and bounds."""
+    """Normaliser and bounds around a network with inputs and outputs in unit scale."""
 
     observation_mean: Tensor
     observation_std: Tensor
@@ -42,14 +42,14 @@ class UnitScalePolicy(nn.Module):
         self.register_buffer("high", torch.ones(action_size))
 
     def fit(self, observations: Tensor, signals: Sequence[Signal]) -> None:
-        """Sets normaliser and bounds.
+        """Set normaliser and bounds.
 
         Args:
             observations: raw. Shape (M, O).
-            signals: of the action.
+            signals: signals of the action.
 
         Raises:
-            ContractError: an action without limits, onto which tanh cannot be mapped.
+            ContractError: an action without limits, to which tanh cannot be mapped.
         """
         for signal in signals:
             if signal.low is None or signal.high is None:
@@ -63,26 +63,26 @@ class UnitScalePolicy(nn.Module):
         self.low, self.high = torch.from_numpy(lows(signals)), torch.from_numpy(highs(signals))
 
     def normalise(self, observation: Tensor) -> Tensor:
-        """Raw units to unit scale. Shape (..., O)."""
+        """Map raw units to unit scale. Shape (..., O)."""
         return (observation - self.observation_mean) / self.observation_std
 
     def to_robot(self, unit: Tensor) -> Tensor:
-        """(-1, 1) to [low, high]. Shape (..., A)."""
+        """Map (-1, 1) to [low, high]. Shape (..., A)."""
         robot = self.low + (unit + 1) * ((self.high - self.low) / 2)
         return torch.clamp(robot, self.low, self.high)  # rounding may pass a limit by its last bit
 
     def to_unit(self, action: Tensor) -> Tensor:
-        """[low, high] to [-1, 1]. Shape (..., A)."""
+        """Map [low, high] to [-1, 1]. Shape (..., A)."""
         return (action - self.low) / ((self.high - self.low) / 2) - 1
 
 
 class StudentPolicy(UnitScalePolicy):
-    """One pass through a small MLP; deterministic."""
+    """Deterministic policy: one pass through a small MLP."""
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__(config.observation_size, config.action_size)
         self.net = StudentNet(config.observation_size, config.action_size, config.width, config.depth)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
+        """Return actions in robot units, given raw observations. Shapes (B, O) -> (B, A)."""
         return self.to_robot(self.net(self.normalise(observation)))
