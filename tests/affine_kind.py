@@ -11,7 +11,7 @@ from odeploy_export.kinds.kind import Kind, traced
 
 
 class AffinePolicy(nn.Module):
-    """a = clip(W (o - mean) / std + b, -1, 1)."""
+    """Affine policy a = clip(W (o - mean) / std + b, -1, 1)."""
 
     observation_mean: Tensor
     observation_std: Tensor
@@ -26,13 +26,13 @@ class AffinePolicy(nn.Module):
         self.register_buffer("observation_std", torch.linspace(0.5, 3, observation_size))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Shapes (B, O) -> (B, A)."""
+        """Return the actions. Shapes (B, O) -> (B, A)."""
         unit = (observation - self.observation_mean) / self.observation_std
         return torch.clamp(self.last(unit), -1, 1)
 
 
 class AffineGraph(nn.Module):
-    """The same with the normaliser inside the weight. Shapes (B, O) -> (B, 1, A)."""
+    """Graph of the policy with the normaliser inside the weight. Shapes (B, O) -> (B, 1, A)."""
 
     def __init__(self, policy: AffinePolicy) -> None:
         super().__init__()

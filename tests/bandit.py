@@ -1,4 +1,4 @@
-"""One state and one best action: what an actor's update makes of it, without an environment's noise."""
+"""A bandit with one state and one best action: a test of an actor's update without an environment."""
 
 import torch
 
@@ -9,12 +9,12 @@ BEST = 0.6
 
 
 def practise(actor: FlowActor, iterations: int, clip: float, lr: float, generator: torch.Generator) -> float:
-    """Updates an actor of one observation on the reward -‖a - 0.6‖², as PPO would, critics first where they are.
+    """Update an actor of one observation on the reward -‖a - 0.6‖², as PPO does, a critic first if there is one.
 
     Returns:
-        The mean of ‖a - 0.6‖² over the policy that it has become; N(0, I) in two dimensions has 2.7.
+        The mean of ‖a - 0.6‖² over the updated policy; N(0, I) in two dimensions has 2.7.
     """
-    torch.set_num_threads(1)  # on a busy machine two spin at every barrier of networks as small as these
+    torch.set_num_threads(1)  # on a busy machine two threads spin at every barrier of networks this small
     observation = torch.zeros(512, 1)
     optimizer = torch.optim.Adam(actor.parameters(), lr=lr, fused=True)
     for _ in range(iterations):

@@ -1,4 +1,4 @@
-"""Best-of-N policies with random weights of trained size, in folders as FMER's and QVPO's trainings leave them."""
+"""Best-of-N policies with random weights at trained scale, in run folders like FMER's and QVPO's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.policies import TRAINED_SCALE, recorded
 
 @dataclass(frozen=True)
 class Options:
-    """As a verb's config."""
+    """Fields of a verb's config."""
 
     out: Path
     steps: int = 10
@@ -27,7 +27,7 @@ class Options:
 
 @dataclass(frozen=True)
 class CriticOptions(Options):
-    """As that of a method with critics."""
+    """Fields of the config of a method with critics."""
 
     critic_widths: tuple[int, ...] = (32, 32)
 
@@ -41,7 +41,7 @@ def best_of_n(
     clip: float | None = None,
     squash: bool = False,
 ) -> BestOfN:
-    """Weights of trained size, uneven normalisers, actions well within their limits for the most part."""
+    """Return weights at trained scale, uneven normalisers, actions mostly well within their limits."""
     O, A = len(task.observation), len(task.action)  # noqa: E741
     generator = torch.Generator().manual_seed(seed)
     flow = FlowConfig(O, A, width, depth=3, clip=clip, squash=squash, horizon=horizon)
@@ -58,7 +58,7 @@ def best_of_n(
 def best_of_diffusion(
     task: Task, width: int = 32, steps: int = 6, seed: int = 0, *, clip: float | None = None
 ) -> BestOfDiffusion:
-    """The same of a diffusion policy."""
+    """Return the same for a diffusion policy."""
     O, A = len(task.observation), len(task.action)  # noqa: E741
     generator = torch.Generator().manual_seed(seed)
     sizes = DiffusionConfig(O, A, width, 2, steps=steps, observation_clip=clip)
@@ -73,14 +73,14 @@ def best_of_diffusion(
 
 
 def run_folder(folder: Path, task: Task, policy: BestOfN | FlowPolicy, lr: float = 1e-3) -> Path:
-    """A finished run; it has no demonstrations, so an export plays for its observations."""
+    """Write a finished run; without demonstrations, an export plays episodes for its observations."""
     begin(folder, new_card("fpo", task.name, None, Options(folder, lr=lr), policy.config))
     checkpoint.save(folder, {"step": Options(folder).steps, "policy": policy.state_dict()})
     return folder
 
 
 def diffusion_run_folder(folder: Path, task: Task, policy: BestOfDiffusion) -> Path:
-    """The same of a diffusion policy of 32-wide critics, which lie beside it in the checkpoint."""
+    """Write the same for a diffusion policy with 32-wide critics, stored next to it in the checkpoint."""
     options = CriticOptions(folder)
     begin(folder, new_card("qvpo", task.name, None, options, policy.diffusion.config))
     critics = {f"both.{name}": weight for name, weight in policy.critics.state_dict().items()}

@@ -1,4 +1,4 @@
-"""One best action, known to the critics: what an off-policy actor's update makes of it, without an environment."""
+"""Critics with one best action: a test of an off-policy actor's update without an environment."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ OBSERVATION = 2
 
 
 class Bowl(TwinCritics):
-    """Q(s, a) = -height · ‖a - best‖² in both; flat where the height is 0."""
+    """Twin critics with Q(s, a) = -height · ‖a - best‖² in both; flat for height 0."""
 
     def __init__(self, height: float, best: float = 0.0) -> None:
         super().__init__(OBSERVATION, 1, (4,))
@@ -22,7 +22,7 @@ class Bowl(TwinCritics):
 
 
 def batch(rows: int, D: int, generator: torch.Generator) -> Transitions:
-    """Random states and, as actions and as improved ones, uniform ones."""
+    """Return random states with uniform actions, used as improved actions too."""
     o = torch.randn(rows, OBSERVATION, generator=generator)
     action = 2 * torch.rand(rows, D, generator=generator) - 1
     return Transitions(o, action, torch.zeros(rows), o, torch.zeros(rows), action.clone())

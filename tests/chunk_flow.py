@@ -1,4 +1,4 @@
-"""A flow of action chunks with random weights at trained scale."""
+"""A flow policy of action chunks with random weights at trained scale."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.policies import TRAINED_SCALE, recorded
 
 
 def chunk_flow(task: Task, horizon: int) -> FlowPolicy:
-    """Each action of the chunk is scaled otherwise."""
+    """Return a flow of action chunks; each action of the chunk has its own scale."""
     generator = torch.Generator().manual_seed(0)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     policy = FlowPolicy(FlowConfig(O, A, width=32, depth=2, horizon=horizon))
@@ -26,7 +26,7 @@ def chunk_flow(task: Task, horizon: int) -> FlowPolicy:
 
 
 def chunk_file(folder: Path, task: Task, horizon: int, frozen: int | None = None) -> Path:
-    """The same as a policy file of 2 Euler steps, gentle enough for guidance."""
+    """Return the same as a policy file of 2 Euler steps, with weights small enough for guidance."""
     policy, path = chunk_flow(task, horizon), folder / f"{task.name}-{horizon}-{frozen}.onnx"
     for parameter in policy.velocity.parameters():
         parameter.mul_(0.5)

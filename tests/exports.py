@@ -1,4 +1,4 @@
-"""Short ways to export a policy in a test, and to check a graph against it."""
+"""Short forms for tests: export a policy, and check a graph against it."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -30,7 +30,7 @@ from odeploy_train.policies.best_of_n import BestOfN
 
 
 def export(source: Source, out: Path, **options: Any) -> Manifest:
-    """Export with the options of sampler, parity check and pipeline in one."""
+    """Export a policy; sampler, parity check and pipeline share one list of options."""
     sampler, parity = (
         {f.name: options.pop(f.name) for f in fields(record) if f.name in options}
         for record in (SamplerOptions, ParityOptions)
@@ -39,12 +39,12 @@ def export(source: Source, out: Path, **options: Any) -> Manifest:
 
 
 def deployment(policy: Any, sampler: Sampler | None, frozen: int | None = None) -> Deployment:
-    """A policy with a sampler; the noise contract plays no part in a check."""
+    """Return a policy with a sampler; a check does not use the noise contract."""
     return Deployment(kind_of(policy, frozen), policy, sampler, Noise("none"), frozen)
 
 
 def rows_of(policy: Any, recorded: Array, noise: Noise) -> Rows:
-    """Inputs of a parity check of a policy."""
+    """Return the inputs of a policy's parity check."""
     return check_rows(Spread.of(policy), recorded, noise)
 
 
@@ -66,14 +66,14 @@ def checked(
 
 
 def reference_of(policy: Any, sampler: Sampler | None, dtype: torch.dtype) -> Reference:
-    """The policy as a function of (observation, noise)."""
+    """Return the policy as a function of (observation, noise)."""
     return deployment(policy, sampler).reference(dtype)
 
 
 def diagnosed(
     session: ort.InferenceSession, policy: Any, sampler: Sampler | None, rows: Rows, actions: tuple[Signal, ...]
 ) -> str | None:
-    """The fault that the diagnosis names."""
+    """Return the fault that the diagnosis names."""
     d = deployment(policy, sampler)
     return diagnose(session, d.reference(torch.float64), faults_of(d), rows, actions)
 
@@ -86,16 +86,16 @@ def explanation(
     rows: Rows,
     actions: tuple[Signal, ...],
 ) -> ParityError:
-    """The error with the fault that the diagnosis names."""
+    """Return the error with the fault that the diagnosis names."""
     d = deployment(policy, sampler)
     return explained(error, session, d.reference(torch.float64), faults_of(d), rows, actions)
 
 
 def best_of_n_graph(policy: BestOfN, tableau: Tableau, t_grid: Sequence[float], candidates: int) -> BestOfNGraph:
-    """The graph of a flow with critics."""
+    """Return the graph of a flow with critics."""
     return BestOfNGraph(policy, SplitFlow(policy.flow, tableau, t_grid), candidates)
 
 
 def best_of_diffusion_graph(policy: BestOfDiffusion, t_grid: Sequence[float], candidates: int) -> BestOfNGraph:
-    """The graph of a diffusion policy with critics."""
+    """Return the graph of a diffusion policy with critics."""
     return BestOfNGraph(policy, UnrolledDiffusion(policy.diffusion, t_grid), candidates)

@@ -1,4 +1,4 @@
-"""The plain unroll of a flow policy: what the split form is measured and checked against."""
+"""The plain unroll of a flow policy: reference and baseline of the split form."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ from odeploy_train.policies.flow import FlowPolicy
 
 
 class GenericUnroll(nn.Module):
-    """`observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, 1, A), the network called as in training.
+    """Unrolled ODE from `observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, 1, A), as in training.
 
-    With `constant_time` the time's embedding is a constant of each step that is broadcast to the batch;
-    otherwise it is computed from `torch.full((B,), t)`, as the training code does.
+    With `constant_time`, each step's time embedding is a constant, broadcast to the batch. Otherwise it comes
+    from `torch.full((B,), t)`, as in the training code.
     """
 
     def __init__(self, policy: FlowPolicy, tableau: Tableau, t_grid: Sequence[float], constant_time: bool) -> None:
@@ -24,7 +24,7 @@ class GenericUnroll(nn.Module):
         self.constant_time = constant_time
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
+        """Return the actions. Shapes (B, O), (B, 1, 1, D) -> (B, 1, A)."""
         policy, net = self.policy, self.policy.velocity
         normalised = policy.normalise(observation)
 

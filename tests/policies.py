@@ -20,11 +20,11 @@ from odeploy_train.policies.student import StudentConfig, StudentPolicy
 from tests.exports import checked, rows_of
 
 TRAINED_SCALE = 2.0
-"""Weights at default initialisation are so small that a wrong graph passes: the flow hardly bends."""
+"""Weights at default initialisation are too small: a flow is then almost linear, and a wrong graph passes."""
 
 
 def flow_policy(task: Task, width: int = 32, depth: int = 3, seed: int = 0) -> FlowPolicy:
-    """A flow with random weights of trained size and uneven normalisers."""
+    """Return a flow policy with random weights at trained scale and uneven normalisers."""
     generator = torch.Generator().manual_seed(seed)
     policy = FlowPolicy(FlowConfig(len(task.observation), len(task.action), width, depth))
     _randomise(policy, generator)
@@ -33,7 +33,7 @@ def flow_policy(task: Task, width: int = 32, depth: int = 3, seed: int = 0) -> F
 
 
 def student_policy(task: Task, width: int = 32, seed: int = 0) -> StudentPolicy:
-    """A student with random weights of trained size."""
+    """Return a student with random weights at trained scale."""
     generator = torch.Generator().manual_seed(seed)
     policy = StudentPolicy(StudentConfig(len(task.observation), len(task.action), width))
     _randomise(policy, generator)
@@ -42,7 +42,7 @@ def student_policy(task: Task, width: int = 32, seed: int = 0) -> StudentPolicy:
 
 
 def recorded(task: Task, rows: int = 32, seed: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Observations as an environment might give them. Shape (rows, O)."""
+    """Return random observations at a task's scale. Shape (rows, O)."""
     return _observations(task, torch.Generator().manual_seed(seed))[:rows].numpy()
 
 
@@ -50,7 +50,7 @@ def recorded(task: Task, rows: int = 32, seed: int = 1) -> np.ndarray[tuple[int,
 def policy_bytes(
     task_name: str, kind: str = "mlp", noise_mode: str = "normal", width: int = 32, steps: int = 4
 ) -> bytes:
-    """A sealed, gated policy file for a task; `kind` is `mlp` or `flow` (Euler, `steps`)."""
+    """Return a sealed policy file with a parity check for a task; `kind` is `mlp` or `flow` (Euler, `steps`)."""
     task = get(task_name)
     if kind == "mlp":
         policy: FlowPolicy | StudentPolicy = student_policy(task, width)
@@ -90,7 +90,7 @@ def policy_bytes(
 
 
 def policy_path(folder: Path, task: Task, kind: str = "mlp", noise_mode: str = "normal") -> Path:
-    """The same as a file."""
+    """Write the same to a file; return its path."""
     path = folder / f"{task.name}-{kind}.onnx"
     path.write_bytes(policy_bytes(task.name, kind, noise_mode))
     return path

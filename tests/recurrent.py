@@ -20,7 +20,7 @@ STATE_SIZE = 16
 
 
 def recurrent_policy(task: Task, scale: float = 4.0, seed: int = 0) -> RecurrentPolicy:
-    """Random weights, `scale` times those that a training begins with, and an uneven normaliser."""
+    """Return a policy with `scale` times the initial weights and an uneven normaliser."""
     policy = RecurrentPolicy(RecurrentConfig(len(task.observation), len(task.action), STATE_SIZE))
     policy.initialise(torch.Generator().manual_seed(seed))
     with torch.no_grad():
@@ -31,13 +31,13 @@ def recurrent_policy(task: Task, scale: float = 4.0, seed: int = 0) -> Recurrent
 
 
 def recurrent_rows(task: Task) -> NDArray[np.float32]:
-    """A sequence of observations. Shape (32, O)."""
+    """Return a sequence of observations. Shape (32, O)."""
     return recorded(task)
 
 
 @functools.cache
 def policy_bytes() -> bytes:
-    """A sealed, gated file of `recurrent_policy(MAZE_MEDIUM)`."""
+    """Return a sealed file of `recurrent_policy(MAZE_MEDIUM)` with a parity check."""
     task, policy = MAZE_MEDIUM, recurrent_policy(MAZE_MEDIUM)
     model, rows = recurrent_graph(policy), rows_of(policy, recurrent_rows(task), Noise("none"))
     parity = checked(

@@ -1,4 +1,4 @@
-"""Models of stable-baselines3 for tests: small, untrained, with random weights of trained size."""
+"""Models of stable-baselines3 for tests: small, untrained, with random weights at trained scale."""
 
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ ALGORITHMS: dict[str, type[BaseAlgorithm]] = {
     "ddpg": DDPG,
 }
 SCALE = 1.5
-"""Of weights, in units of 1/√fan_in: two and a half times what torch begins with. From 2 on, activations that
-are not bounded grow so far that float32 itself is no longer good to 1e-5."""
+"""Scale of weights in units of 1/√fan_in: two and a half times torch's initial scale. From 2 on, unbounded
+activations grow so much that float32 itself is no longer accurate to 1e-5."""
 _ON_POLICY = ("ppo", "a2c", "trpo")
 
 
 class Spaces(gymnasium.Env[Any, Any]):
-    """An environment of nothing but its spaces."""
+    """Environment with spaces and no dynamics."""
 
     def __init__(self, observation: Space[Any], action: Space[Any]) -> None:
         self.observation_space, self.action_space = observation, action
@@ -45,7 +45,7 @@ class Spaces(gymnasium.Env[Any, Any]):
 
 
 def flat_spaces(task: Task, low: Any = -1.0, high: Any = 1.0) -> Spaces:
-    """The task's sizes with limits of one's own."""
+    """Return spaces with the task's sizes and the given limits."""
     shape = (len(task.action),)
     return Spaces(
         Box(-np.inf, np.inf, (len(task.observation),), np.float32),
@@ -56,7 +56,7 @@ def flat_spaces(task: Task, low: Any = -1.0, high: Any = 1.0) -> Spaces:
 def model(
     name: str, env: gymnasium.Env[Any, Any] | VecNormalize, policy: str = "MlpPolicy", **options: Any
 ) -> BaseAlgorithm:
-    """An algorithm's model of two small layers unless `policy_kwargs` says otherwise."""
+    """Return an algorithm's model, of two small layers unless `policy_kwargs` changes it."""
     small = {"net_arch": [32, 24]} | options.pop("policy_kwargs", {})
     options |= {} if name in _ON_POLICY else {"buffer_size": 10}
     made = ALGORITHMS[name](policy, env, policy_kwargs=small, seed=5, device="cpu", **options)
@@ -69,7 +69,7 @@ def model(
 
 
 def normalised(env: gymnasium.Env[Any, Any], task: Task, **options: Any) -> VecNormalize:
-    """The environment behind a VecNormalize that knows the task's `recorded` observations."""
+    """Return the environment in a VecNormalize with the statistics of the task's `recorded` observations."""
     made = VecNormalize(DummyVecEnv([lambda: env]), training=False, **options)
     seen = recorded(task, 256).astype(np.float64)
     assert not isinstance(made.obs_rms, dict)
@@ -80,13 +80,13 @@ def normalised(env: gymnasium.Env[Any, Any], task: Task, **options: Any) -> VecN
 def answers(
     algorithm: BaseAlgorithm, normal: VecNormalize | None, observation: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """What the library itself answers. Shapes (B, O) -> (B, A)."""
+    """Return the library's own actions. Shapes (B, O) -> (B, A)."""
     if normal is not None:
         observation = np.asarray(normal.normalize_obs(observation), np.float32)
     return np.asarray(algorithm.predict(observation, deterministic=True)[0])
 
 
 def saved(algorithm: BaseAlgorithm, path: Path) -> Path:
-    """The model's zip."""
+    """Save the model as a zip; return its path."""
     algorithm.save(path)
     return path

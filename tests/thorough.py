@@ -1,4 +1,4 @@
-"""What `make test` tries once and `make thorough` on all of its kind."""
+"""Parameters that `make test` samples and `make thorough` covers completely."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 
 def mostly_thorough(values: Iterable[Any], ordinary: int = 1) -> list[Any]:
-    """Parameters of which only the first few are tried in the ordinary run; a tuple is several arguments."""
+    """Return parameters of which the ordinary run uses only the first few; a tuple is several arguments."""
     return [
         value
         if place < ordinary

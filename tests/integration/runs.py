@@ -1,4 +1,4 @@
-"""A finished training run without a training: random weights at trained scale, as FPO would have left them."""
+"""A finished run folder without a training: random weights at trained scale, written as by FPO."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.policies import flow_policy
 
 
 def saved_run(folder: Path, task: Task) -> FlowPolicy:
-    """Writes card and checkpoint of `flow_policy(task)`; returns the policy."""
+    """Write card and checkpoint of `flow_policy(task)`; return the policy."""
     policy = flow_policy(task)
     card = RunCard(
         method="fpo",

@@ -1,4 +1,4 @@
-"""A user's mistake ends in one clear line and a non-zero status: no traceback, nothing half-written."""
+"""A user's mistake ends with one clear line and a non-zero status: no traceback, no partial output."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def assert_one_line(result: object, *fragments: str) -> None:
 
 
 def resealed(data: bytes, **changes: object) -> bytes:
-    """The same file with an altered manifest and a fingerprint that is right again."""
+    """Return the file with a changed manifest and a matching fingerprint."""
     model = onnx.load_from_string(data)
     props = {entry.key: entry.value for entry in model.metadata_props}
     manifest = json.loads(props[MANIFEST_KEY]) | changes
@@ -75,7 +75,7 @@ def test_a_manifest_of_a_newer_version(tmp_path: Path) -> None:
     assert_one_line(odeploy("serve", str(path)), "version 1 or older", "version 2", "upgrade odeploy")
 
 
-def test_golden_rows_that_the_graph_does_not_reproduce(tmp_path: Path) -> None:
+def test_golden_rows_that_differ_from_the_graphs_output(tmp_path: Path) -> None:
     data = policy_bytes("maze-medium")
     model = onnx.load_from_string(data)
     manifest = json.loads(next(e.value for e in model.metadata_props if e.key == MANIFEST_KEY))
@@ -86,7 +86,7 @@ def test_golden_rows_that_the_graph_does_not_reproduce(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(10)
-def test_a_task_whose_signals_differ_from_the_files(tmp_path: Path) -> None:
+def test_a_task_with_other_signals_than_the_file(tmp_path: Path) -> None:
     file = policy_path(tmp_path, HOPPER)
     out = tmp_path / "bench"
     assert_one_line(
@@ -123,7 +123,7 @@ def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
     assert_one_line(result, "a positive number of Hz")
 
 
-def test_a_rate_that_the_simulation_cannot_keep(tmp_path: Path) -> None:
+def test_a_rate_too_high_for_the_simulation(tmp_path: Path) -> None:
     file = policy_path(tmp_path, FETCH_REACH)
     result = odeploy("sim", FETCH_REACH.name, "--policy", str(file), "--rate", "9000")
     assert result.returncode == 2
@@ -151,10 +151,10 @@ def test_an_address_that_other_machines_can_reach(tmp_path: Path) -> None:
     assert_one_line(odeploy("serve", str(file), "--endpoint", "tcp://0.0.0.0:5555"), "loopback", "ssh tunnel")
 
 
-def test_a_server_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -> None:
+def test_the_wait_for_an_absent_server_ends_after_the_timeout(tmp_path: Path) -> None:
     options = [
         "--endpoint",
-        f"ipc://{tmp_path}/nobody.ipc",
+        f"ipc://{tmp_path}/none.ipc",
         "--timeout",
         "0.5",
         "--trace",
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_is_waited_for_only_so_long(tmp_path: Path) -
     assert not (tmp_path / "t.trace").exists()
 
 
-def test_unknown_verbs_and_tasks_offer_what_there_is(tmp_path: Path) -> None:
+def test_errors_for_unknown_verbs_and_tasks_list_existing_ones(tmp_path: Path) -> None:
     unknown = odeploy("serv")
     assert unknown.returncode == 2
     assert "no verb 'serv'" in unknown.stderr
@@ -203,13 +203,13 @@ def test_a_run_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_disk_that_fills_while_a_policy_file_is_written_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_full_disk_during_an_export_leaves_the_old_file(tmp_path: Path) -> None:
     saved_run(tmp_path / "run", HOPPER)
     out = tmp_path / "files" / "p.onnx"
     out.parent.mkdir()
-    out.write_bytes(b"the old one")
+    out.write_bytes(b"the old file")
     command = [sys.executable, "-m", "odeploy", "export", str(tmp_path / "run"), "--out", str(out), "--steps", "1"]
-    # A limit on the size of files cuts a write in the middle, as a full disk does, and needs no privilege.
+    # A file-size limit stops a write midway, as a full disk does, and needs no privilege.
     full = subprocess.run(
         command,
         capture_output=True,
@@ -218,12 +218,12 @@ def test_a_disk_that_fills_while_a_policy_file_is_written_leaves_the_old_one(tmp
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
     )
     assert_one_line(full, "p.onnx", "File too large", "free some space")
-    assert [(p.name, p.read_bytes()) for p in out.parent.iterdir()] == [("p.onnx", b"the old one")]
+    assert [(p.name, p.read_bytes()) for p in out.parent.iterdir()] == [("p.onnx", b"the old file")]
 
 
 @pytest.mark.parametrize("verb", mostly_thorough(["export", "inspect", "report"]))
-def test_a_folder_or_file_of_the_wrong_kind(verb: str, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("not what it should be")
+def test_a_folder_or_file_of_the_wrong_type(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("neither a run nor a policy file")
     options = ["--out", str(tmp_path / "y.onnx")] if verb == "export" else []
     assert_one_line(odeploy(verb, str(tmp_path / "x"), *options))
     assert [p.name for p in tmp_path.iterdir()] == ["x"]

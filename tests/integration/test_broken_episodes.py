@@ -1,4 +1,4 @@
-"""One rule for episodes in which the simulation breaks, whatever plays them."""
+"""Every player replaces episodes in which the simulation breaks."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,10 +35,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PolicyFile]:
 
 @pytest.fixture(scope="module")
 def broken() -> int:
-    """Broken episodes before the last of the first EPISODES that the simulation survives."""
+    """Number of broken episodes before the EPISODES-th valid one."""
     with closing(TaskEnv(FRAGILE)) as env:
-        whole = (n for n in count() if env.reset(episode_seed(SEED, n))[0] <= FRAGILE_FROM)
-        number = list(islice(whole, EPISODES))[-1] + 1 - EPISODES
+        valid = (n for n in count() if env.reset(episode_seed(SEED, n))[0] <= FRAGILE_FROM)
+        number = list(islice(valid, EPISODES))[-1] + 1 - EPISODES
     assert number > 0
     return number
 
@@ -56,7 +56,7 @@ def test_odeploy_score_replaces_broken_episodes(file: PolicyFile, broken: int) -
     assert figures["return_mean"] == pytest.approx(scores.returns.mean(), rel=1e-6)
 
 
-def test_a_training_s_score_replaces_them(broken: int) -> None:
+def test_a_trainings_score_replaces_broken_episodes(broken: int) -> None:
     with closing(Rollouts(FRAGILE)) as rollouts:
         episodes = rollouts.play(still, SEED, EPISODES)
     assert (len(episodes.returns), len(episodes.successes), episodes.invalid) == (EPISODES, EPISODES, broken)
@@ -65,27 +65,27 @@ def test_a_training_s_score_replaces_them(broken: int) -> None:
     assert episodes.score(FRAGILE).endswith(f"over {EPISODES} lockstep episodes, {broken} broke")
 
 
-def test_a_policy_with_a_memory_begins_each_replacement_anew(broken: int) -> None:
-    begun = 0
+def test_a_policy_with_state_is_reset_for_each_replacement(broken: int) -> None:
+    starts = 0
 
     def begin() -> Act:
-        nonlocal begun
-        begun += 1
+        nonlocal starts
+        starts += 1
         return still
 
     with closing(Rollouts(FRAGILE, parallel=1)) as rollouts:
         episodes = rollouts.play_with_memory(begin, SEED, EPISODES)
     assert episodes.invalid == broken
-    assert begun == EPISODES + broken
+    assert starts == EPISODES + broken
 
 
-def test_goal_shares_replace_them(broken: int) -> None:
+def test_goal_shares_replace_broken_episodes(broken: int) -> None:
     ways, invalid = play(FRAGILE, still, EPISODES, SEED)
     assert (len(ways), invalid) == (EPISODES, broken)
     assert {len(way) for way in ways} == {FRAGILE.horizon + 1}
 
 
-def test_the_closed_loop_replaces_pairs(file: PolicyFile, broken: int) -> None:
+def test_the_closed_loop_check_replaces_broken_pairs(file: PolicyFile, broken: int) -> None:
     agreement = compare(flow_policy(FRAGILE), OnnxPolicy(file), FRAGILE, EPISODES, SEED)
     assert (len(agreement.ticks), agreement.invalid) == (EPISODES, broken)
     assert set(agreement.ticks) == {FRAGILE.horizon}

@@ -1,4 +1,4 @@
-"""Chunks through a real server and a real robot: what is applied is what the file answers in this process."""
+"""Action chunks through a real server and a real robot equal those computed from the file in this process."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def driven(folder: Path, file: Path, *options: str) -> Trace:
     return read_trace(path)
 
 
-def test_in_lockstep_the_first_four_actions_of_each_chunk_are_the_commands(
+def test_in_lockstep_the_first_four_actions_of_each_chunk_are_applied(
     tmp_path: Path, files: dict[int | None, Path]
 ) -> None:
     rows = driven(tmp_path, files[None], "--mode", "lockstep", "--execute", "4").rows
@@ -46,7 +46,7 @@ def test_in_lockstep_the_first_four_actions_of_each_chunk_are_the_commands(
 
 
 @pytest.mark.parametrize("options", [ChunkOptions(execute=4, ahead=2), ChunkOptions(blend=0.1)], ids=str)
-def test_real_time_chunking_and_blending_are_the_same_through_a_server_and_in_this_process(
+def test_real_time_chunking_and_blending_give_the_same_actions_through_a_server_and_in_process(
     tmp_path: Path, files: dict[int | None, Path], options: ChunkOptions
 ) -> None:
     rows = driven(tmp_path, files[2], "--mode", "lockstep", *options.given()).rows
@@ -56,16 +56,16 @@ def test_real_time_chunking_and_blending_are_the_same_through_a_server_and_in_th
 
 
 @pytest.mark.thorough
-def test_a_paced_robot_plays_chunks_and_asks_for_a_fraction_of_its_ticks(
+def test_a_paced_robot_plays_chunks_and_sends_requests_at_only_some_ticks(
     tmp_path: Path, files: dict[int | None, Path]
 ) -> None:
     rows = driven(tmp_path, files[2], "--rate", "50", "--execute", "4", "--ahead", "2").rows
     applied = rows[rows["kind"] == APPLIED]
-    assert len(applied) > 0  # how many is a matter of the machine
+    assert len(applied) > 0  # how many depends on the machine
     assert 0 < (rows["stamps"][:, 3] > 0).sum() < len(rows)
 
 
-def test_more_than_the_files_horizon_is_refused_with_one_line(
+def test_executing_more_than_the_files_horizon_is_refused_with_one_line(
     tmp_path: Path, files: dict[int | None, Path]
 ) -> None:
     command = ["sim", "maze-medium", "--policy", str(files[None]), "--trace", str(tmp_path / "t")]

@@ -1,4 +1,4 @@
-"""The same run gives the same bytes, in any process, from any folder, and nothing of the machine is in them."""
+"""An export of the same run gives the same bytes in any process and folder, without paths of the machine."""
 
 import json
 import os
@@ -18,11 +18,11 @@ from tests.integration.runs import saved_run
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
-_PATH = re.compile(r"(^|[\s\"'=(:])/\w")  # units have a slash too, but never in front
+_PATH = re.compile(r"(^|[\s\"'=(:])/\w")  # units contain a slash too, but never at the front
 
 
 def exporting(run: Path, folder: Path, hash_seed: int) -> "subprocess.Popen[bytes]":
-    """A process of its own, which works in `folder`."""
+    """Start an export in a separate process, in `folder`."""
     folder.mkdir()
     command = [sys.executable, "-m", "odeploy", "export", str(run), "--out", "policy.onnx", "--steps", "3"]
     own = {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -40,12 +40,12 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, bytes]
     return folder, first, second
 
 
-def test_two_processes_with_other_hashes_write_the_same_bytes(twice: tuple[Path, bytes, bytes]) -> None:
+def test_two_processes_with_different_hash_seeds_write_the_same_bytes(twice: tuple[Path, bytes, bytes]) -> None:
     _, first, second = twice
     assert first == second
 
 
-def test_no_folder_of_this_machine_is_in_the_file(twice: tuple[Path, bytes, bytes]) -> None:
+def test_the_file_contains_no_folder_of_this_machine(twice: tuple[Path, bytes, bytes]) -> None:
     folder, data, _ = twice
     for path in (folder, ROOT, Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix), Path.cwd()):
         assert str(path).encode() not in data or path == Path("/")
@@ -53,7 +53,7 @@ def test_no_folder_of_this_machine_is_in_the_file(twice: tuple[Path, bytes, byte
         assert fragment not in data
 
 
-def test_no_text_in_the_file_has_an_absolute_path(twice: tuple[Path, bytes, bytes]) -> None:
+def test_no_text_in_the_file_contains_an_absolute_path(twice: tuple[Path, bytes, bytes]) -> None:
     model = onnx.load_from_string(twice[1])
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert set(metadata) == {MANIFEST_KEY, FINGERPRINT_KEY}

@@ -20,7 +20,7 @@ KINDS = "maze-medium", "arm-track"
 
 
 def driven(folder: Path, name: str, mode: Mode, rate_hz: float | None = None) -> Trace:
-    """One episode, cut after 50 ticks, under a policy of random weights."""
+    """Return the trace of one episode of at most 50 ticks under a policy with random weights."""
     task = replace(get(name), horizon=TICKS)
     options = RunOptions(mode=mode, rate=rate_hz, episodes=1, trace=folder / "run.trace")
     with serving(policy_path(folder, task)) as endpoint:
@@ -34,7 +34,7 @@ def test_every_task_is_served_and_driven_in_lockstep(tmp_path: Path, name: str) 
     rows, task = trace.rows, get(name)
     assert 0 < len(rows) <= TICKS
     assert (rows["kind"] == APPLIED).all()
-    assert rows["end"][-1] != 0  # cut, or over for a reason of the task's own
+    assert rows["end"][-1] != 0  # truncated, or ended by the task
     assert trace.header.task == name
     assert np.isfinite(rows["observation"]).all()
     low, high = (np.array([getattr(s, end) for s in task.action], np.float32) for end in ("low", "high"))
@@ -43,7 +43,7 @@ def test_every_task_is_served_and_driven_in_lockstep(tmp_path: Path, name: str) 
 
 
 @pytest.mark.parametrize("name", mostly_thorough(["reacher-easy", "halfcheetah", "fetch-pick"]))
-def test_three_of_them_in_real_time(tmp_path: Path, name: str) -> None:
+def test_three_tasks_run_in_real_time(tmp_path: Path, name: str) -> None:
     trace = driven(tmp_path, name, "realtime")
     rows, task = trace.rows, get(name)
     assert (rows["tick"] == np.arange(len(rows))).all()

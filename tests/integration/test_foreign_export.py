@@ -1,4 +1,4 @@
-"""`odeploy export --from module|torchscript|onnx`: anybody's policy becomes one file, signed if asked for."""
+"""`odeploy export --from module|torchscript|onnx`: any policy becomes one file, with `--sign` a signed one."""
 
 import json
 import os
@@ -69,9 +69,9 @@ def test_each_form_becomes_the_same_policy(
 ) -> None:
     out = tmp_path / "p.onnx"
     export([*arguments(folder, source), "--out", str(out)])
-    said = capsys.readouterr().out
-    assert "played for the parity check: return " in said
-    assert "parity: 197 rows at batches (1, 3, 8): max error" in said
+    output = capsys.readouterr().out
+    assert "played for the parity check: return " in output
+    assert "parity: 197 rows at batches (1, 3, 8): max error" in output
     policy, no_noise = OnnxPolicy.load(out), np.zeros((1, 0, 0, 0), np.float32)
     for observation in recorded(HOPPER):
         assert np.allclose(policy.infer(observation, no_noise)[0], np.tanh(WEIGHT @ observation), atol=1e-5)
@@ -96,7 +96,7 @@ def test_each_form_becomes_the_same_policy(
         ("module", ["--task", "walker2d"], "task walker2d has 17 observation signals"),
     ],
 )
-def test_an_export_that_is_refused_writes_nothing(
+def test_a_refused_export_writes_nothing(
     folder: Path, source: str, options: list[str], fragment: str, tmp_path: Path
 ) -> None:
     with pytest.raises(OdeployError, match=fragment):
@@ -104,22 +104,20 @@ def test_an_export_that_is_refused_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_task_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_an_export_without_a_task_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OdeployError, match="--from onnx: expected --task, which the model does not name"):
         export(["--from", "onnx", str(folder / "net.onnx"), "--out", str(tmp_path / "p.onnx")])
 
 
 @pytest.mark.thorough
-def test_a_signed_export_is_served_where_signatures_are_required_and_no_other(
-    folder: Path, tmp_path: Path
-) -> None:
-    made = odeploy("keys", str(tmp_path / "boss"), "--sign")
-    assert made.returncode == 0, made.stderr
+def test_only_a_signed_export_is_served_with_require_signed(folder: Path, tmp_path: Path) -> None:
+    created = odeploy("keys", str(tmp_path / "signer"), "--sign")
+    assert created.returncode == 0, created.stderr
     keys = tmp_path / "keys"
     keys.mkdir()
-    (tmp_path / "boss.sign").rename(keys / "boss.sign")
+    (tmp_path / "signer.sign").rename(keys / "signer.sign")
     signed, plain = tmp_path / "signed.onnx", tmp_path / "plain.onnx"
-    secret = str(tmp_path / "boss.sign_secret")
+    secret = str(tmp_path / "signer.sign_secret")
     result = odeploy("export", *arguments(folder, "onnx"), "--out", str(signed), "--sign", secret)
     assert result.returncode == 0, result.stderr
     export([*arguments(folder, "onnx"), "--out", str(plain)])
@@ -132,7 +130,7 @@ def test_a_signed_export_is_served_where_signatures_are_required_and_no_other(
     server = started("serve", str(signed), "--endpoint", endpoint, "--require-signed", str(keys))
     try:
         assert server.stdout is not None
-        assert "signed by boss, golden rows within" in server.stdout.readline()
+        assert "signed by signer, golden rows within" in server.stdout.readline()
     finally:
         os.kill(server.pid, signal.SIGINT)
         server.communicate(timeout=30)

@@ -75,12 +75,12 @@ def test_a_paced_robot_gets_its_actions_and_every_due_tick_has_a_row(tmp_path: P
     assert_accounted(trace)
     assert set(np.unique(trace.rows["state"])) <= set(State)
     applied = trace.rows[trace.rows["kind"] == APPLIED]
-    assert len(applied) > 0  # how many is a matter of the machine: `make bench`
+    assert len(applied) > 0  # how many depends on the machine: `make bench`
     assert (applied["epoch"] == 1).all()
     assert (applied["age_ns"] > 0).all()
 
 
-def test_lockstep_is_the_same_in_one_process_and_a_replay_of_its_noise_gives_its_actions(tmp_path: Path) -> None:
+def test_lockstep_gives_the_same_in_one_process_and_its_noise_reproduces_its_actions(tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM, "flow")
     options = "--mode", "lockstep", "--episodes", "2", "--seed", "5"
     first = drive(tmp_path, MAZE_MEDIUM, *options, policy=file)
@@ -105,7 +105,7 @@ def test_another_seed_gives_other_episodes(tmp_path: Path) -> None:
     assert not np.array_equal(one.rows["observation"][0], two.rows["observation"][0])
 
 
-def test_a_robot_says_over_http_how_it_is_while_it_runs(tmp_path: Path) -> None:
+def test_a_running_robot_serves_health_and_metrics_over_http(tmp_path: Path) -> None:
     port = free_port()
     file = policy_path(tmp_path, MAZE_MEDIUM)
     options = ["--policy", str(file), "--in-process", "--rate", "25", "--episodes", "1000", "--http", str(port)]
@@ -128,11 +128,11 @@ def test_a_robot_says_over_http_how_it_is_while_it_runs(tmp_path: Path) -> None:
 
 
 def metric(page: str, name: str) -> float:
-    """One number of Prometheus' text."""
+    """Return one value of a Prometheus page."""
     return float(next(line for line in page.splitlines() if line.startswith(f"{name} ")).split()[-1])
 
 
-def test_one_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> None:
+def test_a_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> None:
     with serving(policy_path(tmp_path, MAZE_MEDIUM)) as endpoint:
         for name in ("a", "b"):
             path = tmp_path / f"{name}.trace"
@@ -143,7 +143,7 @@ def test_one_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> Non
 
 
 @pytest.mark.thorough
-def test_a_bench_leaves_figures_floors_traces_and_a_report(tmp_path: Path) -> None:
+def test_a_bench_writes_figures_lower_bounds_traces_and_a_report(tmp_path: Path) -> None:
     file, out = policy_path(tmp_path, FETCH_REACH), tmp_path / "bench"
     options = ["--task", "fetch-reach", "--rates", "100", "--episodes", "2", "--lockstep", "1", "--out", str(out)]
     result = odeploy("bench", str(file), *options)

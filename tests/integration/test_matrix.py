@@ -1,6 +1,6 @@
-"""The wheel with the extra `cpu` alone in a fresh environment, as on a robot. `make matrix` runs it.
+"""The wheel with only the extra `cpu` in a fresh environment, as on a robot. `make matrix` runs it.
 
-Packages come from pip's cache; the first time from its index.
+Packages come from pip's cache, the first time from its index.
 """
 
 import json
@@ -22,7 +22,7 @@ TASK = get("maze-medium")
 
 @pytest.fixture(scope="module")
 def robot(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment's `bin`."""
+    """`bin` folder of the environment."""
     folder = tmp_path_factory.mktemp("robot")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     pip = [str(folder / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
@@ -80,7 +80,7 @@ def test_a_server_is_ready_and_its_health_is_read(robot: Path, file: Path, tmp_p
         assert "test-flow" in health.stdout
     finally:
         server.terminate()
-        assert server.wait(10) == 130  # a terminated verb ends as by Ctrl-C
+        assert server.wait(10) == 130  # SIGTERM ends a verb as Ctrl-C does
 
 
 @pytest.mark.parametrize(

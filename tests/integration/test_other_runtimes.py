@@ -1,4 +1,4 @@
-"""What we export others open: onnx's reference evaluator and OpenVINO give the same actions, bf16 does not."""
+"""Exported files in other runtimes: onnx's evaluator and OpenVINO give the same actions, bf16 does not."""
 
 from collections.abc import Callable
 from typing import Any
@@ -66,14 +66,14 @@ def test_openvino_in_float32_gives_the_same_actions(exported: tuple[Any, PolicyF
     openvino = pytest.importorskip("openvino")
     policy, file = exported
     feed, core = inputs(policy, file), openvino.Core()
-    asked = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = core.compile_model(core.read_model(file.data), "CPU", asked)
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = core.compile_model(core.read_model(file.data), "CPU", hints)
     action = compiled(feed)[compiled.output("action")]
     assert np.allclose(action, by_onnx_runtime(file, feed), rtol=0, atol=1e-4)
 
 
-def test_the_gate_refuses_bf16_and_names_the_signal(exported: tuple[Any, PolicyFile]) -> None:
-    """Emulated: the weights are rounded as a runtime in bf16 would; a processor without it computes in f32."""
+def test_the_parity_check_refuses_bf16_and_names_the_signal(exported: tuple[Any, PolicyFile]) -> None:
+    """Rounded weights emulate a bf16 runtime: a processor without bf16 would compute in f32."""
     policy, file = exported
     model, manifest = onnx.load_from_string(file.data), file.manifest
     for tensor in model.graph.initializer:
@@ -93,7 +93,7 @@ def _session(file: PolicyFile) -> Any:
 
 
 def _to_bf16(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round half to even, to the upper 16 bits."""
+    """Round to the upper 16 bits, half to even."""
     bits = np.atleast_1d(values).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
     return rounded.view(np.float32).reshape(values.shape)

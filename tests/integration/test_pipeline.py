@@ -1,4 +1,4 @@
-"""The verbs one after the other, tiny: each writes what the next one takes."""
+"""The verbs in sequence, at reduced size: each writes the next one's input."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from tests.thorough import mostly_thorough
 
 @dataclass(frozen=True)
 class Made:
-    """What the pipeline left: two runs of `fetch-reach` and a policy file of each."""
+    """Output of the pipeline: two runs of `fetch-reach` and a policy file of each."""
 
     folder: Path
 
@@ -43,13 +43,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         ["export", teacher, *sampled, "--out", str(made.file("teacher"))],
         ["export", student, "--out", str(made.file("student"))],
     ):
-        assert command[command.index("--out") + 1] in in_process(*command)  # each prints where
+        assert command[command.index("--out") + 1] in in_process(*command)  # each prints its output's path
     assert sorted(p.name for p in (made.folder / "files").iterdir()) == ["student.onnx", "teacher.onnx"]
     return made
 
 
 @pytest.mark.parametrize(("name", "label"), mostly_thorough([("teacher", "heun × 3"), ("student", "-")]))
-def test_an_exported_file_says_what_it_is_and_proves_it(made: Made, name: str, label: str) -> None:
+def test_an_exported_file_describes_itself_and_passes_its_checks(made: Made, name: str, label: str) -> None:
     manifest = read(made.file(name)).manifest
     assert manifest.sampler_label == label
     assert manifest.parity[0].max_error <= manifest.parity[0].tolerance == 1e-5
@@ -69,7 +69,7 @@ def test_an_exported_file_says_what_it_is_and_proves_it(made: Made, name: str, l
     assert "parity check: 77 rows at batches (1, 3, 8): max error" in verified.stdout
 
 
-def test_another_process_exports_the_same_bytes(made: Made, tmp_path: Path) -> None:
+def test_a_second_export_gives_the_same_bytes(made: Made, tmp_path: Path) -> None:
     out = tmp_path / "again.onnx"
     export([made.run("student"), "--out", str(out), "--name", "student"])
     assert out.read_bytes() == made.file("student").read_bytes()
@@ -91,7 +91,7 @@ def test_a_file_is_refused_by_the_run_of_another_method(made: Made) -> None:
         ("demos-v0", [], "training run"),
     ],
 )
-def test_an_export_that_is_refused_writes_nothing(
+def test_a_refused_export_writes_nothing(
     made: Made, tmp_path: Path, run: str, options: list[str], fragment: str
 ) -> None:
     with pytest.raises(OdeployError, match=fragment):

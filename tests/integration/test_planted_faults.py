@@ -1,4 +1,4 @@
-"""Faults that people make, each planted in a file that is whole and runs: gate or doctor says which it is."""
+"""Common mistakes, each planted in a valid policy file: parity check or doctor identifies it."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def expert() -> Path:
 
 
 def faulty(folder: Path, fault: Fault, golden: bool = True) -> Path:
-    """Hopper's expert with a fault; its golden rows are the faulty graph's own, so they agree."""
+    """Write hopper's expert with a fault; golden rows come from the faulty graph, so they match."""
     file = read(expert())
     model = onnx.load_from_string(file.data)
     fault(model)
@@ -94,7 +94,7 @@ def _no_bounds(model: onnx.ModelProto) -> None:
 
 
 def _tanh_twice(model: onnx.ModelProto) -> None:
-    _weights(model, "weight.2", lambda w: 10 * w)  # as firm as policies are that were trained with a tanh
+    _weights(model, "weight.2", lambda w: 10 * w)  # as saturated as a policy trained with a tanh
     clip, place = _last_clip(model), len(model.graph.node) - 2
     once, twice = (("Tanh", [a], [b]) for a, b in ((clip.input[0], "once"), ("once", clip.output[0])))
     model.graph.node.remove(clip)
@@ -102,7 +102,7 @@ def _tanh_twice(model: onnx.ModelProto) -> None:
         model.graph.node.insert(place + i, helper.make_node(*node))
 
 
-def _deaf(model: onnx.ModelProto) -> None:
+def _dead_input(model: onnx.ModelProto) -> None:
     _weights(model, "weight.0", lambda w: w * (np.arange(11) != 3))
 
 
@@ -110,44 +110,44 @@ def _nan(model: onnx.ModelProto) -> None:
     _weights(model, "bias.1", lambda b: np.where(np.arange(len(b)) == 5, np.nan, b))
 
 
-def test_the_expert_itself_is_sound() -> None:
+def test_the_expert_itself_has_no_findings_above_a_note() -> None:
     seen: Examination = examine(expert(), HOPPER, episodes=3, seed=1, clock=MonotonicClock())
     assert [f for f in seen.findings if f.severity != "note" and f.check != "too slow"] == []
     assert len(seen.facts) == 3
 
 
-def test_swapped_joints(tmp_path: Path) -> None:
+def test_swapped_joints_are_named(tmp_path: Path) -> None:
     (finding,) = errors(faulty(tmp_path, _swapped), "permuted joints")
     assert finding.where == "thigh_joint_torque, leg_joint_torque"
     assert "thigh_joint_torque follows the expert's leg_joint_torque (correlation 1.00" in finding.seen
 
 
 @pytest.mark.parametrize("fault", mostly_thorough([_no_normaliser, _random, _swapped]))
-def test_what_only_the_score_can_tell(tmp_path: Path, fault: Fault) -> None:
+def test_faults_that_only_the_score_reveals(tmp_path: Path, fault: Fault) -> None:
     (finding,) = errors(faulty(tmp_path, fault), "score")
     assert "hardly better than standing still" in finding.seen
     assert "weights are trained" in finding.remedy
     assert "normalisers" in finding.remedy
 
 
-def test_a_dropped_bound(tmp_path: Path) -> None:
+def test_a_dropped_bound_is_an_error_for_each_action(tmp_path: Path) -> None:
     found = errors(faulty(tmp_path, _no_bounds), "beyond limits")
     assert {f.where for f in found} == set(HOPPER.action_names)
     assert all("outside [-1.0, 1.0]" in f.seen for f in found)
 
 
-def test_tanh_twice(tmp_path: Path) -> None:
+def test_a_second_tanh_is_an_error(tmp_path: Path) -> None:
     (finding,) = errors(faulty(tmp_path, _tanh_twice), "tanh twice")
     assert "0.7616" in finding.seen
 
 
-def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+def test_nan_weights_are_an_error(tmp_path: Path) -> None:
     (finding,) = errors(faulty(tmp_path, _nan, golden=False), "not finite")
     assert "NaN among the weights" in finding.remedy
 
 
 def test_a_dead_input_is_a_warning(tmp_path: Path) -> None:
-    seen = examine(faulty(tmp_path, _deaf), HOPPER, episodes=1, seed=1, clock=MonotonicClock())
+    seen = examine(faulty(tmp_path, _dead_input), HOPPER, episodes=1, seed=1, clock=MonotonicClock())
     (finding,) = (f for f in seen.findings if f.check == "dead input")
     assert (finding.severity, finding.where) == ("warning", "leg_joint_angle")
 
@@ -161,14 +161,14 @@ def test_verify_ends_with_2_and_one_line_on_an_error(tmp_path: Path) -> None:
     assert "expected a file without errors" in result.stderr
 
 
-def test_verify_of_a_sound_file_ends_with_0() -> None:
+def test_verify_of_a_valid_file_ends_with_0() -> None:
     result = odeploy("verify", str(expert()), "--task", "hopper", "--episodes", "1")
     assert result.returncode == 0, result.stderr
     assert "score: 3" in result.stdout
     assert "doctor: not run" not in result.stdout
 
 
-def test_a_file_of_another_task_is_told_by_its_signals() -> None:
+def test_a_file_of_another_task_is_detected_by_its_signals() -> None:
     result = odeploy("verify", str(expert()), "--task", "walker2d")
     assert result.returncode == 2
     assert "signals, observation" in result.stderr
@@ -180,7 +180,7 @@ def test_a_file_of_another_task_is_told_by_its_signals() -> None:
     [(True, False, "as if time ran backwards, from t = 1 to 0"), (False, True, "NaN or infinity")],
     ids=["wrong time direction", "NaN weights"],
 )
-def test_the_gate_against_the_run_names_the_fault(
+def test_the_parity_check_against_the_run_names_the_fault(
     tmp_path: Path, steps_back: bool, spoil: bool, fragment: str
 ) -> None:
     policy = saved_run(tmp_path / "run", HOPPER)

@@ -1,4 +1,4 @@
-"""A policy with a recipe, served to a robot that knows nothing of it."""
+"""A policy with a recipe, served to a robot that sends raw signals."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ RECIPE = Recipe(
 
 
 def network(inputs: int, actions: int) -> onnx.ModelProto:
-    """tanh(W x): each number that the policy sees moves each action."""
+    """Return tanh(W x): each input affects each action."""
     weights = np.random.default_rng(0).normal(0, 0.5, (inputs, actions)).astype(np.float32)
     nodes = [
         helper.make_node("MatMul", ["observation", "weights"], ["sum"]),
@@ -47,19 +47,19 @@ def network(inputs: int, actions: int) -> onnx.ModelProto:
 
 
 def test_a_robot_that_sends_raw_signals_gets_the_actions_of_a_policy_with_a_history(tmp_path: Path) -> None:
-    seen, file = RECIPE.observation(TASK.action), tmp_path / "stacked.onnx"
-    said = manifest(
+    stacked, file = RECIPE.observation(TASK.action), tmp_path / "stacked.onnx"
+    described = manifest(
         kind="mlp",
         task=TASK.name,
         rate_hz=TASK.rate_hz,
-        observation=seen,
+        observation=stacked,
         action=TASK.action,
         noise=Noise("none"),
         sampler=None,
         golden=(),
         recipe=RECIPE,
     )
-    file.write_bytes(to_bytes(network(len(seen), len(TASK.action)), said))
+    file.write_bytes(to_bytes(network(len(stacked), len(TASK.action)), described))
 
     options = RunOptions(mode="lockstep", episodes=3, trace=tmp_path / "run.trace")
     with serving(file) as endpoint:

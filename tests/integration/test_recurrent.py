@@ -1,4 +1,4 @@
-"""A recurrent policy from training to robot: what is served goes on from tick to tick as it does in process."""
+"""A recurrent policy from training to robot: the served policy keeps its state from tick to tick."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
 
 
 @pytest.mark.thorough
-def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_its_proofs(tmp_path: Path) -> None:
+def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_its_checks(tmp_path: Path) -> None:
     demos, run, file, trace = (tmp_path / name for name in ("demos-v0", "run", "gru.onnx", "sim.trace"))
     collect.main(["maze-medium", "--episodes", "2", "--out", str(demos)])
     sizes = ["--lanes", "2", "--ticks", "4", "--state-size", "16", "--steps", "5", "--score-episodes", "0"]
@@ -41,9 +41,9 @@ def test_lockstep_gives_the_actions_of_a_replay_in_process_and_the_file_passes_i
         policy.reset()
         fresh.append(np.array_equal(policy.infer(row["observation"], NO_NOISE)[0], action))
         policy.state[:] = policy_state
-    assert sum(fresh) < len(fresh) / 2  # without its state it would have acted otherwise
+    assert sum(fresh) < len(fresh) / 2  # without the state most actions differ
 
-    proven = odeploy("verify", str(file), "--run", str(run))
-    assert proven.returncode == 0, proven.stderr
-    assert "golden rows: 8 within" in proven.stdout
-    assert "parity check: 77 rows" in proven.stdout
+    verified = odeploy("verify", str(file), "--run", str(run))
+    assert verified.returncode == 0, verified.stderr
+    assert "golden rows: 8 within" in verified.stdout
+    assert "parity check: 77 rows" in verified.stdout

@@ -1,4 +1,4 @@
-"""`odeploy export --from sb3`: from a model's zip to a file that proves itself and drives its task."""
+"""`odeploy export --from sb3`: from a model's zip to a checked policy file that drives its task."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ odeploy.main.main()
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `odeploy train expert` leaves it: best.zip with normaliser.npz beside."""
+    """Folder as written by `odeploy train expert`: best.zip and normaliser.npz."""
     made = tmp_path_factory.mktemp("expert")
     normal = normalised(flat_spaces(HOPPER), HOPPER)
     short: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_normaliser(made / "normaliser.npz", normal)
     normal.save(str(made / "other.pkl"))
     rows = 4 * recorded(HOPPER)
-    np.savez(made / "wanted.npz", rows=rows, actions=answers(algorithm, normal, rows))
+    np.savez(made / "expected.npz", rows=rows, actions=answers(algorithm, normal, rows))
     return made
 
 
@@ -59,14 +59,14 @@ def file(folder: Path) -> Path:
     return out
 
 
-def test_the_file_answers_what_the_library_answers_where_that_is_not_installed(folder: Path, file: Path) -> None:
+def test_the_file_gives_the_librarys_actions_without_the_library(folder: Path, file: Path) -> None:
     policy, no_noise = OnnxPolicy.load(file), np.zeros((1, 0, 0, 0), np.float32)
-    wanted = np.load(folder / "wanted.npz")
-    got = np.stack([policy.infer(o, no_noise)[0].copy() for o in wanted["rows"]])
-    assert np.abs(got - wanted["actions"]).max() <= 1e-5
+    expected = np.load(folder / "expected.npz")
+    got = np.stack([policy.infer(o, no_noise)[0].copy() for o in expected["rows"]])
+    assert np.abs(got - expected["actions"]).max() <= 1e-5
 
 
-def test_the_manifest_says_where_the_policy_comes_from_and_no_path(folder: Path, file: Path) -> None:
+def test_the_manifest_records_the_policys_origin_without_a_path(folder: Path, file: Path) -> None:
     m = read(file).manifest
     assert (m.name, m.method, m.kind, m.task) == ("hopper-ppo", "ppo (stable-baselines3)", "mlp", "hopper")
     assert m.provenance["algorithm"] == "ppo"
@@ -78,7 +78,7 @@ def test_the_manifest_says_where_the_policy_comes_from_and_no_path(folder: Path,
     assert str(folder).encode() not in file.read_bytes()
 
 
-def test_the_normaliser_in_either_form_gives_the_same_graph(folder: Path, file: Path, tmp_path: Path) -> None:
+def test_both_forms_of_the_normaliser_give_the_same_graph(folder: Path, file: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.onnx"
     arguments = [str(folder / "best.zip"), "--from", "sb3", "--task", "hopper", "--out", str(out)]
     export([*arguments, "--normaliser", str(folder / "other.pkl")])
@@ -107,16 +107,14 @@ def test_the_file_drives_its_task(file: Path) -> None:
         ([], "expected the card of a training run"),
     ],
 )
-def test_an_export_that_is_refused_writes_nothing(
-    folder: Path, tmp_path: Path, options: list[str], fragment: str
-) -> None:
+def test_a_refused_export_writes_nothing(folder: Path, tmp_path: Path, options: list[str], fragment: str) -> None:
     with pytest.raises(OdeployError, match=fragment):
         export([str(folder / "best.zip"), "--out", str(tmp_path / "p.onnx"), *options])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_whose_normaliser_is_lost_is_not_exported_without(folder: Path, tmp_path: Path) -> None:
-    lonely = tmp_path / "best.zip"
-    lonely.write_bytes((folder / "best.zip").read_bytes())
+def test_a_model_without_its_normaliser_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "best.zip"
+    alone.write_bytes((folder / "best.zip").read_bytes())
     with pytest.raises(MissingError, match="expected the VecNormalize that it was trained with"):
-        export(["--from", "sb3", str(lonely), "--task", "hopper", "--out", str(tmp_path / "p.onnx")])
+        export(["--from", "sb3", str(alone), "--task", "hopper", "--out", str(tmp_path / "p.onnx")])

@@ -1,4 +1,4 @@
-"""A sweep in processes of its own, on Ray, with trainings of seconds."""
+"""A sweep in separate processes, on Ray, with trainings of seconds."""
 
 import json
 import subprocess
@@ -41,11 +41,11 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.mark.faults
 @pytest.mark.timeout(240)
-def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_killed_sweep_leaves_no_process_running_and_resumes(tmp_path: Path) -> None:
     spec, results, out = tmp_path / "tiny.toml", tmp_path / "results.jsonl", tmp_path / "runs"
     spec.write_text(SPEC)
-    words = ["sweep", str(spec), "--results", str(results), "--out", str(out), "--jobs", "2"]
-    process = started(*words)
+    command = ["sweep", str(spec), "--results", str(results), "--out", str(out), "--jobs", "2"]
+    process = started(*command)
     deadline = time.monotonic() + 90
     while not list(out.glob("trained/ppo-*/checkpoint.pt")):
         assert process.poll() is None, process.communicate()[0]
@@ -58,8 +58,8 @@ def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(
         assert time.monotonic() < deadline, processes_of(out)
         time.sleep(0.1)
 
-    again = odeploy(*words, timeout_s=120)
-    assert again.returncode == 2  # for the one that cannot run
+    again = odeploy(*command, timeout_s=120)
+    assert again.returncode == 2  # because of the method that cannot run
     assert "multigoal-2d · nonesuch · seed 0: " in again.stdout
     assert "no verb 'train nonesuch " in next(out.glob("trained/nonesuch-*.log")).read_text()
     measured = read(results)
@@ -71,12 +71,12 @@ def test_a_sweep_that_is_killed_leaves_nothing_running_and_goes_on_where_it_was(
     assert curve["steps"] == sorted(set(curve["steps"]))
     assert curve["steps"][-1] >= 6144
 
-    third = odeploy(*words, timeout_s=60)
+    third = odeploy(*command, timeout_s=60)
     assert "4 runs, 3 of them finished before" in third.stdout
 
 
 @pytest.mark.thorough
-def test_an_address_where_no_cluster_answers_is_one_line(tmp_path: Path) -> None:
+def test_an_address_without_a_cluster_is_refused_in_one_line(tmp_path: Path) -> None:
     spec = tmp_path / "tiny.toml"
     spec.write_text(SPEC)
     refused = odeploy("sweep", str(spec), "--out", str(tmp_path), "--address", "127.0.0.1:1", timeout_s=100)

@@ -1,4 +1,4 @@
-"""The steps of one run of a sweep, each a process of its own."""
+"""The steps of one run of a sweep, each in a separate process."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from odeploy_train.sweeps.spec import RunSpec
 
 
 @pytest.mark.timeout(240)
-def test_subtasks_in_another_order_than_the_catalogues_are_trained_and_measured(tmp_path: Path) -> None:
+def test_subtasks_in_another_order_than_in_the_catalogue_are_trained_and_measured(tmp_path: Path) -> None:
     options = {"steps": 32, "envs": 1, "ticks": 32, "widths": [8], "workers": 0, "score_episodes": 0}
     spec = RunSpec("PPO", "ppo", "kitchen:microwave+light-switch", 0, options, {}, None, 1, (1.0,))
     trained = sweep_run.train(spec, tmp_path, None, None)
