@@ -1,4 +1,4 @@
 """The policy file: manifest, observation recipe, actuation, validation and signature.
 
-May import: realtime.
+May import: transport, trace and every room below them.
 """

@@ -159,10 +159,10 @@ def main(descriptor: int, host: str, port: int, names: CounterNames) -> None:
         server = Server((host, port), handler(counters, MonotonicClock()))
     except OSError as error:
         got = error.strerror or type(error).__name__
-        _say(f"--http {host}:{port}: expected a free address, got {got}; give another port")
+        _report(f"--http {host}:{port}: expected a free address, got {got}; give another port")
         return
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    _say(_BOUND)
+    _report(_BOUND)
     sys.stdin.read()
 
 
@@ -178,7 +178,7 @@ def _parsed(address: str) -> tuple[str, int]:
     return host or "127.0.0.1", int(port)
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     print(line, flush=True)  # noqa: T201 - to the parent
 
 

@@ -1,4 +1,4 @@
-"""Latency statistics, tables, plots and the HTML report.
+"""Results of runs: latency statistics, bench results, tables, plots, the HTML report, replay of traces.
 
-May import: robot, trace.
+May import: every room of the runtime but cli.
 """

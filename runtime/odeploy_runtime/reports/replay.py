@@ -27,14 +27,14 @@ class Replay:
 
     Attributes:
         rows: compared rows: those with an action whose observation is in the trace.
-        said: actions that the policy computes now. Shape (len(rows), A).
+        recomputed: actions that the policy computes now. Shape (len(rows), A).
         skipped: ticks that never ran.
         unanswered: ticks without a finite action.
         orphans: ticks whose action answers an observation that is not in the trace.
     """
 
     rows: NDArray[np.void]
-    said: NDArray[np.float32]
+    recomputed: NDArray[np.float32]
     skipped: int
     unanswered: int
     orphans: int
@@ -45,27 +45,27 @@ def replay(trace: Trace, policy: Policy) -> Replay:
     rows, stream = trace.rows, trace.header.mode == "stream"
     ran = rows["kind"] != SKIPPED
     answered = ran & np.isfinite(rows["offered"]).all(axis=1)
-    asked = _asked(rows, ran)
-    compared = answered & (asked >= 0)
+    source = _sources(rows, ran)
+    compared = answered & (source >= 0)
     # A stream applies the first action of a chunk, the other modes the one planned for the tick.
-    ahead = np.zeros(len(rows), np.int64) if stream else rows["tick"] - rows["tick"][asked]
+    ahead = np.zeros(len(rows), np.int64) if stream else rows["tick"] - rows["tick"][source]
     played = defaultdict[int, list[int]](list)  # rows by the row whose observation they answer
     for row in np.flatnonzero(compared):
-        played[int(asked[row])].append(int(row))
+        played[int(source[row])].append(int(row))
     state, epoch = PolicyState(policy.manifest, trace.header.seed), 0
-    said = np.zeros(rows["offered"].shape, np.float32)
-    for question in np.flatnonzero(ran & (rows["stamps"][:, _SENT] > 0)):
-        sent, answers = rows[question], played[int(question)]
+    recomputed = np.zeros(rows["offered"].shape, np.float32)
+    for row in np.flatnonzero(ran & (rows["stamps"][:, _SENT] > 0)):
+        sent, answers = rows[row], played[int(row)]
         number = int(sent["episode"]), int(sent["tick"])
         if stream and not answers:  # superseded by a newer observation before the server's tick
             state.observe(*number, sent["observation"])
             continue
         epoch = int(rows["epoch"][answers[0]]) if answers else epoch  # computed by the server, but late
         actions = state.answer(policy, epoch, *number, sent["observation"])
-        said[answers] = actions[ahead[answers]]
+        recomputed[answers] = actions[ahead[answers]]
     return Replay(
         rows[compared],
-        said[compared],
+        recomputed[compared],
         skipped=int((~ran).sum()),
         unanswered=int((ran & ~answered).sum()),
         orphans=int((answered & ~compared).sum()),
@@ -92,7 +92,7 @@ def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str)
             got="none",
             remedy="give a trace of a run driven by a server",
         )
-    difference = np.abs(replayed.said.astype(np.float64) - rows["offered"]) / half_ranges(signals)
+    difference = np.abs(replayed.recomputed.astype(np.float64) - rows["offered"]) / half_ranges(signals)
     differs = ~(difference <= tolerance).all(axis=1)
     if not differs.any():
         return f"the same actions: largest difference {difference.max():.3g} on unit scale"
@@ -103,13 +103,13 @@ def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str)
     raise ContractError(
         where=f"{where}, episode {row['episode']}, tick {row['tick']}, signal {signals[signal].name}",
         expected=f"{row['offered'][signal]:.9g} as recorded",
-        got=f"{replayed.said[first, signal]:.9g}; {differs.sum()} of {len(rows)} ticks differ by more than "
+        got=f"{replayed.recomputed[first, signal]:.9g}; {differs.sum()} of {len(rows)} ticks differ by more than "
         f"{tolerance:g} on unit scale, by at most {np.nanmax(difference):.3g}{several}",
         remedy="replay the file that drove the run, on the same machine, or give a larger --tolerance",
     )
 
 
-def _asked(rows: NDArray[np.void], ran: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _sources(rows: NDArray[np.void], ran: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return, for each row, the row whose observation its action answers; -1 if it is missing. Shape (rows,).
 
     An action's age counts from the moment its observation was sent, exact to the nanosecond.
@@ -119,8 +119,8 @@ def _asked(rows: NDArray[np.void], ran: NDArray[np.bool_]) -> NDArray[np.int64]:
     places = places[np.argsort(sent[places], kind="stable")]
     wanted = rows["stamps"][:, _APPLIED_AT] - rows["age_ns"]
     found = np.searchsorted(sent[places], wanted)
-    asked = np.full(len(rows), -1, np.int64)
+    source = np.full(len(rows), -1, np.int64)
     inside = found < len(places)
-    asked[inside] = places[found[inside]]
-    asked[inside & (sent[asked] != wanted)] = -1
-    return asked
+    source[inside] = places[found[inside]]
+    source[inside & (sent[source] != wanted)] = -1
+    return source

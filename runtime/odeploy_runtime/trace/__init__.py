@@ -1,4 +1,4 @@
 """Traces of runs: format, reader, writers, writer process and flight recorder.
 
-May import: safety, transport.
+May import: safety and realtime.
 """

@@ -190,7 +190,7 @@ class IoProcessLink:
     def _await_ready(self) -> None:
         self._socket.settimeout(_START_S)
         try:
-            said = self.take()
+            received = self.take()
         except TimeoutError:
             raise WorkerError(
                 where=f"I/O process {self.process.pid}",
@@ -199,6 +199,6 @@ class IoProcessLink:
                 remedy="check whether this machine is overloaded, and start again",
             ) from None
         self.require_alive()
-        if said is not None and said != TOUCH:
-            raise RelayedError(said.decode())
+        if received is not None and received != TOUCH:
+            raise RelayedError(received.decode())
         self._socket.setblocking(False)

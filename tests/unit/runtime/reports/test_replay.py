@@ -53,7 +53,7 @@ def test_the_same_policy_says_the_same_from_the_same_noise(mode: str, compared: 
     trace = driven(mode)
     replayed = replay(trace, FakePolicy())
     assert len(replayed.rows) == compared
-    np.testing.assert_array_equal(replayed.said, replayed.rows["offered"])
+    np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
     assert (replayed.skipped, replayed.unanswered, replayed.orphans) == (0, 20 - compared, 0)
     assert "largest difference 0 " in require_same(replayed, FakePolicy(), 0.0, "t")
 
@@ -105,7 +105,7 @@ def test_skipped_held_and_orphaned_ticks_are_counted_and_not_compared() -> None:
 
     replayed = replay(bent(driven(), thin), FakePolicy())
     assert (len(replayed.rows), replayed.skipped, replayed.unanswered, replayed.orphans) == (16, 1, 2, 1)
-    np.testing.assert_array_equal(replayed.said, replayed.rows["offered"])
+    np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
 
 
 def test_the_first_action_of_a_stream_that_was_cut_off_answers_what_is_not_there() -> None:
@@ -147,7 +147,7 @@ def test_a_recurrent_policys_state_goes_through_the_run_also_where_its_answer_wa
 
     replayed = replay(bent(trace, late), Counting())
     assert len(replayed.rows) == 19
-    np.testing.assert_array_equal(replayed.said, replayed.rows["offered"])
+    np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
 
 
 class Chunked(FakePolicy):
@@ -172,7 +172,7 @@ def test_of_a_chunk_the_action_is_compared_that_was_meant_for_the_tick() -> None
 
     replayed = replay(bent(driven(), every_third_asks), Chunked())
     assert len(replayed.rows) == TICKS
-    np.testing.assert_array_equal(replayed.said, replayed.rows["offered"])
+    np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
 
 
 def test_nothing_to_compare_is_an_error() -> None:
