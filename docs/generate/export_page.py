@@ -171,7 +171,7 @@ class Config:
     provider: tuple[str, ...] = ("cpu",)
     """Execution providers to measure."""
     only: tuple[str, ...] = ()
-    """Policies to measure, by their run folders (default: all). The results of the others stay."""
+    """Policies to measure, by their run folders; all if none is given. The results of the others stay."""
     page_only: bool = False
     """Write the page again from the existing results."""
 

@@ -14,18 +14,18 @@ class SamplerOptions:
     """Sampler of a generative policy; None is the default of its type."""
 
     solver: str | None = None
-    """ODE solver of a flow: `euler`, `midpoint`, `heun` or `rk4` (default: euler)."""
+    """ODE solver of a flow: `euler`, `midpoint`, `heun` or `rk4`; euler if not given."""
     steps: int | None = None
-    """Number of steps from noise to action: K solver steps of a flow (default: 10), or S of a diffusion policy's
-    training steps (default: 100, or all if there are fewer)."""
+    """Number of steps from noise to action: K solver steps of a flow (10 if not given), or S of a
+    diffusion policy's training steps (if not given 100, or all if there are fewer)."""
     t_grid: str | None = None
     """Times of a flow's steps instead of equal ones: K + 1 numbers from 0 to 1, separated by commas."""
     candidates: int | None = None
-    """Number N of sampled actions for a policy with critics, which choose the best (default: 16 for a flow; 1 for
-    a diffusion policy, which is what its training scores; QVPO's and DPMD's authors score 32)."""
+    """Number N of sampled actions for a policy with critics, which choose the best; if not given 16 for a flow and
+    1 for a diffusion policy, which is what its training scores (QVPO's and DPMD's authors score 32)."""
     noise: Literal["zero", "normal"] | None = None
-    """Noise of a flow or diffusion policy: zeros give its one deterministic answer, normal is N(0, I) (default:
-    normal)."""
+    """Noise of a flow or diffusion policy: zeros give its one deterministic answer, normal is N(0, I);
+    normal if not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,8 @@ class ParityOptions:
     """Requirements of the parity check."""
 
     tolerance: float | None = None
-    """Largest error between torch and ONNX, on unit-scale actions (default: 1e-5, or 1e-2 with fp16). By default a
-    policy whose own float32 error exceeds a quarter of that may deviate by four times its float32 error."""
+    """Largest error between torch and ONNX, on unit-scale actions; if not given 1e-5, or 1e-2 with fp16. A policy
+    whose own float32 error exceeds a quarter of this default may deviate by four times its float32 error."""
     precision: Precision = "f32"
     """Precision of weights and products. `fp16` is for GPUs. Inputs and outputs are always float32."""
     provider: tuple[str, ...] = ("cpu",)

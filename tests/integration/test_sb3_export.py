@@ -116,5 +116,5 @@ def test_a_refused_export_writes_nothing(folder: Path, tmp_path: Path, options: 
 def test_a_model_without_its_normaliser_is_not_exported(folder: Path, tmp_path: Path) -> None:
     alone = tmp_path / "best.zip"
     alone.write_bytes((folder / "best.zip").read_bytes())
-    with pytest.raises(MissingError, match="expected the VecNormalize that it was trained with"):
+    with pytest.raises(MissingError, match="expected the VecNormalize of its training"):
         export(["--from", "sb3", str(alone), "--task", "hopper", "--out", str(tmp_path / "p.onnx")])

@@ -47,7 +47,7 @@ _ONLY: dict[str, tuple[SourceName, ...]] = {
 
 
 @dataclass(frozen=True)
-class Config(SamplerOptions, ParityOptions):
+class Config(ParityOptions, SamplerOptions):
     """Export a trained policy as one ONNX policy file, if torch and ONNX agree."""
 
     trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|MODEL")]
@@ -66,18 +66,18 @@ class Config(SamplerOptions, ParityOptions):
     noise_size: int | None = None
     """Size D of the noise (B, D), for a module or a torchscript archive with noise as second input."""
     normaliser: Path | None = None
-    """VecNormalize of an sb3 model, as normaliser.npz or pickled (default: the one beside the model)."""
+    """VecNormalize of an sb3 model, as normaliser.npz or pickled; if not given the one beside the model."""
     demos: str | None = None
-    """Demonstrations whose observations are used for the parity check and the golden rows (default: those of the
-    run; otherwise the policy plays its task)."""
+    """Demonstrations whose observations are used for the parity check and the golden rows; if not given those of
+    the run, otherwise the policy plays its task."""
     name: str | None = None
-    """Name of the policy (default: the run's folder, or task and algorithm or file of a model)."""
+    """Name of the policy; if not given the run's folder, or task and algorithm or file of a model."""
     frozen: int | None = None
     """Number d of frozen actions, for real-time chunking of a flow with action chunks: a new chunk continues the
     previous one and keeps its next d actions, which are executed during inference; for `sim --ahead`."""
     actuation: Path | None = None
-    """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py` (default: that of
-    the task's own robot)."""
+    """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py`; if not
+    given that of the task's own robot."""
     recipe: Path | None = None
     """TOML of how the observation of a module, archive or ONNX file is computed from the task's signals: history,
     previous action, clock, operator's command (see `odeploy_export/toml_files.py`)."""

@@ -40,7 +40,7 @@ class Config(ChunkOptions, Axes):
     calls: int = 2_000
     """Number of timed inferences of each file."""
     files: Path | None = None
-    """Folder for the policy files, which are kept and not exported again (default: a temporary one)."""
+    """Folder for the policy files, which are kept and not exported again; a temporary one if not given."""
     out: Path | None = None
     """JSON lines, one per setting. Settings that have a line are not scored again."""
     processes: int = 1

@@ -180,9 +180,9 @@ def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
     places = sorted({int(m[1]) for name in model.tensors if (m := member.fullmatch(name))})
     prefixes = [f"{actor.hidden}.{i}" for i in places] + [actor.last] * (actor.last is not None)
     wanted = {f"{prefix}.{part}" for prefix in prefixes for part in ("weight", "bias")}
-    strangers = [n for n in model.tensors if n not in wanted and not n.startswith(actor.aside)]
-    if strangers:
-        raise _refusal(model, "linear layers alone", f"also the tensor {strangers[0]}")
+    unknown = [n for n in model.tensors if n not in wanted and not n.startswith(actor.aside)]
+    if unknown:
+        raise _refusal(model, "only linear layers", f"also the tensor {unknown[0]}")
     shapes = {name: tuple(model.tensors[name].shape) for name in wanted & model.tensors.keys()}
     weights = [shapes.get(f"{prefix}.weight", ()) for prefix in prefixes]
     biases = [shapes.get(f"{prefix}.bias") for prefix in prefixes]

@@ -77,7 +77,7 @@ def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -
     try:
         with torch.no_grad():
             answer = module(torch.zeros(2, O), *([torch.zeros(2, noise_size)] if noise_size else []))
-    except Exception as error:  # noqa: BLE001 - whatever somebody else's code raises
+    except Exception as error:  # noqa: BLE001 - the user's code may raise anything
         raise ContractError(
             where=where,
             expected=f"a forward that takes {takes}: task {task.name} has {O} observation signals",

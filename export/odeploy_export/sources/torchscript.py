@@ -116,7 +116,7 @@ def _converted(script: Any, observation_size: int, noise_size: int, where: str) 
                 output_names=["action"],
                 dynamic_axes={name: {0: "batch"} for name in inputs},
             )
-        except Exception as error:  # noqa: BLE001 - the exporter raises its own, and RuntimeErrors of all sorts
+        except Exception as error:  # noqa: BLE001 - the exporter raises its own, and RuntimeErrors
             operator = _OPERATOR.search(str(error))
             raise ContractError(
                 where=where,

@@ -242,7 +242,7 @@ def _no_spaces(m: SavedModel) -> None:
         (_unknown_algorithm, "an algorithm of these, got another"),
         (_unknown_policy_class, "got one from the module sb3_contrib.common.recurrent.policies"),
         (_extractor, "no features extractor of its own, got <class 'mine.Attention'>"),
-        (_further_tensor, "linear layers alone, got also the tensor pi_features_extractor.linear.weight"),
+        (_further_tensor, "only linear layers, got also the tensor pi_features_extractor.linear.weight"),
         (_layer_norm, "linear layers and an activation in turn, got the tensors"),
         (_lost_bias, "linear layers and an activation in turn, got the tensors"),
         (_lost_layer, "linear layers and an activation in turn, got the tensors"),
