@@ -20,6 +20,7 @@ from odeploy_sim.catalogue import TASKS
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_train.figures.goal_shares import play
 from odeploy_train.runs.rollouts import Act, Rollouts
+from tests.exports import reference_of
 from tests.policies import flow_policy, policy_path
 from tests.unit.sim_bridge.brittle import FRAGILE, FRAGILE_FROM
 
@@ -86,7 +87,8 @@ def test_goal_shares_replace_broken_episodes(broken: int) -> None:
 
 
 def test_the_closed_loop_check_replaces_broken_pairs(file: PolicyFile, broken: int) -> None:
-    agreement = compare(flow_policy(FRAGILE), OnnxPolicy(file), FRAGILE, EPISODES, SEED)
+    act = reference_of(flow_policy(FRAGILE), file.manifest.sampler, torch.float32)
+    agreement = compare(act, OnnxPolicy(file), FRAGILE, EPISODES, SEED)
     assert (len(agreement.ticks), agreement.invalid) == (EPISODES, broken)
     assert set(agreement.ticks) == {FRAGILE.horizon}
     assert np.allclose(agreement.torch, agreement.onnx)

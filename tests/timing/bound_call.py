@@ -1,4 +1,4 @@
-"""What the speed benches share beside `reports.interleaved_timing`: a graph as a call with bound buffers."""
+"""A graph as a call with bound buffers, for the speed benches."""
 
 import numpy as np
 import onnx
@@ -8,7 +8,7 @@ from odeploy_runtime.reports.interleaved_timing import Call
 
 
 def bound_call(model: onnx.ModelProto, candidates: int = 1) -> Call:
-    """One call of a graph with bound buffers, as the runtime makes it; its input sizes are those of the graph."""
+    """Return one call of a graph with buffers bound as in the runtime; input sizes are the graph's."""
     session = open_session(model.SerializeToString(), "cpu", "graph", rows=candidates)
     binding = session.io_binding()
     buffers = {i.name: np.ones((1, *i.shape[1:]), np.float32) for i in session.get_inputs()}

@@ -1,13 +1,12 @@
-"""A loop for minutes or hours: whether every tick is accounted for, what it missed, whether its memory stays flat.
+"""A loop for minutes or hours: a row for every tick, misses, and memory growth.
 
     python -m tests.timing.soak --rate 1000 --seconds 600 --in-process
     python -m tests.timing.soak --rate 100 --seconds 3600
 
-Server, robot, its I/O process and the writer process of its trace are processes as in use. Beside them, on the
-same cores at the same time, a probe does nothing but wake up on a grid of the same rate
-(`tests/timing/wakeups.py`): the ticks for which it woke only after the robot's deadline no program could have
-kept. Memory is what the kernel counts for each process (RSS), every second; the first tenth of the time, in which
-buffers are met first, is left out.
+Server, robot, its I/O process and the trace's writer process run as in production. On the same cores at the same
+time, a probe only wakes up at the same rate (`tests/timing/wakeups.py`). Ticks at which the probe wakes after the
+robot's deadline are ticks that no program could have met. Memory is each process's RSS, read every second; the
+first tenth of the time, in which buffers are first used, is left out.
 """
 
 import json
@@ -43,50 +42,50 @@ _MIB = 1024.0
 
 @dataclass(frozen=True)
 class Config(RealTimeOptions):
-    """Runs a loop for a while and says what became of each tick."""
+    """Options of a long run."""
 
     rate: float = 1000.0
-    """Ticks per second."""
+    """Control rate [Hz]."""
     seconds: float = 600.0
-    """How long."""
+    """Duration [s]."""
     task: str = "multigoal-2d"
-    """Whose physics; its step must leave time at that rate."""
+    """Task to simulate; its physics step must be short enough for the rate."""
     courier: bool = True
-    """As of `odeploy sim`."""
+    """See `odeploy sim`."""
     in_process: bool = False
-    """As of `odeploy sim`; there is no server then."""
+    """See `odeploy sim`; without a server."""
     spin_us: float = 0.0
-    """As of `odeploy sim`."""
+    """See `odeploy sim`."""
 
 
 @dataclass
 class Memory:
-    """Resident memory of processes, KiB, second by second."""
+    """Resident memory of processes [KiB], one value a second."""
 
     processes: dict[str, int]
     seen: dict[str, list[int]] = field(default_factory=dict)
 
-    def look(self) -> None:
+    def sample(self) -> None:
         for name, pid in self.processes.items():
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             resident = next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
             self.seen.setdefault(name, []).append(resident)
 
     def growth_mib(self, name: str) -> tuple[float, float]:
-        """What it takes after the first tenth of the time, and how much more it took at most from there on."""
+        """Return a process's memory after the first tenth of the time, and its largest growth after that."""
         settled = self.seen[name][len(self.seen[name]) // 10 :]
         return settled[0] / _MIB, (max(settled) - settled[0]) / _MIB
 
 
 def main() -> None:
-    """Runs, and prints a table."""
+    """Run, and print a table."""
     config = tyro.cli(Config, prog="python -m tests.timing.soak")
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
         report(config, *soak(config, Path(folder)))
 
 
 def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory, float]:
-    """The robot's trace, the probe's lateness in ns, memory, and the stolen seconds."""
+    """Return the robot's trace, the probe's lateness [ns], memory, and stolen time [s]."""
     file, socket, trace, seen = (folder / name for name in ("p.onnx", "s.ipc", "t.trace", "late.npy"))
     file.write_bytes(policy_bytes(config.task, "mlp", width=256))
     serve = python_module("odeploy", "serve", str(file), "--endpoint", f"ipc://{socket}", *config.for_server())
@@ -94,7 +93,7 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
     sim += ["--in-process", "--policy", str(file)] if config.in_process else ["--endpoint", f"ipc://{socket}"]
     sim += ["--rate", str(config.rate), "--episodes", "100000000", "--spin-us", str(config.spin_us)]
     sim += ["--courier" if config.courier else "--no-courier", *config.for_robot()]
-    look = [sys.executable, "-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
+    probe = [sys.executable, "-m", "tests.timing.wakeups", str(config.rate), str(config.priority or 0), str(seen)]
     with ExitStack() as stack:
         pids = {}
         if not config.in_process:
@@ -104,17 +103,17 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
         log = (folder / "robot.log").open("wb")
         robot = subprocess.Popen(sim, stdout=log, stderr=subprocess.STDOUT)
         wait_bound(trace, robot, folder / "robot.log")
-        time.sleep(3)  # its children are there, and the first episode has begun
+        time.sleep(3)  # its children are started, and the first episode has begun
         pids |= {"robot": robot.pid, "writer": child_of(robot.pid, "odeploy_runtime.trace.writer_process")}
         if config.courier and not config.in_process:
             pids["I/O process"] = child_of(robot.pid, "odeploy_runtime.transport.io_process")
         memory = Memory(pids)
         stolen = steal_ticks()
-        with child(look, folder / "probe.log") as prober:
+        with child(probe, folder / "probe.log") as prober:
             end = time.monotonic() + config.seconds
             while time.monotonic() < end:
                 assert robot.poll() is None, (folder / "robot.log").read_text()
-                memory.look()
+                memory.sample()
                 time.sleep(1)
             robot.send_signal(signal.SIGINT)
             robot.wait(60)
@@ -124,7 +123,7 @@ def soak(config: Config, folder: Path) -> tuple[Trace, NDArray[np.int64], Memory
 
 
 def report(config: Config, trace: Trace, late_ns: NDArray[np.int64], memory: Memory, stolen_s: float) -> None:
-    """Checks that each due tick has its row and kept its promises, and prints the rest."""
+    """Check that each due tick has its row and is safe, and print the figures."""
     assert_kept(trace)
     found, console = summary(trace), Console(width=110)
     where = " in process" if config.in_process else ""

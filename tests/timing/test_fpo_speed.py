@@ -1,8 +1,8 @@
-"""Environment steps a second of FPO and FPO++ beside Gaussian PPO, in turn in one run on hopper, and of what.
+"""Environment steps a second of FPO and FPO++ against Gaussian PPO, in turn in one run on hopper, by parts.
 
 Whole iterations of the same sizes: 8 environments, 512 ticks, 10 epochs, batch 256; a Gaussian of 2 × 64, flows of
-3 × 64. Wanted: FPO at 0.4 of Gaussian PPO's speed at least, 0.6 a stretch. What `torch.compile` makes of its parts
-stands below, where there is a C++ compiler.
+3 × 64. Target: FPO at 0.4 × Gaussian PPO's speed or more, ideally 0.6. With a C++ compiler, a second test measures
+the parts under `torch.compile`.
 """
 
 import shutil
@@ -38,7 +38,7 @@ O, A = len(HOPPER.observation), len(HOPPER.action)  # noqa: E741
 
 @pytest.mark.timing
 @pytest.mark.timeout(600)
-def test_fpo_keeps_at_least_two_fifths_of_gaussian_ppo_s_speed() -> None:
+def test_fpo_has_at_least_two_fifths_of_gaussian_ppos_speed() -> None:
     torch.set_num_threads(1)
     contenders = {
         "Gaussian PPO": Contender(gaussian()),
@@ -70,12 +70,12 @@ def test_fpo_keeps_at_least_two_fifths_of_gaussian_ppo_s_speed() -> None:
 @pytest.mark.timing
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile writes C++ for a CPU")
-def test_what_torch_compile_makes_of_a_sampler_and_of_an_update() -> None:
+def test_a_compiled_sampler_gives_the_same_actions_and_its_speed_is_printed() -> None:
     torch.set_num_threads(1)
     actor = flow(fpo_run.Config("hopper", HERE)).actor
     assert isinstance(actor, FlowActor)
     observation, noise = torch.randn(ENVS, O), torch.randn(ENVS, A)
-    kinds: dict[str, dict[str, Call]] = {
+    parts: dict[str, dict[str, Call]] = {
         f"sampler, {ENVS} environments": {
             "eager": partial(actor.sample, observation, noise),
             "compiled": partial(torch.no_grad()(torch.compile(actor.sample)), observation, noise),
@@ -83,20 +83,20 @@ def test_what_torch_compile_makes_of_a_sampler_and_of_an_update() -> None:
     }
     for batch, draws in ((64, 4), (256, 8)):
         config = fpo_run.Config("hopper", HERE, batch=batch, draws=draws, ticks=64)
-        kinds[f"minibatch of {batch}, {draws} draws"] = {
+        parts[f"minibatch of {batch}, {draws} draws"] = {
             "eager": minibatch(config),
             "compiled": minibatch(replace(config, compile=True)),
         }
     table = Table("", "eager p50 µs", "compiled p50 µs", "÷", title=f"FPO on hopper, {machine_line()}")
-    for name, calls in kinds.items():
-        p50 = {kind: float(np.median(took)) / 1e3 for kind, took in interleaved(calls, rounds=30).items()}
+    for name, calls in parts.items():
+        p50 = {form: float(np.median(times)) / 1e3 for form, times in interleaved(calls, rounds=30).items()}
         table.add_row(name, *(f"{us:.0f}" for us in p50.values()), f"{p50['compiled'] / p50['eager']:.2f}")
     Console(width=110).print(table)
-    torch.testing.assert_close(*(call() for call in kinds[f"sampler, {ENVS} environments"].values()))
+    torch.testing.assert_close(*(call() for call in parts[f"sampler, {ENVS} environments"].values()))
 
 
 def minibatch(config: fpo_run.Config) -> Callable[[], object]:
-    """Loss, gradient and step."""
+    """Return one update: loss, gradient and step."""
     ppo = flow(config)
     rows = ppo.rows(ppo.collect()).take(torch.arange(config.batch))
     return lambda: ppo._descend(rows)
@@ -104,46 +104,46 @@ def minibatch(config: fpo_run.Config) -> Callable[[], object]:
 
 @dataclass
 class Contender:
-    """A learner that is timed by parts."""
+    """Learner timed by parts."""
 
     ppo: Ppo
     parts_s: list[tuple[float, float, float]] = field(default_factory=list)
 
     def iterate(self) -> None:
-        """Collects, updates, normalises."""
+        """Collect, update, normalise."""
         acting_s = 0.0
         act = self.ppo.actor.act
 
         def timed(observation: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
             nonlocal acting_s
-            begun = time.perf_counter()
+            start = time.perf_counter()
             action = act(observation, generator)
-            acting_s += time.perf_counter() - begun
+            acting_s += time.perf_counter() - start
             return action
 
         self.ppo.actor.act = timed  # type: ignore[method-assign]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         rollout = self.ppo.collect()
         collected = time.perf_counter()
         del self.ppo.actor.act
         self.ppo.update(self.ppo.rows(rollout), 0.0)
         self.ppo.learn_scale(rollout.raw.flatten(0, 1))
-        self.parts_s.append((collected - begun - acting_s, acting_s, time.perf_counter() - collected))
+        self.parts_s.append((collected - start - acting_s, acting_s, time.perf_counter() - collected))
 
     def spent_s(self) -> tuple[float, ...]:
-        """Medians over the iterations but the first: environments, actor, update."""
+        """Return the medians over all iterations except the first: environments, actor, update."""
         return tuple(np.median(np.array(self.parts_s[1:]), axis=0).tolist())
 
 
 def gaussian() -> Ppo:
-    """Of the baseline."""
+    """Return a Gaussian PPO learner."""
     config = gaussian_ppo.Config("hopper", HERE)
     envs = make_vector(HOPPER, ENVS, workers=0)
     return gaussian_ppo.start(config, HOPPER, envs, MlpConfig(O, A, config.widths, clip=10.0)).ppo
 
 
 def flow(config: fpo_run.Config) -> Ppo:
-    """Of FPO or FPO++."""
+    """Return an FPO or FPO++ learner."""
     surrogate = fpo_plus_plus if isinstance(config, fpo_run.PlusPlusConfig) else fpo
     sizes = FlowConfig(O, A, config.width, config.depth, clip=10.0, squash=config.squash)
     envs = make_vector(HOPPER, ENVS, workers=0)

@@ -1,7 +1,7 @@
 """The native backend against ONNX Runtime, tick by tick in turn on one grid. `make bench` runs it.
 
-The physics steps after each inference, which empties the caches alike. `touched` rehearses the inference twice
-beforehand, as the server does. Wanted: at most half of ONNX Runtime's p50 at 50 and 500 Hz.
+The physics steps after each inference and evicts both from the caches. `touched` runs the inference twice
+beforehand, as the server does. Target: at most half of ONNX Runtime's p50 at 50 and 500 Hz.
 """
 
 import shutil
@@ -39,10 +39,10 @@ def test_the_native_backend_takes_less_time_than_onnx_runtime(kind: str) -> None
     table = Table("Hz", "", "", "p50 µs", "p90 µs", "p99 µs", title=f"{kind}, in turn, {machine_line()}")
     for rate_hz in TICKS:
         for touched in (False, True):
-            took = measure(policies, rate_hz, touched)
-            p50 = {name: float(np.median(times)) for name, times in took.items()}
+            durations = measure(policies, rate_hz, touched)
+            p50 = {name: float(np.median(times)) for name, times in durations.items()}
             state = "touched" if touched else "bare"
-            for name, times in took.items():
+            for name, times in durations.items():
                 columns = (f"{np.percentile(times, q) / 1e3:.0f}" for q in (50, 90, 99))
                 table.add_row(f"{rate_hz:g}", state, name, *columns)
             ratio = p50["native"] / p50["ONNX Runtime"]
@@ -52,12 +52,12 @@ def test_the_native_backend_takes_less_time_than_onnx_runtime(kind: str) -> None
 
 
 def measure(policies: Policies, rate_hz: float, touched: bool) -> dict[str, list[int]]:
-    """Durations of inference in ns, of the policies in turn."""
+    """Return the durations of inference [ns] of the policies in turn."""
     clock, env, names = MonotonicClock(), TaskEnv(MAZE_MEDIUM), list(policies)
     touches = {name: PreTouch(policy.hot_call_ns, clock) for name, policy in policies.items()}
     noise = np.zeros((1, *next(iter(policies.values())).manifest.noise.shape), np.float32)
     safe = np.array(MAZE_MEDIUM.safe_action, np.float32)
-    took: dict[str, list[int]] = {name: [] for name in names}
+    durations: dict[str, list[int]] = {name: [] for name in names}
     observation = env.reset(0)
     with real_time():
         rate = Rate(rate_hz, clock)
@@ -74,8 +74,8 @@ def measure(policies: Policies, rate_hz: float, touched: bool) -> dict[str, list
             start_ns = clock.now_ns()
             policies[name].infer(observation, noise)
             if k >= SETTLING:
-                took[name].append(clock.now_ns() - start_ns)
+                durations[name].append(clock.now_ns() - start_ns)
             step = env.step(safe)
             observation = env.reset(k) if step.done else step.observation
     env.close()
-    return took
+    return durations

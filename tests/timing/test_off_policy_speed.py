@@ -1,9 +1,9 @@
-"""What an update costs in each off-policy method, in turn in one run: one batch, the same critics, hopper.
+"""Time of an update in each off-policy method, in turn in one run: one batch, the same critics, hopper.
 
-Every method has the sizes that its verb has by default, which for the diffusion policies are their authors': QVPO
-64 candidates × 20 steps, DIPO 100 steps and 20 action gradients, DPMD 20 steps and the best of 32, or one sample.
-FMER's paper says: a seventh of QVPO's training time. Which of its candidates and solver steps were meant it does
-not say where we could read it, so these have a table of their own. Collecting is in neither.
+Every method has its verb's default sizes, which for the diffusion policies are their authors': QVPO 64 candidates
+× 20 steps, DIPO 100 steps and 20 action gradients, DPMD 20 steps and the best of 32, or one sample. FMER's paper
+reports a seventh of QVPO's training time. The text available to us does not name its candidates and solver steps,
+so a second table varies them. Neither table includes collecting.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_an_update_of_fmer_takes_less_than_one_of_qvpo() -> None:
 
 @pytest.mark.timing
 @pytest.mark.timeout(900)
-def test_qvpos_update_takes_longer_than_fmers_of_as_many_candidates_and_steps() -> None:
+def test_qvpos_update_takes_longer_than_fmers_with_as_many_candidates_and_steps() -> None:
     torch.set_num_threads(1)
     calls = {"QVPO": update(diffusion(qvpo.Config("hopper", Path()), qvpo.QvpoActor))}
     calls |= {f"{M} × {K}": update(fmer(candidates=M, solver_steps=K)) for M in CANDIDATES for K in STEPS}
@@ -74,23 +74,23 @@ def test_qvpos_update_takes_longer_than_fmers_of_as_many_candidates_and_steps() 
 
 
 def p50_ms(calls: dict[str, Call]) -> dict[str, float]:
-    """Medians of calls in turn."""
+    """Return the medians of calls in turn [ms]."""
     return {name: float(np.median(times)) / 1e6 for name, times in interleaved(calls, ROUNDS, each=3).items()}
 
 
 def fmer(**options: Any) -> Callable[..., Learner]:
-    """Begins a learner of FMER."""
+    """Return a constructor of an FMER learner."""
     flow = BestOfNConfig(FlowConfig(O, A, 256, 2, clip=10.0, squash=True))
     return partial(fmer_run.start, fmer_run.Config("hopper", Path(), **options), flow)
 
 
 def diffusion(config: diffusion_run.Config, actor: diffusion_run.MakeActor[Any]) -> Callable[..., Learner]:
-    """Begins a learner of one of the three."""
+    """Return a constructor of one of the three diffusion learners."""
     return partial(diffusion_run.start, config, diffusion_run.policy_sizes(config, HOPPER), actor)
 
 
 def update(start: Callable[[OffPolicyConfig, TaskVectorEnv], Learner]) -> Call:
-    """One update of a learner whose replay has random transitions."""
+    """Return one update of a learner with random transitions in its replay buffer."""
     config = OffPolicyConfig(batch=BATCH, start_steps=1_000, capacity=1_000)
     core = start(config, make_vector(HOPPER, 4, workers=0)).core
     for _ in range(100):

@@ -1,6 +1,6 @@
 """Pre-touch on against off, tick by tick in turn between two servers of one file. `make bench` runs it.
 
-Wanted at 50 Hz: inference p50 at least three times faster with it, and the round trip's p99 no worse.
+Target at 50 Hz: inference p50 at least three times faster with it, and the round trip's p99 no worse.
 """
 
 from contextlib import ExitStack, closing
@@ -31,26 +31,26 @@ CLOCK = MonotonicClock()
 @pytest.mark.timing
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["mlp", "flow"])
-def test_a_server_that_rehearses_infers_faster(kind: str, tmp_path: Path) -> None:
+def test_a_server_with_pre_touch_infers_faster(kind: str, tmp_path: Path) -> None:
     file = tmp_path / "policy.onnx"
     file.write_bytes(policy_bytes("maze-medium", kind, width=256, steps=10))
-    took = measure(file)
+    durations = measure(file)
     columns = "inference p50 µs", "p99 µs", "round trip p50 µs", "p99 µs"
     table = Table("pre-touch", *columns, title=f"{kind}, {RATE_HZ:g} Hz each, in turn, {machine_line()}")
-    for mode, times in took.items():
+    for mode, times in durations.items():
         table.add_row(mode, *(f"{np.percentile(part, q) / 1e3:.0f}" for part in times.T for q in (50, 99)))
-    faster = np.median(took["off"][:, 0]) / np.median(took["on"][:, 0])
+    faster = np.median(durations["off"][:, 0]) / np.median(durations["on"][:, 0])
     table.add_row("off ÷ on", f"{faster:.2f}", "", "", "")
     Console(width=110).print(table)
     assert faster > 1
 
 
 def measure(file: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    """Inference and round trip, ns, of both servers. Shape (ticks, 2)."""
+    """Return inference and round trip [ns] of both servers. Shape (ticks, 2)."""
     env, task = TaskEnv(MAZE_MEDIUM), MAZE_MEDIUM
     names = list(task.observation_names), list(task.action_names)
     hello = messages.Hello(messages.PROTOCOL, "bench", task.name, RATE_HZ, 0, *names)
-    took: dict[str, list[tuple[int, int]]] = {mode: [] for mode in MODES}
+    durations: dict[str, list[tuple[int, int]]] = {mode: [] for mode in MODES}
     with ExitStack() as stack:
         stack.callback(env.close)
         clients = {}
@@ -67,7 +67,7 @@ def measure(file: Path) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int
             assert arrival is not None
             if k >= SETTLING:
                 m = arrival.message
-                took[mode].append((m.inferred_ns - m.started_ns, arrival.arrived_ns - sent_ns))
+                durations[mode].append((m.inferred_ns - m.started_ns, arrival.arrived_ns - sent_ns))
             step = env.step(np.array(task.safe_action, np.float32))
             observation = env.reset(k) if step.done else step.observation
-    return {mode: np.array(times, np.int64) for mode, times in took.items()}
+    return {mode: np.array(times, np.int64) for mode, times in durations.items()}

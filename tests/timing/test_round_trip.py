@@ -1,11 +1,13 @@
-"""A tick over a socket and in process against its floors, in turn on one grid. `make bench` runs it.
+"""A tick over a socket and in process against its lower bounds, in turn on one grid. `make bench` runs it.
 
-For a fifth of a second each, at the rate that is given, ticks go through the real server, through the same policy
-in this process, through a bare echo of messages of the same size, and through a bare session call. All are
-pre-touched, and after each tick the physics steps, which empties the caches alike; the drift of the machine falls
-on all four. Wanted at 500 Hz: round trip p50 at most 1.2 × (echo p50 + session p50), and due to applied at most
-2.5 × that sum. At 1 kHz: in process at most half of a round trip. Guard, trace and counters together: at most
-10 µs hot, and a tenth of the round trip at these rates.
+Ticks at the given rate go, for a fifth of a second each, through the real server, through the same policy in this
+process, through a bare echo of messages of the same size, and through a bare session call. All four are
+pre-touched. After each tick the physics steps and evicts them from the caches; the machine's drift affects all
+four.
+
+Targets at 500 Hz: round trip p50 at most 1.2 × (echo p50 + session p50), and due to applied at most 2.5 × that
+sum. At 1 kHz: in process at most half of a round trip. Guard, trace and counters together: at most 10 µs hot, and
+a tenth of the round trip at these rates.
 """
 
 from collections.abc import Callable
@@ -48,12 +50,12 @@ TURNS, SETTLING = 30, 20
 S = 1_000_000_000
 CLOCK = MonotonicClock()
 TOUCHED = 1  # `odeploy_sim.bench.echo_server` pre-touches after odd numbers
-Took = dict[str, list[int]]
+Durations = dict[str, list[int]]
 Floats = NDArray[np.float32]
 
 
 class Robot:
-    """A tick as `odeploy_runtime.robot.loop` runs it: sense, ask, guard, and after the physics trace and count."""
+    """A tick as in `odeploy_runtime.robot.loop`: observe, request, guard, then trace and count."""
 
     def __init__(self, name: str, policy: str | PolicyFile, rate_hz: float) -> None:
         task = MAZE_MEDIUM
@@ -66,10 +68,10 @@ class Robot:
         self.account = Account(self.guard, self.client)
         self._seq = 0
 
-    def rehearse(self, values: bytes) -> None:
+    def pretouch(self, values: bytes) -> None:
         self.client.touch(values)
 
-    def tick(self, tick: Tick, observation: Floats, took: Took) -> None:
+    def tick(self, tick: Tick, observation: Floats, durations: Durations) -> None:
         self._seq += 1
         sent_ns = self.client.send(0, self._seq, messages.to_bytes(observation))
         arrival = self.client.receive(0, self._seq, sent_ns + S)
@@ -79,17 +81,17 @@ class Robot:
         self.guard.tick(tick.due_ns, offered_ns, offer)
         applied_ns = CLOCK.now_ns()
         self._guarded_ns = applied_ns - offered_ns
-        took[f"{self.name}, round trip"].append(arrival.arrived_ns - sent_ns)
-        took[f"{self.name}, due to applied"].append(applied_ns - tick.due_ns)
+        durations[f"{self.name}, round trip"].append(arrival.arrived_ns - sent_ns)
+        durations[f"{self.name}, due to applied"].append(applied_ns - tick.due_ns)
 
-    def after(self, took: Took) -> None:
+    def after(self, durations: Durations) -> None:
         start_ns = CLOCK.now_ns()
         self.account(self._seq)
-        took[f"{self.name}, guard, trace, counters"].append(self._guarded_ns + CLOCK.now_ns() - start_ns)
+        durations[f"{self.name}, guard, trace, counters"].append(self._guarded_ns + CLOCK.now_ns() - start_ns)
 
 
 class Account:
-    """What is written down of a tick: its row, and its counters."""
+    """Record of a tick: its row and its counters."""
 
     def __init__(self, guard: Guard, client: RobotClient) -> None:
         header = new_header(
@@ -119,32 +121,32 @@ class Account:
 
 
 class Echo:
-    """The same bytes there and back."""
+    """Round trip of the same bytes through an echo server."""
 
     name = "echo"
 
     def __init__(self, dealer: "zmq.Socket[bytes]") -> None:
         self.touch, self._dealer = PreTouch(10_000, CLOCK), dealer
 
-    def rehearse(self, values: bytes) -> None:
+    def pretouch(self, values: bytes) -> None:
         messages.unpack(messages.pack(messages.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), values)))
         self._dealer.getsockopt(zmq.EVENTS)
 
-    def after(self, took: Took) -> None:
-        """Keeps no account."""
+    def after(self, durations: Durations) -> None:
+        """Record nothing."""
 
-    def tick(self, _: Tick, observation: Floats, took: Took) -> None:
+    def tick(self, _: Tick, observation: Floats, durations: Durations) -> None:
         frame = messages.pack(
             messages.Observation(1 << 47, 0, TOUCHED, CLOCK.now_ns(), messages.to_bytes(observation))
         )
         start_ns = CLOCK.now_ns()
         self._dealer.send(frame)
         assert receive(self._dealer, start_ns + S, CLOCK) is not None
-        took["echo"].append(CLOCK.now_ns() - start_ns)
+        durations["echo"].append(CLOCK.now_ns() - start_ns)
 
 
 class Session:
-    """The naked inference call."""
+    """Bare inference call."""
 
     name = "session"
 
@@ -152,61 +154,63 @@ class Session:
         self._policy, self.touch = policy, PreTouch(policy.hot_call_ns, CLOCK)
         self._noise, self._seq = NoiseSource(policy.manifest.noise, 0), 0
 
-    def rehearse(self, _: bytes) -> None:
+    def pretouch(self, _: bytes) -> None:
         self._policy.touch()
 
-    def after(self, took: Took) -> None:
-        """Keeps no account."""
+    def after(self, durations: Durations) -> None:
+        """Record nothing."""
 
-    def tick(self, _: Tick, observation: Floats, took: Took) -> None:
+    def tick(self, _: Tick, observation: Floats, durations: Durations) -> None:
         self._seq += 1
         draw = self._noise.draw(0, self._seq)
         start_ns = CLOCK.now_ns()
         self._policy.infer(observation, draw)
-        took["session"].append(CLOCK.now_ns() - start_ns)
+        durations["session"].append(CLOCK.now_ns() - start_ns)
 
 
 @pytest.mark.timing
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("rate_hz", [500.0, 1000.0])
 @pytest.mark.parametrize("kind", ["mlp", "flow"])
-def test_a_tick_stays_near_its_floors(kind: str, rate_hz: float, tmp_path: Path) -> None:
+def test_a_tick_is_measured_against_its_lower_bounds(kind: str, rate_hz: float, tmp_path: Path) -> None:
     file = tmp_path / "policy.onnx"
     file.write_bytes(policy_bytes("maze-medium", kind, width=256, steps=10))
-    took = measure(file, rate_hz, tmp_path)
-    p50 = {name: float(np.median(times)) / 1e3 for name, times in took.items()}
-    floor = p50["echo"] + p50["session"]
+    durations = measure(file, rate_hz, tmp_path)
+    p50 = {name: float(np.median(times)) / 1e3 for name, times in durations.items()}
+    bound = p50["echo"] + p50["session"]
     table = Table("", "p50 µs", "p99 µs", "÷ (echo + session)", title=f"{kind}, {rate_hz:g} Hz, {machine_line()}")
-    for name, times in took.items():
+    for name, times in durations.items():
         table.add_row(
-            name, f"{p50[name]:.0f}", f"{np.percentile(times, 99) / 1e3:.0f}", f"{p50[name] / floor:.2f}"
+            name, f"{p50[name]:.0f}", f"{np.percentile(times, 99) / 1e3:.0f}", f"{p50[name] / bound:.2f}"
         )
     share = p50["in process, round trip"] / p50["ipc, round trip"]
     table.add_row("round trip, in process ÷ ipc", "", "", f"{share:.2f}")
     account = p50["ipc, guard, trace, counters"] / p50["ipc, round trip"]
     table.add_row("guard, trace, counters ÷ ipc's round trip", "", "", f"{account:.2f}")
     Console(width=110).print(table)
-    assert p50["ipc, round trip"] > 0.8 * floor  # below, the floors were not measured as floors
+    assert (
+        p50["ipc, round trip"] > 0.8 * bound
+    )  # less means that echo and session were not measured as lower bounds
     assert share < 1
 
 
 @pytest.mark.timing
-def test_guard_trace_and_counters_hot() -> None:
+def test_guard_trace_and_counters_clamp_nothing_and_their_hot_times_are_printed() -> None:
     guard = Guard(MAZE_MEDIUM.action, np.array(MAZE_MEDIUM.safe_action, np.float32), Safety(100.0))
     guard.rearm(0)
     account, values = (
         Account(guard, cast(RobotClient, SimpleNamespace(drops=Drops(), out_of_range=0))),
         np.zeros(2, np.float32),
     )
-    took = {"guard": list[int](), "trace and counters": list[int]()}
+    durations = {"guard": list[int](), "trace and counters": list[int]()}
     for seq in range(20_000):
         due_ns, start_ns = seq * guard.safety.period_ns, CLOCK.now_ns()
         guard.tick(due_ns, due_ns, Offer((0, seq), due_ns, values))
         guarded_ns = CLOCK.now_ns()
         account(seq)
-        took["guard"].append(guarded_ns - start_ns)
-        took["trace and counters"].append(CLOCK.now_ns() - guarded_ns)
-    p50 = {name: float(np.median(times)) / 1e3 for name, times in took.items()}
+        durations["guard"].append(guarded_ns - start_ns)
+        durations["trace and counters"].append(CLOCK.now_ns() - guarded_ns)
+    p50 = {name: float(np.median(times)) / 1e3 for name, times in durations.items()}
     table = Table("hot", "p50 µs", title=machine_line())
     for name, figure in (p50 | {"together": sum(p50.values())}).items():
         table.add_row(name, f"{figure:.1f}")
@@ -214,9 +218,9 @@ def test_guard_trace_and_counters_hot() -> None:
     assert guard.counts == Counts()
 
 
-def measure(file: Path, rate_hz: float, folder: Path) -> Took:
-    """Durations in ns of each kind."""
-    policy, env, took = OnnxPolicy.load(file), TaskEnv(MAZE_MEDIUM), dict[str, list[int]]()
+def measure(file: Path, rate_hz: float, folder: Path) -> Durations:
+    """Return the durations [ns] of each part."""
+    policy, env, durations = OnnxPolicy.load(file), TaskEnv(MAZE_MEDIUM), dict[str, list[int]]()
     path, log = folder / "echo.ipc", folder / "echo.log"
     echoing = python_module("odeploy_sim.bench.echo_server", str(file), str(rate_hz), f"ipc://{path}")
     with ExitStack() as stack:
@@ -236,32 +240,32 @@ def measure(file: Path, rate_hz: float, folder: Path) -> Took:
         rate = Rate(rate_hz, CLOCK)
         for turn in range(TURNS * len(kinds)):
             kind = kinds[turn % len(kinds)]
-            taken: Took = {name: [] for name in names_of(kind)}
+            turn_durations: Durations = {name: [] for name in names_of(kind)}
             for _ in range(round(rate_hz / 5)):
-                tick = rate.wait(rehearsal(kind, messages.to_bytes(observation), rate.period_ns))
-                kind.tick(tick, observation, taken)
+                tick = rate.wait(before_tick(kind, messages.to_bytes(observation), rate.period_ns))
+                kind.tick(tick, observation, turn_durations)
                 step = env.step(safe)
-                kind.after(taken)
+                kind.after(turn_durations)
                 observation = env.reset(turn) if step.done else step.observation
-            for name, times in taken.items():
-                took.setdefault(name, []).extend(times[SETTLING:])
-    return took
+            for name, times in turn_durations.items():
+                durations.setdefault(name, []).extend(times[SETTLING:])
+    return durations
 
 
 def names_of(kind: Robot | Echo | Session) -> list[str]:
-    """What a kind measures."""
+    """Return the names of a kind's measurements."""
     if isinstance(kind, Robot):
         return [f"{kind.name}, {part}" for part in ("round trip", "due to applied", "guard, trace, counters")]
     return [kind.name]
 
 
-def rehearsal(kind: Robot | Echo | Session, values: bytes, period_ns: int) -> Callable[[int], None]:
-    """What is done ahead of a tick's due time."""
+def before_tick(kind: Robot | Echo | Session, values: bytes, period_ns: int) -> Callable[[int], None]:
+    """Return the work before a tick's due time."""
 
     def before(due_ns: int) -> None:
         begin_ns = kind.touch.begin_ns(due_ns, period_ns)
         if begin_ns is not None and begin_ns > CLOCK.now_ns():
             CLOCK.sleep_until_ns(begin_ns)
-            kind.touch.run(lambda: kind.rehearse(values))
+            kind.touch.run(lambda: kind.pretouch(values))
 
     return before

@@ -1,7 +1,7 @@
-"""The split form against the generic unrolls: medians of one interleaved run, as ratios. `make bench` runs it.
+"""The split form against the generic unrolls: ratios of medians of one interleaved run. `make bench` runs it.
 
-Euler, 10 steps, 3 × 256, batch 1, dynamic batch, one thread. Wanted: at most 0.70 of the unroll that builds
-its times with `full`, and 0.85 of the one with constant times.
+Euler, 10 steps, 3 × 256, batch 1, dynamic batch, one thread. Targets: at most 0.70 × the unroll that builds its
+times with `full`, and 0.85 × the one with constant times.
 """
 
 import numpy as np
@@ -23,21 +23,21 @@ STEPS, ROUNDS = 10, 400
 
 
 @pytest.mark.timing
-def test_the_split_form_beats_both_generic_unrolls() -> None:
+def test_the_split_form_is_faster_than_both_generic_unrolls() -> None:
     policy, grid = flow_policy(MAZE_MEDIUM, width=256), uniform_grid(STEPS)
     graphs = {
         "generic, t by full": GenericUnroll(policy, EULER, grid, constant_time=False),
         "generic, constant t": GenericUnroll(policy, EULER, grid, constant_time=True),
         "split": SplitFlow(policy, EULER, grid),
     }
-    took = interleaved(
+    durations = interleaved(
         {name: bound_call(trace_graph(graph, 6, (1, 1, 2))) for name, graph in graphs.items()}, ROUNDS
     )
-    p50 = {name: float(np.median(times)) for name, times in took.items()}
+    p50 = {name: float(np.median(times)) for name, times in durations.items()}
     table = Table(
         "graph", "p50 µs", "p99 µs", "÷ full", "÷ constant", title=f"Euler × {STEPS}, 3 × 256, {machine_line()}"
     )
-    for name, times in took.items():
+    for name, times in durations.items():
         full, constant = p50["generic, t by full"], p50["generic, constant t"]
         ratios = f"{p50[name] / full:.3f}", f"{p50[name] / constant:.3f}"
         table.add_row(name, f"{p50[name] / 1e3:.1f}", f"{np.percentile(times, 99) / 1e3:.1f}", *ratios)

@@ -1,9 +1,9 @@
-"""A probe that does nothing but wake up on a grid, until SIGTERM: what the machine does to any loop of that rate.
+"""A probe that only wakes up on a grid, until SIGTERM: the machine's effect on any loop of that rate.
 
     python -m tests.timing.wakeups RATE PRIORITY OUT
 
-PRIORITY is that of `realtime.scheduling`, 0 for none. OUT gets an array: how late it woke, ns, one number a due
-tick; -1 for one that it slept through.
+PRIORITY is that of `realtime.scheduling`, 0 for none. OUT is an array of the lateness [ns] of each due tick, -1
+for a missed one.
 """
 
 import signal
@@ -17,7 +17,7 @@ from odeploy_runtime.realtime.scheduling import real_time
 
 
 def probe(rate_hz: float, priority: int | None, out: Path) -> None:
-    """Wakes up until a signal comes, and writes what it saw."""
+    """Wake up until a signal comes, and write the lateness."""
     late: list[int] = []
     try:
         with real_time(priority):

@@ -32,7 +32,7 @@ SPANS = {
 }
 """Durations read from a trace: name -> first and last stamp."""
 
-Took = dict[str, dict[str, list[NDArray[np.int64]]]]
+Durations = dict[str, dict[str, list[NDArray[np.int64]]]]
 """Kind of duration -> checkout -> durations of each turn."""
 
 
@@ -59,11 +59,11 @@ def main() -> None:
     for clone in clones:
         clone.check()
     with tempfile.TemporaryDirectory(prefix="odeploy-against-") as folder:
-        took = _measured(config, clones, Path(folder), console)
-    console.print(_table(config, took))
+        durations = _measured(config, clones, Path(folder), console)
+    console.print(_table(config, durations))
 
 
-def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console: Console) -> Took:
+def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console: Console) -> Durations:
     file = config.file or folder / "policy.onnx"
     if config.file is None:
         file.write_bytes(policy_bytes("maze-medium", width=256))
@@ -75,7 +75,7 @@ def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console
         manifest.action_names,
         np.array(manifest.golden[0].observation, "<f4").tobytes(),
     )
-    took: Took = defaultdict(lambda: defaultdict(list))
+    durations: Durations = defaultdict(lambda: defaultdict(list))
     windows: dict[str, list[tuple[int, int]]] = defaultdict(list)
     traces = {clone.name: folder / f"{clone.name}.trace" for clone in clones}
     with contextlib.ExitStack() as stack:
@@ -91,15 +91,17 @@ def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console
             order = [clone.name for clone in (clones if pair % 2 else clones[::-1])]
             for name in order:
                 answered = wired[name].turn(config.turn, SETTLING_TICKS)
-                took["one client: round trip"][name].append(answered.round_trip)
-                took["one client: inference"][name].append(answered.inference)
+                durations["one client: round trip"][name].append(answered.round_trip)
+                durations["one client: inference"][name].append(answered.inference)
             for name in order:
                 windows[name].append(simulated[name].turn(config.turn))
     for name, path in traces.items():
         trace = read_trace(path)
         for kind, (first, last) in SPANS.items():
-            took[f"own robot: {kind}"][name] = [_spans(trace, window, first, last) for window in windows[name]]
-    return took
+            durations[f"own robot: {kind}"][name] = [
+                _spans(trace, window, first, last) for window in windows[name]
+            ]
+    return durations
 
 
 def _spans(trace: Trace, window: tuple[int, int], first: str, last: str) -> NDArray[np.int64]:
@@ -113,12 +115,12 @@ def _spans(trace: Trace, window: tuple[int, int], first: str, last: str) -> NDAr
     return spans
 
 
-def _table(config: Config, took: Took) -> Table:
+def _table(config: Config, durations: Durations) -> Table:
     title = f"{config.pairs} pairs of turns of {config.turn:g} s at {config.rate:g} Hz, {machine_line()}"
     table = Table(
         "", "theirs [µs]", "ours [µs]", "difference [%]", "95 % interval", "theirs against itself", title=title
     )
-    for kind, turns in took.items():
+    for kind, turns in durations.items():
         for percentile in (50, 99):
             found = difference(turns["ours"], turns["theirs"], percentile)
             noise = self_difference(turns["theirs"], percentile)

@@ -83,7 +83,7 @@ class SimulatedRobot:
         return begin_ns, begin_ns + round(seconds * 1e9)
 
     def stop(self) -> None:
-        """Stop it where it is. The session may expire in between; the robot then says Hello again."""
+        """Stop it at once. The session may expire in between; the robot then sends Hello again."""
         self._process.send_signal(signal.SIGSTOP)
 
 

@@ -1,4 +1,4 @@
-"""A client that knows the wire alone, the same for every checkout: it imports nothing of odeploy."""
+"""A client of the wire protocol, the same for every checkout: it imports nothing of odeploy."""
 
 import gc
 import os
@@ -19,7 +19,7 @@ _ANSWER_MS = 5000
 
 @dataclass(frozen=True)
 class Contract:
-    """What a robot says in its Hello, and the observation that it sends."""
+    """A robot's Hello, and the observation that it sends."""
 
     task: str
     observation_names: Sequence[str]
