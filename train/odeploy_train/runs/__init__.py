@@ -1,4 +1,4 @@
-"""What all trainings share: the run folder, checkpoints, curves, scores, rollouts, options, interrupts.
+"""Shared by all trainings: run folder, checkpoints, curves, scores, options.
 
-May import: policies, modules.
+Imports policies and modules.
 """

@@ -1,4 +1,4 @@
-"""Scores of the deployed policy during training, and the best policy among those scored.
+"""Scores of the deployed policy during training, and the best policy.
 
 The maximum of a few noisy scores is biased upward. Score the selected policy on fresh episodes: `odeploy score`
 and sweeps do.
@@ -53,7 +53,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores policies on the same episodes; writes to the curves, the console and `kept`."""
+    """Scorer on fixed episodes; writes to the curves, the console and `kept`."""
 
     episodes: int
     """Episodes per score; 0 for no scores."""

@@ -1,4 +1,4 @@
-"""The checkpoint of a run: replaced atomically, loaded without executing anything, damage told in one line."""
+"""Checkpoints: replaced atomically, loaded without executing code, checked."""
 
 import io
 from pathlib import Path
@@ -14,14 +14,14 @@ CHECKPOINT = "checkpoint.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Replaces the checkpoint in one go."""
+    """Replace the checkpoint atomically."""
     data = io.BytesIO()
     torch.save(state, data)
     write_whole(folder / CHECKPOINT, data.getvalue())
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """What `save` wrote; None where nothing has been saved yet.
+    """Return what `save` wrote; None before the first save.
 
     Raises:
         FormatError: the file is damaged.
@@ -33,13 +33,13 @@ def load(folder: Path) -> dict[str, Any] | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not isinstance(state.get("step"), int) or "policy" not in state:
             raise ValueError("no step and policy in it")
-    except Exception as error:  # noqa: BLE001 - torch raises half a dozen kinds for a cut or altered file
+    except Exception as error:  # noqa: BLE001 - torch raises many types for a cut or altered file
         raise _damaged(path, error) from None
     return state
 
 
 def restore(policy: nn.Module, weights: dict[str, Any], folder: Path) -> None:
-    """Puts a checkpoint's weights into a policy of the same shape.
+    """Load a checkpoint's weights into a policy of the same shape.
 
     Raises:
         FormatError: they do not fit.

@@ -1,4 +1,4 @@
-"""What minibatches are learnt on: a GPU where there is one, by the same command as without; compiled or not."""
+"""The torch device of minibatches, and what `torch.compile` needs."""
 
 import shutil
 from typing import Literal
@@ -11,31 +11,31 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def chosen(device: Device) -> str:
-    """The device of torch that an option means.
+    """Return the torch device of an option.
 
     Raises:
-        MissingError: `cuda` was asked for and torch sees none.
+        MissingError: `cuda` is requested, but torch finds no GPU.
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise MissingError(
             where="--device cuda",
             expected="a GPU that torch can use",
-            got=f"none that torch {torch.__version__} sees",
+            got=f"none that torch {torch.__version__} finds",
             remedy="install a build of torch for it, or leave the option out",
         )
     return "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
 
 
 def require_compiler() -> None:
-    """Refuses where there is no compiler for what `torch.compile` writes.
+    """Require a C++ compiler for the output of `torch.compile`.
 
     Raises:
-        MissingError: so.
+        MissingError: there is none.
     """
     if shutil.which("g++") is None:
         raise MissingError(
             where="--compile",
-            expected="the C++ compiler g++, to which torch.compile hands what it writes",
+            expected="the C++ compiler g++, which torch.compile calls",
             got="none on the PATH",
             remedy="install it, or leave the option out",
         )

@@ -1,8 +1,8 @@
-"""Whether a training is made of numbers; what is not stops it by its name.
+"""Detection of a diverged training.
 
-What is not finite in a simulation reaches a policy's weights within one update, and a normaliser for good. So it
-is looked for before either learns from the rollout, and in the figures of every update, while the last checkpoint
-is whole.
+A number of the simulation that is not finite reaches a policy's weights within one update, and a normaliser for
+good. So rollouts are checked before anything learns from them (`on_policy.rollout.require_finite`), and the
+figures of every update before the next checkpoint.
 """
 
 import math
@@ -11,12 +11,12 @@ from odeploy_runtime.errors import UsageError
 
 
 def require_finite_figures(figures: dict[str, float], lr: float, step: int) -> None:
-    """Refuses to go on from an update that has diverged.
+    """Refuse to continue after an update that has diverged.
 
     Args:
-        figures: of the update, by name.
-        lr: that made it.
-        step: of the training.
+        figures: figures of the update, by name.
+        lr: its learning rate.
+        step: step of the training.
 
     Raises:
         UsageError: names the first figure that is not finite.
@@ -27,5 +27,5 @@ def require_finite_figures(figures: dict[str, float], lr: float, step: int) -> N
                 where=f"--lr {lr:g}, step {step}",
                 expected="finite figures",
                 got=f"{value} for {name}",
-                remedy="train into another folder with a lower --lr; the last checkpoint of this one is whole",
+                remedy="train into another folder with a lower --lr; the last checkpoint of this one is intact",
             )

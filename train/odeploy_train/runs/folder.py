@@ -1,7 +1,7 @@
-"""The run folder: what a training is (`config.json`), how far it is (`checkpoint.pt`), TensorBoard's curves.
+"""The run folder: `config.json` (the card), `checkpoint.pt`, TensorBoard's curves.
 
-The same command on the same folder continues; another training never overwrites one. Everything that later
-travels in a policy file's provenance is free of this machine's paths: data and teacher are named by hash.
+The same command in the same folder continues a run. A different training never overwrites one. Provenance that
+goes into policy files contains no paths of this machine: data and teacher are identified by hash.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from odeploy_train.runs import checkpoint
 from odeploy_train.runs.provenance import git_revision, versions
 
 CARD = "config.json"
-# Options that say where, on what and how it is shown, not what is trained: two runs may differ in them.
+# Options that do not change what is trained: a continuation may differ in them.
 ASIDE = ("out", "demos", "teacher", "threads", "workers", "score_every", "score_episodes")
 
 
@@ -50,7 +50,7 @@ Method = Literal[
 
 
 class Options(Protocol):
-    """What the config of every verb has. A dataclass."""
+    """Options that every verb has. The config is a dataclass."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -60,7 +60,7 @@ class Options(Protocol):
 
     @property
     def steps(self) -> int:
-        """How long: of the gradient, or of the environment where there are no demonstrations."""
+        """Length: gradient steps with demonstrations, else environment steps."""
 
     @property
     def lr(self) -> float:
@@ -68,28 +68,28 @@ class Options(Protocol):
 
     @property
     def seed(self) -> int:
-        """Of every random number."""
+        """Seed of all random numbers."""
 
 
 @dataclass(frozen=True)
 class RunCard:
-    """What a run is, as `config.json` holds it.
+    """Description of a run, as stored in `config.json`.
 
     Attributes:
-        method: the verb.
-        kind: of policy: `flow` integrates an ODE, `best-of-n` several times, `diffusion` denoises, all want noise;
-            `student` and `mlp` are one pass, `recurrent` is one that goes on from the last.
-        task: catalogued name.
-        data_hash: of the demonstrations; None where reward alone teaches.
-        demos: where they lay: an absolute path of this machine, or a Minari id.
-        seed: the one that all random numbers come from.
-        steps: of the whole training: of the gradient, or of the environment.
-        config: every option of the verb that decides the result.
-        policy: `FlowConfig`, `BestOfNConfig`, `DiffusionConfig`, `StudentConfig`, `RecurrentConfig` or
-            `MlpConfig`, by `kind`.
-        versions: of Python and the packages at the start.
-        git: revision of odeploy's checkout, with `-dirty` if changed; None outside of one.
-        teacher: provenance of what was distilled, and the hash of its weights.
+        method: name of the verb.
+        kind: kind of policy. `flow` integrates an ODE, `best-of-n` several of them, `diffusion` denoises; these
+            need
+            noise. `student` and `mlp` are one pass, `recurrent` is one pass with a state.
+        task: name in the catalogue.
+        data_hash: hash of the demonstrations; None without demonstrations.
+        demos: their place: an absolute path of this machine, or a Minari id.
+        seed: seed of all random numbers.
+        steps: length of the training, in gradient or environment steps.
+        config: all options of the verb that affect the result.
+        policy: sizes of the policy; the table in `policies.kinds` has their class.
+        versions: versions of Python and of packages at the start.
+        git: revision of odeploy's checkout, with `-dirty` if changed; None without a checkout.
+        teacher: provenance of the teacher, and the hash of its weights.
     """
 
     method: Method
@@ -107,16 +107,16 @@ class RunCard:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """JSON for a policy file: all of the card but the one path in it."""
+        """JSON for a policy file: the card without the path in it."""
         fields = (field.name for field in dataclasses.fields(self) if field.name != "demos")
         return {name: encode(getattr(self, name)) for name in fields}
 
     def identity(self) -> dict[str, Any]:
-        """What two runs must share for one to continue the other: not versions, not the revision."""
+        """Return what a continuation must share; versions and revision may differ."""
         shared = {"method": self.method, "task": self.task, "data_hash": self.data_hash}
         options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
         teacher = None if self.teacher is None else self.teacher["weights_hash"]
-        # A size that this kind of policy did not have yet when the run began has its default.
+        # A size that this kind did not have when the run began takes its default.
         policy = encode(sizes(self.kind, self.policy, CARD))
         return {**shared, **options, "policy": policy, "teacher": teacher}
 
@@ -129,7 +129,7 @@ def new_card(
     policy: PolicyConfig,
     teacher: dict[str, Any] | None = None,
 ) -> RunCard:
-    """The card of a run that begins now, with a verb's options less those that stand aside."""
+    """Make the card of a new run, without the options that a continuation may change."""
     options = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
     demos: str | None = getattr(config, "demos", None)
     return RunCard(
@@ -149,15 +149,15 @@ def new_card(
 
 
 def begin(folder: Path, card: RunCard) -> None:
-    """Makes the folder a run of `card`, or checks that it is one already.
+    """Create the folder of a new run, or check that it holds this run.
 
     Raises:
         UsageError: the folder holds another run, or other files, or cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        strangers = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-        if not strangers:
+        found = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+        if not found:
             write_whole(folder / CARD, to_json(card).encode())
             return
     except OSError as error:
@@ -167,11 +167,11 @@ def begin(folder: Path, card: RunCard) -> None:
             got=error.strerror or type(error).__name__,
             remedy="choose another folder",
         ) from None
-    if CARD not in strangers:
+    if CARD not in found:
         raise UsageError(
             where=f"--out {folder}",
             expected="a new folder, or that of a run to continue",
-            got=f"a folder with other files, such as {min(strangers)}",
+            got=f"a folder with other files, such as {min(found)}",
             remedy="choose another folder",
         )
     before, now = read_card(folder).identity(), card.identity()
@@ -186,7 +186,7 @@ def begin(folder: Path, card: RunCard) -> None:
 
 
 def read_card(folder: Path) -> RunCard:
-    """Reads `config.json`.
+    """Read `config.json`.
 
     Raises:
         MissingError: not a run folder.
@@ -213,11 +213,11 @@ def read_card(folder: Path) -> RunCard:
 def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     """Load the trained policy of a finished run, in evaluation mode, and its card.
 
-    A diffusion policy that was taught by critics comes with these critics, as a `BestOfDiffusion`.
+    If the checkpoint of a diffusion policy has critics, they come with it, as a `BestOfDiffusion`.
 
     Raises:
         MissingError: not a run folder, or nothing saved in it yet.
-        FormatError: card or checkpoint are damaged, or do not fit each other.
+        FormatError: card or checkpoint is damaged, or they do not match.
         ContractError: the training has not finished.
     """
     card, state = read_card(folder), checkpoint.load(folder)
@@ -228,7 +228,7 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
             got="no such file",
             remedy="repeat the command that began this run",
         )
-    if state["step"] < card.steps and not state.get("finished"):  # minutes may end a run before its steps do
+    if state["step"] < card.steps and not state.get("finished"):  # --minutes may end a run before --steps does
         raise ContractError(
             where=str(folder),
             expected=f"a finished run of {card.steps} steps",

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM held back until a step is complete, so that a checkpoint is never half a step."""
+"""SIGINT and SIGTERM deferred to the end of a step."""
 
 import signal
 import threading
@@ -7,10 +7,11 @@ from typing import Any
 
 
 class Interrupts:
-    """Holds SIGINT and SIGTERM back until the step is whole, then raises KeyboardInterrupt; a second is not held.
+    """Defers SIGINT and SIGTERM to the end of a step; a second signal is immediate.
 
-    In the middle of `optimizer.step()` half of the weights are new: a checkpoint of that would not continue
-    as the run would have. Outside the main thread, where Python delivers no signals, it does nothing.
+    In the middle of `optimizer.step()` half of the weights are new; a checkpoint of them would not continue as the
+    run would have. At the end KeyboardInterrupt is raised. Outside the main thread, where Python delivers no
+    signals, this does nothing.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""TensorBoard's files of a training, and what they tell: scores against steps and against the time they took."""
+"""TensorBoard's files of a training: scores against steps and against time."""
 
 import logging
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _PARTS_S = ("wall/collect_s", "wall/update_s")
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Scores of the deterministic policy while it learnt.
+    """Scores of the deterministic policy during training.
 
     Attributes:
-        steps: of the environment.
-        scores: success or return, by what judges the task.
-        wall_s: time of collecting and updating until then, without that of scoring, and over all sittings of a
-            run that was interrupted.
+        steps: environment steps.
+        scores: success or return, as the task is scored.
+        wall_s: time of collecting and updating until then [s], without scoring, over all parts of an interrupted
+            run.
     """
 
     steps: tuple[int, ...]
@@ -31,20 +31,20 @@ class LearningCurve:
 
 
 def writer(folder: Path, step: int) -> SummaryWriter:
-    """Takes the figures after that step. What a killed sitting wrote after it is left out when they are read.
+    """Open a writer for figures after a step; drop later ones of a killed process.
 
     Args:
-        folder: of the run.
-        step: at which the run begins, or continues: the figures of that step itself stay.
+        folder: run folder.
+        step: step at which the run begins or continues; figures of this step itself stay.
     """
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def read(folder: Path, scored_by: str) -> LearningCurve:
-    """Of a run folder; empty where the method keeps no scores.
+    """Read the curve of a run folder; empty if the method writes no scores.
 
     Args:
-        folder: of the run.
+        folder: run folder.
         scored_by: `success` or `return`.
     """
     events = _events(folder)
@@ -63,7 +63,7 @@ def read(folder: Path, scored_by: str) -> LearningCurve:
 
 
 def train_s(folder: Path) -> float:
-    """What the learning itself took, over all sittings: without scoring, and without starting."""
+    """Return the time of learning [s], without scoring and startup."""
     events = _events(folder)
     if _PARTS_S[0] in events.Tags()["scalars"]:
         return float(sum(event.value for part in _PARTS_S for event in events.Scalars(part)))
@@ -73,7 +73,7 @@ def train_s(folder: Path) -> float:
 
 
 def _events(folder: Path) -> EventAccumulator:
-    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it remarks on every file of an interrupted run
+    logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it logs every file of an interrupted run
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     return events

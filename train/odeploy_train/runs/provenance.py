@@ -1,4 +1,4 @@
-"""Where numbers come from: versions, odeploy's own revision, and the hash of a policy's weights."""
+"""Provenance: package versions, odeploy's revision, the hash of the weights."""
 
 import hashlib
 import importlib.metadata
@@ -13,12 +13,15 @@ SOURCE = Path(__file__).resolve().parents[3]
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that a training's numbers depend on."""
+    """Return versions of Python and of the packages that affect a training's numbers."""
     return {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in PACKAGES}
 
 
 def git_revision(source: Path = SOURCE) -> str | None:
-    """Revision of odeploy's own checkout; a stranger's repository around an installed odeploy is not one."""
+    """Return the revision of odeploy's own checkout.
+
+    A repository of the user around an installed odeploy does not count.
+    """
 
     def git(*arguments: str) -> str | None:
         try:
@@ -34,7 +37,7 @@ def git_revision(source: Path = SOURCE) -> str | None:
 
 
 def weights_hash(policy: nn.Module) -> str:
-    """SHA-256 of all parameters and buffers, in order."""
+    """Return the SHA-256 of all parameters and buffers, in order."""
     digest = hashlib.sha256()
     for tensor in policy.state_dict().values():
         digest.update(tensor.contiguous().numpy().tobytes())

@@ -82,7 +82,10 @@ class Rollouts(Simulations):
 
 
 def answer(act: Act, running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
-    """Return a policy's actions for running episodes, from one forward pass. Shape (B, A)."""
+    """Return a policy's actions for running episodes, from one forward pass.
+
+    Shape (B, A).
+    """
     with torch.no_grad():
         actions: NDArray[np.float32] = act(torch.from_numpy(np.stack([e.observation for e in running]))).numpy()
     return actions

@@ -1,4 +1,4 @@
-"""The loop of every learner that explores: iterations, curves, scores, checkpoints, a clean way out.
+"""The loop of every learner that explores: iterations, scores, checkpoints.
 
 A checkpoint holds weights, optimizers, normalisers, random numbers and the count of steps. It does not hold the
 simulations: a continued run begins new episodes, with seeds that it has not used.
@@ -44,7 +44,7 @@ C_contra = TypeVar("C_contra", bound=ScoredOptions, contravariant=True)
 
 
 class Learner(Protocol[C_contra]):
-    """What is trained. A learner stores nothing of a run's options: they may differ in a continuation."""
+    """Learner of the loop. It stores no options: they may differ in a continuation."""
 
     kept: Kept
 

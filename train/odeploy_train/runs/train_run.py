@@ -1,4 +1,4 @@
-"""The body of every `odeploy train` verb: begin or continue a run, train, print where it is."""
+"""The body of every `odeploy train` verb: begin or continue a run, and train."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
