@@ -1,4 +1,4 @@
-"""Supervised training on demonstrations.
+"""Supervised training on demonstrations: behaviour cloning and distillation.
 
-May import: runs.
+Imports runs, policies and modules.
 """

@@ -1,7 +1,7 @@
-"""Demonstrated actions as chunks: what an expert did at a tick and at the H - 1 ticks that followed.
+"""Demonstrated actions as chunks: those of a tick and of the H - 1 ticks after it.
 
-A chunk never runs from one episode into the next: where fewer than H ticks are left, the episode's last action
-is repeated. So a policy learns to end as its expert did, and every tick of the demonstrations has a chunk.
+A chunk never crosses the end of an episode. Where fewer than H ticks are left, the last action is repeated: a
+policy learns to end as its expert does, and every tick has a chunk.
 """
 
 import torch
@@ -11,7 +11,7 @@ from odeploy_sim.demonstrations.dataset import Demonstrations
 
 
 def chunks(demonstrations: Demonstrations, horizon: int) -> Tensor:
-    """The H actions from each tick on, one after the other. Shape (M, H · A)."""
+    """Return the H actions from each tick on, in sequence. Shape (M, H · A)."""
     starts = torch.from_numpy(demonstrations.starts)
     lasts = torch.from_numpy(demonstrations.starts + demonstrations.lengths - 1)
     actions = torch.from_numpy(demonstrations.actions)

@@ -1,13 +1,13 @@
-"""`odeploy train bc`: behaviour cloning, the plainest baseline of FM-IRL (arXiv 2510.09222).
+"""`odeploy train bc`: behaviour cloning, FM-IRL's baseline (arXiv 2510.09222).
 
-    L = E_{(s, a)} ‖ π(s) - a ‖² / A,    on unit scale: half of each action's range is 1
+    L = E_{(s, a)} ‖ π(s) - a ‖² / A,    in unit scale: half of each action's range is 1
 
-An MLP learns the mean of the demonstrated actions, so where experts go two ways it goes between them. tanh
-maps its output onto the limits, and it is deployed as every MLP is. Sizes and learning rate are ours. With
-`--horizon H` it answers a chunk, H demonstrated actions in sequence (behaviour_cloning/action_chunks.py).
+An MLP learns the mean of the demonstrated actions; where experts take two ways, it goes between them. tanh maps
+its output to the limits. Sizes and learning rate are ours. With `--horizon H` it outputs a chunk, H demonstrated
+actions in sequence (behaviour_cloning/action_chunks.py).
 
-Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.84 over 50 lockstep
-episodes; 49 s of one core, those episodes included.
+Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.84 over 50 lockstep episodes;
+49 s on one core, including these episodes.
 """
 
 from collections.abc import Callable
@@ -36,33 +36,33 @@ from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
 @dataclass(frozen=True)
 class Config:
-    """Regresses an MLP on demonstrations. The same command continues an interrupted run."""
+    """Train an MLP on demonstrations. The same command continues an interrupted run."""
 
     task: str
-    """Name of a catalogued task."""
+    """Name of a task in the catalogue."""
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int = 12_000
     """Gradient steps."""
     batch: int = 256
-    """Rows per step."""
+    """Rows per gradient step."""
     lr: float = 1e-3
-    """Peak learning rate; it falls to 0 along half a cosine."""
+    """Peak learning rate; falls to 0 along half a cosine."""
     widths: tuple[int, ...] = (256, 256)
-    """Of the hidden layers."""
+    """Neurons of the hidden layers."""
     activation: Literal["Tanh", "ReLU"] = "Tanh"
-    """Between each two layers."""
+    """Activation between layers."""
     horizon: int = 1
-    """H, actions in sequence that answer one observation. Where an episode ends within them, its last action is
+    """Actions H per observation: the length of a chunk. Beyond the end of an episode its last action is
     repeated."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     threads: int = 1
-    """Of torch."""
+    """Threads of torch."""
     score_episodes: int = 20
-    """Played at the end for a first score; of several actions the first is played. 0 for none."""
+    """Episodes of a first score at the end, with the first action of each chunk; 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> None:
 
 
 def require_limits(task: Task) -> None:
-    """Refuses a task with an action onto which tanh cannot be mapped.
+    """Refuse a task with an action to which tanh cannot be mapped.
 
     Raises:
         ContractError: names the first one.
@@ -107,7 +107,7 @@ def require_limits(task: Task) -> None:
 
 
 def start(config: Config, sizes: MlpConfig, task: Task, demonstrations: Demonstrations) -> tuple[MlpPolicy, State]:
-    """A policy that has learnt nothing yet but the normaliser and limits, and the state of its training."""
+    """Make an untrained policy with normaliser and limits, and its training state."""
     generator = torch.Generator().manual_seed(config.seed)
     policy = MlpPolicy(sizes).float()
     initialise(policy, generator)
@@ -121,7 +121,7 @@ def start(config: Config, sizes: MlpConfig, task: Task, demonstrations: Demonstr
 def objective(
     config: Config, policy: MlpPolicy, state: State, demonstrations: Demonstrations
 ) -> Callable[[], Tensor]:
-    """The squared error of a fresh minibatch at each call."""
+    """Return a function that computes the squared error of a fresh minibatch."""
     observations = torch.from_numpy(demonstrations.observations)
     actions = chunks(demonstrations, policy.config.horizon)
     half_range = (policy.high - policy.low) / 2

@@ -1,16 +1,16 @@
-"""`odeploy train distill`: a flow-matching teacher becomes a small MLP student, one pass instead of K.
+"""`odeploy train distill`: a flow-matching teacher becomes a small MLP student.
 
-The student regresses onto the mean of several of the teacher's samples (FM-IRL, arXiv 2510.09222, ties its
-student to its teacher by the same squared error; rounds, draws and sizes are ours):
+The student needs one pass instead of K. It regresses onto the mean of several samples of the teacher (FM-IRL,
+arXiv 2510.09222, ties its student to its teacher by the same squared error; rounds, draws and sizes are ours):
 
-    L = E_s ‖ μ(s) - (1/n) Σ_i a_i ‖² / A,    a_i ~ teacher(s), on unit scale
+    L = E_s ‖ μ(s) - (1/n) Σ_i a_i ‖² / A,    a_i ~ teacher(s), in unit scale
 
-first on the demonstrations' observations, then, as in DAgger (arXiv 1011.0686), on those that the present
-student itself visits too. The mean is what a deterministic student can keep of a distribution: where a
-teacher has two modes, it lies between them.
+first on the demonstrations' observations, then, as in DAgger (arXiv 1011.0686), also on those that the present
+student visits. The mean is all that a deterministic student can represent of a distribution: where a teacher has
+two modes, it lies between them.
 
 Measured on maze-medium with the teachers of `train fm-bc`, three seeds: success 0.990, 0.995, 0.990 over 200
-lockstep episodes, 31 to 37 s of one core each.
+lockstep episodes, 31 to 37 s on one core each.
 """
 
 from collections.abc import Iterator
@@ -37,43 +37,46 @@ from odeploy_train.runs.provenance import weights_hash
 from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 from odeploy_train.runs.train_run import train_run
 
-LABEL_ROWS = 4096  # rows that the teacher answers at once, draws included; bounds the memory and nothing else
+LABEL_ROWS = 4096  # rows per pass of the teacher, draws included: a bound of the memory only
 
 
 @dataclass(frozen=True)
 class Config:
-    """Distils a flow-matching teacher into an MLP student. The same command continues an interrupted run."""
+    """Distil a flow-matching teacher into an MLP student.
+
+    The same command continues an interrupted run.
+    """
 
     teacher: Path
-    """Folder of a finished `odeploy train fm-bc` run."""
+    """Run folder of a finished `odeploy train fm-bc`."""
     demos: str
-    """Folder of a dataset of the teacher's task, or a Minari id."""
+    """Dataset folder, or Minari id, of the teacher's task."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int = 6_000
     """Gradient steps."""
     batch: int = 256
-    """Rows per step."""
+    """Rows per gradient step."""
     lr: float = 1e-3
-    """Peak learning rate; it falls to 0 along half a cosine."""
+    """Peak learning rate; falls to 0 along half a cosine."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 2
     """Hidden layers."""
     draws: int = 4
-    """n, samples of the teacher that are averaged into a label."""
+    """Samples n of the teacher per label, averaged."""
     teacher_steps: int = 10
-    """K of the teacher's Euler solver."""
+    """Euler steps K of the teacher."""
     rounds: int = 5
-    """Times that the student's own visits are added, spread evenly over the training; 0 for none."""
+    """Rounds, spread evenly over the training, that add observations visited by the student; 0 for none."""
     episodes: int = 20
-    """Played per round."""
+    """Episodes per round."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     threads: int = 1
-    """Of torch; `train fm-bc` says why not 2."""
+    """Threads of torch; see `train fm-bc --help`."""
     score_episodes: int = 20
-    """Played at the end for a first score; 0 for none."""
+    """Episodes of a first score at the end; 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -102,7 +105,7 @@ def main(arguments: list[str]) -> None:
 
 
 def start(config: Config, sizes: StudentConfig, task: Task, observations: Tensor) -> tuple[StudentPolicy, State]:
-    """A student that knows only the normaliser and its bounds, and the state of its training."""
+    """Make an untrained student with normaliser and bounds, and its training state."""
     generator = torch.Generator().manual_seed(config.seed)
     student = StudentPolicy(sizes)
     initialise(student.net, generator)
@@ -113,9 +116,9 @@ def start(config: Config, sizes: StudentConfig, task: Task, observations: Tensor
 
 @dataclass
 class Imitation:
-    """The student's objective, over a set of labelled observations that grows from round to round.
+    """The student's objective, over a growing set of labelled observations.
 
-    The set is `state.gathered`, so it is in the checkpoint: labels are never drawn twice.
+    The set is stored in `state.gathered`, hence in the checkpoint: labels are never drawn twice.
     """
 
     config: Config
@@ -131,7 +134,7 @@ class Imitation:
         self.boundaries = frozenset(self.config.steps * part // parts for part in range(1, parts))
 
     def loss(self) -> Tensor:
-        """Of a fresh minibatch, after the round that is due at this step."""
+        """Return the loss of a fresh minibatch, after the round that is due at this step."""
         gathered, generator = self.state.gathered, self.state.generator
         if not gathered:
             self._add(self.demonstrated)
@@ -145,7 +148,10 @@ class Imitation:
         return error.square().mean()
 
     def label(self, observations: Tensor) -> Tensor:
-        """Mean of the teacher's samples, robot units. Shapes (M, O) -> (M, A)."""
+        """Return the mean of the teacher's samples, in robot units.
+
+        Shapes (M, O) -> (M, A).
+        """
         t_grid, draws = uniform_grid(self.config.teacher_steps), self.config.draws
         labels = []
         with torch.no_grad():
@@ -169,7 +175,7 @@ def _load_teacher(folder: Path) -> tuple[FlowPolicy, RunCard]:
     if not isinstance(policy, FlowPolicy) or policy.config.horizon > 1:
         raise ContractError(
             where=f"--teacher {folder}",
-            expected="a flow that answers one action",
+            expected="a flow with one action per observation",
             got=f"a policy of kind {card.kind}, by {card.method}"
             + (f", of {policy.config.horizon} actions" if isinstance(policy, FlowPolicy) else ""),
             remedy="give the folder of an `odeploy train fm-bc` run",

@@ -1,15 +1,15 @@
-"""`odeploy train dp`: the diffusion policy with state input, DP of FM-IRL (arXiv 2510.09222).
+"""`odeploy train dp`: the diffusion policy with state input, DP of FM-IRL.
 
     L = E_{k, ε, (s, a)} ‖ ε̂(s, √ᾱ_k a + √(1 - ᾱ_k) ε, t_k) - ε ‖² / A
 
-As in the authors' code: the cosine schedule with T = 1000, k uniform, the mean squared error of ε, no
-average of the weights. Theirs samples with all 1000 steps and the larger of DDPM's two variances, β, adds
-noise in the last step as well and never clips; ours visits 100 of the steps by default, takes the posterior
-variance β̃, and clips each predicted x_0 to the action's limits, an option. Network (the flow's: 3 x 256
-SiLU; theirs is 4 x 256 ReLU with learnt step embeddings), normalisers and learning rate are ours.
+As in the authors' code (arXiv 2510.09222): the cosine schedule with T = 1000, k uniform, the mean squared error of
+ε, no average of the weights. Theirs samples with all 1000 steps and the larger of DDPM's two variances, β, adds
+noise in the last step as well and never clips. Ours visits 100 of the steps by default, takes the posterior
+variance β̃, and clips each predicted x_0 to the action's limits, an option. Network (the flow's: 3 x 256 SiLU;
+theirs is 4 x 256 ReLU with learned step embeddings), normalisers and learning rate are ours.
 
-Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0, over 50 lockstep episodes with 100
-and with 20 sampler steps: success 0.88 and 0.92; without the clip 0.84 and 0.88. 66 s of one core.
+Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0, over 50 lockstep episodes with 100 and
+with 20 sampler steps: success 0.88 and 0.92; without the clip 0.84 and 0.88. 66 s on one core.
 """
 
 from collections.abc import Callable
@@ -34,36 +34,39 @@ from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
 @dataclass(frozen=True)
 class Config:
-    """Trains a diffusion policy on demonstrations. The same command continues an interrupted run."""
+    """Train a diffusion policy on demonstrations.
+
+    The same command continues an interrupted run.
+    """
 
     task: str
-    """Name of a catalogued task."""
+    """Name of a task in the catalogue."""
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int = 12_000
     """Gradient steps."""
     batch: int = 256
-    """Rows per step."""
+    """Rows per gradient step."""
     lr: float = 3e-3
-    """Peak learning rate; it falls to 0 along half a cosine."""
+    """Peak learning rate; falls to 0 along half a cosine."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 3
     """Hidden layers."""
     schedule: ScheduleName = "cosine"
-    """Of the noise."""
+    """Noise schedule."""
     diffusion_steps: int = 1000
-    """T, of the noise; the exporter chooses how many of them a deployed sampler visits."""
+    """Noise steps T; `odeploy export` chooses how many of them the deployed sampler visits."""
     clip: bool = True
-    """Whether the sampler clips each predicted x_0 to the action's limits."""
+    """Clip each x_0 that the sampler predicts to the action's limits."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     threads: int = 1
-    """Of torch."""
+    """Threads of torch."""
     score_episodes: int = 20
-    """Played at the end for a first score, with 100 sampler steps and normal noise; 0 for none."""
+    """Episodes of a first score at the end, with 100 sampler steps and normal noise; 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -95,7 +98,7 @@ def main(arguments: list[str]) -> None:
 def start(
     config: Config, sizes: DiffusionConfig, task: Task, demonstrations: Demonstrations
 ) -> tuple[DiffusionPolicy, State]:
-    """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
+    """Make an untrained policy with normalisers and bounds, and its training state."""
     generator = torch.Generator().manual_seed(config.seed)
     policy = DiffusionPolicy(sizes)
     initialise(policy.denoiser, generator)
@@ -108,7 +111,7 @@ def start(
 def objective(
     config: Config, policy: DiffusionPolicy, state: State, demonstrations: Demonstrations
 ) -> Callable[[], Tensor]:
-    """The ε-loss of a fresh minibatch at each call."""
+    """Return a function that computes the ε-loss of a fresh minibatch."""
     observations = policy.normalise(torch.from_numpy(demonstrations.observations))
     actions = policy.normalise_action(torch.from_numpy(demonstrations.actions))
     alpha_bar = torch.tensor(policy.levels.alpha_bar)
@@ -123,7 +126,7 @@ def objective(
 def score(
     policy: DiffusionPolicy, generator: torch.Generator, task: Task, episodes: int, steps: int = DEPLOYED_STEPS
 ) -> str:
-    """One line on what the policy achieves with a sampler of so many steps, or of all if it has fewer."""
+    """Play episodes with a sampler of `steps` steps, at most all, and return one line."""
     t_grid = policy.levels.t_grid(min(steps, policy.levels.steps))
 
     def act(observation: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
-"""`odeploy train fm-bc`: flow-matching behaviour cloning, the policy that is deployed as "teacher".
+"""`odeploy train fm-bc`: flow-matching behaviour cloning, the usual teacher.
 
-FP of FM-IRL (arXiv 2510.09222): a velocity field over the action, conditioned on the observation, regressed
-on the straight path from noise to the demonstrated action. Ours runs t = 0 noise to t = 1 action; FP holds
-the observation inside the flow's state instead, which comes to the same. The width, the steps and the
-learning rate are ours. With `--horizon H` the action is a chunk: H demonstrated actions in sequence
-(train/odeploy_train/behaviour_cloning/action_chunks.py).
+FP of FM-IRL (arXiv 2510.09222): a velocity field over the action, given the observation, regressed on the straight
+path from noise to the demonstrated action. Ours runs from t = 0 (noise) to t = 1 (action). FP holds the
+observation inside the flow's state instead, which is equivalent. Width, steps and learning rate are ours. With
+`--horizon H` the action is a chunk: H demonstrated actions in sequence (behaviour_cloning/action_chunks.py).
 
     L = E_{t, x_0, (s, a)} ‖ v(s, (1 - t) x_0 + t a, t) - (a - x_0) ‖² / A
 
-Measured on maze-medium, 300 demonstrations with action noise 0.5, seeds 0, 1, 2: success 0.995, 0.990, 0.990
-over 200 lockstep episodes with Euler, 10 steps and normal noise, 61 to 67 s of one core each.
+Measured on maze-medium, 300 demonstrations with action noise 0.5, seeds 0, 1, 2: success 0.995, 0.990, 0.990 over
+200 lockstep episodes with Euler, 10 steps and normal noise, 61 to 67 s on one core each.
 """
 
 from collections.abc import Callable
@@ -36,35 +35,38 @@ from odeploy_train.runs.rollouts import Rollouts, fresh_seed
 
 @dataclass(frozen=True)
 class Config:
-    """Trains a flow-matching policy on demonstrations. The same command continues an interrupted run."""
+    """Train a flow-matching policy on demonstrations.
+
+    The same command continues an interrupted run.
+    """
 
     task: str
-    """Name of a catalogued task."""
+    """Name of a task in the catalogue."""
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int = 12_000
     """Gradient steps."""
     batch: int = 256
-    """Rows per step."""
+    """Rows per gradient step."""
     lr: float = 3e-3
-    """Peak learning rate; it falls to 0 along half a cosine."""
+    """Peak learning rate; falls to 0 along half a cosine."""
     width: int = 256
-    """Neurons of each hidden layer."""
+    """Neurons per hidden layer."""
     depth: int = 3
     """Hidden layers."""
     horizon: int = 1
-    """H, actions in sequence that answer one observation. Where an episode ends within them, its last action is
+    """Actions H per observation: the length of a chunk. Beyond the end of an episode its last action is
     repeated."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     threads: int = 1
-    """Of torch. A default step took 4.2 ms with 1, and 4.5 beside a busy process; with 2 it took 2.8 ms on two
-    idle cores, but 27 beside a busy process, since the threads spin at every barrier."""
+    """Threads of torch. With 2 a step is faster on two idle cores (2.8 ms, not 4.2), but far slower beside a busy
+    process (27 ms, not 4.5): the threads spin at every barrier."""
     score_episodes: int = 20
-    """Played at the end for a first score, with Euler, 10 steps and normal noise; of several actions the first is
-    played. 0 for none."""
+    """Episodes of a first score at the end, with Euler, 10 steps, normal noise and the first action of each chunk;
+    0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -94,7 +96,7 @@ def main(arguments: list[str]) -> None:
 def start(
     config: Config, sizes: FlowConfig, task: Task, demonstrations: Demonstrations
 ) -> tuple[FlowPolicy, State]:
-    """A policy that has learnt nothing yet but the normalisers and bounds, and the state of its training."""
+    """Make an untrained policy with normalisers and bounds, and its training state."""
     generator = torch.Generator().manual_seed(config.seed)
     policy = FlowPolicy(sizes)
     initialise(policy.velocity, generator)
@@ -107,7 +109,7 @@ def start(
 def objective(
     config: Config, policy: FlowPolicy, state: State, demonstrations: Demonstrations
 ) -> Callable[[], Tensor]:
-    """The flow-matching loss of a fresh minibatch at each call."""
+    """Return a function that computes the flow-matching loss of a fresh minibatch."""
     observations = policy.normalise(torch.from_numpy(demonstrations.observations))
     actions = policy.normalise_action(chunks(demonstrations, policy.config.horizon))
 
@@ -119,9 +121,9 @@ def objective(
 
 
 def score(policy: FlowPolicy, generator: torch.Generator, task: Task, episodes: int) -> str:
-    """One line on what the policy achieves as it is usually deployed: Euler, 10 steps, normal noise.
+    """Play episodes with Euler, 10 steps and normal noise, and return one line.
 
-    Of a chunk it plays the first action, and asks again.
+    Only the first action of a chunk is played.
     """
     t_grid, size = uniform_grid(10), policy.config.chunk_size
 

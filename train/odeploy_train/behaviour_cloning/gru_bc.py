@@ -1,13 +1,13 @@
-"""`odeploy train gru-bc`: behaviour cloning of a recurrent policy, along whole demonstrated episodes.
+"""`odeploy train gru-bc`: behaviour cloning of a recurrent policy.
 
-    L = E_{episodes, t} ‖ π(s_t, h_t) - a_t ‖² / A,    h_{t+1} from (s_t, h_t), on unit scale
+    L = E_{episodes, t} ‖ π(s_t, h_t) - a_t ‖² / A,    h_{t+1} from (s_t, h_t), in unit scale
 
-`lanes` episodes are walked through side by side, some ticks a gradient step. The state goes on from step to
-step, from zeros at an episode's first tick to its last; the gradient reaches back through the ticks of one step
-alone: truncated backpropagation through time. A lane whose episode is over begins another one.
+A gradient step advances `lanes` episodes in parallel by some ticks. The state passes from step to step, from zeros
+at an episode's first tick to its last. The gradient passes back through the ticks of one step only: truncated
+backpropagation through time. When the episode of a lane is over, the lane begins another one.
 
-Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.74 over 50 lockstep
-episodes, where the MLP of `train bc` had 0.84; 57 s of one core, those episodes included.
+Measured on maze-medium, 100 demonstrations with action noise 0.5, seed 0: success 0.74 over 50 lockstep episodes,
+where the MLP of `train bc` had 0.84; 57 s on one core, including these episodes.
 """
 
 from contextlib import closing
@@ -30,30 +30,30 @@ from odeploy_train.runs.rollouts import Episodes, Rollouts, fresh_seed
 
 @dataclass(frozen=True)
 class Config:
-    """Regresses a GRU on demonstrations. The same command continues an interrupted run."""
+    """Train a GRU on demonstrations. The same command continues an interrupted run."""
 
     task: str
-    """Name of a catalogued task."""
+    """Name of a task in the catalogue."""
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int = 6_000
     """Gradient steps."""
     lanes: int = 32
-    """Episodes that are walked through side by side."""
+    """Episodes in parallel."""
     ticks: int = 16
-    """Of each lane in a step: how far back a gradient reaches."""
+    """Ticks of each lane per gradient step: the length of backpropagation."""
     lr: float = 3e-3
-    """Peak learning rate; it falls to 0 along half a cosine."""
+    """Peak learning rate; falls to 0 along half a cosine."""
     state_size: int = 128
-    """S, numbers that the policy keeps from tick to tick."""
+    """Size S of the policy's state."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     threads: int = 1
-    """Of torch."""
+    """Threads of torch."""
     score_episodes: int = 20
-    """Played at the end for a first score; 0 for none."""
+    """Episodes of a first score at the end; 0 for none."""
 
 
 def main(arguments: list[str]) -> None:
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> None:
 def start(
     config: Config, sizes: RecurrentConfig, task: Task, demonstrations: Demonstrations
 ) -> tuple[RecurrentPolicy, State]:
-    """A policy that knows only the normaliser and its bounds, and the state of its training."""
+    """Make an untrained policy with normaliser and bounds, and its training state."""
     generator = torch.Generator().manual_seed(config.seed)
     policy = RecurrentPolicy(sizes)
     policy.initialise(generator)
@@ -92,10 +92,10 @@ def start(
 
 
 class Regression:
-    """The objective. Where each lane is and what it remembers are in `state.gathered`, so in the checkpoint.
+    """The objective. The position of each lane is stored in `state.gathered`.
 
-    Of each lane: `episode`, `tick`, both of shape (lanes,), and `memory`, the state before that tick, of shape
-    (lanes, S).
+    For each lane: `episode` and `tick`, both of shape (lanes,), and `memory`, the state before that tick, of shape
+    (lanes, S). So it is in the checkpoint.
     """
 
     def __init__(
@@ -115,13 +115,13 @@ class Regression:
             }
 
     def loss(self) -> Tensor:
-        """Of the next ticks of every lane; the lanes move on."""
+        """Return the loss of the next ticks of every lane, and advance the lanes."""
         lanes = self._state.gathered
         length = self._lengths[lanes["episode"]][:, None]
         tick = lanes["tick"][:, None] + torch.arange(self._ticks)
         rows = self._starts[lanes["episode"]][:, None] + torch.minimum(tick, length - 1)
         answer, states = self._policy.unroll(self._observations[rows], lanes["memory"])
-        error = (answer - self._targets[rows])[tick < length]  # what lies beyond an episode's end teaches nothing
+        error = (answer - self._targets[rows])[tick < length]  # ticks beyond an episode's end do not count
         self._move_on(states[:, -1].detach())
         return error.square().mean()
 
@@ -146,7 +146,7 @@ def score(policy: RecurrentPolicy, generator: torch.Generator, task: Task, episo
 
 
 def play(policy: RecurrentPolicy, rollouts: Rollouts, generator: torch.Generator, episodes: int) -> Episodes:
-    """Plays episodes one after the other, each from a zero state."""
+    """Play episodes one after the other, each from a zero state."""
     played = [rollouts.play_with_memory(lambda: Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
     return Episodes(
         torch.cat([p.observations for p in played]),

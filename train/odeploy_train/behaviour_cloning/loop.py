@@ -1,7 +1,7 @@
-"""The training loop: gradient steps with a cosine schedule, checkpoints, curves, and a clean way out.
+"""The supervised loop: gradient steps with a cosine schedule, checkpoints, curves.
 
-An interrupted run that is continued gives, bit for bit, the weights of one that never stopped: the state is
-saved only between steps, and everything that the next step depends on is in it.
+A run that is interrupted and continued gives the same weights, bit for bit, as one without interruption: the state
+is saved only between steps, and it holds everything that the next step depends on.
 """
 
 import math
@@ -33,14 +33,14 @@ CHECKPOINT_STEPS = 1000
 
 @dataclass
 class State:
-    """All that the next step depends on.
+    """Everything that the next step depends on.
 
     Attributes:
-        policy: what is trained.
-        optimizer: of its parameters.
-        generator: of every random number.
-        gathered: data that the training made itself, such as visited observations and their labels.
-        step: gradient steps taken.
+        policy: trained policy.
+        optimizer: optimizer of its parameters.
+        generator: generator of all random numbers.
+        gathered: data that the training produces, such as visited observations and their labels.
+        step: gradient steps so far.
     """
 
     policy: nn.Module
@@ -50,7 +50,7 @@ class State:
     step: int = 0
 
     def save(self, folder: Path) -> None:
-        """Writes the checkpoint."""
+        """Write the checkpoint."""
         checkpoint.save(
             folder,
             {
@@ -63,7 +63,7 @@ class State:
         )
 
     def resume(self, folder: Path) -> None:
-        """Takes up the checkpoint, if there is one.
+        """Restore the checkpoint, if there is one.
 
         Raises:
             FormatError: the checkpoint is damaged.
@@ -142,16 +142,16 @@ def run(
 
 
 def train(options: Options, state: State, loss: Callable[[], Tensor], console: Console) -> None:
-    """Takes the steps that are still missing.
+    """Take the missing steps.
 
     Args:
         options: folder, steps, peak learning rate.
         state: advanced in place.
-        loss: of a fresh minibatch, differentiable.
-        console: for the progress.
+        loss: returns the differentiable loss of a fresh minibatch.
+        console: shows the progress.
 
     Raises:
-        KeyboardInterrupt: asked to stop; the checkpoint has been written.
+        KeyboardInterrupt: interrupted; the checkpoint is written.
         UsageError: the loss is not finite any more.
     """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -182,7 +182,7 @@ def train(options: Options, state: State, loss: Callable[[], Tensor], console: C
 
 
 def cosine(step: int, steps: int, peak: float) -> float:
-    """The learning rate: from `peak` to 0 along half a cosine."""
+    """Return the learning rate, which falls from `peak` to 0 along half a cosine."""
     return peak * (1 + math.cos(math.pi * step / steps)) / 2
 
 

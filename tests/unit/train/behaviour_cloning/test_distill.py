@@ -179,7 +179,8 @@ def test_another_teacher_in_the_same_folder_is_refused(whole: Path, demos: Path,
 
 def test_a_student_cannot_teach(whole: Path, demos: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        ContractError, match="expected a flow that answers one action, got a policy of kind student, by distill"
+        ContractError,
+        match="expected a flow with one action per observation, got a policy of kind student, by distill",
     ):
         distill.main(arguments(whole, demos, tmp_path / "grandchild"))
     assert not (tmp_path / "grandchild").exists()
