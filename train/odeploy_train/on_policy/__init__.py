@@ -1,4 +1,4 @@
-"""PPO with its rollouts, advantages and ratio.
+"""PPO: rollouts, advantages, ratio, update, run.
 
-May import: runs.
+Imports runs, policies and modules.
 """

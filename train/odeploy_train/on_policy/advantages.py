@@ -1,10 +1,10 @@
-"""Generalised advantage estimation (Schulman et al., arXiv 1506.02438); cut episodes are not ended ones.
+"""Generalised advantage estimation (Schulman et al., arXiv 1506.02438).
 
     δ_t = r_t + γ V(s_{t+1}) (1 - terminated_t) - V(s_t)
     A_t = δ_t + γ λ A_{t+1} (1 - over_t)
 
-An episode that the horizon cut did not end there: V of its true last state is bootstrapped. Beyond either end
-lies another episode, so no advantage flows back across it.
+An episode that the horizon truncates does not end there: V of its true last state is bootstrapped. Beyond either
+end another episode begins, so no advantage flows back across it.
 """
 
 from torch import Tensor
@@ -19,14 +19,14 @@ def advantages(
     discount: float,
     trace_decay: float,
 ) -> Tensor:
-    """A_t of every tick.
+    """Return A_t of every tick.
 
     Args:
         rewards: r. Shape (T, N).
         values: V(s_t). Shape (T, N).
-        next_values: V(s_{t+1}), of an episode's own last state where it is over. Shape (T, N).
+        next_values: V(s_{t+1}); where an episode is over, of its own last state. Shape (T, N).
         terminated: 1 where the task ended the episode. Shape (T, N).
-        over: 1 where it ended or was cut. Shape (T, N).
+        over: 1 where it ended or was truncated. Shape (T, N).
         discount: γ.
         trace_decay: λ.
 

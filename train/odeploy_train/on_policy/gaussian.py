@@ -1,4 +1,4 @@
-"""The Gaussian policy of PPO: a tanh MLP for the mean, a standard deviation that does not depend on the state."""
+"""The Gaussian policy of PPO: a tanh MLP for the mean, a state-independent std."""
 
 import math
 
@@ -14,14 +14,14 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class GaussianActor(nn.Module):
-    """π(a|s) = N(μ(s), diag σ²); ρ is the ratio of densities, before any bound.
+    """Policy π(a|s) = N(μ(s), diag σ²); ρ is the ratio of densities, before bounds.
 
     Args:
         observation_size: O.
         action_size: A.
-        widths: of the hidden layers.
-        log_std: at the start.
-        entropy_coefficient: of the bonus in the objective.
+        widths: neurons of the hidden layers.
+        log_std: log σ at the start.
+        entropy_coefficient: coefficient of the entropy bonus.
     """
 
     def __init__(
@@ -38,22 +38,22 @@ class GaussianActor(nn.Module):
         self.entropy_coefficient = entropy_coefficient
 
     def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """A draw. Shapes (N, O) -> (N, A)."""
+        """Sample an action. Shapes (N, O) -> (N, A)."""
         mean: Tensor = self.mean(observation)
         return mean + self.log_std.exp() * torch.randn(mean.shape, generator=generator)
 
     def log_density(self, observation: Tensor, action: Tensor) -> Tensor:
-        """log π(a|s). Shapes (M, O), (M, A) -> (M,)."""
+        """Return log π(a|s). Shapes (M, O), (M, A) -> (M,)."""
         unit = (action - self.mean(observation)) * (-self.log_std).exp()
         log_density: Tensor = -0.5 * unit.square().sum(-1) - (self.log_std + _HALF_LOG_2PI).sum()
         return log_density
 
     def remember(self, observation: Tensor, action: Tensor, _generator: torch.Generator) -> dict[str, Tensor]:
-        """The old log-density."""
+        """Return the old log-density."""
         return {"log_density": self.log_density(observation, action)}
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """PPO's clipped surrogate less the entropy bonus."""
+        """Return PPO's clipped surrogate minus the entropy bonus."""
         ratio = (self.log_density(rows.observation, rows.action) - rows.remembered["log_density"]).exp()
         loss, info = clipped_surrogate(ratio, rows.advantage, clip)
         entropy = (self.log_std + _HALF_LOG_2PI + 0.5).sum()

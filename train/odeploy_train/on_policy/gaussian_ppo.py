@@ -1,4 +1,4 @@
-"""`odeploy train ppo`: the Gaussian baseline, an MLP policy trained by PPO on the environment's own reward."""
+"""`odeploy train ppo`: the Gaussian baseline, an MLP policy trained by PPO."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,10 @@ class GaussianOptions(PpoOptions, EnvironmentOptions):
 
 @dataclass(frozen=True)
 class Config(OnPolicyConfig, GaussianOptions):
-    """Train a Gaussian MLP policy by PPO. The same command continues an interrupted run."""
+    """Train a Gaussian MLP policy by PPO.
+
+    The same command continues an interrupted run.
+    """
 
 
 def main(arguments: list[str]) -> None:
@@ -49,7 +52,7 @@ def policy_sizes(config: Config, task: Task) -> MlpConfig:
 
 
 def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> Learner:
-    """A learner that has seen nothing yet."""
+    """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
     actor = GaussianActor(sizes.observation_size, sizes.action_size, config.widths, config.log_std, config.entropy)
     critic = mlp((sizes.observation_size, *config.widths, 1), nn.Tanh)
@@ -60,7 +63,7 @@ def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> 
 
 
 def deployed(ppo: Ppo, actor: GaussianActor, task: Task, sizes: MlpConfig) -> MlpPolicy:
-    """The mean of the policy with its normaliser; the last layer speaks robot units."""
+    """Return the policy's mean with its normaliser, in robot units."""
     policy = MlpPolicy(sizes)
     layers = [layer for layer in actor.mean if isinstance(layer, nn.Linear)]
     for mine, its in zip(policy.layers, layers, strict=True):

@@ -1,11 +1,11 @@
-"""Proximal policy optimisation (Schulman et al., arXiv 1707.06347): the core that all on-policy methods share.
+"""Proximal policy optimisation (arXiv 1707.06347): the core of on-policy methods.
 
     L = E[ max(-ρ A, -clip(ρ, 1 - ε, 1 + ε) A) ] + c_v L_value + what a method adds
 
-What tells Gaussian PPO, FPO and FM-IRL's student apart is the actor (what ρ is), the reward, and an added loss;
-they are arguments. Collecting is as cheap as it can be made here: one pass of the actor a tick and nothing else.
-Values, and all that ρ needs of the old policy, are computed once for the whole rollout; normalisers stand still
-from the first tick of a rollout to the last minibatch on it.
+Gaussian PPO, FPO and FM-IRL's student differ in the actor (what ρ is), the reward, and an added loss; these are
+arguments. Collecting is as cheap as possible: one pass of the actor per tick and nothing else. Values, and all
+that ρ needs of the old policy, are computed once for the whole rollout. Normalisers are fixed from the first tick
+of a rollout to the last minibatch on it.
 """
 
 import math
@@ -67,25 +67,33 @@ class PpoConfig(PpoOptions):
 
 
 class Actor(Protocol):
-    """A policy that on-policy methods improve; also an `nn.Module`."""
+    """Policy that on-policy methods improve; also an `nn.Module`."""
 
     def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """An action for each normalised observation, before bounds. Shapes (N, O) -> (N, D)."""
+        """Return an action per normalised observation, before bounds.
+
+        Shapes (N, O) -> (N, D).
+        """
 
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What ρ will need of this policy once it is the old one. Shapes (M, O), (M, D) -> each (M, ...)."""
+        """Return what ρ needs of this policy when it is the old one.
+
+        Shapes (M, O), (M, D) -> each (M, ...).
+        """
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """What to minimise on a minibatch, and figures for the curves."""
+        """Return the loss of a minibatch, and figures for the curves."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """What is trained."""
+        """Return what is trained."""
 
 
 def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Info]:
-    """PPO's pessimistic bound, eq. 7, to be minimised; with the share of clipped rows and an estimate of KL.
+    """Return PPO's pessimistic bound (eq. 7), to be minimised, and figures.
 
-    KL(old ‖ new) is estimated as E[ρ - 1 - log ρ], which is never negative (Schulman, 2020).
+    The figures are the share of clipped rows and an estimate of KL.
+
+    KL(old ‖ new) is estimated by E[ρ - 1 - log ρ], which is never negative (Schulman, 2020).
 
     Args:
         ratio: ρ. Shape (M,).
@@ -104,16 +112,16 @@ def clipped_surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> tuple[Te
 
 @dataclass
 class Ppo:
-    """Rollouts and updates, in turn.
+    """PPO: rollouts and updates in alternation.
 
     Attributes:
         config: sizes and coefficients.
-        actor: the policy.
-        critic: normalised observations (M, O) to values (M, 1).
-        envs: what it acts in; unit actions [-1, 1] are mapped onto their limits.
-        generator: of every random number but the environments'.
-        reward: of a rollout (T, N), instead of the environment's own.
-        added_loss: of a minibatch, on top of PPO's; called once for each.
+        actor: policy.
+        critic: maps normalised observations (M, O) to values (M, 1).
+        envs: environments; unit actions [-1, 1] are mapped to their limits.
+        generator: generator of all random numbers except the environments'.
+        reward: returns the reward of a rollout, shape (T, N), instead of the environment's.
+        added_loss: returns a loss added to that of a minibatch; called once for each.
     """
 
     config: PpoConfig
@@ -136,13 +144,13 @@ class Ppo:
         self._loss_of = torch.compile(self._loss) if self.config.compile else self._loss
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Raw observations to unit scale, clipped. Shape (..., O)."""
+        """Map raw observations to unit scale, clipped. Shape (..., O)."""
         unit = (raw - self.moments.mean) / self.moments.std(STD_FLOOR)
         return unit.clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP).float()
 
     @torch.no_grad()
     def collect(self) -> Rollout:
-        """T ticks of every environment; episodes go on from one rollout to the next."""
+        """Step every environment for T ticks; episodes continue in the next rollout."""
         T, N, O = self.config.ticks, self.envs.num_envs, len(self.envs.task.observation)  # noqa: E741
         if self._raw is None:
             self._raw = self.envs.reset()[0]
@@ -184,7 +192,10 @@ class Ppo:
 
     @torch.no_grad()
     def rows(self, rollout: Rollout) -> Rows:
-        """Advantages, value targets and the old policy's memory of a rollout; takes its rewards into the scale."""
+        """Return a rollout with advantages, value targets and what ρ needs.
+
+        Also adds its rewards to the reward scale.
+        """
         reward = rollout.reward if self.reward is None else self.reward(rollout)
         if self.config.scale_rewards:
             reward = self.return_scale.scale(reward, rollout.over)
@@ -204,14 +215,14 @@ class Ppo:
         return Rows(observation, action, *flat, remembered)
 
     def update(self, rows: Rows, progress: float) -> dict[str, float]:
-        """All epochs on one rollout.
+        """Run all epochs on one rollout.
 
         Args:
-            rows: of the rollout.
-            progress: share of the training that is done, 0 to 1, for the learning rate.
+            rows: rows of the rollout.
+            progress: completed share of the training, from 0 to 1, for the learning rate.
 
         Returns:
-            Means over the minibatches of what the losses report.
+            Figures of the losses, as means over the minibatches.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * (1 - progress)
@@ -233,12 +244,15 @@ class Ppo:
         return {name: float(total) / count for name, total in totals.items()}
 
     def learn_scale(self, raw: Tensor) -> None:
-        """Takes observations into the normaliser; between rollouts, never within one. Shape (M, O)."""
+        """Add observations to the normaliser; between rollouts, never within one.
+
+        Shape (M, O).
+        """
         self.moments.see(raw)
 
     @contextmanager
     def _on(self, device: str) -> Iterator[None]:
-        """Everything that an update changes, there and then back on the CPU."""
+        """Move everything that an update changes to a device, and back to the CPU."""
         self._move(device)
         try:
             yield

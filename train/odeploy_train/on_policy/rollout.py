@@ -1,4 +1,4 @@
-"""What on-policy methods learn from: a rollout as it was, and its rows as minibatches take them."""
+"""Rollouts of on-policy methods, and their rows for minibatches."""
 
 from dataclasses import dataclass, fields
 
@@ -11,15 +11,15 @@ _TENSORS = ("raw", "observation", "action", "reward", "last")
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a rollout, M of them.
+    """M rows of a rollout.
 
     Attributes:
         observation: normalised. Shape (M, O).
-        action: as the actor gave it, before bounds. Shape (M, D).
+        action: output of the actor, before bounds. Shape (M, D).
         advantage: Shape (M,).
-        target: of the value, A + V. Shape (M,).
-        value: of the old critic. Shape (M,).
-        remembered: what the actor keeps of its old self for ρ; each of shape (M, ...).
+        target: target of the value, A + V. Shape (M,).
+        value: value by the old critic. Shape (M,).
+        remembered: what the ratio ρ needs of the old policy; each of shape (M, ...).
     """
 
     observation: Tensor
@@ -33,7 +33,7 @@ class Rows:
         return len(self.action)
 
     def take(self, index: Tensor) -> "Rows":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Rows(
             self.observation[index],
             self.action[index],
@@ -44,26 +44,26 @@ class Rows:
         )
 
     def to(self, device: str) -> "Rows":
-        """The same on another device."""
+        """Copy to another device."""
         own = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "remembered"}
         return Rows(**own, remembered={name: rows.to(device) for name, rows in self.remembered.items()})
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """T ticks of N environments, as they were.
+    """T ticks of N environments.
 
     Attributes:
         raw: observations in raw units. Shape (T, N, O).
         observation: the same, normalised. Shape (T, N, O).
-        action: of the actor. Shape (T, N, D).
-        reward: the environment's own, or what stands for it. Shape (T, N).
+        action: output of the actor. Shape (T, N, D).
+        reward: reward of the environment. Shape (T, N).
         terminated: 1 where the task ended the episode. Shape (T, N).
-        over: 1 where it ended or was cut. Shape (T, N).
+        over: 1 where it ended or was truncated. Shape (T, N).
         last: raw observations after the rollout. Shape (N, O).
-        cut: rows (t, i) that the horizon cut, and their raw last observations. Shapes (C, 2), (C, O).
-        returns: of the episodes that ended in it. Shape (E,).
-        successes: likewise.
+        cut: rows (t, i) that the horizon truncated, and their raw last observations. Shapes (C, 2), (C, O).
+        returns: returns of the episodes that ended. Shape (E,).
+        successes: successes of the same episodes. Shape (E,).
     """
 
     raw: Tensor
@@ -79,11 +79,11 @@ class Rollout:
 
 
 def require_finite(rollout: Rollout, step: int) -> None:
-    """Refuses a rollout with anything in it that is not finite.
+    """Refuse a rollout with a number that is not finite.
 
     Args:
         rollout: as collected.
-        step: of the environments, for the message.
+        step: environment step, for the message.
 
     Raises:
         ContractError: names the first such tensor, tick and environment.
@@ -99,5 +99,5 @@ def require_finite(rollout: Rollout, step: int) -> None:
                 where=f"rollout that ends at step {step}: {name}, {at}",
                 expected="a finite number",
                 got=f"{value}",
-                remedy="look into the task or lower --lr; the same command continues from the last checkpoint",
+                remedy="check the task or lower --lr; the same command continues from the last checkpoint",
             )

@@ -1,4 +1,6 @@
-"""The run of a PPO learner: options, one iteration, the checkpoint; `runs.scored_loop` has the loop."""
+"""The run of a PPO learner: options, one iteration, the checkpoint.
+
+`runs.scored_loop` has the loop around it."""
 
 import time
 from collections.abc import Callable, Iterator
