@@ -1,4 +1,4 @@
-"""Off-policy training: SAC, FMER.
+"""Off-policy training: SAC and FMER on one core.
 
-May import: runs.
+Imports runs, policies and modules; neither on_policy nor behaviour_cloning.
 """

@@ -1,11 +1,11 @@
-"""How much each of several candidate actions counts when a policy is regressed on them: a softmax of advantages.
+"""Weights of candidate actions for a regression: a softmax of advantages.
 
     A_i = Q(s, a_i) - mean_j Q(s, a_j),    w = softmax(A / τ),    ESS = 1 / Σ_i w_i²
 
-τ is set so that the effective sample size, in the mean over a batch's states, is a share ρ of the M candidates.
-One τ serves the whole batch: a state whose candidates are all worth the same keeps all of them, where a τ of its
-own would turn the critics' rounding into a preference. FMER (arXiv 2603.17685) sets its temperature from the ESS;
-that it does so for a batch and by bisection is our reconstruction.
+τ is set so that the effective sample size, averaged over a batch's states, is a share ρ of the M candidates. One τ
+serves the whole batch: a state whose candidates are all equal keeps all of them, where a τ of its own would turn
+    the critics' rounding into a preference. FMER (arXiv 2603.17685) sets its temperature from the ESS; that it
+    does so for a batch and by bisection is our reconstruction.
 """
 
 import math
@@ -14,23 +14,23 @@ import torch
 from torch import Tensor
 
 _BISECTIONS = 20
-_ROUNDING = 1e-4  # differences below this share of a value are not told apart
+_ROUNDING = 1e-4  # smaller differences, as a share of a value, count as equal
 
 
 @torch.no_grad()
 def advantage_weights(value: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """Weights of candidates, and the temperature that was found.
+    """Return the weights of candidates and the temperature.
 
     ESS rises with τ, since log ESS = 2 ψ(β) - ψ(2β) falls in β = 1/τ for any convex ψ, and that of a softmax is
-    log Σ exp(β A). No weight exceeds exp(2 max|A| / τ) / M, so that 2 max|A| / -log ρ is an upper end. Where all
-    values are the same, to rounding, all weights are.
+    log Σ exp(β A). No weight exceeds exp(2 max|A| / τ) / M, so 2 max|A| / -log ρ is an upper end. If all values
+    are equal up to rounding, all weights are.
 
     Args:
         value: Q(s, a_i). Shape (B, M).
         share: ρ, above 1/M and below 1.
 
     Returns:
-        Weights, which sum to 1 for each state, of shape (B, M); τ, a scalar.
+        Weights, which sum to 1 per state, of shape (B, M); τ, a scalar.
     """
     advantage = value - value.mean(dim=1, keepdim=True)
     low = (_ROUNDING * value.abs().mean()).clamp(min=1e-12).log()
@@ -44,5 +44,5 @@ def advantage_weights(value: Tensor, share: float) -> tuple[Tensor, Tensor]:
 
 
 def effective_size(weights: Tensor) -> Tensor:
-    """1 / Σ_i w_i². Shapes (B, M) -> (B,)."""
+    """Return 1 / Σ_i w_i². Shapes (B, M) -> (B,)."""
     return 1 / weights.square().sum(dim=1)

@@ -1,13 +1,12 @@
-"""The core that all off-policy methods share: one tick of every environment, twin critics, target networks.
+"""The core of off-policy methods: ticks, twin critics, target networks.
 
     L_Q = ½ E[ (Q_1(s, a) - y)² + (Q_2(s, a) - y)² ],    y = r + γ (1 - terminated) V̄(s')
 
-as SAC has it (Haarnoja et al., arXiv 1812.05905). V̄ is asked of the actor, which decides what a state is worth to
-it by the target critics: hard, min(Q̄_1, Q̄_2) of an action of its own, or soft, with an entropy on top. What
-    tells SAC, FMER and the diffusion policies apart is the actor: how it acts, what V̄ is, how it improves on the
-    critics.
+as in SAC (Haarnoja et al., arXiv 1812.05905). The actor computes V̄ from the target critics: hard, min(Q̄_1, Q̄_2)
+of an action of its own, or soft, with an entropy bonus. SAC, FMER and the diffusion policies differ in the actor:
+how it acts, what V̄ is, how it improves by the critics.
 
-An episode that the horizon cut goes on in value; one that a broken simulation ended is not learnt from.
+The value of a truncated episode is bootstrapped. An episode that a broken simulation ended is not stored.
 """
 
 import copy
@@ -61,25 +60,30 @@ class TwinCritics(nn.Module):
         self.both = nn.ModuleList(mlp((observation_size + action_size, *widths, 1), nn.ReLU) for _ in range(2))
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Both values. Shapes (..., O), (..., D) -> (2, ...)."""
+        """Return both values. Shapes (..., O), (..., D) -> (2, ...)."""
         seen = torch.cat([observation, action], dim=-1)
         return torch.stack([critic(seen).squeeze(-1) for critic in self.both])
 
     def smaller(self, observation: Tensor, action: Tensor) -> Tensor:
-        """min(Q_1, Q_2). Shapes (..., O), (..., D) -> (...)."""
+        """Return min(Q_1, Q_2). Shapes (..., O), (..., D) -> (...)."""
         return torch.minimum(*self(observation, action))
 
     def judge(self, observation: Tensor, candidates: Tensor) -> Tensor:
-        """min(Q_1, Q_2) of several actions for each state. Shapes (B, O), (B, M, D) -> (B, M)."""
+        """Return min(Q_1, Q_2) of M actions per state.
+
+        Shapes (B, O), (B, M, D) -> (B, M).
+        """
         return self.smaller(observation[:, None].expand(-1, candidates.shape[1], -1), candidates)
 
 
 class Actor(nn.Module, ABC):
-    """A policy that improves on critics. Observations come normalised, actions are on unit scale.
+    """Policy that improves by critics.
+
+    Observations are normalised, actions in unit scale.
 
     Attributes:
-        optimizers: of its parameters, by any name.
-        improves_replay: whether it leaves better actions in the replay, by `Transitions.improved`.
+        optimizers: optimizers of its parameters, by any name.
+        improves_replay: whether it writes better actions into the replay buffer, by `Transitions.improved`.
     """
 
     optimizers: dict[str, Optimizer]
@@ -87,29 +91,32 @@ class Actor(nn.Module, ABC):
 
     @abstractmethod
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """What is tried in the environment. Shapes (N, O) -> (N, D)."""
+        """Return actions to try in the environment. Shapes (N, O) -> (N, D)."""
 
     @abstractmethod
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """V̄: what states are worth under this policy, without a gradient. Shapes (B, O) -> (B,)."""
+        """Return V̄, the value of states by this policy, without a gradient.
+
+        Shapes (B, O) -> (B,).
+        """
 
     @abstractmethod
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One update of all that is the actor's, and figures for the curves."""
+        """Update the actor once, and return figures for the curves."""
 
 
 @dataclass
 class OffPolicy:
-    """Ticks and updates.
+    """Off-policy learning: ticks and updates.
 
     Attributes:
         config: sizes and coefficients.
-        actor: the policy.
+        actor: policy.
         critics: Q_1 and Q_2.
-        envs: what it acts in; unit actions [-1, 1] are mapped onto their limits.
-        generator: of every random number but the environments'.
-        steps: of the environments, together.
-        owed: updates that the ticks so far have earned.
+        envs: environments; unit actions [-1, 1] are mapped to their limits.
+        generator: generator of all random numbers except the environments'.
+        steps: environment steps so far, summed over all environments.
+        owed: updates due for the ticks so far.
     """
 
     config: OffPolicyConfig
@@ -131,19 +138,19 @@ class OffPolicy:
         self.optimizer = torch.optim.Adam(self.critics.parameters(), lr=self.config.lr, fused=True)
 
     def normalise(self, raw: Tensor) -> Tensor:
-        """Raw observations to unit scale, clipped. Shape (..., O)."""
+        """Map raw observations to unit scale, clipped. Shape (..., O)."""
         unit = (raw - self.moments.mean) / self.moments.std(STD_FLOOR)
         return unit.clamp(-OBSERVATION_CLIP, OBSERVATION_CLIP).float()
 
     @torch.no_grad()
     def tick(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """One tick of every environment, into the replay.
+        """Step every environment once, and store the transitions.
 
         Returns:
             Returns and successes of the episodes that ended. Shapes (E,), (E,).
 
         Raises:
-            ContractError: an observation or a reward is not finite; the replay has not taken it.
+            ContractError: an observation or a reward is not finite; nothing is stored.
         """
         if self._raw is None:
             self._raw = self.envs.reset()[0]
@@ -165,7 +172,7 @@ class OffPolicy:
         return returns[ended], info["success"][ended]
 
     def update(self) -> Info:
-        """The critics, then the actor by them, then the targets, on one batch."""
+        """Update critics, actor and targets, in this order, on one batch."""
         self.owed -= 1
         drawn = self.replay.draw(self.config.batch, self.generator)
         seen, following = self.normalise(drawn.observation), self.normalise(drawn.following)
@@ -175,7 +182,7 @@ class OffPolicy:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         if self.steps >= self.config.actor_start_steps:
-            self.critics.requires_grad_(False)  # an actor's gradient passes through them and stops at none
+            self.critics.requires_grad_(False)  # the actor's gradient passes through them
             info |= self.actor.improve(rows, self.critics, self.generator)
             self.critics.requires_grad_(True)
             if rows.improved is not None and rows.index is not None:
@@ -186,7 +193,7 @@ class OffPolicy:
         return info
 
     def critic_loss(self, rows: Transitions) -> tuple[Tensor, Info]:
-        """L_Q of normalised transitions, and figures for the curves."""
+        """Return L_Q of normalised transitions, and figures for the curves."""
         with torch.no_grad():
             worth = self.actor.value(rows.following, self.targets, self.generator)
             y = rows.reward + self.config.discount * (1 - rows.terminated) * worth
@@ -212,5 +219,5 @@ class OffPolicy:
                     where=f"tick that ends at step {self.steps}: {name}, {at}",
                     expected="a finite number",
                     got=f"{array[tuple(bad[0])]}",
-                    remedy="look into the task or lower --lr; the same command continues from the last checkpoint",
+                    remedy="check the task or lower --lr; the same command continues from the last checkpoint",
                 )

@@ -1,12 +1,12 @@
-"""FMER (arXiv 2603.17685): a flow that is regressed on its own candidates, weighted by what critics think of them.
+"""FMER (arXiv 2603.17685): a flow regressed on its candidates, weighted by critics.
 
     a_i = tanh(u_i),    u_i = flow(s, ε_i),    i = 1 .. M,    w = softmax(A / τ) over A_i = min(Q_1, Q_2) - mean
     L = E_s Σ_i w_i ‖ v(s, x_t, t) - (u_i - ε') ‖²,    x_t = (1 - t) ε' + t u_i,    ε' fresh
     minimise L - α H,    α by dual ascent to a target entropy
 
-The paper's abstract says: candidates from the policy, weights by the critic's advantage, no back-propagation
+The paper's abstract states: candidates from the policy, weights by the critic's advantage, no back-propagation
 through the ODE, a tractable entropy, and in the environment the candidate of the highest Q. All else here is our
-reconstruction, which the paper may do otherwise:
+reconstruction; the paper may differ:
 
 - The entropy of the squashed action, with the divergence by Hutchinson's estimate,
 
@@ -19,11 +19,11 @@ reconstruction, which the paper may do otherwise:
   E ∫ -2 tanh(u) · v(x_t, t) dt, with u constant, is added.
 - Critics learn the value of one raw sample, by the smaller of both targets: hard, since α weighs against a
   regression and is no measure for Q.
-- With `uniform` some candidates are drawn from all actions alike, as in QVPO's entropy term
-  (`diffusion_rl.qvpo`). A policy that is regressed on its own samples alone drifts where nothing is at stake, and
-  does not come back to a way that it has lost: a candidate's weight does not know how many others there are like
-  it, and div v sees no more than its neighbourhood. With them π = m w / (1 - (1 - m) w) at rest, where m is their
-  share and w the weight of an action in units of the mean: as even as Q is.
+- With `uniform`, some candidates are drawn uniformly from all actions, as in QVPO's entropy term
+  (`diffusion_rl.qvpo`). A policy that is regressed on its own samples alone drifts where Q is flat, and does not
+  recover a mode that it has lost: a candidate's weight does not depend on how many others are like it, and div v
+  is local. With them π = m w / (1 - (1 - m) w) at rest, where m is their share and w the weight of an action in
+  units of the mean: as even as Q is.
 - M, N, K, ρ, target entropy, widths and learning rates are our choices.
 """
 
@@ -47,36 +47,36 @@ _LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Improvement:
-    """How an `FmerActor` acts and learns."""
+    """Hyperparameters of an `FmerActor`."""
 
     target_entropy: float
-    """Of the squashed action, in nats."""
+    """Target entropy of the squashed action [nat]."""
     candidates: int = 8
-    """M: actions of the flow for each state that it is regressed on."""
+    """Candidates M: actions of the flow per state, on which it is regressed."""
     choices: int = 8
-    """N: actions of which the one with the highest Q is tried in the environment."""
+    """Choices N: actions of which the one with the highest Q is tried in the environment."""
     solver_steps: int = 10
-    """K, of Euler."""
+    """Euler steps K."""
     effective_share: float = 0.5
-    """ρ: effective sample size of the weights, as a share of all candidates."""
+    """Effective sample size of the weights, as a share ρ of all candidates."""
     uniform: int = 0
-    """Further candidates, drawn from all actions alike."""
+    """Further candidates, drawn uniformly from all actions."""
     entropy_draws: int = 2
-    """Of each state's candidates, those whose paths the entropy is estimated on, at one random point each."""
+    """Candidates per state on whose paths the entropy is estimated, at one random point each."""
     actor_lr: float = 3e-4
     """Learning rate of the velocity."""
     alpha: float = 0.1
-    """α at the start; 0 leaves the entropy out, since log α = -∞ stays where it is."""
+    """Multiplier α at the start; 0 disables the entropy, since log α = -∞ never moves."""
     alpha_lr: float = 1e-3
     """Learning rate of log α."""
 
 
 class FmerActor(Actor):
-    """A flow with the multiplier of its entropy.
+    """Flow with the multiplier of its entropy.
 
     Args:
         velocity: v_θ, over normalised observations; it ends at u, before the tanh.
-        how: how it acts and learns.
+        how: hyperparameters.
     """
 
     def __init__(self, velocity: VelocityNet, how: Improvement) -> None:
@@ -89,24 +89,24 @@ class FmerActor(Actor):
         }
 
     def propose(self, observation: Tensor, count: int, generator: torch.Generator) -> Path:
-        """So many paths from fresh noise for each state; constants. Shape (B, O)."""
+        """Return `count` paths from fresh noise per state; constants. Shape (B, O)."""
         shape = len(observation), count, self.velocity.action_size
         return solve(self.velocity, observation, torch.randn(shape, generator=generator), self.how.solver_steps)
 
     @torch.no_grad()
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """The best of N. Shapes (B, O) -> (B, D)."""
+        """Return the best of N. Shapes (B, O) -> (B, D)."""
         actions = self.propose(observation, self.how.choices, generator).end.tanh()
         best = critics.judge(observation, actions).argmax(dim=1)
         return actions[torch.arange(len(best)), best]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of one raw sample. Shapes (B, O) -> (B,)."""
+        """Return min(Q̄_1, Q̄_2) of one raw sample. Shapes (B, O) -> (B,)."""
         return targets.judge(observation, self.propose(observation, 1, generator).end.tanh())[:, 0]
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One step of the velocity on L - α H, one of α."""
+        """Take one step of the velocity on L - α H, and one of α."""
         observation = rows.observation
         path = self.propose(observation, self.how.candidates, generator)
         B, _, D = path.end.shape
@@ -130,7 +130,10 @@ class FmerActor(Actor):
         }
 
     def regression(self, observation: Tensor, u: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """L, with one draw of (ε', t) for each candidate. Shapes (B, O), (B, M, D), (B, M)."""
+        """Return L, with one draw of (ε', t) per candidate.
+
+        Shapes (B, O), (B, M, D), (B, M).
+        """
         B, M, D = u.shape
         x1 = u.reshape(B * M, D)
         x0 = torch.randn(x1.shape, generator=generator)
@@ -141,7 +144,7 @@ class FmerActor(Actor):
         return loss
 
     def entropy(self, observation: Tensor, path: Path, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """H, a constant, and what has its gradient: E ∫ (div v - 2 tanh(u) · v) dt."""
+        """Return H, a constant, and E ∫ (div v - 2 tanh(u) · v) dt, which has its gradient."""
         K, B, _, D = path.states.shape
         E = self.how.entropy_draws
         k = torch.randint(K, (B, E), generator=generator)

@@ -1,7 +1,7 @@
-"""`odeploy train fmer`: a flow policy with twin critics, trained by FMER on the environment's own reward.
+"""`odeploy train fmer`: a flow policy with twin critics, trained by FMER.
 
-What is deployed is the best of N candidates, N chosen at `odeploy export`; what is scored is the best of as many
-as are tried in the environment while training. With one candidate a file answers with the flow's raw samples.
+The deployed policy is the best of N candidates, N chosen at `odeploy export`. Scores use as many candidates as are
+tried in the environment. A file with one candidate returns the flow's raw samples.
 """
 
 from dataclasses import dataclass
@@ -30,38 +30,38 @@ from odeploy_train.runs.options import require_from_zero, require_positive
 
 @dataclass(frozen=True)
 class Config(off_policy_run.Config):
-    """Trains a flow policy by FMER. The same command continues an interrupted run."""
+    """Train a flow policy by FMER. The same command continues an interrupted run."""
 
     batch: int = 128
-    """Transitions of an update; the flow is regressed on M candidates for each."""
+    """Transitions per update; the flow is regressed on M candidates for each."""
     candidates: int = 8
-    """M: actions of the flow for each state that it is regressed on."""
+    """Candidates M: actions of the flow per state, on which it is regressed."""
     choices: int = 8
-    """N: actions of which the one with the highest Q is tried in the environment, and scored."""
+    """Choices N: actions of which the one with the highest Q is tried in the environment, and scored."""
     solver_steps: int = 10
-    """K, of Euler; a file takes its own at `odeploy export`."""
+    """Euler steps K; `odeploy export` chooses its own."""
     effective_share: float = 0.5
-    """ρ: effective sample size of the candidates' weights, as a share of all candidates."""
+    """Effective sample size of the candidates' weights, as a share ρ of all candidates."""
     uniform: int = 0
-    """Further candidates, drawn from all actions alike: they keep ways that are equally good."""
+    """Further candidates, drawn uniformly from all actions: they preserve equally good modes."""
     entropy_draws: int = 2
-    """Of each state's candidates, those whose paths the entropy is estimated on."""
+    """Candidates per state on whose paths the entropy is estimated."""
     target_entropy: float = -1.0
-    """Of the squashed action, in nats for each of its dimensions; log 2 = 0.693 is the most there is."""
+    """Target entropy of the squashed action per dimension [nat]; the maximum is log 2 = 0.693."""
     alpha: float = 0.1
-    """Multiplier of the entropy at the start; 0 leaves the entropy out for good."""
+    """Multiplier of the entropy at the start; 0 disables the entropy."""
     alpha_lr: float = 1e-3
-    """Learning rate of its logarithm."""
+    """Learning rate of the logarithm of the multiplier."""
     actor_lr: float = 3e-4
-    """Learning rate of the velocity; `lr` is the critics'."""
+    """Learning rate of the velocity; `--lr` is the critics'."""
     width: int = 256
-    """Neurons of each hidden layer of the velocity."""
+    """Neurons per hidden layer of the velocity."""
     depth: int = 2
     """Hidden layers of the velocity, SiLU."""
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fmer")
     _check(config)
     task = get(config.task)
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
 
 
 def start(config: Config, sizes: BestOfNConfig, core_config: OffPolicyConfig, envs: TaskVectorEnv) -> Learner:
-    """A learner that has seen nothing yet."""
+    """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
     shared = {name: getattr(config, name) for name in Improvement.__dataclass_fields__}
     shared["target_entropy"] = config.target_entropy * sizes.flow.action_size
@@ -85,7 +85,7 @@ def start(config: Config, sizes: BestOfNConfig, core_config: OffPolicyConfig, en
 
 
 class Scored(BestOfN):
-    """A best-of-N policy with the noise, solver and N of training, drawn anew by each: what is scored."""
+    """Best-of-N policy with solver, N and noise of its own, as scored."""
 
     def __init__(self, config: BestOfNConfig, choices: int, solver_steps: int) -> None:
         super().__init__(config)
@@ -94,14 +94,14 @@ class Scored(BestOfN):
 
     @torch.no_grad()
     def forward(self, observation: Tensor) -> Tensor:
-        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
+        """Return actions in robot units, given raw observations. Shapes (B, O) -> (B, A)."""
         shape = len(observation), self._choices, len(self.flow.low)
         noise = torch.randn(shape, generator=self._generator)
         return self.sample(observation.to(noise.dtype), noise, EULER, self._t_grid).action
 
 
 def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig) -> Scored:
-    """The policy of this moment."""
+    """Return the policy of this moment."""
     policy = Scored(sizes, actor.how.choices, actor.how.solver_steps)
     policy.flow.velocity.load_state_dict(actor.velocity.state_dict())
     policy.critics.load_state_dict(core.critics.both.state_dict())

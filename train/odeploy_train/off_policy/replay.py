@@ -1,7 +1,7 @@
-"""A replay of transitions on arrays that are laid out once: the newest overwrite the oldest.
+"""A replay buffer on preallocated arrays; the newest transitions replace the oldest.
 
-Observations are kept in raw units and are normalised when they are drawn, by what the normaliser knows then. The
-file beside a checkpoint is a compressed .npz: arrays alone, nothing that could be executed.
+Observations are stored in raw units and normalised when sampled, by the normaliser of that moment. The file beside
+a checkpoint is a compressed .npz: arrays alone, nothing that could be executed.
 """
 
 import io
@@ -26,17 +26,17 @@ _IMPROVED = "improved"
 
 @dataclass(frozen=True)
 class Transitions:
-    """B steps of the environment, in any order.
+    """B environment steps, in any order.
 
     Attributes:
-        observation: before the step. Shape (B, O).
-        action: on unit scale. Shape (B, D).
+        observation: observation before the step. Shape (B, O).
+        action: action in unit scale. Shape (B, D).
         reward: Shape (B,).
-        following: the observation after the step, the last one of an episode if it ended there. Shape (B, O).
-        terminated: 1 where the task ended the episode; an episode that was cut goes on in value. Shape (B,).
-        improved: an action for the observation that an actor holds to be better, where such are kept; what it
-            writes here goes back into the replay. Shape (B, D).
-        index: their places in the replay, for that. Shape (B,).
+        following: observation after the step; the episode's last one if it ended there. Shape (B, O).
+        terminated: 1 where the task ended the episode; 0 where it was truncated. Shape (B,).
+        improved: better action by the actor, if such are stored; what it writes here goes back into the buffer.
+            Shape (B, D).
+        index: positions in the buffer, for that. Shape (B,).
     """
 
     observation: Tensor
@@ -49,14 +49,14 @@ class Transitions:
 
 
 class Replay:
-    """The last so many transitions.
+    """The latest transitions, up to a capacity.
 
     Args:
-        capacity: how many; memory is taken as it fills.
+        capacity: number of transitions; memory is allocated as it fills.
         observation_size: O.
         action_size: D.
-        improvable: whether a second action is kept with each transition, at first the same, that an actor may
-            replace while the critics go on learning from the first.
+        improvable: whether a second action is stored with each transition. It begins as the same action; an actor
+            may replace it, while the critics learn from the first.
     """
 
     def __init__(
@@ -79,26 +79,26 @@ class Replay:
         following: NDArray[np.float32],
         terminated: NDArray[np.bool_],
     ) -> None:
-        """Takes n transitions in, at most as many as it holds; shapes as in `Transitions`."""
+        """Add n transitions, at most the capacity; shapes as in `Transitions`."""
         n = len(reward)
         index = (self._next + np.arange(n)) % self.capacity
         values = observation, action, reward, following, terminated, action
-        for array, value in zip(self._arrays.values(), values, strict=False):  # the last only where it is kept
+        for array, value in zip(self._arrays.values(), values, strict=False):  # the last only if stored
             array[index] = value
         self._next, self._count = (self._next + n) % self.capacity, min(self._count + n, self.capacity)
 
     def draw(self, count: int, generator: torch.Generator) -> Transitions:
-        """So many transitions, each any of those that are held, with replacement."""
+        """Sample transitions uniformly, with replacement."""
         index = torch.randint(self._count, (count,), generator=generator)
         drawn = {name: torch.from_numpy(array[index.numpy()]) for name, array in self._arrays.items()}
         return Transitions(**drawn, index=index)
 
     def take_back(self, index: Tensor, improved: Tensor) -> None:
-        """Puts better actions in the places of those that were drawn. Shapes (B,), (B, D)."""
+        """Store better actions for sampled transitions. Shapes (B,), (B, D)."""
         self._arrays[_IMPROVED][index.numpy()] = improved.numpy()
 
     def save(self, folder: Path) -> None:
-        """Writes what is held, oldest first."""
+        """Write all transitions, oldest first."""
         order = (self._next - self._count + np.arange(self._count)) % self.capacity
         data = io.BytesIO()
         held: dict[str, Any] = {name: array[order] for name, array in self._arrays.items()}
@@ -106,10 +106,10 @@ class Replay:
         write_whole(folder / REPLAY, data.getvalue())
 
     def load(self, folder: Path) -> None:
-        """Takes up what `save` wrote, if there is anything.
+        """Load what `save` wrote, if anything.
 
         Raises:
-            FormatError: the file is damaged, or of another task or capacity.
+            FormatError: the file is damaged, or from another task or capacity.
         """
         path = folder / REPLAY
         if not path.exists():
@@ -125,6 +125,6 @@ class Replay:
                 where=str(path),
                 expected="the replay that this run saved",
                 got=f"a file that does not load or fit ({type(error).__name__})",
-                remedy="remove that file: the run continues with an empty replay",
+                remedy="remove this file: the run continues with an empty replay buffer",
             ) from None
         self._count, self._next = count, count % self.capacity

@@ -1,4 +1,6 @@
-"""The run of an off-policy learner: options, one iteration, the checkpoint; `runs.scored_loop` has the loop.
+"""The run of an off-policy learner: options, one iteration, the checkpoint.
+
+`runs.scored_loop` has the loop around it.
 
 The replay buffer is saved with each checkpoint, just before it: a continued run with an empty one would for a
 long time see nothing but its own latest episodes. A kill between the two leaves a buffer that is a checkpoint
@@ -40,7 +42,7 @@ from odeploy_train.runs.options import (
 from odeploy_train.runs.scored_loop import ScoredTraining
 from odeploy_train.runs.train_run import train_run
 
-_FIGURES_STEPS = 1_000  # of the environments, over which curves are averaged
+_FIGURES_STEPS = 1_000  # environment steps over which curves are averaged
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,13 @@ class Config(ScoreOptions, ComputeOptions, OffPolicyConfig, EnvironmentOptions):
 
 @dataclass
 class Learner:
-    """An off-policy learner with the policy that it deploys.
+    """Off-policy learner with the policy that it deploys.
 
     Attributes:
         core: ticks and updates.
-        deploy: the policy of this moment; called with raw observations it answers in robot units.
-        spent_s: on collecting and updating so far.
-        kept: a policy that is deployed instead, if there is one.
+        deploy: returns the policy of this moment, from raw observations to robot units.
+        spent_s: time of collecting and updating so far [s].
+        kept: the best policy so far, which is deployed instead.
     """
 
     core: OffPolicy
@@ -95,7 +97,7 @@ class Learner:
         return self.core.steps >= options.steps or self.spent_s >= 60 * options.minutes
 
     def iterate(self, options: Config, until: int, interrupts: Interrupts) -> dict[str, float]:
-        """Tick and update until a step, an interrupt or the end; return figures for the curves."""
+        """Tick and update until a step, an interrupt or the end; return figures."""
         core = self.core
         until = min(core.steps + _FIGURES_STEPS, until, options.steps)
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
@@ -121,7 +123,7 @@ class Learner:
         return figures
 
     def save(self, folder: Path, *, finished: bool) -> None:
-        """Writes the replay, then the checkpoint; of a finished run the checkpoint alone."""
+        """Write the replay buffer, then the checkpoint; a finished run has no buffer."""
         core = self.core
         if not finished:
             core.replay.save(folder)
@@ -220,12 +222,12 @@ def _check(config: Config, task: Task) -> None:
             where="--actor-start-steps",
             expected=f"fewer than --steps {config.steps}",
             got=str(config.actor_start_steps),
-            remedy="change one of them: the policy would learn nothing",
+            remedy="change one of them: the policy would never be updated",
         )
     if config.capacity < max(config.start_steps, config.envs):
         raise UsageError(
             where="--capacity",
-            expected=f"at least --start-steps {config.start_steps}, and a place for each environment",
+            expected=f"at least --start-steps {config.start_steps}, and a transition per environment",
             got=str(config.capacity),
             remedy="change one of them",
         )
@@ -233,7 +235,7 @@ def _check(config: Config, task: Task) -> None:
         if signal.low is None or signal.high is None:
             raise ContractError(
                 where=f"task {task.name}, action {signal.name}",
-                expected="a lower and an upper limit, which tanh is mapped onto",
+                expected="a lower and an upper limit, to which tanh is mapped",
                 got=f"[{signal.low}, {signal.high}]",
                 remedy="give the signal its limits in the catalogue",
             )

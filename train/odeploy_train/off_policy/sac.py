@@ -1,11 +1,11 @@
-"""`odeploy train sac`: soft actor-critic (Haarnoja et al., arXiv 1812.05905), the Gaussian baseline off-policy.
+"""`odeploy train sac`: soft actor-critic (Haarnoja et al., arXiv 1812.05905).
 
     a = tanh(μ(s) + σ(s) ε),    log π(a|s) = log N(u; μ, σ) - Σ_j log(1 - tanh² u_j)
     V̄(s) = min(Q̄_1, Q̄_2)(s, a) - α log π(a|s)
     L_π = E[ α log π(a|s) - min(Q_1, Q_2)(s, a) ],    L_α = -log α (log π(a|s) + H)
 
-Losses, bounds of log σ and the loss of log α, rather than of α, are stable-baselines3's, against which they are
-tested. The mean is what is deployed.
+The Gaussian baseline of off-policy methods. Losses, bounds of log σ and the loss of log α, rather than of α, are
+stable-baselines3's, against which they are tested. The mean is deployed.
 """
 
 import math
@@ -36,20 +36,23 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Config(off_policy_run.Config):
-    """Trains a Gaussian MLP policy by SAC. The same command continues an interrupted run."""
+    """Train a Gaussian MLP policy by SAC.
+
+    The same command continues an interrupted run.
+    """
 
     target_entropy: float = -1.0
-    """H: of the squashed action, in nats for each of its dimensions."""
+    """Target entropy H of the squashed action per dimension [nat]."""
     alpha: float = 1.0
-    """α at the start."""
+    """Entropy coefficient α at the start."""
     alpha_lr: float = 3e-4
-    """Learning rate of its logarithm."""
+    """Learning rate of log α."""
     widths: tuple[int, ...] = (256, 256)
     """Hidden layers of the policy, ReLU."""
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train sac")
     require_positive(alpha=config.alpha, alpha_lr=config.alpha_lr)
     task = get(config.task)
@@ -59,7 +62,7 @@ def main(arguments: list[str]) -> None:
 
 
 def start(config: Config, sizes: MlpConfig, core_config: OffPolicyConfig, envs: TaskVectorEnv) -> Learner:
-    """A learner that has seen nothing yet."""
+    """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
     O, A = sizes.observation_size, sizes.action_size  # noqa: E741
     target = config.target_entropy * A
@@ -72,16 +75,16 @@ def start(config: Config, sizes: MlpConfig, core_config: OffPolicyConfig, envs: 
 
 
 class SacActor(Actor):
-    """A squashed Gaussian of which mean and log-deviation are one network's answer.
+    """Squashed Gaussian; one network outputs mean and log σ.
 
     Args:
         observation_size: O.
         action_size: D.
-        widths: of the hidden layers.
-        target_entropy: H, in nats.
-        lr: of the network.
+        widths: neurons of the hidden layers.
+        target_entropy: H [nat].
+        lr: learning rate of the network.
         alpha: α at the start.
-        alpha_lr: of log α.
+        alpha_lr: learning rate of log α.
     """
 
     def __init__(
@@ -104,7 +107,10 @@ class SacActor(Actor):
         }
 
     def draw(self, observation: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """An action for each state and its log π, differentiable. Shapes (B, O) -> (B, D), (B,)."""
+        """Sample an action per state, with its log π, differentiable.
+
+        Shapes (B, O) -> (B, D), (B,).
+        """
         mean, log_std = self.net(observation).chunk(2, dim=-1)
         log_std = log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
         noise = torch.randn(mean.shape, generator=generator)
@@ -114,19 +120,19 @@ class SacActor(Actor):
 
     @torch.no_grad()
     def act(self, observation: Tensor, _critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """A draw. Shapes (N, O) -> (N, D)."""
+        """Sample an action. Shapes (N, O) -> (N, D)."""
         return self.draw(observation, generator)[0]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Soft: min(Q̄_1, Q̄_2) - α log π of a draw. Shapes (B, O) -> (B,)."""
+        """Return min(Q̄_1, Q̄_2) - α log π of a sample: soft. Shapes (B, O) -> (B,)."""
         action, log_density = self.draw(observation, generator)
         return targets.smaller(observation, action) - self.log_alpha.exp() * log_density
 
     def losses(
         self, rows: Transitions, critics: TwinCritics, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """L_π, L_α, and the entropy, -log π in the mean."""
+        """Return L_π, L_α, and the entropy, the mean of -log π."""
         action, log_density = self.draw(rows.observation, generator)
         alpha = self.log_alpha.detach().exp()
         loss = (alpha * log_density - critics.smaller(rows.observation, action)).mean()
@@ -134,7 +140,7 @@ class SacActor(Actor):
         return loss, self.log_alpha * (entropy - self.target_entropy), entropy
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One step of the network on L_π, one of α on L_α."""
+        """Take one step of the network on L_π, and one of α on L_α."""
         loss, alpha_loss, entropy = self.losses(rows, critics, generator)
         for name, each in (("policy", loss), ("alpha", alpha_loss)):
             self.optimizers[name].zero_grad()
@@ -144,13 +150,13 @@ class SacActor(Actor):
 
 
 def deployed(core: OffPolicy, actor: SacActor, task: Task, sizes: MlpConfig) -> MlpPolicy:
-    """The mean of the policy with its normaliser and limits."""
+    """Return the policy's mean with its normaliser and limits."""
     policy = MlpPolicy(sizes)
     layers = [layer for layer in actor.net if isinstance(layer, nn.Linear)]
     with torch.no_grad():
         for mine, its in zip(policy.layers, layers, strict=True):
             assert isinstance(mine, nn.Linear)
-            mine.weight.copy_(its.weight[: len(mine.weight)])  # of the last layer the half that is the mean
+            mine.weight.copy_(its.weight[: len(mine.weight)])  # the last layer's half of the mean
             mine.bias.copy_(its.bias[: len(mine.bias)])
     policy.low, policy.high = limits(task.action)
     policy.observation_mean = core.moments.mean.clone()
