@@ -83,7 +83,10 @@ class DiffusionActor(Actor):
         generator: torch.Generator,
         denoiser: VelocityNet | None = None,
     ) -> Tensor:
-        """Of so many proposals the one with the highest min(Q_1, Q_2). Shapes (B, O) -> (B, D)."""
+        """Of so many proposals the one with the highest min(Q_1, Q_2).
+
+        Shapes (B, O) -> (B, D).
+        """
         proposed = self.propose(observation, count, generator, denoiser)
         if count == 1:
             return proposed[:, 0]
@@ -93,7 +96,10 @@ class DiffusionActor(Actor):
     def regression(
         self, observation: Tensor, action: Tensor, generator: torch.Generator, weights: Tensor | None = None
     ) -> Tensor:
-        """L on these actions, with one draw of (k, ε) for each. Shapes (R, O), (R, D), weights (R,)."""
+        """L on these actions, with one draw of (k, ε) for each.
+
+        Shapes (R, O), (R, D), weights (R,).
+        """
         assert not action.requires_grad
         return epsilon_loss(self.denoiser, self._alpha_bar, observation, action, generator, weights)
 

@@ -35,7 +35,10 @@ _ADAM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by DIPO. The same command continues an interrupted run."""
+    """Trains a diffusion policy by DIPO.
+
+    The same command continues an interrupted run.
+    """
 
     diffusion_steps: int = 100
     """T, of the noise and of the sampler; a file may visit fewer, at `odeploy export`."""
@@ -48,7 +51,7 @@ class Config(diffusion_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train dipo")
     require_positive(action_steps=config.action_steps, action_lr=config.action_lr)
     diffusion_run.run("dipo", config, DipoActor)
@@ -84,7 +87,10 @@ class DipoActor(DiffusionActor):
         return {"regression": loss.detach(), "moved": moved, "gradient_norm": norm}
 
     def ascend(self, observation: Tensor, action: Tensor, critics: TwinCritics) -> Tensor:
-        """Actions after their gradient steps, constants within the limits. Shapes (B, O), (B, D) -> (B, D)."""
+        """Actions after their gradient steps, constants within the limits.
+
+        Shapes (B, O), (B, D) -> (B, D).
+        """
         moving = action.clone().requires_grad_(True)
         rate = self.how.action_lr
         optimizer: torch.optim.Optimizer = torch.optim.SGD([moving], lr=rate, maximize=True)

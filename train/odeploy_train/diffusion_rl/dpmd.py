@@ -43,7 +43,10 @@ _ROUNDING = 1e-4  # differences below this share of a value are not told apart
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by DPMD. The same command continues an interrupted run."""
+    """Trains a diffusion policy by DPMD.
+
+    The same command continues an interrupted run.
+    """
 
     choices: int = 32
     """N: samples of which the best is tried in the environment."""
@@ -60,7 +63,7 @@ class Config(diffusion_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train dpmd")
     require_positive(
         choices=config.choices, target_samples=config.target_samples, temperature=config.temperature,
@@ -92,7 +95,10 @@ class DpmdActor(DiffusionActor):
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of an action, which is kept for the regression. Shapes (B, O) -> (B,)."""
+        """min(Q̄_1, Q̄_2) of an action, which is kept for the regression.
+
+        Shapes (B, O) -> (B,).
+        """
         action = self.best(observation, self.how.target_samples, targets, generator)
         action = self._disturbed(action, generator)
         self._drawn = observation, action

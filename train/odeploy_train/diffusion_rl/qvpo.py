@@ -34,7 +34,10 @@ from odeploy_train.runs.options import require_from_zero, require_positive
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by QVPO. The same command continues an interrupted run."""
+    """Trains a diffusion policy by QVPO.
+
+    The same command continues an interrupted run.
+    """
 
     actor_lr: float = 1e-4
     """Learning rate of the denoiser, constant; --lr is the critics'."""
@@ -53,7 +56,7 @@ class Config(diffusion_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train qvpo")
     require_positive(
         candidates=config.candidates, chosen=config.chosen, behaviour_samples=config.behaviour_samples,

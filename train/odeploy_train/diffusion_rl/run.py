@@ -83,7 +83,7 @@ def policy_sizes(config: Config, task: Task) -> DiffusionConfig:
 def start(
     config: C, sizes: DiffusionConfig, make_actor: MakeActor[C], core_config: OffPolicyConfig, envs: TaskVectorEnv
 ) -> Learner:
-    """A learner that has seen nothing yet."""
+    """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
     O, A = sizes.observation_size, sizes.action_size  # noqa: E741
     denoiser = VelocityNet(O, A, sizes.width, sizes.depth, sizes.time_features)

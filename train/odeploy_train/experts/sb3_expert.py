@@ -45,22 +45,25 @@ _SCORE_EPISODES = 40
 
 @dataclass(frozen=True)
 class Config:
-    """Trains an expert by reinforcement learning. The same command continues an interrupted run."""
+    """Trains an expert by reinforcement learning.
+
+    The same command continues an interrupted run.
+    """
 
     task: str
     """Name of a catalogued task that has a recipe."""
     out: Path
-    """Folder of the run: new, or that of an interrupted one."""
+    """Run folder: new, or of an interrupted run."""
     steps: int | None = None
     """Of the environment; the recipe's if not given."""
     seed: int = 0
-    """Of every random number."""
+    """Seed of all random numbers."""
     init: Path | None = None
     """Folder of an earlier run on the same task: begin with its best policy and its normaliser."""
     horizon_ends: bool | None = None
     """Whether the horizon counts as an end while learning; the recipe's choice if not given."""
     threads: int = 1
-    """Of torch."""
+    """Threads of torch."""
 
 
 def main(arguments: list[str]) -> None:

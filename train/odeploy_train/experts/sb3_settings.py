@@ -1,4 +1,7 @@
-"""Recipes of the trained experts: data. docs/decisions.md says what else was tried."""
+"""Recipes of the trained experts: data.
+
+docs/decisions.md says what else was tried.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal

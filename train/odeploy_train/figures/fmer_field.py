@@ -83,7 +83,10 @@ def snapshot(run: Path, samples: int, seed: int, side: int = 61) -> Snapshot:
 
 @torch.no_grad()
 def samples_at(run: Path, places_m: Tensor, samples: int, seed: int) -> Tensor:
-    """Actions that the flow draws at several places, from the same noises. Shapes (P, 2) -> (P, S, 2)."""
+    """Actions that the flow draws at several places, from the same noises.
+
+    Shapes (P, 2) -> (P, S, 2).
+    """
     policy, card = load(run)
     P = len(places_m)
     t_grid = uniform_grid(card.config["solver_steps"])
@@ -93,7 +96,10 @@ def samples_at(run: Path, places_m: Tensor, samples: int, seed: int) -> Tensor:
 
 
 def towards(actions: Tensor) -> Tensor:
-    """Index of the goal towards whose side an action moves most. Shapes (..., 2) -> (...)."""
+    """Index of the goal towards whose side an action moves most.
+
+    Shapes (..., 2) -> (...).
+    """
     directions = torch.from_numpy(GOALS_M / np.linalg.norm(GOALS_M, axis=1, keepdims=True))
     return (actions @ directions.to(actions.dtype).T).argmax(dim=-1)
 

@@ -65,7 +65,10 @@ def both_ways(commands: Tensor) -> int:
 
 
 def most_balanced(commands: Tensor) -> int:
-    """The cell of the row where the rarer of the two ways is most frequent. Shape (25, S, 2)."""
+    """The cell of the row where the rarer of the two ways is most frequent.
+
+    Shape (25, S, 2).
+    """
     found = [modes(of_cell) for of_cell in commands]
     return max(range(len(found)), key=lambda cell: min(found[cell].up, found[cell].down))
 

@@ -69,11 +69,14 @@ class FlowActor(nn.Module, ABC):
 
     @abstractmethod
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the objective needs of the old policy. Shapes (M, O), (M, D) -> each (M, ...)."""
+        """What the objective needs of the old policy.
+
+        Shapes (M, O), (M, D) -> each (M, ...).
+        """
 
     @abstractmethod
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """What to minimise on a minibatch, and figures for the curves."""
+        """Return the loss of a minibatch, and figures for the curves."""
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,7 +159,10 @@ class FlowActor(nn.Module, ABC):
         return (action - self.shift) / self.scale
 
     def embed(self, t_grid: Sequence[float]) -> Tensor:
-        """Embedded times of the evaluations that the solver makes on a grid, in order. Shape (evaluations, E)."""
+        """Embedded times of the evaluations that the solver makes on a grid, in order.
+
+        Shape (evaluations, E).
+        """
         times = evaluation_times(self.sampling.tableau, t_grid)
         return time_embedding(self.scale.new_tensor(times), self.velocity.time_features)
 

@@ -75,7 +75,7 @@ class Config(flow_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train dppo")
     require_positive(exploration_std=config.exploration_std, likelihood_std=config.likelihood_std)
     if not 0 < config.denoising_discount <= 1:
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
 
 
 def actor(config: Config, sizes: FlowConfig, _generator: torch.Generator) -> "DppoActor":
-    """By the options."""
+    """Make the actor that the options describe."""
     chain = Chain(config.denoising_discount, config.exploration_std, config.likelihood_std)
     return DppoActor(velocity_net(sizes), sampling(config), chain)
 
@@ -150,7 +150,10 @@ class DppoActor(FlowActor):
         return kept | {"log_likelihood": self.log_likelihood(observation, kept)}
 
     def log_likelihood(self, observation: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        """log π̄_θ(x_{k+1} | x_k, s) of each step of the kept chains. Shapes (M, O), ... -> (M, K)."""
+        """log π̄_θ(x_{k+1} | x_k, s) of each step of the kept chains. Shapes (M, O), ...
+
+        -> (M, K).
+        """
         D, std = self.velocity.action_size, self.chain.likelihood_std
         mean = kept["inputs"][..., :D] + self.dt[:, None] * self.velocities(observation, kept["inputs"])
         unit = (kept["next"] - mean) / std

@@ -40,7 +40,10 @@ from odeploy_train.runs.options import require_from_zero
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by a critic's gradient. The same command continues an interrupted run."""
+    """Trains a flow policy by a critic's gradient.
+
+    The same command continues an interrupted run.
+    """
 
     clip: float = 0.1
     """ε: how far the updates on one rollout may move an action, in unit actions, before they let go of it."""
@@ -54,7 +57,7 @@ class Config(flow_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fm-a2c")
     require_from_zero(perturbation=(config.perturbation, math.inf))
     if math.isfinite(config.kl_limit):

@@ -36,7 +36,10 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by PPO on its density. The same command continues an interrupted run."""
+    """Trains a flow policy by PPO on its density.
+
+    The same command continues an interrupted run.
+    """
 
     clip: float = 0.2
     """ε of the ratio."""
@@ -49,14 +52,14 @@ class Config(flow_run.Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fm-ppo")
     require_positive(probes=config.probes)
     run("fm-ppo", config, actor)
 
 
 def actor(config: Config, sizes: FlowConfig, _generator: torch.Generator) -> "FmPpoActor":
-    """By the options."""
+    """Make the actor that the options describe."""
     return FmPpoActor(velocity_net(sizes), sampling(config), config.probes if config.trace == "probes" else None)
 
 

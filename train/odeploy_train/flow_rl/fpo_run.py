@@ -77,14 +77,14 @@ class PlusPlusConfig(Config):
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fpo")
     check(config)
     run("fpo", config, partial(actor, fpo))
 
 
 def main_plus_plus(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     config = tyro.cli(PlusPlusConfig, args=arguments, prog="odeploy train fpo++")
     check(config)
     run("fpo++", config, partial(actor, partial(fpo_plus_plus, trust_region=config.trust_region)))

@@ -47,7 +47,10 @@ class Transitions:
 
     @property
     def pair(self) -> Tensor:
-        """[s, a] with the action as executed: no expert ever leaves the limits. Shape (M, O + A)."""
+        """[s, a] with the action as executed: no expert ever leaves the limits.
+
+        Shape (M, O + A).
+        """
         return torch.cat([self.observation, self.action.clamp(-1, 1)], dim=-1)
 
     def take(self, index: Tensor) -> "Transitions":
@@ -66,12 +69,18 @@ class Discriminator(Protocol):
 
 
 def classification(expert: Tensor, agent: Tensor) -> tuple[Tensor, Info]:
-    """-E_expert[log D] - E_agent[log(1 - D)] of logits: GAIL, eq. 17, with our D. Shapes (M,), (M,)."""
+    """-E_expert[log D] - E_agent[log(1 - D)] of logits: GAIL, eq. 17, with our D.
+
+    Shapes (M,), (M,).
+    """
     return _mean(softplus(-expert)) + _mean(softplus(agent)), {"accuracy": accuracy(expert, agent)}
 
 
 def accuracy(expert: Tensor, agent: Tensor) -> Tensor:
-    """Share of ticks on the right side of 0, expert and agent weighing the same. Shapes (M,), (M,)."""
+    """Share of ticks on the right side of 0, expert and agent weighing the same.
+
+    Shapes (M,), (M,).
+    """
     return (_mean((expert > 0).float()) + _mean((agent < 0).float())) / 2
 
 

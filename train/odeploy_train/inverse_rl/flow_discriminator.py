@@ -87,7 +87,10 @@ class JointFlow(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pairs of the expert's, by Euler steps from noise under c = 1. Shapes (count, O), (count, A)."""
+        """Pairs of the expert's, by Euler steps from noise under c = 1.
+
+        Shapes (count, O), (count, A).
+        """
         label = torch.ones(count, 1)
 
         def field(t: float, x: Tensor) -> Tensor:

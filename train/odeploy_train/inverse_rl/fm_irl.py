@@ -44,7 +44,7 @@ class Config(TeacherOptions, gaussian_ppo.Config):
     """Trains a student by FM-IRL. The same command continues an interrupted run."""
 
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     entropy: float = 0.001
     """Coefficient of the entropy bonus."""
     rewarded: bool = True

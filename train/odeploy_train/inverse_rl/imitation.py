@@ -33,14 +33,17 @@ class Config(RewardOptions, gaussian_ppo.Config):
     """What all five can be told, beside what `odeploy train ppo` can."""
 
     demos: str
-    """Folder of a dataset, or a Minari id."""
+    """Dataset folder, or Minari id."""
     discriminator_widths: tuple[int, ...] = (100, 100)
     """Hidden layers of the discriminator, as in GAIL's paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GailConfig(Config):
-    """Trains by GAIL (arXiv 1606.03476). The same command continues an interrupted run."""
+    """Trains by GAIL (arXiv 1606.03476).
+
+    The same command continues an interrupted run.
+    """
 
     reward: RewardForm = "logit"
     """Of D: `positive`, the paper's -log(1 - D), makes it worth while to stay alive: for tasks that end by a
@@ -49,7 +52,10 @@ class GailConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class AirlConfig(Config):
-    """Trains by AIRL (arXiv 1710.11248). The same command continues an interrupted run."""
+    """Trains by AIRL (arXiv 1710.11248).
+
+    The same command continues an interrupted run.
+    """
 
     state_only: bool = False
     """Whether the reward sees the observation alone, so that it transfers to other dynamics."""
@@ -57,7 +63,10 @@ class AirlConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class WailConfig(Config):
-    """Trains by WAIL (arXiv 1906.08113). The same command continues an interrupted run."""
+    """Trains by WAIL (arXiv 1906.08113).
+
+    The same command continues an interrupted run.
+    """
 
     gradient_penalty: float = 10.0
     """λ of WGAN-GP."""
@@ -65,7 +74,10 @@ class WailConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class VailConfig(Config):
-    """Trains by VAIL (arXiv 1810.00821). The same command continues an interrupted run."""
+    """Trains by VAIL (arXiv 1810.00821).
+
+    The same command continues an interrupted run.
+    """
 
     reward: RewardForm = "logit"
     """Of D; the paper's is `positive`. See `odeploy train gail`."""
@@ -79,7 +91,10 @@ class VailConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class DrailConfig(Config):
-    """Trains by DRAIL (arXiv 2405.16194). The same command continues an interrupted run."""
+    """Trains by DRAIL (arXiv 2405.16194).
+
+    The same command continues an interrupted run.
+    """
 
     discriminator_widths: tuple[int, ...] = (128, 128, 128, 128)
     """Hidden layers of the denoiser, all of one width; SiLU."""
@@ -94,27 +109,27 @@ Method = Literal["gail", "airl", "wail", "vail", "drail"]
 
 
 def gail(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     _run("gail", tyro.cli(GailConfig, args=arguments, prog="odeploy train gail"))
 
 
 def airl(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     _run("airl", tyro.cli(AirlConfig, args=arguments, prog="odeploy train airl"))
 
 
 def wail(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     _run("wail", tyro.cli(WailConfig, args=arguments, prog="odeploy train wail"))
 
 
 def vail(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     _run("vail", tyro.cli(VailConfig, args=arguments, prog="odeploy train vail"))
 
 
 def drail(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the run is."""
+    """Train, or continue, and print the run folder."""
     _run("drail", tyro.cli(DrailConfig, args=arguments, prog="odeploy train drail"))
 
 

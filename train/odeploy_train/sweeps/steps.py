@@ -26,7 +26,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
-    """The demonstrations of a task, recorded unless they are there. Gives their folder.
+    """The demonstrations of a task, recorded unless they are there.
+
+    Gives their folder.
 
     Raises:
         RelayedError: what `odeploy collect` refused, or died of.
