@@ -53,13 +53,17 @@ faults: $(VENV)/.installed
 reliability: $(VENV)/.installed
 	$(BIN)/pytest --reliability docs/reference/reliability.md tests
 
-# Branch coverage of the guard and its states, and tests against mutations of them.
+# Branch coverage of the guard and its states, and tests against mutations of them. mutmut takes a module's name from
+# its path below the working directory, so it gets a folder of its own.
 GUARD  := runtime/odeploy_runtime/safety/guard.py,runtime/odeploy_runtime/safety/states.py
+MUTANTS := runs/guard
 guard: $(VENV)/.installed
 	$(BIN)/coverage run --branch --include='$(GUARD)' -m pytest \
 		tests/unit/runtime/safety/test_guard.py tests/unit/runtime/safety/test_states.py
 	$(BIN)/coverage report --fail-under=100
-	$(BIN)/mutmut run
+	rm -rf $(MUTANTS) && mkdir -p $(MUTANTS)
+	cp -r pyproject.toml tests runtime/odeploy_runtime $(MUTANTS)
+	cd $(MUTANTS) && $(CURDIR)/$(BIN)/mutmut run
 
 # The wheel with the extra `cpu` alone in a fresh environment: 1 minute, packages from pip's cache.
 matrix: $(VENV)/.installed
