@@ -1,4 +1,4 @@
-"""A task that breaks or ends its process when it is told to, for tests of what steps simulations."""
+"""A task whose actions can break the simulation or end its process, for tests of code that steps simulations."""
 
 import os
 from dataclasses import replace
@@ -16,7 +16,7 @@ BREAK, DIE = 0.5, -0.5
 
 
 class BrittleEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
-    """Observes its start and its age; an action beyond BREAK gives NaN, one beyond DIE ends the process."""
+    """Observations are start and age; an action above BREAK gives NaN, one below DIE ends the process."""
 
     observation_space = Box(-np.inf, np.inf, (2,), np.float64)
     action_space = Box(-1, 1, (1,), np.float32)
@@ -55,7 +55,7 @@ FRAGILE_FROM = 0.6
 
 
 class FragileEnv(BrittleEnv):
-    """Breaks by itself at its third tick in the episodes whose start lies above FRAGILE_FROM."""
+    """Environment that breaks at its third tick in episodes with a start above FRAGILE_FROM."""
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
         if self.state[0] > FRAGILE_FROM and self.state[1] >= 2:

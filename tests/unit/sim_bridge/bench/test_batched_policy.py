@@ -1,4 +1,4 @@
-"""Episodes in parallel are the episodes one after another, whichever run together."""
+"""Episodes in parallel equal episodes one after another, whichever run together."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -36,11 +36,11 @@ def scorer() -> Iterator[FileScorer]:
 
 
 def one_by_one(path: Path, options: ChunkOptions) -> list[float]:
-    who, unused = player(path, TASK, SEED, options), np.random.default_rng(0)
+    demonstrator, unused = player(path, TASK, SEED, options), np.random.default_rng(0)
     returns = []
     with closing(TaskEnv(TASK)) as env:
         for number in range(EPISODES):
-            episode = record(env, who, number, episode_seed(SEED, number), 0.0, unused)
+            episode = record(env, demonstrator, number, episode_seed(SEED, number), 0.0, unused)
             assert episode is not None
             returns.append(float(episode.rewards.sum()))
     return returns
@@ -49,12 +49,12 @@ def one_by_one(path: Path, options: ChunkOptions) -> list[float]:
 def test_every_episode_has_the_resets_and_the_noise_of_its_number(file: PolicyFile, scorer: FileScorer) -> None:
     ended: list[int] = []
     played = scorer.play(file, SEED, EPISODES, ChunkOptions(), lambda: ended.append(1))
-    # Rounding at another batch size goes through twelve ticks.
+    # Rounding at another batch size adds up over twelve ticks.
     np.testing.assert_allclose(played.returns, one_by_one(file.path, ChunkOptions()), rtol=1e-4)
     assert (len(ended), played.invalid, len(played.successes)) == (EPISODES, 0, EPISODES)
 
 
-def test_a_second_file_in_the_same_simulations_meets_the_same_episodes(
+def test_a_second_file_in_the_same_simulations_gets_the_same_episodes(
     file: PolicyFile, scorer: FileScorer
 ) -> None:
     first, again = (scorer.play(file, SEED, EPISODES, ChunkOptions()).returns for _ in range(2))
@@ -63,13 +63,13 @@ def test_a_second_file_in_the_same_simulations_meets_the_same_episodes(
 
 
 @pytest.mark.thorough
-def test_chunks_are_played_as_they_are_one_after_another(tmp_path: Path, scorer: FileScorer) -> None:
+def test_chunks_in_parallel_equal_chunks_one_after_another(tmp_path: Path, scorer: FileScorer) -> None:
     path, options = chunk_file(tmp_path, TASK, 4), ChunkOptions(execute=3)
     played = scorer.play(read(path), SEED, EPISODES, options)
     np.testing.assert_allclose(played.returns, one_by_one(path, options), rtol=1e-4)
 
 
-def test_another_task_s_file_and_one_that_remembers_are_refused(tmp_path: Path, scorer: FileScorer) -> None:
+def test_another_tasks_file_and_a_frozen_one_are_refused(tmp_path: Path, scorer: FileScorer) -> None:
     other = read(policy_path(tmp_path, MAZE_MEDIUM, "flow"))
     with pytest.raises(ContractError, match="observation"):
         scorer.play(other, SEED, 1, ChunkOptions())

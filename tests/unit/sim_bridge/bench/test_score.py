@@ -1,4 +1,4 @@
-"""Scores: a success rate or a mean return, with an interval, and who achieved it."""
+"""Scores: a success rate or a mean return, with an interval and the player."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.experts.trained import trained
 
 
-def test_a_task_that_is_solved_or_not_is_scored_by_its_share_of_successes() -> None:
+def test_a_task_with_success_is_scored_by_its_share_of_successes() -> None:
     figures = judged(get("maze-medium"), np.array([5.0, 6.0, 7.0, 8.0]), np.array([True, False, True, True]))
     assert (figures["scored_by"], figures["value"], figures["episodes"]) == ("success", 0.75, 4)
     assert 0 < figures["low"] < 0.75 < figures["high"] < 1
@@ -24,7 +24,7 @@ def test_a_task_without_success_is_scored_by_its_return() -> None:
 
 
 @pytest.mark.parametrize("given", [False, True])
-def test_a_score_says_who_played_and_how_to_repeat_it(given: bool) -> None:
+def test_a_score_names_its_player_and_the_command_that_repeats_it(given: bool) -> None:
     task, quiet = get("hopper"), Console(quiet=True)
     path = trained(task)
     figures = score(task, 2, 3, 1.0, path if given else None, ChunkOptions(), quiet)

@@ -1,4 +1,4 @@
-"""The catalogue against the simulations themselves: each name, limit and rate is the model's own."""
+"""The catalogue against the simulations: each name, limit and rate is the model's."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ each_task = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 
 
 def inside(env: TaskEnv) -> Any:
-    """The gymnasium environment without its wrappers: model, data, goal."""
+    """Return the gymnasium environment without its wrappers: model, data, goal."""
     return env.env.unwrapped
 
 
@@ -26,14 +26,14 @@ def test_a_task_is_found_by_its_name(task: Task) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "offered"),
+    ("name", "suggestion"),
     [("maze", "maze-medium"), ("hoper", "hopper"), ("fetch_reach", "fetch-reach"), ("zzz", "maze-medium")],
 )
-def test_an_unknown_name_is_refused_and_the_nearest_are_offered(asked: str, offered: str) -> None:
+def test_an_unknown_name_is_refused_with_the_nearest_ones(name: str, suggestion: str) -> None:
     with pytest.raises(MissingError) as raised:
-        get(asked)
-    assert offered in raised.value.expected
-    assert raised.value.got == repr(asked)
+        get(name)
+    assert suggestion in raised.value.expected
+    assert raised.value.got == repr(name)
 
 
 @each_task
@@ -57,7 +57,7 @@ def test_action_limits_are_those_of_the_simulation(env: TaskEnv) -> None:
     np.testing.assert_array_equal(highs(env.task.action), space.high)
 
 
-def test_the_rate_is_that_at_which_the_simulations_own_time_passes(env: TaskEnv) -> None:
+def test_the_rate_is_that_of_simulated_time(env: TaskEnv) -> None:
     env.reset(0)
     data = physics_data(env.env)
     if data is None:
@@ -69,7 +69,7 @@ def test_the_rate_is_that_at_which_the_simulations_own_time_passes(env: TaskEnv)
     assert (data.time - before) / 4 == pytest.approx(1 / env.task.rate_hz, rel=1e-9)
 
 
-def test_observations_stay_within_the_limits_that_are_stated(env: TaskEnv) -> None:
+def test_observations_stay_within_their_limits(env: TaskEnv) -> None:
     generator = np.random.default_rng(0)
     low, high = lows(env.task.observation), highs(env.task.observation)
     for seed in range(3):
@@ -85,7 +85,7 @@ def test_observations_stay_within_the_limits_that_are_stated(env: TaskEnv) -> No
 
 
 def sensed(env: TaskEnv) -> dict[str, float]:
-    """A few ticks into an episode: each observation by its name."""
+    """Return each observation by its name, a few ticks into an episode."""
     env.reset(5)
     action = np.linspace(0.2, 0.9, len(env.task.action), dtype=np.float32)
     for _ in range(4):
@@ -93,7 +93,7 @@ def sensed(env: TaskEnv) -> dict[str, float]:
     return dict(zip(env.task.observation_names, observation.tolist(), strict=True))
 
 
-def test_the_names_of_the_maze_are_where_the_model_has_them(maze: TaskEnv) -> None:
+def test_the_mazes_signals_are_the_models(maze: TaskEnv) -> None:
     seen, data, goal = sensed(maze), inside(maze).data, inside(maze).goal
     truth = {
         "ball_x": data.qpos[0],
@@ -106,7 +106,7 @@ def test_the_names_of_the_maze_are_where_the_model_has_them(maze: TaskEnv) -> No
     assert seen == pytest.approx(truth, rel=1e-6)
 
 
-def test_the_names_of_the_hopper_are_those_of_its_joints() -> None:
+def test_the_hoppers_signals_are_its_joints() -> None:
     env = TaskEnv(TASKS["hopper"])
     seen, model, data = sensed(env), inside(env).model, inside(env).data
     truth = {}
@@ -125,7 +125,7 @@ def test_the_names_of_the_hopper_are_those_of_its_joints() -> None:
     env.close()
 
 
-def test_the_names_of_the_arm_are_where_the_model_has_them() -> None:
+def test_the_arms_signals_are_the_models() -> None:
     env = TaskEnv(TASKS["fetch-reach"])
     seen, model, data, goal = sensed(env), inside(env).model, inside(env).data, inside(env).goal
     gripper = data.site("robot0:grip").xpos

@@ -26,13 +26,13 @@ def inside(env: TaskEnv) -> Any:
 
 
 def sensed(env: TaskEnv) -> Any:
-    """The present observation, without a tick."""
+    """Return the current observation, without a tick."""
     original = inside(env).inside
     return original._get_obs(original.robot_env._get_obs())["observation"]
 
 
 def moved(env: TaskEnv, state: Any, address: int) -> tuple[str, str]:
-    """Name and unit of the only signal that follows one number of the simulation's state."""
+    """Return name and unit of the only signal that changes with one number of the simulation's state."""
     before = sensed(env)
     state[address] += 0.25
     (i,) = np.flatnonzero(sensed(env) - before)
@@ -40,7 +40,7 @@ def moved(env: TaskEnv, state: Any, address: int) -> tuple[str, str]:
     return env.task.observation[i].name, env.task.observation[i].unit
 
 
-def test_every_joint_of_the_model_is_sensed_under_its_own_name_and_in_its_unit(env: TaskEnv) -> None:
+def test_every_joint_of_the_model_is_observed_under_its_name_and_in_its_unit(env: TaskEnv) -> None:
     env.reset(0)
     model, data = inside(env).model, inside(env).data
     found = []
@@ -62,10 +62,10 @@ def test_every_joint_of_the_model_is_sensed_under_its_own_name_and_in_its_unit(e
     assert sorted(found + names + rates) == sorted(env.task.observation_names)
 
 
-def test_each_command_moves_the_servo_of_its_own_joint_by_its_unit_times_a_tick(env: TaskEnv) -> None:
+def test_each_command_moves_its_joints_servo_by_its_unit_times_a_tick(env: TaskEnv) -> None:
     model, data = inside(env).model, inside(env).data
     for i, signal in enumerate(env.task.action):
-        sign = -1 if i in (5, 7, 8) else 1  # away from the end of the servo's range
+        sign = -1 if i in (5, 7, 8) else 1  # away from the servo's limit
         observation = env.reset(0)
         env.step(sign * np.eye(9, dtype=np.float32)[i])
         target = data.ctrl - observation[:9]
@@ -75,7 +75,7 @@ def test_each_command_moves_the_servo_of_its_own_joint_by_its_unit_times_a_tick(
         assert (signal.name, signal.unit) == (f"{joint.name}_{name}", unit)
         if turns:
             assert target[i] == pytest.approx(sign * 2 / env.task.rate_hz, rel=1e-5)
-        else:  # 16 cm are more than the finger has
+        else:  # 16 cm exceed the finger's range
             assert data.ctrl[i] == 0
         others = np.delete(np.arange(9), [i, *np.flatnonzero(observation[:9] > model.actuator_ctrlrange[:, 1])])
         np.testing.assert_allclose(target[others], 0, atol=1e-6)
@@ -90,7 +90,7 @@ def test_limits_rate_and_physics_step_are_the_models(env: TaskEnv) -> None:
     assert robot.model.opt.timestep == env.task.physics_step_s
 
 
-def test_subtasks_are_the_originals_and_concern_the_joints_that_their_names_say(env: TaskEnv) -> None:
+def test_subtasks_are_the_originals_and_concern_the_joints_in_their_names(env: TaskEnv) -> None:
     assert [name.replace("-", " ") for name in SUBTASKS] == list(OBS_ELEMENT_GOALS)
     model = inside(env).model
     joint_at = {int(model.joint(i).qposadr[0]): model.joint(i).name for i in range(model.njnt)}
@@ -114,7 +114,7 @@ def test_all_seven_are_the_kitchen_scored_by_its_return() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "canonical"),
+    ("given", "canonical"),
     [
         ("kitchen:microwave", "kitchen:microwave"),
         ("kitchen:kettle+microwave", "kitchen:microwave+kettle"),
@@ -123,14 +123,14 @@ def test_all_seven_are_the_kitchen_scored_by_its_return() -> None:
         ("kitchen:light-switch", "kitchen:light-switch"),
     ],
 )
-def test_a_choice_has_one_name_however_it_was_asked_for(asked: str, canonical: str) -> None:
-    task = parse(asked)
+def test_a_choice_has_one_name_in_any_notation(given: str, canonical: str) -> None:
+    task = parse(given)
     assert task is not None
     assert (task.name, task.scored_by) == (canonical, "return" if "+" in canonical else "success")
     assert parse(canonical) == task
 
 
-def test_the_environment_of_a_choice_has_those_subtasks_to_do() -> None:
+def test_the_environment_of_a_choice_has_exactly_its_subtasks() -> None:
     task = parse("kitchen:kettle+light-switch")
     assert task is not None
     made = TaskEnv(task)
@@ -139,12 +139,12 @@ def test_the_environment_of_a_choice_has_those_subtasks_to_do() -> None:
 
 
 @pytest.mark.parametrize("name", ["maze-medium", "kitchenette", "kitchens:kettle", "", "kettle"])
-def test_the_name_of_another_task_is_not_ours(name: str) -> None:
+def test_the_name_of_another_task_is_no_kitchen(name: str) -> None:
     assert parse(name) is None
 
 
 @pytest.mark.parametrize(
-    ("name", "got", "offered"),
+    ("name", "got", "suggestion"),
     [
         ("kitchen:mikrowave", "'mikrowave'", "microwave"),
         ("kitchen:kettle+burner", "'burner'", "top-burner"),
@@ -153,13 +153,13 @@ def test_the_name_of_another_task_is_not_ours(name: str) -> None:
         ("kitchen:xyz", "'xyz'", "kettle"),
     ],
 )
-def test_an_unknown_subtask_is_refused_and_the_nearest_are_offered(name: str, got: str, offered: str) -> None:
+def test_an_unknown_subtask_is_refused_with_the_nearest_ones(name: str, got: str, suggestion: str) -> None:
     with pytest.raises(MissingError) as raised:
         parse(name)
     assert raised.value.got == got
-    assert offered in raised.value.expected
+    assert suggestion in raised.value.expected
 
 
-def test_a_kitchen_with_nothing_to_do_is_refused() -> None:
+def test_a_kitchen_without_subtasks_is_refused() -> None:
     with pytest.raises(MissingError):
         kitchen([])

@@ -1,4 +1,4 @@
-"""Robots that walk and run, and a point on a plane: every name is found by what moves it."""
+"""Walking and running robots, and a point on a plane: every name is checked by moving its quantity."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def inside(env: TaskEnv) -> Any:
 
 
 def falling(env: TaskEnv) -> dict[str, float]:
-    """The humanoid in mid-air, turning, its state and what follows from it of one instant: values by name."""
+    """Return the humanoid's observation by name, in mid-air and turning, all from one instant."""
     env.reset(2)
     model, data, generator = inside(env).model, inside(env).data, np.random.default_rng(3)
     data.qpos[2] = 3.0
@@ -66,7 +66,7 @@ def test_limits_rate_and_physics_step_are_the_models(each: TaskEnv) -> None:
 
 
 @pytest.mark.parametrize("task", [HALFCHEETAH, HUMANOID], ids=lambda task: task.name)
-def test_joints_are_sensed_and_driven_under_their_own_names(task: Any) -> None:
+def test_joints_are_observed_and_driven_under_their_names(task: Any) -> None:
     env = TaskEnv(task)
     model, data = inside(env).model, inside(env).data
 
@@ -135,7 +135,7 @@ def test_the_humanoids_motor_torques_are_those_of_the_named_joint(humanoid: Task
         assert seen[f"{joint}_motor_torque"] == pytest.approx(data.ctrl[i] * model.actuator(i).gear[0])
 
 
-def test_a_push_on_a_body_is_sensed_as_that_bodys_external_force_and_torque(humanoid: TaskEnv) -> None:
+def test_a_push_on_a_body_is_observed_as_that_bodys_external_force_and_torque(humanoid: TaskEnv) -> None:
     unloaded = falling(humanoid)
     model, data = inside(humanoid).model, inside(humanoid).data
     centre = model.body_mass @ data.xipos / model.body_mass.sum()

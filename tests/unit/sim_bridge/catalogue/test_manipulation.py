@@ -1,4 +1,4 @@
-"""Hand, arm and ant of FM-IRL: sizes, limits and levels are what the simulations have."""
+"""Hand, arm and ant of FM-IRL: sizes, limits and levels are the simulations'."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ each_task = pytest.mark.parametrize("task", OWN, ids=[task.name for task in OWN]
 @pytest.mark.parametrize(
     ("task", "observations", "actions"), [(ANT_GOAL, 31, 8), (HAND_ROTATE, 68, 20), (FETCH_PICK, 16, 4)]
 )
-def test_sizes_are_the_papers_up_to_what_is_said_to_differ(task: Task, observations: int, actions: int) -> None:
+def test_sizes_and_horizons_are_as_documented(task: Task, observations: int, actions: int) -> None:
     assert (len(task.observation), len(task.action), task.horizon) == (observations, actions, 50)
     assert "FM-IRL" in task.paper
 
@@ -42,7 +42,7 @@ def test_limits_of_commands_are_the_simulations_and_the_safe_action_is_within(ta
 
 
 @each_task
-def test_at_the_lowest_and_highest_level_episodes_run_and_stay_within_stated_limits(task: Task) -> None:
+def test_at_the_lowest_and_highest_level_episodes_run_and_stay_within_limits(task: Task) -> None:
     assert task.noise is not None
     generator = np.random.default_rng(0)
     for level in (0.0, task.noise.highest):
@@ -59,7 +59,7 @@ def test_at_the_lowest_and_highest_level_episodes_run_and_stay_within_stated_lim
 
 
 @each_task
-def test_level_one_is_the_task_as_catalogued_and_levels_scale_from_there(task: Task) -> None:
+def test_level_one_is_the_catalogued_task_and_other_levels_scale_its_noise(task: Task) -> None:
     def start(**arguments: Any) -> bytes:
         env = TaskEnv(task, **arguments)
         seen = env.reset(3).tobytes()
@@ -73,7 +73,7 @@ def test_level_one_is_the_task_as_catalogued_and_levels_scale_from_there(task: T
 
 @each_task
 @pytest.mark.parametrize("beyond", [-0.5, 5.5])
-def test_a_level_beyond_the_tasks_is_refused_and_what_it_scales_is_named(task: Task, beyond: float) -> None:
+def test_a_level_out_of_the_tasks_range_is_refused_with_the_range(task: Task, beyond: float) -> None:
     assert task.noise is not None
     with pytest.raises(UsageError, match=f"a level from 0 to {task.noise.highest:g} for {task.name}"):
         task.arguments(beyond)

@@ -1,4 +1,4 @@
-"""The pose-track tasks against the model: each state is sensed under its own name."""
+"""The pose-track tasks against the model: each state is observed under its name."""
 
 from contextlib import closing
 from typing import Any
@@ -14,14 +14,14 @@ from odeploy_sim.tasks.task import Task
 
 
 def sensed(env: TaskEnv) -> dict[str, float]:
-    """Every observation of the present state, by the catalogue's names."""
+    """Return every observation of the current state, by the catalogue's names."""
     inside: Any = env.env.unwrapped
     values = inside._look(inside._points(inside.data))
     return dict(zip(env.task.observation_names, values.tolist(), strict=True))
 
 
 @pytest.mark.parametrize("task", POSE_TRACK, ids=lambda task: task.name)
-def test_each_joint_is_sensed_under_its_own_name(task: Task) -> None:
+def test_each_joint_is_observed_under_its_name(task: Task) -> None:
     with closing(TaskEnv(task)) as env:
         env.reset(1)
         inside: Any = env.env.unwrapped
@@ -38,12 +38,12 @@ def test_each_joint_is_sensed_under_its_own_name(task: Task) -> None:
                 assert moved == {f"{joint.name}_{suffix}"}
 
 
-def test_what_is_told_is_the_way_from_the_robots_point_to_the_references() -> None:
+def test_goal_signals_are_the_vectors_from_the_robots_points_to_the_references() -> None:
     with closing(TaskEnv(POSE_TRACK_ALL)) as env:
         env.reset(1)
         inside: Any = env.env.unwrapped
         before = sensed(env)
-        inside.data.qpos[:2] += 0.25, -0.5  # the whole robot: every point, and no angle
+        inside.data.qpos[:2] += 0.25, -0.5  # moves the whole robot: every point, and no angle
         after = sensed(env)
         for point in POINTS:
             assert after[f"{point}_to_goal_x"] - before[f"{point}_to_goal_x"] == pytest.approx(-0.25)
@@ -52,7 +52,7 @@ def test_what_is_told_is_the_way_from_the_robots_point_to_the_references() -> No
         assert sensed(env)["root_pitch_to_goal"] - after["root_pitch_to_goal"] == pytest.approx(-0.1)
 
 
-def test_the_camera_is_the_models_and_the_safe_action_stands_still() -> None:
+def test_the_camera_is_the_models_and_the_safe_action_is_zero() -> None:
     with closing(TaskEnv(POSE_TRACK_ALL)) as env:
         inside: Any = env.env.unwrapped
         assert inside.model.camera(POSE_TRACK_ALL.camera).name == "side"

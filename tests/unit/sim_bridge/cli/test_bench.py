@@ -1,4 +1,4 @@
-"""`odeploy bench` checks everything before it starts anything."""
+"""`odeploy bench` checks all options before it starts."""
 
 from pathlib import Path
 
@@ -24,13 +24,13 @@ FILE = str(trained(get("hopper")))
         (["--noise", "2"], "--noise 2"),
     ],
 )
-def test_it_names_the_option_that_is_wrong(options: list[str], where: str, tmp_path: Path) -> None:
+def test_an_error_names_the_wrong_option(options: list[str], where: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         bench.main([FILE, "--task", "hopper", "--out", str(tmp_path / "bench"), *options])
     assert raised.value.where == where
     assert not (tmp_path / "bench").exists()
 
 
-def test_a_file_of_another_task_is_refused_by_the_signals_that_differ(tmp_path: Path) -> None:
+def test_a_file_of_another_task_is_refused_with_the_differing_signals(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match="on walker2d, observation"):
         bench.main([FILE, "--task", "walker2d", "--out", str(tmp_path / "bench")])

@@ -1,4 +1,4 @@
-"""Collecting: the verb writes a set with its card, bit-equal each time, or refuses before it plays anything."""
+"""Collecting: the verb writes a dataset with its card, bit-equal each time, or refuses before it plays."""
 
 import dataclasses
 from pathlib import Path
@@ -30,20 +30,20 @@ def collected(out: Path, task: str, *options: str) -> Card:
     return card
 
 
-def test_the_verb_writes_a_set_and_says_what_it_was_worth(
+def test_the_verb_writes_a_dataset_and_prints_its_return_and_success(
     short_tasks: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "maze-v0"
     card = collected(out, "maze-medium", "--episodes", "3", "--quality", "noisy:0.5", "--seed", "2")
     assert len(load(str(out), TASKS["maze-medium"]).starts) == 3
-    said = capsys.readouterr().out
-    assert "3 episodes, 12 ticks, return " in said
-    assert "success " in said
-    assert card.data_hash in said
-    assert f"dataset: {out}" in said.replace("\n", "")
+    output = capsys.readouterr().out
+    assert "3 episodes, 12 ticks, return " in output
+    assert "success " in output
+    assert card.data_hash in output
+    assert f"dataset: {out}" in output.replace("\n", "")
 
 
-def test_the_card_is_of_the_data(short_tasks: None, tmp_path: Path) -> None:
+def test_the_card_describes_the_data(short_tasks: None, tmp_path: Path) -> None:
     out = tmp_path / "maze-v0"
     card = collected(out, "maze-medium", "--episodes", "6", "--quality", "noisy:0.5,coverage:0.5", "--seed", "2")
     loaded = load(str(out), TASKS["maze-medium"])
@@ -58,7 +58,9 @@ def test_the_card_is_of_the_data(short_tasks: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["script", "mlp", "flow"])
-def test_the_same_command_collects_the_same_set_bit_for_bit(short_tasks: None, tmp_path: Path, kind: str) -> None:
+def test_the_same_command_collects_the_same_dataset_bit_for_bit(
+    short_tasks: None, tmp_path: Path, kind: str
+) -> None:
     policy = [] if kind == "script" else ["--policy", str(policy_path(tmp_path, TASKS["maze-medium"], kind))]
     options = ["--episodes", "3", "--quality", "noisy:0.1", *policy]
     first, again, other = (
@@ -68,18 +70,18 @@ def test_the_same_command_collects_the_same_set_bit_for_bit(short_tasks: None, t
     assert first == again != other
 
 
-def test_a_policy_file_may_be_the_expert(short_tasks: None, tmp_path: Path) -> None:
+def test_a_policy_file_can_be_the_expert(short_tasks: None, tmp_path: Path) -> None:
     file, task = policy_path(tmp_path, TASKS["hopper"]), TASKS["hopper"]
     card = collected(tmp_path / "a-v0", "hopper", "--episodes", "2", "--policy", str(file))
     loaded, policy = load(str(tmp_path / "a-v0"), task), OnnxPolicy.load(file)
     assert card.expert.fingerprint == policy.fingerprint
     assert card.success is None
     for observation, action in zip(loaded.observations, loaded.actions, strict=True):
-        wanted = policy.infer(observation, np.zeros((1, 0), np.float32))[0]
-        np.testing.assert_array_equal(action, np.clip(wanted, -1, 1))
+        expected = policy.infer(observation, np.zeros((1, 0), np.float32))[0]
+        np.testing.assert_array_equal(action, np.clip(expected, -1, 1))
 
 
-def test_the_noise_level_is_the_tasks_own_and_changes_what_is_reset(short_tasks: None, tmp_path: Path) -> None:
+def test_noise_level_zero_resets_goals_to_cell_centres(short_tasks: None, tmp_path: Path) -> None:
     calm = collected(tmp_path / "calm-v0", "maze-medium", "--episodes", "4", "--noise", "0")
     assert calm.noise_level == 0
     env = TaskEnv(TASKS["maze-medium"])
@@ -90,7 +92,7 @@ def test_the_noise_level_is_the_tasks_own_and_changes_what_is_reset(short_tasks:
         assert np.linalg.norm(np.array(plan.unique_goal_locations) - goal, axis=1).min() < 1e-6
 
 
-def test_the_default_place_names_task_level_and_quality(
+def test_the_default_path_names_task_level_and_quality(
     short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -102,7 +104,7 @@ def test_the_default_place_names_task_level_and_quality(
     ]
 
 
-def test_a_papers_size_is_what_is_collected_if_no_other_is_asked_for(
+def test_the_default_size_is_the_papers(
     short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(collect.SIZES, "maze-medium", Size(9, "transitions"))
@@ -111,7 +113,7 @@ def test_a_papers_size_is_what_is_collected_if_no_other_is_asked_for(
     assert collected(tmp_path / "c-v0", "maze-medium", "--transitions", "5").transitions == 8
 
 
-def test_successes_alone_are_kept_if_asked_for_and_the_card_says_what_was_dropped(
+def test_with_successes_only_failures_are_dropped_and_counted_on_the_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(TASKS, "maze-medium", dataclasses.replace(TASKS["maze-medium"], horizon=60))
@@ -137,7 +139,7 @@ def test_successes_alone_are_kept_if_asked_for_and_the_card_says_what_was_droppe
         ("hopper", ["--successes-only"], "--successes-only"),
     ],
 )
-def test_options_that_make_no_sense_are_refused_by_their_name(
+def test_invalid_options_are_refused_by_name(
     tmp_path: Path, task: str, options: list[str], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collect, "gather", never)
@@ -148,7 +150,7 @@ def test_options_that_make_no_sense_are_refused_by_their_name(
 
 
 def never(*_: object) -> None:
-    raise AssertionError("something was collected")
+    raise AssertionError("collecting began")
 
 
 def test_a_coverage_of_a_task_without_goals_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +168,7 @@ def test_a_policy_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", ["taken-v0", "unversioned", "dot.ted-v0"])
-def test_a_path_that_cannot_be_is_refused_before_anything_is_collected(
+def test_an_invalid_path_is_refused_before_collecting(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collect, "gather", never)
@@ -180,7 +182,7 @@ def test_an_unknown_task_is_refused(tmp_path: Path) -> None:
         collect.main(["labyrinth", "--out", str(tmp_path / "a-v0")])
 
 
-def test_what_cannot_be_collected_or_is_interrupted_leaves_nothing(
+def test_a_failed_or_interrupted_collection_leaves_nothing(
     short_tasks: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object, **__: object) -> None:

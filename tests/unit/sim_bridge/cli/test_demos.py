@@ -1,4 +1,4 @@
-"""`odeploy demos show`: the table says what card and data say, and the picture is drawn of what was recorded."""
+"""`odeploy demos show`: the table agrees with card and data, and the picture shows the recorded episodes."""
 
 import dataclasses
 import json
@@ -34,13 +34,13 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rows(printed: str) -> dict[str, str]:
-    """Keys and values of a printed table."""
+    """Return the keys and values of a printed table."""
     cells = [[c.strip() for c in line.split("│")[1:3]] for line in printed.splitlines() if line.startswith("│")]
     return {key: value for key, value in cells if key}
 
 
 def some(task: Task, successes: list[bool] | None, ticks: int = 6) -> Demonstrations:
-    """Episodes of noise."""
+    """Return episodes of random numbers."""
     episodes, generator = 4, np.random.default_rng(0)
     return Demonstrations(
         observations=generator.normal(size=(episodes * ticks, len(task.observation))).astype(np.float32),
@@ -53,7 +53,7 @@ def some(task: Task, successes: list[bool] | None, ticks: int = 6) -> Demonstrat
 
 
 def ways(figure: Any) -> list[Any]:
-    """Line by line, what was drawn from above."""
+    """Return the paths drawn in the view from above."""
     return [
         line
         for axes in figure.axes
@@ -63,21 +63,21 @@ def ways(figure: Any) -> list[Any]:
     ]
 
 
-def test_the_table_says_what_the_card_says(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_agrees_with_the_card(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     demos.main([str(made)])
-    said, card = rows(capsys.readouterr().out), json.loads((made / "card.json").read_text())
+    table, card = rows(capsys.readouterr().out), json.loads((made / "card.json").read_text())
     loaded = load(str(made), MAZE_MEDIUM)
-    assert said["quality"] == "noisy:0.25"
-    assert said["seed"] == "3"
-    assert said["data hash"] == card["data_hash"] == loaded.data_hash
-    assert said["expert"] == "MazeExpert (scripted)"
-    assert said["fingerprint"] == card["expert"]["fingerprint"]
-    assert said["success"] == f"{card['success']:.3f}"
-    assert said["episodes"] == f"5 of {loaded.lengths.min()} to {loaded.lengths.max()} ticks"
-    assert card["processor"] == said["processor"]
+    assert table["quality"] == "noisy:0.25"
+    assert table["seed"] == "3"
+    assert table["data hash"] == card["data_hash"] == loaded.data_hash
+    assert table["expert"] == "MazeExpert (scripted)"
+    assert table["fingerprint"] == card["expert"]["fingerprint"]
+    assert table["success"] == f"{card['success']:.3f}"
+    assert table["episodes"] == f"5 of {loaded.lengths.min()} to {loaded.lengths.max()} ticks"
+    assert card["processor"] == table["processor"]
 
 
-def test_data_that_are_not_those_of_the_card_are_told_from_them(
+def test_data_that_differ_from_the_card_are_reported(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = json.loads((made / "card.json").read_text())
@@ -87,7 +87,9 @@ def test_data_that_are_not_those_of_the_card_are_told_from_them(
     assert f"{card['data_hash']}, but the card says {'f' * 64}" in capsys.readouterr().out
 
 
-def test_a_set_without_a_card_is_measured(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dataset_without_a_card_is_measured(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data").symlink_to(made / "data")
     demos.main([str(tmp_path)])
     printed = capsys.readouterr().out
@@ -97,7 +99,7 @@ def test_a_set_without_a_card_is_measured(made: Path, tmp_path: Path, capsys: py
     assert "no card" in printed
 
 
-def test_a_set_that_does_not_say_its_task_wants_it_said(
+def test_a_dataset_without_a_task_requires_the_option(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demos, "task_of", lambda _: None)
@@ -109,7 +111,7 @@ def test_a_set_that_does_not_say_its_task_wants_it_said(
         demos.main([str(made), "--task", "hopper"])
 
 
-def test_a_picture_is_written_where_it_is_asked_for_and_nowhere_else(
+def test_a_picture_is_written_only_with_out(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     demos.main([str(made)])
@@ -119,7 +121,7 @@ def test_a_picture_is_written_where_it_is_asked_for_and_nowhere_else(
     assert "picture: " in capsys.readouterr().out
 
 
-def test_ways_are_the_recorded_places_of_each_episode(made: Path) -> None:
+def test_drawn_paths_are_the_recorded_positions_of_each_episode(made: Path) -> None:
     loaded = load(str(made), MAZE_MEDIUM)
     drawn = ways(draw("maze", MAZE_MEDIUM, loaded))
     assert len(drawn) == 5
@@ -127,7 +129,7 @@ def test_ways_are_the_recorded_places_of_each_episode(made: Path) -> None:
         np.testing.assert_array_equal(way, episode[:, :2])
 
 
-def test_a_block_is_followed_rather_than_the_gripper() -> None:
+def test_the_drawn_path_is_the_blocks_if_there_is_one() -> None:
     names = ("gripper_x", "gripper_y", "gripper_z", "block_x", "block_y", "goal_x", "goal_y")
     signals = tuple(dataclasses.replace(MAZE_MEDIUM.observation[0], name=name) for name in names)
     task = dataclasses.replace(MAZE_MEDIUM, observation=signals)
@@ -138,12 +140,12 @@ def test_a_block_is_followed_rather_than_the_gripper() -> None:
 @pytest.mark.parametrize(
     ("task", "drawn"), [(ANT_GOAL, 4), (HAND_ROTATE, 0), (HOPPER, 0)], ids=lambda t: getattr(t, "name", "")
 )
-def test_ways_are_drawn_where_a_place_has_a_goal(task: Task, drawn: int) -> None:
+def test_paths_are_drawn_for_tasks_with_a_goal_position(task: Task, drawn: int) -> None:
     assert len(ways(draw("set", task, some(task, None)))) == drawn
 
 
 @pytest.mark.parametrize("successes", [None, [True] * 4, [False] * 4, [True, False, True, True]])
-def test_histograms_count_every_episode_whether_it_was_solved_or_not(successes: list[bool] | None) -> None:
+def test_histograms_count_solved_and_failed_episodes(successes: list[bool] | None) -> None:
     figure = draw("set", HOPPER, some(HOPPER, successes))
     for axes in figure.axes:
         assert sum(bar.get_height() for bar in axes.patches) == 4  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The doctor as a program."""
+"""Options of `odeploy doctor`."""
 
 import pytest
 
@@ -8,6 +8,6 @@ from odeploy_sim.cli import doctor
 from odeploy_sim.experts.trained import trained
 
 
-def test_it_asks_for_an_episode_at_least() -> None:
+def test_less_than_one_episode_is_refused() -> None:
     with pytest.raises(UsageError, match="at least one"):
         doctor.main([str(trained(get("hopper"))), "--task", "hopper", "--episodes", "0"])

@@ -1,4 +1,4 @@
-"""`odeploy film` writes a whole film or nothing."""
+"""`odeploy film` writes a complete film or nothing."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.integration.programs import odeploy
 from tests.unit.sim_bridge.simulated_robot.wobble import TICKS, pictures, recorded
 
 
-def test_the_film_has_the_robots_own_time_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_the_film_runs_in_the_robots_time_and_leaves_no_other_file(tmp_path: Path) -> None:
     path = recorded(tmp_path / "t", "grid-world")
     main([str(path), "--out", str(tmp_path / "run.mp4"), "--episodes", "1"])
     frames, lasts_s = imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "run.mp4"))
@@ -38,7 +38,7 @@ def test_a_strip_is_written_at_half_its_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_mujoco_robot_is_filmed_or_one_line_says_what_to_install(tmp_path: Path) -> None:
+def test_a_mujoco_robot_is_filmed_or_the_error_names_the_missing_package(tmp_path: Path) -> None:
     path, out = recorded(tmp_path / "t", "halfcheetah"), tmp_path / "run.mp4"
     made = odeploy("film", str(path), "--out", str(out))
     if made.returncode == 0:

@@ -1,4 +1,4 @@
-"""`odeploy score` prints a table, and keeps figures of other tasks in its JSON."""
+"""`odeploy score` prints a table, and keeps the figures of other tasks in its JSON."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from odeploy_sim.cli import score
 @pytest.mark.parametrize(
     ("options", "where"), [(["--episodes", "0"], "--episodes"), (["--execute", "2"], "--execute")]
 )
-def test_it_names_the_option_that_is_wrong(options: list[str], where: str) -> None:
+def test_an_error_names_the_wrong_option(options: list[str], where: str) -> None:
     with pytest.raises(UsageError) as raised:
         score.main(["multigoal-2d", *options])
     assert raised.value.where == where

@@ -1,4 +1,4 @@
-"""Options of `odeploy sim` that do not go together are refused before anything is started."""
+"""Contradictory options of `odeploy sim` are refused before it starts."""
 
 import pytest
 
@@ -22,7 +22,7 @@ from odeploy_sim.cli import sim
         (["--rate", "0"], "--rate", "a positive number of Hz"),
     ],
 )
-def test_it_names_the_option_and_what_would_do(options: list[str], where: str, expected: str) -> None:
+def test_an_error_names_the_option_and_its_valid_values(options: list[str], where: str, expected: str) -> None:
     with pytest.raises(UsageError) as raised:
         sim.main(["maze-medium", *options])
     assert raised.value.where == where

@@ -1,4 +1,4 @@
-"""Demonstrations: what is saved is loaded bit for bit, or refused with the place that does not fit."""
+"""Demonstrations: saved data are loaded bit for bit, or refused with the place that does not match."""
 
 import dataclasses
 import hashlib
@@ -79,11 +79,11 @@ def spoilt(episode: Episode, **changes: Any) -> Episode:
 
 
 def flat(task: Task, episode: Episode) -> Any:
-    """Observations that have an action, flattened one by one."""
+    """Return the observations with an action, flattened one by one."""
     return np.stack([task.flatten(raw) for raw in episode.observations])[:-1]
 
 
-def test_what_was_saved_is_loaded_bit_for_bit(saved: Path, episodes: list[Episode]) -> None:
+def test_saved_data_are_loaded_bit_for_bit(saved: Path, episodes: list[Episode]) -> None:
     loaded = load(str(saved), SHORT_MAZE)
     np.testing.assert_array_equal(loaded.observations, np.concatenate([flat(SHORT_MAZE, e) for e in episodes]))
     np.testing.assert_array_equal(loaded.actions, np.concatenate([e.actions for e in episodes]))
@@ -97,7 +97,7 @@ def test_the_data_hash_is_the_sha256_of_observations_and_actions(saved: Path) ->
     assert loaded.data_hash == hashlib.sha256(data).hexdigest()
 
 
-def test_a_saved_set_is_a_minari_dataset_with_rewards_ends_and_success(
+def test_a_saved_dataset_is_a_minari_dataset_with_rewards_ends_and_success(
     saved: Path, episodes: list[Episode]
 ) -> None:
     dataset = minari.MinariDataset(saved / "data")
@@ -114,11 +114,11 @@ def test_a_saved_set_is_a_minari_dataset_with_rewards_ends_and_success(
     assert dataset.storage.metadata["odeploy_task"] == "maze-medium"
 
 
-def test_episodes_of_a_task_without_a_dictionary_are_kept_too(tmp_path: Path) -> None:
+def test_observations_without_a_dictionary_are_saved_too(tmp_path: Path) -> None:
     env = TaskEnv(SHORT_HOPPER)
     still = Demonstrator(CARD.expert, lambda _: lambda _: np.zeros(3, np.float32))
     episode = played(env, still, 1, np.random.default_rng(1))
-    save(tmp_path / "hopper-v0", env, [episode], "nobody", "for tests")
+    save(tmp_path / "hopper-v0", env, [episode], "author", "for tests")
     env.close()
     loaded = load(str(tmp_path / "hopper-v0"), SHORT_HOPPER)
     np.testing.assert_array_equal(loaded.observations, flat(SHORT_HOPPER, episode))
@@ -126,7 +126,7 @@ def test_episodes_of_a_task_without_a_dictionary_are_kept_too(tmp_path: Path) ->
     assert loaded.successes is None
 
 
-def test_minaris_store_is_put_back_where_it_was(
+def test_minaris_store_setting_is_restored(
     short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINARI_DATASETS_PATH", "/elsewhere")
@@ -137,7 +137,7 @@ def test_minaris_store_is_put_back_where_it_was(
     assert "MINARI_DATASETS_PATH" not in os.environ
 
 
-def test_a_save_that_fails_leaves_nothing_behind(
+def test_a_failed_save_leaves_nothing(
     short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -163,7 +163,7 @@ def test_the_hash_before_saving_is_the_hash_after_loading(saved: Path, episodes:
     assert data_hash(*flatten(SHORT_MAZE, episodes)) == load(str(saved), SHORT_MAZE).data_hash
 
 
-def test_a_card_lies_beside_the_data_and_is_read_back(
+def test_a_card_is_saved_next_to_the_data_and_read_back(
     short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path
 ) -> None:
     path = tmp_path / "maze-v0"
@@ -172,13 +172,13 @@ def test_a_card_lies_beside_the_data_and_is_read_back(
     assert read_card(path) == CARD
 
 
-def test_a_set_without_a_card_has_none_and_says_its_task(saved: Path) -> None:
+def test_a_dataset_without_a_card_still_has_its_task(saved: Path) -> None:
     assert read_card(saved) is None
     assert task_of(str(saved)) == "maze-medium"
 
 
 class Deep(gymnasium.Env[Any, Any]):
-    """Dictionaries in dictionaries as the kitchen has them, pure numbers as dm_control has them."""
+    """Environment with nested dictionaries, as in the kitchen, and scalars, as in dm_control."""
 
     box = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     observation_space = gymnasium.spaces.Dict(
@@ -205,7 +205,7 @@ class Deep(gymnasium.Env[Any, Any]):
         return {"observation": draw(size=2), "height": np.asarray(draw()), "goal": goal}
 
 
-def test_dictionaries_in_dictionaries_and_pure_numbers_are_kept_too(tmp_path: Path) -> None:
+def test_nested_dictionaries_and_scalars_are_saved_too(tmp_path: Path) -> None:
     task = dataclasses.replace(
         SHORT_MAZE,
         gym_id="Deep-v0",
@@ -217,8 +217,8 @@ def test_dictionaries_in_dictionaries_and_pure_numbers_are_kept_too(tmp_path: Pa
     env = TaskEnv(task)
     still = Demonstrator(CARD.expert, lambda _: lambda _: np.zeros(2, np.float32))
     episode = played(env, still, 1, np.random.default_rng(1))
-    env.env.unwrapped.spec = None  # it was not made by a name that Minari could look up
-    save(tmp_path / "deep-v0", env, [episode], "nobody", "for tests")
+    env.env.unwrapped.spec = None  # it has no registered name that Minari could look up
+    save(tmp_path / "deep-v0", env, [episode], "author", "for tests")
     loaded = load(str(tmp_path / "deep-v0"), task)
     np.testing.assert_array_equal(loaded.observations, flat(task, episode))
     stored = next(iter(minari.MinariDataset(tmp_path / "deep-v0" / "data").iterate_episodes()))
@@ -227,11 +227,11 @@ def test_dictionaries_in_dictionaries_and_pure_numbers_are_kept_too(tmp_path: Pa
     np.testing.assert_array_equal(stored.observations["goal"]["doors"]["left"], left)
 
 
-def test_nothing_but_the_set_is_left_in_its_folder(saved: Path) -> None:
+def test_a_saved_dataset_is_alone_in_its_folder(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["maze-v0"]
 
 
-def test_a_set_that_exists_is_never_overwritten(saved: Path, short_maze: TaskEnv, episodes: list[Episode]) -> None:
+def test_an_existing_dataset_is_not_overwritten(saved: Path, short_maze: TaskEnv, episodes: list[Episode]) -> None:
     with pytest.raises(UsageError) as raised:
         save(saved, short_maze, episodes, "expert", "for tests")
     assert raised.value.got == "a dataset that exists"
@@ -241,30 +241,28 @@ def test_a_set_that_exists_is_never_overwritten(saved: Path, short_maze: TaskEnv
 @pytest.mark.parametrize(
     "name", ["maze", "maze-v", "maze-vx", "-v0", "maze-v1.5", "maze-v-1", "maze 2-v0", "noisy0.5-v0"]
 )
-def test_a_name_that_minari_would_refuse_is_refused_before_anything_is_collected(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_name_invalid_for_minari_is_refused_before_collecting(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match="a folder name of letters, digits, - and _ that ends in a version"):
         check_free(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["maze-v0", "maze-medium-expert-v12"])
-def test_a_free_name_with_a_version_will_do(tmp_path: Path, name: str) -> None:
+def test_a_free_name_with_a_version_is_accepted(tmp_path: Path, name: str) -> None:
     check_free(tmp_path / name)
 
 
-def test_a_place_where_no_folder_can_be_made_is_refused_before_anything_is_collected(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_created_is_refused_before_collecting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match=f"got {tmp_path}/file, where none can"):
         check_free(tmp_path / "file" / "sets" / "maze-v0")
 
 
-def test_a_set_of_another_task_is_refused_by_both_names(saved: Path) -> None:
+def test_a_dataset_of_another_task_is_refused_with_both_names(saved: Path) -> None:
     with pytest.raises(ContractError, match="expected episodes of task hopper, got episodes of maze-medium"):
         load(str(saved), HOPPER)
 
 
-def test_a_set_of_other_sizes_is_refused_with_both_sizes(saved: Path) -> None:
+def test_a_dataset_of_other_sizes_is_refused_with_both_sizes(saved: Path) -> None:
     smaller = dataclasses.replace(SHORT_MAZE, action=SHORT_MAZE.action[:1])
     with pytest.raises(ContractError) as raised:
         load(str(saved), smaller)
@@ -272,13 +270,13 @@ def test_a_set_of_other_sizes_is_refused_with_both_sizes(saved: Path) -> None:
     assert raised.value.got == "6 observations and 2 actions"
 
 
-def test_a_set_without_a_key_of_the_task_is_refused_by_that_key(saved: Path) -> None:
+def test_a_dataset_without_a_key_of_the_task_is_refused_with_that_key(saved: Path) -> None:
     other = dataclasses.replace(SHORT_MAZE, observation_keys=("observation", "map"))
     with pytest.raises(ContractError, match="observations without the key 'map'"):
         load(str(saved), other)
 
 
-def test_a_number_that_is_not_finite_is_refused_with_its_row_and_signal(
+def test_a_non_finite_value_is_refused_with_its_row_and_signal(
     short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path
 ) -> None:
     actions = episodes[1].actions.copy()
@@ -290,7 +288,7 @@ def test_a_number_that_is_not_finite_is_refused_with_its_row_and_signal(
         load(str(tmp_path / "bad-v0"), SHORT_MAZE)
 
 
-def test_a_folder_that_is_no_set_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="a folder without data"):
         load(str(tmp_path), SHORT_MAZE)
 
@@ -298,7 +296,7 @@ def test_a_folder_that_is_no_set_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "error", [FileNotFoundError("no such set"), ConnectionError("no network\nat all"), KeyError()]
 )
-def test_an_id_that_cannot_be_had_is_one_line_whatever_minari_raises(
+def test_an_unavailable_id_is_refused_in_one_line_for_any_error_of_minari(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -306,6 +304,6 @@ def test_an_id_that_cannot_be_had_is_one_line_whatever_minari_raises(
 
     monkeypatch.setattr("minari.load_dataset", fail)
     with pytest.raises(MissingError) as raised:
-        load("nobody/nothing-v0", SHORT_MAZE)
-    assert raised.value.where == "demonstrations nobody/nothing-v0"
+        load("author/missing-v0", SHORT_MAZE)
+    assert raised.value.where == "demonstrations author/missing-v0"
     assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Who shows a task: a given file before a script before a trained file, and who it was is on record."""
+"""A task's demonstrator: a given file before a script before a trained file, recorded on the card."""
 
 import dataclasses
 import subprocess
@@ -33,7 +33,7 @@ def novel() -> Iterator[TaskEnv]:
     made.close()
 
 
-def test_a_task_with_a_script_is_shown_by_it(maze: TaskEnv) -> None:
+def test_a_task_with_a_script_is_demonstrated_by_it(maze: TaskEnv) -> None:
     expert = demonstrator(maze, None, 0)
     source = Path(maze_module.__file__).read_bytes()
     assert (expert.card.kind, expert.card.name) == ("scripted", "MazeExpert")
@@ -41,12 +41,12 @@ def test_a_task_with_a_script_is_shown_by_it(maze: TaskEnv) -> None:
     np.testing.assert_array_equal(expert.begin(0)(OBSERVATION), maze_module.MazeExpert(maze)(OBSERVATION))
 
 
-def test_every_episode_is_begun_by_a_script_as_new(maze: TaskEnv) -> None:
+def test_every_episode_begins_with_a_new_script(maze: TaskEnv) -> None:
     expert = demonstrator(maze, None, 0)
     assert expert.begin(0) is not expert.begin(1)
 
 
-def test_a_given_file_comes_before_the_script(maze: TaskEnv, tmp_path: Path) -> None:
+def test_a_given_file_takes_precedence_over_the_script(maze: TaskEnv, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     policy = OnnxPolicy.load(file)
     expert = demonstrator(maze, file, 0)
@@ -55,13 +55,11 @@ def test_a_given_file_comes_before_the_script(maze: TaskEnv, tmp_path: Path) -> 
         "test-mlp",
         policy.fingerprint,
     )
-    wanted = policy.infer(OBSERVATION, np.zeros((1, 0), np.float32)).copy()[0]
-    np.testing.assert_array_equal(expert.begin(0)(OBSERVATION), wanted)
+    expected = policy.infer(OBSERVATION, np.zeros((1, 0), np.float32)).copy()[0]
+    np.testing.assert_array_equal(expert.begin(0)(OBSERVATION), expected)
 
 
-def test_a_policys_noise_is_numbered_by_episode_and_tick_as_a_server_numbers_it(
-    maze: TaskEnv, tmp_path: Path
-) -> None:
+def test_a_policys_noise_is_numbered_by_episode_and_tick_as_on_a_server(maze: TaskEnv, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM, "flow")
     expert, policy = demonstrator(maze, file, 7), OnnxPolicy.load(file)
     source = NoiseSource(policy.manifest.noise, 7)
@@ -78,7 +76,7 @@ def test_a_trained_file_is_found_by_the_name_of_its_task(tmp_path: Path) -> None
     assert trained(NOVEL, tmp_path) == tmp_path / "maze-novel.onnx"
 
 
-def test_a_task_without_a_script_is_shown_by_its_trained_expert(
+def test_a_task_without_a_script_is_demonstrated_by_its_trained_expert(
     novel: TaskEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM).rename(tmp_path / "maze-novel.onnx")
@@ -86,7 +84,7 @@ def test_a_task_without_a_script_is_shown_by_its_trained_expert(
     assert demonstrator(novel, None, 0).card.fingerprint == OnnxPolicy.load(file).fingerprint
 
 
-def test_a_task_without_any_expert_says_what_can_be_done(novel: TaskEnv) -> None:
+def test_the_error_for_a_task_without_an_expert_lists_remedies(novel: TaskEnv) -> None:
     with pytest.raises(MissingError) as raised:
         demonstrator(novel, None, 0)
     assert raised.value.where == "task maze-novel"
@@ -96,17 +94,17 @@ def test_a_task_without_any_expert_says_what_can_be_done(novel: TaskEnv) -> None
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"observation": MAZE_MEDIUM.observation[::-1]}, "same names, another order"),
         ({"action": MAZE_MEDIUM.action[::-1]}, "same names, another order"),
     ],
 )
-def test_a_policy_file_that_does_not_fit_the_task_is_refused(
-    maze: TaskEnv, tmp_path: Path, changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_policy_file_that_does_not_match_the_task_is_refused(
+    maze: TaskEnv, tmp_path: Path, changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maze, "task", dataclasses.replace(MAZE_MEDIUM, **changes))
-    with pytest.raises(ContractError, match=said):
+    with pytest.raises(ContractError, match=message):
         demonstrator(maze, policy_path(tmp_path, MAZE_MEDIUM), 0)
 
 
@@ -121,9 +119,9 @@ def test_scripts_need_no_onnxruntime() -> None:
     assert done.stdout == "MazeExpert\n", done.stderr
 
 
-def test_a_scripts_fingerprint_is_that_of_its_statements_alone() -> None:
+def test_a_scripts_fingerprint_depends_only_on_its_statements() -> None:
     plain = "from a import b\n\n\ndef act(x):\n    return b(2 * x)\n"
-    told = '"""What it does."""\n\nfrom c.d import b\n'
-    moved = told + '\ndef act(x):\n    """Return twice x."""\n    return b(2 * x)  # twice\n'
+    documented = '"""An expert."""\n\nfrom c.d import b\n'
+    moved = documented + '\ndef act(x):\n    """Return twice x."""\n    return b(2 * x)  # twice\n'
     assert script_fingerprint(plain) == script_fingerprint(moved)
     assert script_fingerprint(plain) != script_fingerprint(plain.replace("2", "3"))

@@ -1,4 +1,4 @@
-"""Demonstrations from traces: the set has the trace's own arrays, and what is not whole is counted."""
+"""Demonstrations from traces: the dataset has the trace's arrays, and incomplete episodes are counted."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ def short_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def driven(path: Path, ends: list[int], task: Task = MAZE, bend: float = 0.0, **changes: Any) -> Path:
-    """A trace with an episode for each end; the third tick of each is skipped."""
+    """Write a trace with an episode for each end; the third tick of each is skipped."""
     fields: dict[str, Any] = {
         "task": task.name,
         "scored_by": task.scored_by,
@@ -80,7 +80,7 @@ def collected(out: Path, *options: str) -> Any:
 
 
 @pytest.mark.parametrize("name", ["maze-medium", "hopper", "fetch-reach"])
-def test_the_set_has_the_traces_own_arrays(tmp_path: Path, name: str) -> None:
+def test_the_dataset_has_the_traces_arrays(tmp_path: Path, name: str) -> None:
     task = TASKS[name]
     trace = driven(tmp_path / "t.trace", [ENDED, ENDED], task)
     collect.main(["--from-trace", str(trace), "--out", str(tmp_path / "a-v0")])
@@ -93,7 +93,7 @@ def test_the_set_has_the_traces_own_arrays(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(loaded.returns, returns, rtol=1e-6)
 
 
-def test_the_card_says_what_drove_it(tmp_path: Path) -> None:
+def test_the_card_names_the_policy_of_the_trace(tmp_path: Path) -> None:
     trace = driven(tmp_path / "t.trace", [ENDED, INVALID, ENDED], noise_level=1.0)
     loaded = collected(tmp_path / "a-v0", "--from-trace", str(trace))
     card = read_card(tmp_path / "a-v0")
@@ -104,7 +104,7 @@ def test_the_card_says_what_drove_it(tmp_path: Path) -> None:
     assert card.data_hash == loaded.data_hash
 
 
-def test_episodes_that_broke_were_stopped_or_cut_are_left_out_and_counted(
+def test_broken_stopped_and_truncated_episodes_are_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trace = driven(tmp_path / "t.trace", [INVALID, STOPPED, ENDED, GOES_ON])
@@ -112,18 +112,18 @@ def test_episodes_that_broke_were_stopped_or_cut_are_left_out_and_counted(
     rows = read_trace(trace).rows
     kept = rows[(rows["episode"] == 2) & (rows["kind"] != SKIPPED)]
     np.testing.assert_array_equal(loaded.observations, kept["observation"])
-    said = capsys.readouterr().out
-    assert "not kept: 1 that broke, 0 that failed" in said
-    assert "not kept: 1 that were stopped, 1 that are not whole" in said
+    output = capsys.readouterr().out
+    assert "not kept: 1 that broke, 0 that failed" in output
+    assert "not kept: 1 that were stopped, 1 that are not whole" in output
 
 
-def test_what_was_stopped_is_kept_if_asked_for(tmp_path: Path) -> None:
+def test_with_stopped_too_stopped_episodes_are_kept(tmp_path: Path) -> None:
     trace = driven(tmp_path / "t.trace", [STOPPED, ENDED])
     loaded = collected(tmp_path / "a-v0", "--from-trace", str(trace), "--stopped-too")
     assert loaded.lengths.tolist() == [TICKS - 1, TICKS]
 
 
-def test_an_episode_with_a_row_missing_is_not_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_episode_with_a_missing_row_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = driven(tmp_path / "t.trace", [ENDED, ENDED])
     data, size = path.read_bytes(), read_trace(path).rows.itemsize
     head = len(data) - 2 * (TICKS + 1) * size
@@ -133,7 +133,7 @@ def test_an_episode_with_a_row_missing_is_not_whole(tmp_path: Path, capsys: pyte
     assert "0 that were stopped, 1 that are not whole" in capsys.readouterr().out
 
 
-def test_several_traces_make_one_set_in_order(tmp_path: Path) -> None:
+def test_several_traces_make_one_dataset_in_order(tmp_path: Path) -> None:
     first = driven(tmp_path / "a.trace", [ENDED])
     second = driven(tmp_path / "b.trace", [ENDED, ENDED], seed=8, policy="other", fingerprint="e" * 64)
     loaded = collected(tmp_path / "a-v0", "--from-trace", str(first), str(second))
@@ -144,20 +144,20 @@ def test_several_traces_make_one_set_in_order(tmp_path: Path) -> None:
     assert (card.expert.name, card.expert.fingerprint) == ("other, wobble", f"{'e' * 64}, {'f' * 64}")
 
 
-def test_successes_alone_are_kept_if_asked_for(tmp_path: Path) -> None:
+def test_with_successes_only_a_trace_of_failures_is_refused(tmp_path: Path) -> None:
     trace = driven(tmp_path / "t.trace", [ENDED])
     with pytest.raises(ContractError, match="none: 1 failed, 0 broke"):
         collect.main(["--from-trace", str(trace), "--successes-only", "--out", str(tmp_path / "a-v0")])
 
 
-def test_a_simulation_that_goes_another_way_is_refused_with_the_tick(tmp_path: Path) -> None:
+def test_a_simulation_that_differs_from_the_trace_is_refused_with_the_tick(tmp_path: Path) -> None:
     trace = driven(tmp_path / "t.trace", [ENDED], bend=1e-6)
     with pytest.raises(ContractError, match=f"episode 0, tick {TICKS}: expected the observation of the trace"):
         collect.main(["--from-trace", str(trace), "--out", str(tmp_path / "a-v0")])
     assert [path.name for path in tmp_path.iterdir()] == ["t.trace"]
 
 
-def test_traces_of_different_tasks_make_no_set(tmp_path: Path) -> None:
+def test_traces_of_different_tasks_are_refused(tmp_path: Path) -> None:
     maze = driven(tmp_path / "a.trace", [ENDED])
     hopper = driven(tmp_path / "b.trace", [ENDED], TASKS["hopper"])
     with pytest.raises(ContractError, match=r"b\.trace: expected a run of maze-medium"):
@@ -174,7 +174,7 @@ def test_traces_of_different_tasks_make_no_set(tmp_path: Path) -> None:
         (["hopper"], "--from-trace"),
     ],
 )
-def test_options_that_only_playing_has_are_refused(tmp_path: Path, options: list[str], where: str) -> None:
+def test_options_of_playing_are_refused(tmp_path: Path, options: list[str], where: str) -> None:
     trace = driven(tmp_path / "t.trace", [ENDED])
     with pytest.raises(UsageError) as raised:
         collect.main([*options, "--from-trace", str(trace), "--out", str(tmp_path / "a-v0")])
@@ -184,6 +184,6 @@ def test_options_that_only_playing_has_are_refused(tmp_path: Path, options: list
 @pytest.mark.parametrize(
     ("options", "where"), [([], "odeploy collect"), (["hopper", "--stopped-too"], "--stopped-")]
 )
-def test_without_a_trace_a_task_is_needed(options: list[str], where: str) -> None:
+def test_a_task_is_required_without_a_trace(options: list[str], where: str) -> None:
     with pytest.raises(UsageError, match=where):
         collect.main(options)

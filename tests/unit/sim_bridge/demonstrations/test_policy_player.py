@@ -1,4 +1,4 @@
-"""A file that plays in process does what its chunks say, numbered as a server numbers them."""
+"""A file played in process: chunks and noise are the same as through a server."""
 
 from pathlib import Path
 
@@ -34,11 +34,11 @@ def test_by_default_the_first_action_of_each_answer_is_played(tmp_path: Path) ->
         np.testing.assert_array_equal(act(observation), policy.infer(observation, noise.draw(4, tick))[0])
 
 
-def test_a_chunk_goes_on_from_the_one_before_and_its_frozen_actions_are_played_twice_the_same(file: Path) -> None:
+def test_a_chunk_continues_the_previous_one_and_repeats_its_frozen_actions(file: Path) -> None:
     policy = OnnxPolicy.load(file)
     noise, continuation = NoiseSource(policy.manifest.noise, SEED), PreviousChunk()
     act = player(file, MAZE_MEDIUM, SEED, ChunkOptions(execute=4, ahead=D)).begin(0)
-    wanted, chunk = [], np.zeros((8, 2), np.float32)
+    expected, chunk = [], np.zeros((8, 2), np.float32)
     for tick, observation in enumerate(OBSERVATIONS):
         before = chunk
         if tick % 4 == 0:
@@ -47,21 +47,21 @@ def test_a_chunk_goes_on_from_the_one_before_and_its_frozen_actions_are_played_t
             continuation.commit(0, 0, tick, chunk, D)
             if tick:
                 np.testing.assert_array_equal(chunk[:D], before[4 : 4 + D])
-        wanted.append(chunk[tick % 4])
-    np.testing.assert_array_equal([act(observation) for observation in OBSERVATIONS], wanted)
+        expected.append(chunk[tick % 4])
+    np.testing.assert_array_equal([act(observation) for observation in OBSERVATIONS], expected)
 
 
-def test_an_episode_begins_anew(file: Path) -> None:
+def test_an_episode_begins_with_a_reset_state(file: Path) -> None:
     options = ChunkOptions(execute=2, blend=0.1)
-    who = player(file, MAZE_MEDIUM, SEED, options)
-    first = [who.begin(1)(OBSERVATIONS[0]).copy() for _ in range(2)]
-    act = who.begin(0)
+    demonstrator = player(file, MAZE_MEDIUM, SEED, options)
+    first = [demonstrator.begin(1)(OBSERVATIONS[0]).copy() for _ in range(2)]
+    act = demonstrator.begin(0)
     for observation in OBSERVATIONS:
         act(observation)
-    np.testing.assert_array_equal([*first, who.begin(1)(OBSERVATIONS[0])], [first[0]] * 3)
+    np.testing.assert_array_equal([*first, demonstrator.begin(1)(OBSERVATIONS[0])], [first[0]] * 3)
 
 
-def test_another_tasks_file_and_more_actions_than_it_answers_are_refused(file: Path) -> None:
+def test_another_tasks_file_and_more_actions_than_its_horizon_are_refused(file: Path) -> None:
     with pytest.raises(ContractError, match="observation"):
         player(file, HOPPER, 0, ChunkOptions())
     with pytest.raises(UsageError, match="--execute"):

@@ -1,4 +1,4 @@
-"""The doctor as a whole."""
+"""The complete examination of a file."""
 
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
@@ -6,7 +6,7 @@ from odeploy_sim.doctor.examine import examine
 from odeploy_sim.experts.trained import trained
 
 
-def test_a_file_whose_signals_do_not_fit_is_not_played() -> None:
+def test_a_file_with_other_signals_is_not_played() -> None:
     path = trained(HOPPER)
     assert path is not None
     seen = examine(path, WALKER2D, 1, 1, MonotonicClock())

@@ -1,4 +1,4 @@
-"""Findings, the worst first, with nothing lost in the table."""
+"""Findings: the worst first, and complete in the table."""
 
 import io
 
@@ -13,7 +13,7 @@ WARNING = Finding("warning", "b", "y", "limits [low, high] of 3", "do this")
 ERROR = Finding("error", "c", "z", "seen", "do that")
 
 
-def test_the_worst_come_first_and_equals_stay_in_order() -> None:
+def test_the_worst_findings_come_first_and_equal_ones_keep_their_order() -> None:
     other = Finding("error", "d", "z", "seen", "do that")
     assert worst_first([NOTE, ERROR, WARNING, other]) == [ERROR, other, WARNING, NOTE]
 
@@ -24,7 +24,7 @@ def test_square_brackets_are_text_in_the_table() -> None:
     assert "limits [low, high] of 3" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_a_long_list_of_names_is_cut_and_counted() -> None:
+def test_a_long_list_of_names_is_shortened_with_a_count() -> None:
     assert some(["a", "b"]) == "a, b"
     assert some(list("abcdef")) == "a, b, c, d and 2 more"
 
@@ -33,11 +33,11 @@ def finding(severity: str, seen: str = "seen") -> Finding:
     return Finding(severity, "score", "file", seen, "do this")  # type: ignore[arg-type]
 
 
-def test_notes_and_warnings_let_a_file_pass() -> None:
+def test_a_file_with_notes_and_warnings_passes() -> None:
     require_sound([finding("note"), finding("warning")], "f.onnx")
 
 
-def test_the_first_error_is_said_and_the_others_counted() -> None:
+def test_the_first_error_is_reported_and_the_others_are_counted() -> None:
     found = [finding("warning"), finding("error", "nothing works"), finding("error")]
     with pytest.raises(ContractError) as refused:
         require_sound(found, "f.onnx")

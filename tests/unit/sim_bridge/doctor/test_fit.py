@@ -1,4 +1,4 @@
-"""A file's signals against the task's, one finding for each thing that differs."""
+"""A file's signals against the task's: one finding for each difference."""
 
 import dataclasses
 from typing import Any
@@ -28,12 +28,12 @@ def with_action(**changes: Any) -> Manifest:
     return of_maze(action=(dataclasses.replace(first, **changes), second))
 
 
-def test_a_file_of_the_task_fits() -> None:
+def test_a_file_of_the_task_has_no_finding() -> None:
     assert check_fit(of_maze(), MAZE_MEDIUM) == []
 
 
 @pytest.mark.parametrize(
-    ("said", "severity", "where", "fragment"),
+    ("file", "severity", "where", "fragment"),
     [
         (of_maze(action=MAZE_MEDIUM.action[::-1]), "error", "action, place 0", "same names, another order"),
         (of_maze(observation=MAZE_MEDIUM.observation[:-1]), "error", "observation", "unknown goal_y"),
@@ -45,8 +45,8 @@ def test_a_file_of_the_task_fits() -> None:
         (of_maze(task="maze-large"), "warning", "file", "maze-large"),
     ],
 )
-def test_what_differs_is_named(said: Manifest, severity: str, where: str, fragment: str) -> None:
-    (finding,) = check_fit(said, MAZE_MEDIUM)
+def test_each_difference_is_named(file: Manifest, severity: str, where: str, fragment: str) -> None:
+    (finding,) = check_fit(file, MAZE_MEDIUM)
     assert (finding.severity, finding.where) == (severity, where)
     assert fragment in finding.seen
 

@@ -1,4 +1,4 @@
-"""Two witnesses against permuted joints: the expert, and what each action listens to."""
+"""Two checks for permuted joints: the expert's actions, and each action's sensitivity to signals."""
 
 from itertools import pairwise
 
@@ -28,13 +28,13 @@ OBSERVED = ("rootz_position", *(f"{j}_angle" for j in JOINTS), *(f"{j}_angular_v
         ("fetch-reach", "finger_displacement", []),
     ],
 )
-def test_names_tell_which_signals_are_an_actuators_own(task: str, action: str, own: list[str]) -> None:
+def test_an_actuators_own_signals_are_found_by_name(task: str, action: str, own: list[str]) -> None:
     t = get(task)
     found = own_signals(t.observation_names, t.action_names)[t.action_names.index(action)]
     assert [t.observation_names[j] for j in found] == own
 
 
-def test_actions_in_the_experts_order_are_not_accused() -> None:
+def test_actions_in_the_experts_order_have_no_finding() -> None:
     expert = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     assert check_against_expert(NAMES, expert.astype(float) + 0.3, expert) == []
 
@@ -48,12 +48,12 @@ def test_a_cycle_of_actions_is_named_with_correlations() -> None:
     assert "hip_torque follows the expert's knee_torque (correlation 0.9" in finding.seen
 
 
-def test_a_policy_of_its_own_mind_is_not_accused() -> None:
+def test_a_policy_uncorrelated_with_the_expert_has_no_finding() -> None:
     rng = np.random.default_rng(0)
     assert check_against_expert(NAMES, rng.standard_normal((200, 3)), rng.random((200, 3), np.float32)) == []
 
 
-def test_joints_that_move_together_cannot_be_told_apart() -> None:
+def test_joints_that_move_together_have_no_finding() -> None:
     rng = np.random.default_rng(0)
     one = rng.standard_normal((200, 1))
     expert = (one + 0.1 * rng.standard_normal((200, 3))).astype(np.float32)
@@ -67,34 +67,36 @@ def test_constant_and_broken_actions_correlate_with_nothing() -> None:
             assert check_against_expert(NAMES, np.full((50, 3), value), expert) == []
 
 
-def heard(order: list[int], stray: float = 0.02) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """Action i hears the angle and velocity of joint order[i], and the others a little. Shape (3, 7)."""
+def sensitivity_of(order: list[int], stray: float = 0.02) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """Return the sensitivity of action i to joint order[i], and a little to the others. Shape (3, 7)."""
     mean = np.full((3, len(OBSERVED)), stray)
     for i, k in enumerate(order):
         mean[i, [1 + k, 4 + k]] = 0.4
     return mean
 
 
-def test_actions_that_hear_their_own_joint_are_not_suspected() -> None:
-    assert check_own_signals(OBSERVED, NAMES, heard([0, 1, 2])) == []
+def test_actions_sensitive_to_their_own_joint_have_no_finding() -> None:
+    assert check_own_signals(OBSERVED, NAMES, sensitivity_of([0, 1, 2])) == []
 
 
 @pytest.mark.parametrize(
     ("order", "where"),
     [([1, 0, 2], "hip_torque, knee_torque"), ([1, 2, 0], "hip_torque, knee_torque, foot_torque")],
 )
-def test_actions_that_hear_each_others_joints_are_suspected(order: list[int], where: str) -> None:
-    (finding,) = check_own_signals(OBSERVED, NAMES, heard(order))
+def test_actions_sensitive_to_each_others_joints_are_a_warning(order: list[int], where: str) -> None:
+    (finding,) = check_own_signals(OBSERVED, NAMES, sensitivity_of(order))
     assert (finding.severity, finding.where) == ("warning", where)
     assert "moves by 0.8 with the signals of knee_torque, by 0.04 with its own" in finding.seen
 
 
-def test_a_coordinated_robot_is_not_suspected() -> None:
-    assert check_own_signals(OBSERVED, NAMES, heard([1, 0, 2], stray=0.1)) == []  # 4 times: below the threshold
+def test_coordinated_joints_have_no_finding() -> None:
+    assert (
+        check_own_signals(OBSERVED, NAMES, sensitivity_of([1, 0, 2], stray=0.1)) == []
+    )  # 4 times: below the threshold
 
 
-def test_two_that_hear_the_same_third_are_no_permutation() -> None:
-    assert check_own_signals(OBSERVED, NAMES, heard([1, 1, 1])) == []
+def test_several_actions_sensitive_to_one_joint_are_no_permutation() -> None:
+    assert check_own_signals(OBSERVED, NAMES, sensitivity_of([1, 1, 1])) == []
 
 
 @given(st.permutations(range(6)))

@@ -1,4 +1,4 @@
-"""The score between the expert and standing still, and what it says."""
+"""A file's score between the expert's and standing still."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ EXPERT, STILL = played(100, 102), played(0, 2)
     [
         (played(101, 101), []),
         (played(150, 160), []),
-        (played(85, 97), []),  # the interval reaches what counts as good
+        (played(85, 97), []),  # the interval reaches the threshold
         (played(60, 62), ["warning"]),
         (played(10, 12), ["error"]),
         (played(-50, -40), ["error"]),
@@ -31,11 +31,13 @@ EXPERT, STILL = played(100, 102), played(0, 2)
         (played(broken=3), ["error"]),
     ],
 )
-def test_a_file_is_judged_between_expert_and_standing_still(file: PlayerScore, severities: list[str]) -> None:
+def test_the_severity_depends_on_the_score_between_expert_and_standing_still(
+    file: PlayerScore, severities: list[str]
+) -> None:
     assert [f.severity for f in check_score(file, EXPERT, STILL)] == severities
 
 
-def test_an_error_says_all_three_scores_and_what_may_cause_it() -> None:
+def test_an_error_lists_all_three_scores_and_possible_causes() -> None:
     (finding,) = check_score(played(10, 12), EXPERT, STILL)
     assert "11.00 [10.00, 12.00]; the expert 101 [100, 102], the safe action alone 1.00" in finding.seen
     for cause in ("trained", "normalisers", "joint order", "t = 0 is noise"):
@@ -43,13 +45,13 @@ def test_an_error_says_all_three_scores_and_what_may_cause_it() -> None:
 
 
 @pytest.mark.parametrize("expert", [None, played(1, 1)])
-def test_without_a_better_expert_a_file_must_only_beat_standing_still(expert: PlayerScore | None) -> None:
+def test_without_a_better_expert_a_file_only_has_to_beat_standing_still(expert: PlayerScore | None) -> None:
     assert check_score(played(3, 5), expert, played(1, 1)) == []
     (finding,) = check_score(played(0, 1), expert, played(1, 1))
     assert finding.severity == "warning"
 
 
-def test_all_players_meet_the_same_episodes(maze: TaskEnv) -> None:
+def test_all_players_get_the_same_episodes(maze: TaskEnv) -> None:
     players = demonstrator(maze, None, 1), standing_still(maze.task)
     expert, still = (play(maze, player, 2, seed=5) for player in players)
     assert (expert.score, still.score) == (1.0, 0.0)

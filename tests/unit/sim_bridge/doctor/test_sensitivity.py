@@ -1,4 +1,4 @@
-"""Signals that change nothing are named; so is a policy that is nearly a constant."""
+"""Sensitivity: unused signals and a nearly constant policy are named."""
 
 import numpy as np
 
@@ -22,27 +22,27 @@ def test_a_linear_policy_moves_by_its_weights_times_the_change() -> None:
     assert (sensed.largest >= sensed.mean).all()
 
 
-def test_a_policy_that_uses_everything_has_no_finding() -> None:
+def test_a_policy_that_uses_every_signal_has_no_finding() -> None:
     assert found(FunctionPolicy(lambda x: [x[0] - x[2], x[1]])) == []
 
 
-def test_a_signal_that_no_action_hears_is_dead() -> None:
+def test_a_signal_that_changes_no_action_is_a_dead_input() -> None:
     (finding,) = found(FunctionPolicy(lambda x: [x[0], x[2]]))
     assert (finding.severity, finding.check, finding.where) == ("warning", "dead input", "y")
     assert "in 40 ticks" in finding.seen
 
 
-def test_a_signal_that_never_changed_is_no_fault() -> None:
+def test_a_constant_signal_is_only_a_note() -> None:
     o = observations()
     o[:, 1] = 7
     (finding,) = found(FunctionPolicy(lambda x: [x[0], x[2]]), o)
     assert (finding.severity, finding.where) == ("note", "y")
 
 
-def test_a_policy_that_is_nearly_a_constant_is_told_so_once() -> None:
+def test_a_nearly_constant_policy_is_one_warning() -> None:
     (finding,) = found(FunctionPolicy(lambda x: [0.3, 1e-3 * x[0]]))
     assert (finding.severity, finding.check) == ("warning", "nearly constant")
 
 
-def test_what_is_not_finite_is_left_to_another_check() -> None:
+def test_non_finite_actions_are_left_to_another_check() -> None:
     assert found(FunctionPolicy(lambda x: [np.nan, 0.0])) == []

@@ -1,4 +1,4 @@
-"""Inference beside the control period, on a clock that only the policy moves."""
+"""Inference time against the control period, on a clock that only the policy advances."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.unit.sim_bridge.doctor.function_policy import FunctionPolicy
 
 
 def seen(took_us: float, every: int = 1, slow_us: float = 0) -> tuple[str, list[str]]:
-    """What is said of a policy at 100 Hz whose every so-manieth call is slow."""
+    """Return text and severities for a policy at 100 Hz with every `every`-th call slow."""
     clock, calls = FakeClock(), iter(range(10**6))
 
     def act(_: object) -> list[float]:
@@ -16,22 +16,22 @@ def seen(took_us: float, every: int = 1, slow_us: float = 0) -> tuple[str, list[
         clock.ns += int((slow_us if slow else took_us) * 1000)
         return [0.0, 0.0]
 
-    said, findings = check_speed(FunctionPolicy(act), 100.0, clock)
-    return said, [f.severity for f in findings]
+    text, findings = check_speed(FunctionPolicy(act), 100.0, clock)
+    return text, [f.severity for f in findings]
 
 
 def test_a_fast_policy_has_its_figures_and_no_finding() -> None:
-    said, severities = seen(120)
-    assert said.startswith("p50 120 µs, p99 120 µs of 200 paced calls; a tick at 100 Hz has 10000 µs")
+    text, severities = seen(120)
+    assert text.startswith("p50 120 µs, p99 120 µs of 200 paced calls; a tick at 100 Hz has 10000 µs")
     assert severities == []
 
 
 @pytest.mark.parametrize(
     ("took_us", "every", "slow_us", "severity"), [(120, 50, 6000, "warning"), (11_000, 1, 0, "error")]
 )
-def test_a_slow_one_is_told(took_us: float, every: int, slow_us: float, severity: str) -> None:
+def test_a_slow_policy_is_a_warning_or_an_error(took_us: float, every: int, slow_us: float, severity: str) -> None:
     assert seen(took_us, every, slow_us)[1] == [severity]
 
 
-def test_a_single_slow_call_is_the_machines() -> None:
+def test_a_single_slow_call_has_no_finding() -> None:
     assert seen(120, 500, 6000)[1] == []

@@ -1,4 +1,4 @@
-"""Ant-goal: goals on a half circle, a reward that sums to the way won, what each number and command means."""
+"""Ant-goal: goals on a half circle, a reward for progress, and the meaning of each signal and command."""
 
 import copy
 from typing import Any
@@ -22,22 +22,24 @@ def env() -> AntGoalEnv:
 
 
 def sensed(env: AntGoalEnv) -> dict[str, float]:
-    """Every observation of the present state, by the catalogue's names."""
+    """Return every observation of the current state, by the catalogue's names."""
     mujoco.mj_forward(env.model, env.data)
     return dict(zip(ANT_GOAL.observation_names, env._get_obs().tolist(), strict=True))
 
 
 def leg_joints(env: AntGoalEnv) -> list[Any]:
-    """The model's hinges, in its order."""
+    """Return the model's hinges, in its order."""
     return [env.model.joint(i) for i in range(1, env.model.njnt)]
 
 
-@pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value:UserWarning")  # unbounded, meant
-def test_gymnasium_finds_nothing_wrong_with_it(env: AntGoalEnv) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:.*A Box observation space (min|max)imum value:UserWarning"
+)  # unbounded on purpose
+def test_gymnasiums_checker_passes(env: AntGoalEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
-def test_a_seed_decides_fifty_ticks_bit_for_bit_whatever_was_played_before(env: AntGoalEnv) -> None:
+def test_fifty_ticks_depend_bit_for_bit_only_on_the_seed(env: AntGoalEnv) -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, (50, 8)).astype(np.float32)
 
     def play(env: AntGoalEnv, seed: int) -> bytes:
@@ -54,7 +56,7 @@ def test_a_seed_decides_fifty_ticks_bit_for_bit_whatever_was_played_before(env: 
 def test_position_and_joints_at_the_spawn_are_uniform_within_the_levels_noise(level: float) -> None:
     env, width = AntGoalEnv(reset_noise_scale=0.1 * level), 0.1 * level
     spread = np.array([env.reset(seed=seed)[0][:15] for seed in range(200)]) - env.init_qpos
-    # Of 200 uniform draws the outermost lies within 5 % of either end but for chances of 0.95^200 = 4e-5.
+    # The outermost of 200 uniform draws lies within 5 % of either end, except with probability 0.95^200 = 4e-5.
     assert (np.abs(spread) <= width).all()
     assert (spread.min(axis=0) <= -0.9 * width).all()
     assert (spread.max(axis=0) >= 0.9 * width).all()
@@ -71,7 +73,7 @@ def test_goals_fill_the_half_circle_of_five_metres(env: AntGoalEnv) -> None:
     assert 0.95 * np.pi < angles.max() <= np.pi
 
 
-def test_rewards_sum_to_the_metres_by_which_the_goal_came_nearer(env: AntGoalEnv) -> None:
+def test_rewards_sum_to_the_decrease_of_the_distance_to_the_goal(env: AntGoalEnv) -> None:
     generator = np.random.default_rng(1)
     first = env.reset(seed=2)[0]
     rewards = []
@@ -85,7 +87,7 @@ def test_rewards_sum_to_the_metres_by_which_the_goal_came_nearer(env: AntGoalEnv
 
 @pytest.mark.parametrize("direction", [(1.0, 0.0), (0.0, 1.0), (-0.6, -0.8)])
 @pytest.mark.parametrize(("away_m", "success"), [(0.0, True), (0.45, True), (0.55, False)])
-def test_success_is_a_torso_within_half_a_metre_of_the_goal_and_ends_the_episode(
+def test_a_torso_within_half_a_metre_of_the_goal_is_a_success_and_ends_the_episode(
     away_m: float, success: bool, direction: tuple[float, float]
 ) -> None:
     env = AntGoalEnv(reset_noise_scale=0.0)  # at rest: in one tick it stays within a centimetre
@@ -98,7 +100,7 @@ def test_success_is_a_torso_within_half_a_metre_of_the_goal_and_ends_the_episode
     assert info["distance_m"] == pytest.approx(away_m, abs=0.01)
 
 
-def test_an_ant_on_its_back_goes_on_until_it_is_cut_at_tick_fifty() -> None:
+def test_an_ant_on_its_back_continues_until_truncation_at_tick_fifty() -> None:
     env = TaskEnv(ANT_GOAL)
     env.reset(0)
     inside: Any = env.env.unwrapped
@@ -111,7 +113,7 @@ def test_an_ant_on_its_back_goes_on_until_it_is_cut_at_tick_fifty() -> None:
     assert [step.truncated for step in steps] == [False] * 49 + [True]
 
 
-def test_time_passes_at_the_tasks_rate(env: AntGoalEnv) -> None:
+def test_simulated_time_advances_at_the_tasks_rate(env: AntGoalEnv) -> None:
     env.reset(seed=0)
     before = env.data.time
     for _ in range(10):
@@ -120,7 +122,7 @@ def test_time_passes_at_the_tasks_rate(env: AntGoalEnv) -> None:
     assert env.model.opt.timestep == ANT_GOAL.physics_step_s
 
 
-def test_each_joint_of_the_model_is_sensed_under_its_own_name(env: AntGoalEnv) -> None:
+def test_each_joint_of_the_model_is_observed_under_its_name(env: AntGoalEnv) -> None:
     env.reset(seed=1)
     for joint in leg_joints(env):
         for array, address, suffix in (
@@ -134,7 +136,7 @@ def test_each_joint_of_the_model_is_sensed_under_its_own_name(env: AntGoalEnv) -
             assert moved == pytest.approx({f"{joint.name}_{suffix}": 0.1})
 
 
-def test_torso_and_goal_are_where_the_model_and_the_environment_have_them(env: AntGoalEnv) -> None:
+def test_torso_and_goal_signals_are_the_models_and_the_environments(env: AntGoalEnv) -> None:
     env.reset(seed=1)
     env.step(IDLE)
     seen, torso = sensed(env), env.data.body("torso")
@@ -143,7 +145,7 @@ def test_torso_and_goal_are_where_the_model_and_the_environment_have_them(env: A
     truth |= {"goal_x": env.goal[0], "goal_y": env.goal[1]}
     assert {name: seen[name] for name in truth} == pytest.approx(truth, abs=1e-9)
 
-    # MuJoCo's own word on velocities: linear in the world, angular in the torso's frame; moved to its origin.
+    # MuJoCo's velocities: linear in the world, angular in the torso's frame; at its origin.
     velocity = np.zeros(6)
     mujoco.mj_objectVelocity(env.model, env.data, mujoco.mjtObj.mjOBJ_XBODY, torso.id, velocity, 0)
     linear = [seen[f"torso_velocity_{axis}"] for axis in "xyz"]
@@ -152,7 +154,7 @@ def test_torso_and_goal_are_where_the_model_and_the_environment_have_them(env: A
     np.testing.assert_allclose(torso.xmat.reshape(3, 3) @ angular, velocity[:3], atol=1e-9)
 
 
-def test_each_command_is_the_torque_on_the_joint_that_it_names(env: AntGoalEnv) -> None:
+def test_each_command_is_the_torque_on_the_joint_in_its_name(env: AntGoalEnv) -> None:
     joints = {joint.name: int(joint.dofadr[0]) for joint in leg_joints(env)}
     env.reset(seed=1)
     for i, signal in enumerate(ANT_GOAL.action):
@@ -169,7 +171,7 @@ def test_a_copy_keeps_the_noise() -> None:
     np.testing.assert_array_equal(env.reset(seed=0)[0][:15], env.init_qpos)
 
 
-def test_at_the_highest_level_no_idle_ant_is_thrown_into_the_air() -> None:
+def test_at_the_highest_level_an_idle_ant_stays_near_the_ground() -> None:
     assert ANT_GOAL.noise is not None
     env = TaskEnv(ANT_GOAL, ANT_GOAL.noise.highest)
     highest_m = 0.0

@@ -1,4 +1,4 @@
-"""Arm-track: named as the model has it, solved at the servo's rate, and by nobody at the policy's."""
+"""Arm-track: signals are the model's; the PD law works at the servo's rate and fails at the policy's."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -27,7 +27,7 @@ def inside(env: TaskEnv) -> Any:
 
 
 def errors_m(actuation: Actuation, seed: int = 0) -> tuple[NDArray[np.float64], Step]:
-    """The expert's error in each tick, and its last step."""
+    """Return the expert's error at each tick, and its last step."""
     with closing(TaskEnv(ARM_TRACK, actuation=actuation)) as env:
         expert, observation, errors = ArmTrackExpert(env), env.reset(seed), []
         while True:
@@ -53,13 +53,13 @@ def test_the_signals_are_those_of_the_model(env: TaskEnv) -> None:
     ]
 
 
-def test_an_episode_is_decided_by_its_seed(env: TaskEnv) -> None:
+def test_a_start_depends_only_on_the_seed(env: TaskEnv) -> None:
     first, again, other = (env.reset(seed) for seed in (4, 4, 5))
     assert (first == again).all()
     assert (first != other).any()
 
 
-def test_commands_beyond_the_range_are_those_at_its_end(env: TaskEnv) -> None:
+def test_commands_beyond_the_range_are_clamped(env: TaskEnv) -> None:
     ends = []
     for action in ([9.0, -9.0], [RANGE_RAD, -RANGE_RAD]):
         env.reset(0)
@@ -67,7 +67,7 @@ def test_commands_beyond_the_range_are_those_at_its_end(env: TaskEnv) -> None:
     np.testing.assert_array_equal(ends[0], ends[1])
 
 
-def test_the_servo_follows_a_setpoint_that_stands_still(env: TaskEnv) -> None:
+def test_the_servo_reaches_a_constant_setpoint(env: TaskEnv) -> None:
     for _ in range(25):
         seen = env.step(np.array([0.4, -0.3], np.float32)).observation
     np.testing.assert_allclose(seen[:4], [0.4, 1.3, 0, 0], atol=2e-3)
@@ -86,17 +86,17 @@ def test_the_same_law_at_the_policys_own_rate_is_unstable() -> None:
     assert errors[25:].mean() > 0.05
 
 
-def test_an_arm_that_stays_where_it_is_does_not_succeed(env: TaskEnv) -> None:
+def test_a_still_arm_does_not_succeed(env: TaskEnv) -> None:
     env.reset(0)
     steps = [env.step(np.zeros(2, np.float32)) for _ in range(ARM_TRACK.horizon)]
     assert steps[-1].truncated
     assert not steps[-1].success
 
 
-def test_the_point_that_a_film_shows_is_where_the_robot_is_told_that_it_is(env: TaskEnv) -> None:
-    """MuJoCo takes a site that begins at its body's origin for one that never leaves it."""
-    told = env.reset(3)[-2:]
+def test_the_drawn_target_is_the_observed_target(env: TaskEnv) -> None:
+    """MuJoCo treats a site at its body's origin as fixed to it."""
+    observed = env.reset(3)[-2:]
     for _ in range(5):
         step = env.step(np.zeros(2, np.float32))
-        np.testing.assert_allclose(inside(env).data.site("target").xpos[:2], told, atol=0.01)
-        told = step.observation[-2:]
+        np.testing.assert_allclose(inside(env).data.site("target").xpos[:2], observed, atol=0.01)
+        observed = step.observation[-2:]

@@ -1,4 +1,4 @@
-"""The grid world: what a cell is worth, where the borders are, and two equally long ways out of its saddle."""
+"""The grid world: rewards of cells, borders, and two equally long paths from the saddle."""
 
 from collections import deque
 
@@ -24,14 +24,14 @@ UP, DOWN, STILL = (np.array([0, y], np.float32) for y in (1, -1, 0))
 
 
 def move(env: GridWorldEnv, *actions: tuple[float, float]) -> tuple[float, float]:
-    """Where these actions lead."""
+    """Apply actions; return the final cell."""
     for action in actions:
         x, y = env.step(np.array(action, np.float32))[0].tolist()
     return x, y
 
 
-def ways_to(goals: NDArray[np.bool_], blocked: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Moves from every cell to the nearest goal, by breadth-first search with diagonals."""
+def moves_to(goals: NDArray[np.bool_], blocked: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the moves from every cell to the nearest goal, by breadth-first search with diagonals."""
     distance = np.where(goals, 0.0, np.inf)
     queue = deque((int(y), int(x)) for y, x in np.argwhere(goals))
     while queue:
@@ -45,11 +45,11 @@ def ways_to(goals: NDArray[np.bool_], blocked: NDArray[np.bool_]) -> NDArray[np.
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_it_is_an_environment_as_gymnasium_understands_it(layout: str) -> None:
+def test_gymnasiums_checker_passes(layout: str) -> None:
     check_env(TaskEnv(GRID_WORLD, render_mode="rgb_array", layout=layout).env.unwrapped)
 
 
-def test_two_rows_at_either_end_are_goals_and_nothing_else_pays_or_costs() -> None:
+def test_two_rows_at_either_end_are_goals_and_all_other_cells_have_no_reward() -> None:
     rewards = two_walls()
     assert rewards.shape == (25, 25)
     assert [float(row[0]) for row in rewards] == [20.0] * 2 + [0.0] * 21 + [20.0] * 2
@@ -64,18 +64,18 @@ def test_three_blocks_of_nine_are_goals_and_the_nine_in_the_middle_are_deadly() 
     np.testing.assert_array_equal(rewards, rewards[:, ::-1])
 
 
-def test_from_every_cell_of_the_middle_row_both_goals_are_eleven_moves_away_and_from_no_other_cell() -> None:
+def test_both_goals_are_equally_far_exactly_from_the_middle_row_at_eleven_moves() -> None:
     goals = two_walls() == GOAL_REWARD
     upper, lower, free = goals.copy(), goals.copy(), np.zeros_like(goals)
     upper[:REACH], lower[REACH:] = False, False
-    up, down = ways_to(upper, free), ways_to(lower, free)
+    up, down = moves_to(upper, free), moves_to(lower, free)
     assert set(up[REACH].tolist()) == set(down[REACH].tolist()) == {11.0}
     np.testing.assert_array_equal((up == down).any(axis=1), np.arange(SIZE) == REACH)
     np.testing.assert_array_equal(up, down[::-1])
 
 
 @pytest.mark.parametrize("action", [UP, DOWN])
-def test_both_ways_from_the_saddle_take_eleven_moves_and_pay_twenty_once(action: NDArray[np.float32]) -> None:
+def test_both_paths_from_the_saddle_take_eleven_moves_and_earn_twenty_once(action: NDArray[np.float32]) -> None:
     env = TaskEnv(GRID_WORLD, start=(0, 0))
     np.testing.assert_array_equal(env.reset(0), [0, 0])
     steps: list[Step] = []
@@ -87,7 +87,7 @@ def test_both_ways_from_the_saddle_take_eleven_moves_and_pay_twenty_once(action:
     np.testing.assert_array_equal(steps[-1].observation, 11 * action)
 
 
-def test_the_average_of_both_ways_goes_nowhere_and_is_cut_at_the_horizon() -> None:
+def test_the_average_of_both_paths_does_not_move_and_ends_at_the_horizon() -> None:
     env = TaskEnv(GRID_WORLD, start=(0, 0))
     env.reset(0)
     average: NDArray[np.float32] = (UP + DOWN).astype(np.float32) / np.float32(2)
@@ -105,7 +105,7 @@ def test_entering_a_deadly_cell_costs_ten_and_ends_the_episode_without_success()
     assert (second.reward, second.terminated, second.success) == (-10.0, True, False)
 
 
-def test_a_command_beyond_half_a_cell_moves_one_and_a_smaller_one_none() -> None:
+def test_a_command_above_half_a_cell_moves_one_cell_and_a_smaller_one_none() -> None:
     env = GridWorldEnv(start=(0, 0))
     env.reset()
     assert move(env, (0.51, 0.49)) == (1, 0)
@@ -113,7 +113,7 @@ def test_a_command_beyond_half_a_cell_moves_one_and_a_smaller_one_none() -> None
     assert move(env, (9.0, -9.0)) == (2, -2)
 
 
-def test_the_border_stops_one_axis_and_lets_the_other_slide() -> None:
+def test_the_border_stops_only_the_axis_towards_it() -> None:
     env = GridWorldEnv(start=(REACH, 0))
     env.reset()
     assert move(env, (1.0, 1.0)) == (REACH, 1)
@@ -121,7 +121,7 @@ def test_the_border_stops_one_axis_and_lets_the_other_slide() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_episodes_begin_in_neutral_cells_and_in_every_one_of_them(layout: str) -> None:
+def test_episodes_begin_in_all_neutral_cells_and_only_there(layout: str) -> None:
     env = GridWorldEnv(layout)
     env.reset(seed=0)
     starts = np.array([env.reset()[0] for _ in range(20 * SIZE**2)], int) + REACH

@@ -1,4 +1,4 @@
-"""The reference motions: sixteen kinds, one upright pose, feet on the floor."""
+"""The reference motions: sixteen types, one upright pose, feet on the floor."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def drawn(count: int) -> list[Motion]:
 
 
 def feet_m(poses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """x and z in m of the ankles as MuJoCo has them, and the sine of the sole's tilt. Shape (T, 2, 3)."""
+    """Return MuJoCo's x and z [m] of the ankles, and the sine of the sole's tilt. Shape (T, 2, 3)."""
     data, rows = mujoco.MjData(MODEL), []
     for pose in poses:
         data.qpos[:] = pose
@@ -32,18 +32,18 @@ def feet_m(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def test_all_sixteen_kinds_are_drawn() -> None:
+def test_all_sixteen_types_are_drawn() -> None:
     kinds = {(motion.trunk, *motion.arms) for motion in drawn(400)}
     assert len(kinds) == 16
 
 
-def test_a_seed_decides_the_motion() -> None:
+def test_the_motion_depends_only_on_the_seed() -> None:
     assert draw(np.random.default_rng(3)) == draw(np.random.default_rng(3))
     assert draw(np.random.default_rng(3)) != draw(np.random.default_rng(4))
 
 
 @pytest.mark.parametrize("trunk", get_args(Trunk))
-def test_every_kind_passes_through_one_upright_pose_with_the_arms_down(trunk: Trunk) -> None:
+def test_every_type_passes_through_one_upright_pose_with_the_arms_down(trunk: Trunk) -> None:
     poses = [
         replace(m, stance_m=0.13, phase_rad=0.0).poses(np.zeros(1))[0] for m in drawn(100) if m.trunk == trunk
     ]
@@ -51,14 +51,14 @@ def test_every_kind_passes_through_one_upright_pose_with_the_arms_down(trunk: Tr
     np.testing.assert_allclose(poses[0][2:8], [0, 0, 0.1, 0.2, 0.1, 0.2], atol=1e-12)
 
 
-def test_the_root_does_not_tell_what_the_arms_do() -> None:
+def test_the_roots_motion_does_not_depend_on_the_arms() -> None:
     motion, times = drawn(1)[0], np.linspace(0, 4, 50)
     other = replace(motion, arms=("back", "back"), raises_rad=(-1.0, -1.5))
     np.testing.assert_array_equal(motion.poses(times)[:, :4], other.poses(times)[:, :4])
     assert np.abs(motion.poses(times)[:, 4:8] - other.poses(times)[:, 4:8]).max() > 0.3
 
 
-def test_soles_stay_level_and_where_they_are_but_for_the_one_that_a_lift_takes_up() -> None:
+def test_soles_stay_level_and_in_place_except_a_lifted_one() -> None:
     times = np.linspace(0, 4.2, 60)
     for motion in drawn(60):
         feet = feet_m(motion.poses(times))
@@ -72,7 +72,7 @@ def test_soles_stay_level_and_where_they_are_but_for_the_one_that_a_lift_takes_u
         np.testing.assert_allclose(up, expected, atol=1e-9)
 
 
-def test_poses_and_speeds_are_within_the_servos_reach() -> None:
+def test_poses_are_within_the_servos_range() -> None:
     low, high = MODEL.actuator_ctrlrange.T
     for motion in drawn(300):
         angles = motion.poses(np.linspace(0, 4.04, 102))[:, 3:]

@@ -1,4 +1,4 @@
-"""Multigoal: where the goals are, what a tick does and costs, and how an episode ends."""
+"""Multigoal: positions of goals, dynamics, reward, and ends of episodes."""
 
 import math
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def start(noise: float, seed: int) -> NDArray[np.float64]:
     return observation
 
 
-def test_gymnasiums_own_checker_finds_nothing_wrong(env: MultigoalEnv) -> None:
+def test_gymnasiums_checker_passes(env: MultigoalEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
@@ -74,11 +74,11 @@ def test_a_command_is_a_velocity_in_units_of_2_m_s_on_its_own_axis(
     env.step(command)
     moved = env.data.qpos - first
     assert moved[axis] == pytest.approx(2 * speed * 0.1, rel=1e-3)
-    assert first[axis] == pytest.approx(moved[axis], rel=0.11)  # the lag: a tenth of a tick
+    assert first[axis] == pytest.approx(moved[axis], rel=0.11)  # a lag of a tenth of a tick
     assert moved[1 - axis] == 0
 
 
-def test_a_command_beyond_its_limits_is_worth_no_more_and_costs_no_more_than_one_at_them(
+def test_a_command_beyond_its_limits_has_the_effect_and_cost_of_one_at_them(
     env: MultigoalEnv,
 ) -> None:
     put(env, 0, 0)
@@ -105,7 +105,7 @@ def test_the_reward_is_the_formula_of_the_docstring(env: MultigoalEnv) -> None:
 
 
 @pytest.mark.parametrize("goal", range(4))
-def test_going_straight_to_a_goal_ends_the_episode_there_and_says_which_it_was(goal: int) -> None:
+def test_reaching_a_goal_ends_the_episode_and_reports_the_goal(goal: int) -> None:
     env = MultigoalEnv(noise=0)
     env.reset(seed=0)
     ends: list[dict[str, Any]] = []
@@ -120,14 +120,14 @@ def test_going_straight_to_a_goal_ends_the_episode_there_and_says_which_it_was(g
     assert all(info == {"success": False, "goal": -1} for info in ends[:-1])
 
 
-def test_standing_still_is_cut_at_the_horizon_without_success(task_env: TaskEnv) -> None:
+def test_standing_still_is_truncated_at_the_horizon_without_success(task_env: TaskEnv) -> None:
     task_env.reset(0)
     steps = [task_env.step(STILL) for _ in range(MULTIGOAL.horizon)]
     assert [step.truncated for step in steps] == [False] * 49 + [True]
     assert not any(step.terminated or step.success for step in steps)
 
 
-def test_walls_keep_the_point_within_the_stated_limits_however_long_it_pushes(env: MultigoalEnv) -> None:
+def test_walls_keep_the_point_within_its_limits(env: MultigoalEnv) -> None:
     for corner in ([1, 1], [-1, 1], [1, -1], [-1, -1]):
         put(env, *(6 * np.array(corner)))
         for _ in range(60):
@@ -136,7 +136,7 @@ def test_walls_keep_the_point_within_the_stated_limits_however_long_it_pushes(en
         np.testing.assert_allclose(observation, 7 * np.array(corner), atol=0.05)
 
 
-def test_the_start_is_the_origin_up_to_noise_that_the_level_scales() -> None:
+def test_the_start_is_the_origin_plus_noise_scaled_by_the_level() -> None:
     np.testing.assert_array_equal(start(0, 3), [0, 0])
     np.testing.assert_allclose(start(2, 3), 2 * start(1, 3), rtol=1e-12)
     starts = np.array([start(1, seed) for seed in range(400)])
@@ -155,7 +155,7 @@ def test_the_same_seed_and_commands_give_the_same_episode_bit_for_bit() -> None:
     assert play(7) != play(8)
 
 
-def test_the_camera_looks_down_and_has_the_whole_floor_in_view(env: MultigoalEnv) -> None:
+def test_the_camera_views_the_whole_floor_from_above(env: MultigoalEnv) -> None:
     mujoco.mj_forward(env.model, env.data)
     camera, floor = env.model.camera("above"), env.model.geom("floor")
     np.testing.assert_allclose(env.data.camera("above").xmat.reshape(3, 3)[:, 2], [0, 0, 1])

@@ -1,4 +1,4 @@
-"""Pose-track: what is told, what is paid, when an episode ends."""
+"""Pose-track: observed goals, reward, and ends of episodes."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -31,7 +31,7 @@ def inside(env: TaskEnv) -> Any:
 
 
 def play(task: Task, seed: int, *, follow: bool) -> list[Step]:
-    """An episode of idling, or of setpoints that are the reference's own angles."""
+    """Play an episode of idling, or with the reference's angles as setpoints."""
     with closing(TaskEnv(task)) as env:
         env.reset(seed)
         steps: list[Step] = []
@@ -41,15 +41,17 @@ def play(task: Task, seed: int, *, follow: bool) -> list[Step]:
     return steps
 
 
-@pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value:UserWarning")  # unbounded, meant
+@pytest.mark.filterwarnings(
+    "ignore:.*A Box observation space (min|max)imum value:UserWarning"
+)  # unbounded on purpose
 @pytest.mark.filterwarnings(
     "ignore:.*recommend using a symmetric and normalized space:UserWarning"
-)  # rad/s, meant
-def test_gymnasium_finds_nothing_wrong_with_it() -> None:
+)  # rad/s on purpose
+def test_gymnasiums_checker_passes() -> None:
     check_env(PoseTrackEnv(), skip_render_check=True)
 
 
-def test_a_seed_decides_an_episode_bit_for_bit_whatever_was_played_before() -> None:
+def test_an_episode_depends_bit_for_bit_only_on_the_seed() -> None:
     with closing(TaskEnv(POSE_TRACK_ALL)) as env:
         firsts, lasts = [], []
         for seed in (3, 4, 3):
@@ -64,19 +66,19 @@ def test_an_episode_begins_on_the_reference_and_moves_with_it(env: TaskEnv) -> N
     reference = inside(env)._poses
     np.testing.assert_allclose(inside(env).data.qpos, reference[0])
     np.testing.assert_allclose(inside(env).data.qvel, (reference[1] - reference[0]) / TICK_S)
-    for point in POINTS:  # what is missing of a point's way is then what its velocity covers in a tick
+    for point in POINTS:  # the offset to the goal equals the goal's motion in one tick
         for axis in "xz":
             way, velocity = seen[f"{point}_to_goal_{axis}"], seen[f"{point}_goal_velocity_{axis}"]
             assert way == pytest.approx(velocity * TICK_S, abs=1e-6)
 
 
 @pytest.mark.parametrize("task", POSE_TRACK, ids=lambda task: task.name)
-def test_only_the_points_that_are_told_are_observed(task: Task) -> None:
-    told = {name.removesuffix("_to_goal_x") for name in task.observation_names if name.endswith("_to_goal_x")}
-    assert told == set(TOLD[task.make_arguments["told"]])
+def test_each_task_observes_only_its_points(task: Task) -> None:
+    observed = {name.removesuffix("_to_goal_x") for name in task.observation_names if name.endswith("_to_goal_x")}
+    assert observed == set(TOLD[task.make_arguments["told"]])
 
 
-def test_the_three_tasks_differ_in_what_is_told_and_in_nothing_else() -> None:
+def test_the_three_tasks_differ_only_in_their_observed_points() -> None:
     played = {task.name: play(task, 7, follow=True) for task in POSE_TRACK}
     everything, *others = played.values()
     for task, steps in zip(POSE_TRACK[1:], others, strict=True):
@@ -88,7 +90,7 @@ def test_the_three_tasks_differ_in_what_is_told_and_in_nothing_else() -> None:
             np.testing.assert_array_equal(mine.observation, its.observation[among])
 
 
-def test_the_reward_is_about_points_that_are_not_told() -> None:
+def test_the_reward_includes_points_that_are_not_observed() -> None:
     def first_reward(shoulder_rad: float) -> float:
         with closing(TaskEnv(POSE_TRACK_ROOT)) as env:
             env.reset(1)
@@ -110,7 +112,7 @@ def test_an_episode_ends_when_the_pose_is_lost_and_not_before(env: TaskEnv) -> N
             return
 
 
-def test_setpoints_that_are_the_references_angles_win_a_bow_that_idling_loses(
+def test_the_references_angles_as_setpoints_succeed_on_a_bow_and_idling_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bow = Motion(
@@ -141,14 +143,14 @@ def test_a_command_is_the_speed_of_the_setpoint_it_names(env: TaskEnv) -> None:
         np.testing.assert_allclose(inside(env).data.ctrl, setpoints())
 
 
-def test_setpoints_stop_where_the_servos_do(env: TaskEnv) -> None:
+def test_setpoints_stop_at_the_servos_limits(env: TaskEnv) -> None:
     env.reset(1)
     for _ in range(40):
         env.env.step(10 * RATES_RAD_S)
     np.testing.assert_allclose(inside(env)._setpoint_rad, inside(env).model.actuator_ctrlrange[:, 1])
 
 
-def test_whoever_watches_sees_marks_where_the_reference_is() -> None:
+def test_rendered_marks_are_at_the_reference() -> None:
     with closing(TaskEnv(POSE_TRACK_ROOT, render_mode="rgb_array")) as env:
         env.reset(1)
         env.step(IDLE)

@@ -1,4 +1,4 @@
-"""The expert of arm-track: its angles put the tip where it shall be."""
+"""The expert of arm-track: its inverse kinematics."""
 
 import mujoco
 import numpy as np
@@ -20,10 +20,10 @@ def tip_m(angles: NDArray[np.float64]) -> list[float]:
 
 
 @given(st.floats(0.11, 0.69), st.floats(-3, 3))
-def test_the_models_tip_is_where_the_angles_shall_put_it(far_m: float, bearing_rad: float) -> None:
-    wanted = far_m * np.array([np.cos(bearing_rad), np.sin(bearing_rad)])
-    np.testing.assert_allclose(tip_m(angles_rad(wanted)), wanted, atol=1e-6)
+def test_the_computed_angles_put_the_models_tip_on_the_point(far_m: float, bearing_rad: float) -> None:
+    point = far_m * np.array([np.cos(bearing_rad), np.sin(bearing_rad)])
+    np.testing.assert_allclose(tip_m(angles_rad(point)), point, atol=1e-6)
 
 
-def test_a_point_out_of_reach_is_pointed_at() -> None:
+def test_for_a_point_out_of_reach_the_arm_points_at_it() -> None:
     np.testing.assert_allclose(tip_m(angles_rad(np.array([3.0, 4.0]))), [0.42, 0.56], atol=1e-6)

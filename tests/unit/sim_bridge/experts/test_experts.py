@@ -1,4 +1,4 @@
-"""Scripted experts: shortest ways, measured against a relaxation of our own, and tasks that get solved."""
+"""Scripted experts: shortest paths, checked against a relaxation, and solved tasks."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 def distances_to(free: NDArray[np.bool_], goal: tuple[int, int]) -> NDArray[np.float64]:
-    """Bellman-Ford on the grid: relax until nothing changes."""
+    """Return distances by Bellman-Ford on the grid."""
     distance = np.where(free, np.inf, np.nan)
     distance[goal] = 0
     while True:
@@ -25,7 +25,7 @@ def distances_to(free: NDArray[np.bool_], goal: tuple[int, int]) -> NDArray[np.f
         distance = relaxed
 
 
-def test_from_every_cell_to_every_other_the_maze_expert_pushes_along_a_shortest_way(maze: TaskEnv) -> None:
+def test_the_maze_expert_follows_a_shortest_path_between_any_two_cells(maze: TaskEnv) -> None:
     expert, plan = MazeExpert(maze), maze.env.unwrapped.maze  # type: ignore[attr-defined]
     free = np.array(plan.maze_map) == 0
     cells = [(int(row), int(column)) for row, column in np.argwhere(free)]

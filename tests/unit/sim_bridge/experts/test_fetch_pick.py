@@ -1,4 +1,4 @@
-"""The expert of fetch-pick: what it does when, and that it really grasps."""
+"""The expert of fetch-pick: its phases, and a real grasp."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,14 +22,16 @@ def env() -> Iterator[TaskEnv]:
     made.close()
 
 
-def asked(env: TaskEnv, gripper: Any, between_m: float, block: NDArray[np.float64] = BLOCK) -> NDArray[np.float32]:
-    """The expert's command with the gripper somewhere and its fingers so far apart."""
+def command(
+    env: TaskEnv, gripper: Any, between_m: float, block: NDArray[np.float64] = BLOCK
+) -> NDArray[np.float32]:
+    """Return the expert's command for a gripper position and a distance between its fingers [m]."""
     parts = gripper, block, block - gripper, [between_m / 2] * 2, [0, 0], GOAL
     return FetchPickExpert(env)(np.concatenate(parts).astype(np.float32))
 
 
 def play(env: TaskEnv, seed: int, noise_std: float = 0.0) -> Step:
-    """One episode; its last tick."""
+    """Play an episode; return its last step."""
     expert, generator = FetchPickExpert(env), np.random.default_rng(seed)
     observation, done = env.reset(seed), False
     while not done:
@@ -43,37 +45,37 @@ def play(env: TaskEnv, seed: int, noise_std: float = 0.0) -> Step:
     return step
 
 
-def test_away_from_the_block_it_opens_and_makes_for_a_point_above_it(env: TaskEnv) -> None:
-    action = asked(env, BLOCK + np.array([0.02, -0.02, 0.02]), between_m=0.0)
+def test_away_from_the_block_it_opens_and_moves_to_a_point_above_it(env: TaskEnv) -> None:
+    action = command(env, BLOCK + np.array([0.02, -0.02, 0.02]), between_m=0.0)
     np.testing.assert_allclose(action, 15 * np.array([-0.02, 0.02, 0.03, 1 / 15]), atol=1e-5)
 
 
-def test_above_the_block_it_goes_down_only_with_open_fingers(env: TaskEnv) -> None:
+def test_above_the_block_it_descends_only_with_open_fingers(env: TaskEnv) -> None:
     above = BLOCK + np.array([0, 0, 0.05])
-    np.testing.assert_allclose(asked(env, above, between_m=0.1), [0, 0, -0.75, 1], atol=1e-5)
-    np.testing.assert_allclose(asked(env, above, between_m=0.06), [0, 0, 0, 1], atol=1e-5)
+    np.testing.assert_allclose(command(env, above, between_m=0.1), [0, 0, -0.75, 1], atol=1e-5)
+    np.testing.assert_allclose(command(env, above, between_m=0.06), [0, 0, 0, 1], atol=1e-5)
 
 
 def test_around_the_block_it_closes_before_it_carries(env: TaskEnv) -> None:
-    np.testing.assert_allclose(asked(env, BLOCK, between_m=0.1), [0, 0, 0, -1], atol=1e-5)
-    off = np.array([0.004, 0, -0.002])  # how the block may sit between the fingers
+    np.testing.assert_allclose(command(env, BLOCK, between_m=0.1), [0, 0, 0, -1], atol=1e-5)
+    off = np.array([0.004, 0, -0.002])  # a possible offset of the block between the fingers
     to_goal = np.clip(15 * (GOAL - BLOCK), -1, 1)
-    np.testing.assert_allclose(asked(env, BLOCK + off, between_m=0.05), [*to_goal, -1], atol=1e-5)
+    np.testing.assert_allclose(command(env, BLOCK + off, between_m=0.05), [*to_goal, -1], atol=1e-5)
 
 
 def test_at_the_goal_it_stays_closed_and_still(env: TaskEnv) -> None:
     off = np.array([0.004, 0, -0.002])
-    np.testing.assert_allclose(asked(env, GOAL + off, 0.05, block=GOAL), [0, 0, 0, -1], atol=1e-5)
+    np.testing.assert_allclose(command(env, GOAL + off, 0.05, block=GOAL), [0, 0, 0, -1], atol=1e-5)
 
 
 @pytest.mark.parametrize(("level", "noise_std"), [(0.0, 0.0), (1.0, 0.0), (2.25, 0.0), (1.0, 0.1), (2.25, 0.1)])
-def test_it_solves_every_level_also_with_noise_on_its_actions(level: float, noise_std: float) -> None:
+def test_it_solves_every_level_and_tolerates_noise_on_its_actions(level: float, noise_std: float) -> None:
     env = TaskEnv(FETCH_PICK, level)
     assert all(play(env, seed, noise_std).success for seed in range(6))
     env.close()
 
 
-def test_at_the_end_both_fingers_hold_the_block_and_nothing_else_does(env: TaskEnv) -> None:
+def test_at_the_end_only_the_two_fingers_touch_the_block(env: TaskEnv) -> None:
     play(env, 0)
     inside: Any = env.env.unwrapped
     block = inside.model.geom("object0").id
@@ -82,12 +84,12 @@ def test_at_the_end_both_fingers_hold_the_block_and_nothing_else_does(env: TaskE
     assert touching == {"robot0:r_gripper_finger_link", "robot0:l_gripper_finger_link"}
 
 
-def test_a_block_that_was_dropped_is_picked_up_again(env: TaskEnv) -> None:
+def test_a_dropped_block_is_picked_up_again(env: TaskEnv) -> None:
     expert = FetchPickExpert(env)
     observation = env.reset(0)
     start = observation[3:6].copy()
     for tick in range(50):
-        if tick == 12:  # on its way: back to where it lay
+        if tick == 12:  # in mid-air: back to its start
             inside: Any = env.env.unwrapped
             assert observation[5] > start[2] + 0.03
             inside.data.joint("object0:joint").qpos[:] = [*start, 1, 0, 0, 0]

@@ -1,4 +1,4 @@
-"""The expert of the kitchen: every sub-task by itself."""
+"""The expert of the kitchen: each sub-task alone."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def play(env: TaskEnv, expert: KitchenExpert, seed: int) -> list[Step]:
 
 
 @pytest.mark.parametrize("subtask", mostly_thorough(SUBTASKS, 2))
-def test_each_subtask_is_done_also_when_another_episode_came_before(subtask: str) -> None:
+def test_each_subtask_is_done_in_a_first_and_in_a_second_episode(subtask: str) -> None:
     env = TaskEnv(kitchen([subtask]))
     expert = KitchenExpert(env)
     for episode in range(2):
@@ -32,7 +32,7 @@ def test_each_subtask_is_done_also_when_another_episode_came_before(subtask: str
     env.close()
 
 
-def test_an_unfinished_episode_leaves_nothing_behind() -> None:
+def test_an_unfinished_episode_does_not_affect_the_next_one() -> None:
     env = TaskEnv(kitchen(["kettle"]))
     expert = KitchenExpert(env)
 

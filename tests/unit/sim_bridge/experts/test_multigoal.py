@@ -1,4 +1,4 @@
-"""The expert of multigoal: it always arrives, goes everywhere, and its choice is the episode's own."""
+"""The expert of multigoal: it always arrives, reaches every goal, and its choice depends on the seed."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[TaskEnv]:
 
 
 def play(env: TaskEnv, expert: MultigoalExpert, seed: int) -> tuple[bool, NDArray[np.float32], int]:
-    """Success, path (T + 1, 2) and goal."""
+    """Play an episode; return success, path (T + 1, 2) and goal."""
     path, done = [env.reset(seed)], False
     while not done:
         action = expert(path[-1])
@@ -40,7 +40,7 @@ def test_it_reaches_a_goal_in_all_of_100_episodes_and_each_goal_gets_its_share(e
     assert all(success for success, _, _ in played)
     shares = Counter(goal for _, _, goal in played)
     assert set(shares) == {0, 1, 2, 3}
-    # 25 expected of each, standard deviation 4.3
+    # 25 expected for each, standard deviation 4.3
     assert all(12 <= share <= 38 for share in shares.values())
 
 
@@ -52,7 +52,7 @@ def test_it_goes_straight(env: TaskEnv) -> None:
         assert length == pytest.approx(np.linalg.norm(path[-1] - path[0]), rel=1e-3)
 
 
-def test_the_goal_is_decided_by_the_episodes_seed_whatever_was_played_before(env: TaskEnv) -> None:
+def test_the_goal_depends_only_on_the_episodes_seed(env: TaskEnv) -> None:
     expert = MultigoalExpert(env)
     forwards = [play(env, expert, seed)[2] for seed in range(12)]
     backwards = [play(env, expert, seed)[2] for seed in reversed(range(12))]
@@ -60,7 +60,7 @@ def test_the_goal_is_decided_by_the_episodes_seed_whatever_was_played_before(env
     assert len(set(forwards)) == 4
 
 
-def test_from_one_and_the_same_place_it_has_four_ways() -> None:
+def test_from_one_start_it_takes_four_directions() -> None:
     env = TaskEnv(MULTIGOAL, noise_level=0)
     expert = MultigoalExpert(env)
     ways = {tuple(np.round(expert(env.reset(seed)), 6).tolist()) for seed in range(40)}

@@ -1,4 +1,4 @@
-"""The expert of point-mass: it brakes, and what it loses is only the way to the middle."""
+"""The expert of point-mass: it brakes, and its return is that of the fastest path to the middle."""
 
 from collections.abc import Iterator
 
@@ -17,14 +17,14 @@ def env() -> Iterator[TaskEnv]:
     made.close()
 
 
-def test_it_pushes_towards_the_middle_and_brakes_when_it_comes_fast(env: TaskEnv) -> None:
+def test_it_pushes_towards_the_middle_and_brakes_at_speed(env: TaskEnv) -> None:
     expert = PointMassExpert(env)
     np.testing.assert_allclose(expert(np.array([0.005, -0.002, 0, 0], np.float32)), [-0.5, 0.2], atol=1e-6)
     np.testing.assert_allclose(expert(np.array([0, 0, -0.01, 0.02], np.float32)), [0.2, -0.4], atol=1e-6)
     np.testing.assert_array_equal(expert(np.array([0.2, -0.2, 0, 0], np.float32)), [-1, 1])
 
 
-def test_the_gains_damp_as_the_docstring_says(env: TaskEnv) -> None:
+def test_the_damping_ratio_is_the_documented_one(env: TaskEnv) -> None:
     """m x'' + (c + F D) x' + F P x = 0: the ratio is (c + F D) / (2 sqrt(m F P))."""
     model = env.env.unwrapped.physics.model  # type: ignore[attr-defined]
     mass, damping, force = model.body_mass[1], model.dof_damping[0], model.actuator_gear[0, 0]
@@ -33,10 +33,10 @@ def test_the_gains_damp_as_the_docstring_says(env: TaskEnv) -> None:
     assert ratio == pytest.approx(0.87, abs=0.005)
 
 
-def test_its_return_is_the_time_that_is_left_after_the_fastest_way_there(env: TaskEnv) -> None:
+def test_its_return_is_the_time_left_after_the_fastest_path(env: TaskEnv) -> None:
     """From rest at full force x(t) = v (t - τ (1 - exp(-t / τ))), v = F / c = 0.1 m/s and τ = m / c = 0.3 s.
 
-    The target has a radius of 1.5 cm, and pays a little already within 3 cm: 4 ticks' worth.
+    The target has a radius of 1.5 cm; the partial reward within 3 cm adds about 4 ticks.
     """
     expert = PointMassExpert(env)
     t = np.arange(1, POINT_MASS.horizon + 1) / POINT_MASS.rate_hz

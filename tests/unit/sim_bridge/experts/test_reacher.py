@@ -1,4 +1,4 @@
-"""The expert of the reachers: its geometry against dm_control's, and how soon it is there."""
+"""The expert of the reachers: its geometry against dm_control's, and its time to the target."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[TaskEnv]:
     made.close()
 
 
-def test_the_finger_is_where_the_model_has_it(env: TaskEnv) -> None:
+def test_the_computed_finger_position_is_the_models(env: TaskEnv) -> None:
     for seed in range(5):
         angles = env.reset(seed)[:2].astype(np.float64)
         truth = env.env.unwrapped.physics.named.data.geom_xpos["finger"][:2]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The time that a simulation leaves for a decision."""
+"""The deadline that a simulation leaves for a decision."""
 
 from typing import cast
 
@@ -18,7 +18,7 @@ MS = 1_000_000
 TASK = Task(
     name="toy",
     gym_id="Toy-v0",
-    summary="takes its time",
+    summary="slow steps",
     observation=(Signal("tick", "1"),),
     action=(Signal("a", "1", -1.0, 1.0), Signal("b", "1", -1.0, 1.0)),
     rate_hz=100.0,
@@ -31,7 +31,7 @@ TASK = Task(
 
 
 class SlowEnv:
-    """A simulation whose steps take 1, 2, ... 10 ms, and its resets 70."""
+    """Simulation with steps of 1, 2, ... 10 ms, and resets of 70 ms."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.task, self.clock = TASK, clock
@@ -49,11 +49,13 @@ class SlowEnv:
         return Step(np.zeros(1, np.float32), 0.0, False, self.tick == TASK.horizon, False)
 
 
-def test_the_step_time_is_that_of_steps_with_the_safe_action() -> None:
+def test_the_step_time_is_measured_with_the_safe_action() -> None:
     clock = FakeClock()
     env = SlowEnv(clock)
     step = measured_step(cast(TaskEnv, env), clock)
-    assert step == pytest.approx((5.5 * MS, 10 * MS), rel=1e-6)  # without resets, which no tick of an episode pays
+    assert step == pytest.approx(
+        (5.5 * MS, 10 * MS), rel=1e-6
+    )  # without resets, which lie outside an episode's ticks
     assert len(env.commands) >= 100
     assert all(command == [0.0, -1.0] for command in env.commands)
 
@@ -77,7 +79,7 @@ def test_the_deadline_leaves_the_simulation_its_time(
 
 
 @pytest.mark.parametrize("rate_hz", [500.0, 501.0, 10_000.0])
-def test_a_rate_at_which_the_simulation_alone_fills_the_period_is_refused_with_one_that_works(
+def test_a_rate_too_high_for_the_simulation_is_refused_with_one_that_works(
     rate_hz: float,
 ) -> None:
     step = StepTime(2 * MS, 3 * MS)

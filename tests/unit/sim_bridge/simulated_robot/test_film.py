@@ -1,4 +1,4 @@
-"""What is missing for a film is said early, in one line."""
+"""Missing requirements of a film are reported early, in one line."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from odeploy_sim.simulated_robot import film
 from tests.unit.sim_bridge.simulated_robot.wobble import recorded
 
 
-def test_no_opengl_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_opengl_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "glfw")
     monkeypatch.delenv("DISPLAY", raising=False)
     path = recorded(tmp_path / "t", "halfcheetah")
@@ -19,12 +19,12 @@ def test_no_opengl_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("name", ["run.gif", "run", "nowhere/run.mp4"])
-def test_a_name_that_cannot_be_written_is_refused_early(tmp_path: Path, name: str) -> None:
+def test_an_invalid_file_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"ends in \.mp4 or \.png"):
         film.require_writable(tmp_path / name)
 
 
-def test_where_the_simulation_is_not_installed_the_missing_package_is_named(
+def test_without_the_simulation_the_missing_package_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

@@ -24,7 +24,7 @@ def test_a_rate_is_positive_and_finite(rate_hz: float) -> None:
         require_rate(rate_hz)
 
 
-def test_without_a_rate_it_is_the_tasks_own() -> None:
+def test_no_rate_and_a_positive_rate_are_accepted() -> None:
     require_rate(None)
     require_rate(0.5)
     RunOptions().require_possible()

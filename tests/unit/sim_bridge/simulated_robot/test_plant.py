@@ -1,4 +1,4 @@
-"""The simulated plant senses and steps exactly what the simulation does."""
+"""The simulated plant observes and steps exactly as its simulation."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from odeploy_sim.tasks.env import TaskEnv
 from tests.unit.sim_bridge.brittle import BRITTLE, push
 
 
-def test_it_observes_and_steps_what_the_simulation_does_bit_for_bit() -> None:
+def test_it_observes_and_steps_bit_for_bit_as_the_simulation() -> None:
     task = dataclasses.replace(get("multigoal-2d"), horizon=6)
     env, plant = TaskEnv(task), SimulatedPlant(TaskEnv(task))
     driven: Plant = plant
@@ -21,7 +21,7 @@ def test_it_observes_and_steps_what_the_simulation_does_bit_for_bit() -> None:
     for value in np.linspace(-1, 1, 6):
         command = np.full(len(task.action), value, np.float32)
         assert driven.observe().tobytes() == expected.tobytes()
-        assert driven.observe() is driven.observe()  # simulated time stands still, and nothing is copied
+        assert driven.observe() is driven.observe()  # simulated time does not advance, and nothing is copied
         step = env.step(command)
         driven.apply(command)
         assert driven.outcome() == (step.reward, step.done, step.success, step.invalid)
@@ -34,7 +34,7 @@ def test_it_observes_and_steps_what_the_simulation_does_bit_for_bit() -> None:
     driven.close()
 
 
-def test_a_simulation_that_breaks_is_an_invalid_outcome_after_the_last_good_observation() -> None:
+def test_a_broken_simulation_is_an_invalid_outcome_with_the_last_good_observation() -> None:
     plant = SimulatedPlant(TaskEnv(BRITTLE))
     plant.reset(1)
     plant.apply(push(0.0)[0])
@@ -46,7 +46,7 @@ def test_a_simulation_that_breaks_is_an_invalid_outcome_after_the_last_good_obse
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_seed_decides_the_start(seed: int) -> None:
+def test_the_start_is_the_simulations_for_the_same_seed(seed: int) -> None:
     env, plant = TaskEnv(BRITTLE), SimulatedPlant(TaskEnv(BRITTLE))
     plant.reset(seed)
     np.testing.assert_array_equal(plant.observe(), env.reset(seed))

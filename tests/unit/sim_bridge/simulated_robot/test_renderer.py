@@ -1,4 +1,4 @@
-"""Frames of what was really driven, made afterwards from the trace."""
+"""Frames of a run, rendered afterwards from its trace."""
 
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,11 @@ def test_a_stride_leaves_frames_out_but_not_the_end(tmp_path: Path) -> None:
         assert np.array_equal(a, b)
 
 
-def test_skipped_ticks_did_not_step_and_are_not_filmed(tmp_path: Path) -> None:
+def test_skipped_ticks_have_no_frame(tmp_path: Path) -> None:
     assert len(pictures(recorded(tmp_path / "t", "grid-world", skip=(3, 4)))) == 2 * (TICKS - 2 + 1)
 
 
-def test_a_simulation_that_goes_another_way_than_the_trace_is_not_passed_off_as_it(tmp_path: Path) -> None:
+def test_a_simulation_that_differs_from_the_trace_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractError, match=f"episode 0, tick {TICKS - 1}: expected the observation of the trace"):
         pictures(recorded(tmp_path / "t", "grid-world", bend=1e-3))
 
@@ -51,8 +51,8 @@ def test_a_strip_shows_each_episode_from_its_start_to_its_end(tmp_path: Path) ->
             assert np.array_equal(piece, every[start + tick])
 
 
-def test_rendering_does_not_change_what_happens_next() -> None:
-    """The hand moves a marker and recomputes contacts to be drawn."""
+def test_rendering_does_not_change_later_observations() -> None:
+    """To render, the hand's environment moves a marker and recomputes contacts."""
     task = get("hand-rotate")
     plain, drawn = TaskEnv(task), TaskEnv(task, render_mode="rgb_array")
     inside: Any = drawn.env.unwrapped

@@ -1,4 +1,4 @@
-"""A run of the simulated robot with a policy in its own process."""
+"""A run of the simulated robot with a policy in the same process."""
 
 import logging
 from dataclasses import replace
@@ -29,7 +29,7 @@ def file() -> PolicyFile:
 
 
 def driven(folder: Path, file: PolicyFile, mode: Mode = "lockstep", seed: int = 1) -> Trace:
-    """Two episodes."""
+    """Run two episodes; return their trace."""
     options = RunOptions(mode=mode, episodes=2, seed=seed, trace=folder / f"{mode}.trace")
     drive(TASK, file, options, file)
     return read_trace(options.trace)

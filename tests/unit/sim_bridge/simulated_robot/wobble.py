@@ -1,4 +1,4 @@
-"""A recorded run under a fixed wobble, and its frames, for tests of films."""
+"""A recorded run under a fixed oscillation, and its frames, for tests of films."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ TICKS = 12
 
 
 def recorded(path: Path, name: str, skip: tuple[int, ...] = (), bend: float = 0.0) -> Path:
-    """A trace of two episodes under a fixed wobble; `bend` is added to what it says of the last observation."""
+    """Write a trace of two episodes under a fixed oscillation, with `bend` added to the last observation."""
     task = get(name)
     header = new_header(
         task=name,
@@ -42,8 +42,8 @@ def recorded(path: Path, name: str, skip: tuple[int, ...] = (), bend: float = 0.
                 continue
             action = np.full(len(task.action), np.sin(tick), np.float32)
             last = tick == TICKS - 1
-            said = observation + np.float32(bend if last else 0)
-            values = messages.to_bytes(said) + messages.to_bytes(action)
+            stored = observation + np.float32(bend if last else 0)
+            values = messages.to_bytes(stored) + messages.to_bytes(action)
             end = ENDED if last else GOES_ON
             writer.append(episode, tick, APPLIED, (1,) * len(STAMPS), end=end, values=values)
             observation = env.step(action).observation

@@ -38,12 +38,12 @@ def env(request: pytest.FixtureRequest) -> Iterator[TaskEnv]:
 
 
 def inside(env: TaskEnv) -> Any:
-    """dm_control's environment."""
+    """Return dm_control's environment."""
     return env.env.unwrapped
 
 
 def moved(env: TaskEnv, seed: int, ticks: int) -> list[Step]:
-    """The first ticks of an episode under random actions."""
+    """Play the first ticks of an episode under random actions."""
     env.reset(seed)
     actions = np.random.default_rng(seed).uniform(-1, 1, (ticks, len(env.task.action))).astype(np.float32)
     return [env.step(action) for action in actions]
@@ -54,7 +54,7 @@ def bits(steps: list[Step]) -> list[tuple[bytes, float]]:
 
 
 def truths(env: TaskEnv) -> dict[str, float]:
-    """What the model says now, by the names that the catalogue gives: joints by rule, the rest one by one."""
+    """Return the model's current values by the catalogue's names: joints by rule, the rest one by one."""
     physics = inside(env).physics
     data, model = physics.named.data, physics.model
     truth: dict[str, float] = {}
@@ -91,7 +91,7 @@ def truths(env: TaskEnv) -> dict[str, float]:
     return truth
 
 
-def test_every_observation_is_what_its_name_says(env: TaskEnv) -> None:
+def test_every_observation_is_the_quantity_in_its_name(env: TaskEnv) -> None:
     env.reset(3)
     generator = np.random.default_rng(3)
     for _ in range(40):
@@ -102,7 +102,7 @@ def test_every_observation_is_what_its_name_says(env: TaskEnv) -> None:
         assert seen == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
-def test_the_two_touch_sensors_are_told_apart() -> None:
+def test_the_two_touch_sensors_are_observed_separately() -> None:
     env = TaskEnv(FINGER_SPIN)
     steps = [step for seed in range(12) for step in moved(env, seed, 50)]
     touches = np.stack([step.observation[-2:] for step in steps])
@@ -116,7 +116,7 @@ def test_the_two_touch_sensors_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("task", [t for t in SUITE if t is not FISH_SWIM], ids=lambda task: task.name)
-def test_every_motor_drives_the_joint_of_its_name_with_the_strength_in_its_unit(task: Task) -> None:
+def test_every_motor_drives_the_joint_in_its_name_with_the_strength_in_its_unit(task: Task) -> None:
     env = TaskEnv(task)
     physics = inside(env).physics
     for i, signal in enumerate(env.task.action):
@@ -132,7 +132,7 @@ def test_every_motor_drives_the_joint_of_its_name_with_the_strength_in_its_unit(
     env.close()
 
 
-def test_the_springs_of_the_fish_rest_where_their_commands_are_the_angles() -> None:
+def test_the_springs_of_the_fish_are_at_rest_if_commands_equal_the_angles() -> None:
     env = TaskEnv(FISH_SWIM)
     moved(env, 2, 20)
     physics = inside(env).physics
@@ -161,7 +161,7 @@ def test_rate_physics_step_and_horizon_are_those_of_dm_control(env: TaskEnv) -> 
     assert suite.physics.time() == pytest.approx(1 / env.task.rate_hz, rel=1e-9)
 
 
-def test_a_seed_decides_the_whole_trajectory_bit_for_bit(env: TaskEnv) -> None:
+def test_a_trajectory_depends_bit_for_bit_only_on_the_seed(env: TaskEnv) -> None:
     first, other = moved(env, 7, 60), moved(env, 8, 60)
     assert bits(moved(env, 7, 60)) == bits(first)
     assert bits(other) != bits(first)
@@ -170,7 +170,7 @@ def test_a_seed_decides_the_whole_trajectory_bit_for_bit(env: TaskEnv) -> None:
     fresh.close()
 
 
-def test_the_horizon_cuts_and_does_not_terminate_and_no_tick_pays_more_than_one(env: TaskEnv) -> None:
+def test_the_horizon_truncates_and_rewards_and_observations_stay_within_limits(env: TaskEnv) -> None:
     steps = moved(env, 1, 1000)
     assert [i for i, step in enumerate(steps) if step.truncated] == [999]
     assert not any(step.terminated or step.invalid for step in steps)
@@ -182,7 +182,7 @@ def test_the_horizon_cuts_and_does_not_terminate_and_no_tick_pays_more_than_one(
 
 
 @pytest.mark.parametrize("broken", ["state", "control"])
-def test_a_diverging_simulation_ends_the_episode_as_invalid_and_the_next_one_is_sound(broken: str) -> None:
+def test_a_diverging_simulation_ends_the_episode_as_invalid_and_the_next_one_is_valid(broken: str) -> None:
     env = TaskEnv(POINT_MASS)
     before = env.reset(0)
     if broken == "state":
@@ -196,7 +196,7 @@ def test_a_diverging_simulation_ends_the_episode_as_invalid_and_the_next_one_is_
 
 
 def played(env: TaskEnv, ticks: int) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float32]]:
-    """Raw observations of some ticks, stacked by key as Minari stacks them, and the same ones flat, one by one."""
+    """Return raw observations of some ticks, stacked by key as in Minari, and the same ones flat."""
     flat, raws = [env.reset(5)], [env.raw]
     for action in np.random.default_rng(5).uniform(-1, 1, (ticks, len(env.task.action))).astype(np.float32):
         flat.append(env.step(action).observation)
@@ -204,14 +204,14 @@ def played(env: TaskEnv, ticks: int) -> tuple[dict[str, NDArray[np.float64]], ND
     return {key: np.stack([raw[key] for raw in raws]) for key in env.task.observation_keys}, np.stack(flat)
 
 
-def test_stacked_observations_are_flattened_as_they_would_be_one_by_one(env: TaskEnv) -> None:
+def test_stacked_observations_are_flattened_as_one_by_one(env: TaskEnv) -> None:
     stack, flat = played(env, 4)
     assert flat.shape == (5, len(env.task.observation))
     np.testing.assert_array_equal(env.task.flatten(stack), flat)
 
 
 @pytest.mark.parametrize("task", [FISH_SWIM, FINGER_TURN_EASY], ids=lambda task: task.name)
-def test_observations_with_pure_numbers_come_back_from_minari_as_they_went(
+def test_observations_with_scalars_are_loaded_from_minari_unchanged(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     env = TaskEnv(task)
@@ -229,7 +229,7 @@ def test_observations_with_pure_numbers_come_back_from_minari_as_they_went(
         infos={},
     )
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    with warnings.catch_warnings():  # that a dataset without an author is one
+    with warnings.catch_warnings():  # about a dataset without an author
         warnings.simplefilter("ignore")
         minari.create_dataset_from_buffers("demo-v0", [buffer], env=env.env)
     env.close()
@@ -238,20 +238,20 @@ def test_observations_with_pure_numbers_come_back_from_minari_as_they_went(
     np.testing.assert_array_equal(loaded.actions, actions)
 
 
-def test_the_camera_is_one_of_the_models_and_is_asked_for(env: TaskEnv) -> None:
+def test_the_camera_is_the_tasks_and_exists_in_the_model(env: TaskEnv) -> None:
     filming = TaskEnv(env.task, render_mode="rgb_array")
     assert inside(filming).render_kwargs["camera_id"] == env.task.camera
     assert inside(filming).physics.model.name2id(env.task.camera, "camera") >= 0
     filming.close()
 
 
-def test_without_a_camera_the_suites_free_one_films() -> None:
+def test_without_a_camera_the_suites_free_one_is_used() -> None:
     filming = TaskEnv(dataclasses.replace(CARTPOLE_BALANCE, camera=None), render_mode="rgb_array")
     assert inside(filming).render_kwargs["camera_id"] == -1
     filming.close()
 
 
-def test_a_pickled_environment_is_the_same_task_again() -> None:
+def test_an_unpickled_environment_is_the_same_task() -> None:
     env = TaskEnv(POINT_MASS)
     again = pickle.loads(pickle.dumps(env.env.unwrapped))
     for key, value in again.reset(seed=4)[0].items():

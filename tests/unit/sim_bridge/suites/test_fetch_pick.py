@@ -1,4 +1,4 @@
-"""Fetch-pick: where block and goal may lie, what success is, and what each number and command means."""
+"""Fetch-pick: ranges of block and goal, success, and the meaning of each signal and command."""
 
 import copy
 from collections.abc import Iterator
@@ -30,31 +30,33 @@ def flat(raw: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def sensed(env: FetchPickEnv) -> dict[str, float]:
-    """Every observation of the present state, by the catalogue's names."""
+    """Return every observation of the current state, by the catalogue's names."""
     mujoco.mj_forward(env.model, env.data)
     return dict(zip(FETCH_PICK.observation_names, flat(env._get_obs()).tolist(), strict=True))
 
 
 def put_block(env: FetchPickEnv, xyz: Any) -> None:
-    """At rest, upright."""
+    """Put the block at a position, at rest and upright."""
     env.data.joint("object0:joint").qpos[:] = [*xyz, 1, 0, 0, 0]
     env.data.joint("object0:joint").qvel[:] = 0
 
 
 def drawn(env: FetchPickEnv, episodes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Block starts and goals in metres from the gripper's start, goals' y mirrored. Shapes (episodes, 3)."""
+    """Return block starts and goals from the gripper's start [m], goals' y mirrored. Shapes (episodes, 3)."""
     raws = [env.reset(seed=seed)[0] for seed in range(episodes)]
     blocks = np.array([raw["achieved_goal"] for raw in raws]) - env.initial_gripper_xpos
     goals = np.array([raw["desired_goal"] for raw in raws]) - env.initial_gripper_xpos
     return blocks, goals * [1, -1, 1]
 
 
-@pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value:UserWarning")  # unbounded, meant
-def test_gymnasium_finds_nothing_wrong_with_it(env: FetchPickEnv) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:.*A Box observation space (min|max)imum value:UserWarning"
+)  # unbounded on purpose
+def test_gymnasiums_checker_passes(env: FetchPickEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
-def test_a_seed_decides_fifty_ticks_bit_for_bit_whatever_was_played_before(env: FetchPickEnv) -> None:
+def test_fifty_ticks_depend_bit_for_bit_only_on_the_seed(env: FetchPickEnv) -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, (50, 4)).astype(np.float32)
 
     def play(env: FetchPickEnv, seed: int) -> bytes:
@@ -73,7 +75,7 @@ def test_block_and_goal_fill_ranges_of_ten_by_four_centimetres_times_the_level(l
     height = env.height_offset - env.initial_gripper_xpos[2]
     for points, z in zip(drawn(env, 200), (height, height + 0.15), strict=True):
         np.testing.assert_allclose(points[:, 2], z, atol=1e-6)
-        # Of 200 uniform draws the outermost lies within 5 % of either end but for chances of 0.95^200 = 4e-5.
+        # The outermost of 200 uniform draws lies within 5 % of either end, except with probability 4e-5.
         for axis, (low, high) in enumerate([(-0.05 * level, 0.05 * level), (0.1, 0.1 + 0.04 * level)]):
             slack = 0.05 * (high - low) + 1e-7
             assert low - 1e-7 <= points[:, axis].min() <= low + slack
@@ -82,7 +84,7 @@ def test_block_and_goal_fill_ranges_of_ten_by_four_centimetres_times_the_level(l
 
 
 @pytest.mark.parametrize("coverage", [0.25, 0.5, 0.75, 1.0])
-def test_coverage_is_the_share_of_both_ranges_that_is_drawn_from(coverage: float) -> None:
+def test_coverage_is_the_share_of_both_ranges_in_use(coverage: float) -> None:
     env = FetchPickEnv(coverage=coverage)
     for points in drawn(env, 400):
         cells = set(
@@ -100,7 +102,7 @@ def test_a_coverage_that_is_no_whole_number_of_rows_is_refused(coverage: float) 
 
 
 @pytest.mark.parametrize(("away_m", "success"), [(0.0, True), (0.045, True), (0.055, False), (0.3, False)])
-def test_success_is_the_block_within_five_centimetres_of_the_goal_and_ends_nothing(
+def test_a_block_within_five_centimetres_of_the_goal_is_a_success_and_does_not_end_the_episode(
     env: FetchPickEnv, away_m: float, success: bool
 ) -> None:
     env.reset(seed=0)
@@ -111,7 +113,7 @@ def test_success_is_the_block_within_five_centimetres_of_the_goal_and_ends_nothi
     assert (terminated, truncated) == (False, False)
 
 
-def test_an_episode_is_cut_at_tick_fifty_and_not_before_even_when_it_succeeds() -> None:
+def test_even_a_successful_episode_continues_until_truncation_at_tick_fifty() -> None:
     env = TaskEnv(FETCH_PICK)
     env.reset(0)
     steps = []
@@ -125,7 +127,7 @@ def test_an_episode_is_cut_at_tick_fifty_and_not_before_even_when_it_succeeds() 
     assert [step.truncated for step in steps] == [False] * 49 + [True]
 
 
-def test_time_passes_at_the_tasks_rate(env: FetchPickEnv) -> None:
+def test_simulated_time_advances_at_the_tasks_rate(env: FetchPickEnv) -> None:
     env.reset(seed=0)
     before = env.data.time
     for _ in range(10):
@@ -135,7 +137,7 @@ def test_time_passes_at_the_tasks_rate(env: FetchPickEnv) -> None:
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
-def test_each_finger_is_sensed_under_its_own_name(env: FetchPickEnv, side: str) -> None:
+def test_each_finger_is_observed_under_its_name(env: FetchPickEnv, side: str) -> None:
     env.reset(seed=1)
     before = sensed(env)
     env.data.joint(f"robot0:{side[0]}_gripper_finger_joint").qpos[0] += 0.01
@@ -145,7 +147,7 @@ def test_each_finger_is_sensed_under_its_own_name(env: FetchPickEnv, side: str) 
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_block_is_sensed_in_the_world_and_from_the_gripper(env: FetchPickEnv, axis: int) -> None:
+def test_the_block_is_observed_in_the_world_and_from_the_gripper(env: FetchPickEnv, axis: int) -> None:
     env.reset(seed=1)
     before = sensed(env)
     env.data.joint("object0:joint").qpos[axis] += 0.02
@@ -154,7 +156,7 @@ def test_the_block_is_sensed_in_the_world_and_from_the_gripper(env: FetchPickEnv
     assert moved == pytest.approx({f"block_{'xyz'[axis]}": 0.02, f"block_from_gripper_{'xyz'[axis]}": 0.02})
 
 
-def test_the_blocks_rotation_is_sensed_about_x_and_y_but_not_about_z(env: FetchPickEnv) -> None:
+def test_the_blocks_rotation_is_observed_about_x_and_y_but_not_about_z(env: FetchPickEnv) -> None:
     env.reset(seed=1)
     for axis, truth in enumerate([(0.3, 0.0), (0.0, 0.3), (0.0, 0.0)]):
         quaternion = np.zeros(4)
@@ -164,7 +166,7 @@ def test_the_blocks_rotation_is_sensed_about_x_and_y_but_not_about_z(env: FetchP
         assert (seen["block_x_angle"], seen["block_y_angle"]) == pytest.approx(truth, abs=1e-9)
 
 
-def test_gripper_and_goal_are_where_the_model_and_the_environment_have_them(env: FetchPickEnv) -> None:
+def test_gripper_and_goal_signals_are_the_models_and_the_environments(env: FetchPickEnv) -> None:
     env.reset(seed=1)
     seen, grip = sensed(env), env.data.site("robot0:grip").xpos
     for axis, name in enumerate("xyz"):
@@ -172,9 +174,9 @@ def test_gripper_and_goal_are_where_the_model_and_the_environment_have_them(env:
         assert seen[f"goal_{name}"] == env.goal[axis]
 
 
-def test_each_command_moves_what_its_name_says(env: FetchPickEnv) -> None:
+def test_each_command_moves_the_part_in_its_name(env: FetchPickEnv) -> None:
     def after(action: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Gripper xyz and both fingers, two ticks later."""
+        """Return gripper xyz and both fingers after two ticks."""
         env.reset(seed=1)
         for _ in range(2):
             raw = env.step(action)[0]
@@ -184,10 +186,10 @@ def test_each_command_moves_what_its_name_says(env: FetchPickEnv) -> None:
     for i, name in enumerate(FETCH_PICK.action_names):
         moved = after(np.eye(4, dtype=np.float32)[i]) - idle
         if name == "finger_displacement":
-            assert (moved[3:] > 0.04).all()  # of the 0.05 that a finger can open
+            assert (moved[3:] > 0.04).all()  # of a finger's range of 0.05
             np.testing.assert_allclose(moved[:3], 0, atol=0.002)
         else:
-            assert moved[i] > 0.05  # of the 0.1 that was asked for
+            assert moved[i] > 0.05  # of the commanded 0.1
             np.testing.assert_allclose(np.delete(moved, i), 0, atol=0.01)
             assert name == f"gripper_displacement_{'xyz'[i]}"
 

@@ -1,4 +1,4 @@
-"""Hand-rotate: where block and goal may lie, what success is, and what each number and command means."""
+"""Hand-rotate: ranges of block and goal, success, and the meaning of each signal and command."""
 
 import copy
 from collections.abc import Iterator
@@ -29,42 +29,44 @@ def flat(raw: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
 
 
 def sensed(env: HandRotateEnv) -> dict[str, float]:
-    """Every observation of the present state, by the catalogue's names."""
+    """Return every observation of the current state, by the catalogue's names."""
     mujoco.mj_forward(env.model, env.data)
     return dict(zip(HAND_ROTATE.observation_names, flat(env._get_obs()).tolist(), strict=True))
 
 
 def hand_joints(env: HandRotateEnv) -> list[Any]:
-    """The model's hinges, in its order."""
+    """Return the model's hinges, in its order."""
     return [joint for i in range(env.model.njnt) if (joint := env.model.joint(i)).name.startswith("robot0:")]
 
 
 def placed(env: HandRotateEnv) -> NDArray[np.float64]:
-    """Position and quaternion that the last reset gave the block, before it settled. Shape (7,)."""
+    """Return the block's position and quaternion at the last reset, before settling. Shape (7,)."""
     address = env.model.joint("object:joint").qposadr[0]
     pose: NDArray[np.float64] = env.initial_qpos[address : address + 7].copy()
     return pose
 
 
 def yaw(quaternions: NDArray[np.float64]) -> Any:
-    """Of rotations about z."""
+    """Return the angles of rotations about z."""
     return 2 * np.arctan2(quaternions[..., 3], quaternions[..., 0])
 
 
 def lift_block(env: HandRotateEnv, quaternion: Any) -> None:
-    """A metre above the hand, at rest, where nothing turns it."""
+    """Put the block a metre above the hand, at rest, where nothing turns it."""
     block = env.data.joint("object:joint")
     block.qpos[2] += 1
     block.qpos[3:] = quaternion
     block.qvel[:] = 0
 
 
-@pytest.mark.filterwarnings("ignore:.*A Box observation space (min|max)imum value:UserWarning")  # unbounded, meant
-def test_gymnasium_finds_nothing_wrong_with_it(env: HandRotateEnv) -> None:
+@pytest.mark.filterwarnings(
+    "ignore:.*A Box observation space (min|max)imum value:UserWarning"
+)  # unbounded on purpose
+def test_gymnasiums_checker_passes(env: HandRotateEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
-def test_a_seed_decides_fifty_ticks_bit_for_bit_whatever_was_played_before(env: HandRotateEnv) -> None:
+def test_fifty_ticks_depend_bit_for_bit_only_on_the_seed(env: HandRotateEnv) -> None:
     actions = np.random.default_rng(0).uniform(-1, 1, (50, 20)).astype(np.float32)
 
     def play(env: HandRotateEnv, seed: int) -> bytes:
@@ -88,7 +90,7 @@ def test_start_and_goal_lie_in_the_levels_ranges(level: float) -> None:
         poses.append((placed(env), raw["achieved_goal"], raw["desired_goal"]))
     starts, settled, goals = np.array(poses).transpose(1, 0, 2)
 
-    # Of 100 uniform draws the outermost lies within 10 % of either end but for chances of 0.9^100 = 3e-5.
+    # The outermost of 100 uniform draws lies within 10 % of either end, except with probability 0.9^100 = 3e-5.
     for yaws, middle in ((yaw(starts[:, 3:]), 0), (yaw(goals[:, 3:]), np.pi / 3)):
         assert middle - spread - 1e-9 <= yaws.min() <= middle - 0.8 * spread + 1e-9
         assert middle + 0.8 * spread - 1e-9 <= yaws.max() <= middle + spread + 1e-9
@@ -99,7 +101,7 @@ def test_start_and_goal_lie_in_the_levels_ranges(level: float) -> None:
     assert (starts[:, :3] - at_rest[:3]).std() == pytest.approx(0.005 * level, rel=0.16)
 
     # Within the 0.4 s of settling the block falls 3 cm onto a slanted palm, which turns it by 0.14 rad at level 0
-    # and, where it lands beside the middle, by up to 0.2. It stays on the palm.
+    # and, off the middle, by up to 0.2. It stays on the palm.
     np.testing.assert_allclose(yaw(settled[:, 3:]), yaw(starts[:, 3:]), atol=0.25)
     assert (settled[:, 2] > 0.15).all()
     np.testing.assert_array_equal(goals[:, :3], settled[:, :3])
@@ -108,7 +110,7 @@ def test_start_and_goal_lie_in_the_levels_ranges(level: float) -> None:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize(("away_rad", "success"), [(0.0, True), (0.09, True), (-0.09, True), (0.11, False)])
-def test_success_is_a_rotation_within_a_tenth_of_a_radian_of_the_goals_wherever_the_block_is(
+def test_a_rotation_within_a_tenth_of_a_radian_of_the_goals_is_a_success_at_any_position(
     env: HandRotateEnv, away_rad: float, success: bool, axis: int
 ) -> None:
     env.reset(seed=0)
@@ -122,7 +124,7 @@ def test_success_is_a_rotation_within_a_tenth_of_a_radian_of_the_goals_wherever_
     assert (terminated, truncated) == (success, False)
 
 
-def test_the_dense_reward_is_minus_the_angle_that_is_left() -> None:
+def test_the_dense_reward_is_minus_the_remaining_angle() -> None:
     env = HandRotateEnv(reward_type="dense")
     env.reset(seed=0)
     lift_block(env, [1, 0, 0, 0])
@@ -131,7 +133,7 @@ def test_the_dense_reward_is_minus_the_angle_that_is_left() -> None:
     env.close()
 
 
-def test_an_episode_without_success_is_cut_at_tick_fifty() -> None:
+def test_an_episode_without_success_is_truncated_at_tick_fifty() -> None:
     env = TaskEnv(HAND_ROTATE)
     env.reset(0)
     steps = []
@@ -144,7 +146,7 @@ def test_an_episode_without_success_is_cut_at_tick_fifty() -> None:
     assert [step.truncated for step in steps] == [False] * 49 + [True]
 
 
-def test_time_passes_at_the_tasks_rate(env: HandRotateEnv) -> None:
+def test_simulated_time_advances_at_the_tasks_rate(env: HandRotateEnv) -> None:
     env.reset(seed=0)
     before = env.data.time
     for _ in range(10):
@@ -153,7 +155,7 @@ def test_time_passes_at_the_tasks_rate(env: HandRotateEnv) -> None:
     assert env.model.opt.timestep == HAND_ROTATE.physics_step_s
 
 
-def test_each_joint_of_the_model_is_sensed_under_its_own_name(env: HandRotateEnv) -> None:
+def test_each_joint_of_the_model_is_observed_under_its_name(env: HandRotateEnv) -> None:
     env.reset(seed=1)
     joints = hand_joints(env)
     assert len(joints) == 24
@@ -169,7 +171,7 @@ def test_each_joint_of_the_model_is_sensed_under_its_own_name(env: HandRotateEnv
             assert moved == pytest.approx({f"{joint.name}_{suffix}": 0.01})
 
 
-def test_block_and_goal_are_where_the_model_and_the_environment_have_them(env: HandRotateEnv) -> None:
+def test_block_and_goal_signals_are_the_models_and_the_environments(env: HandRotateEnv) -> None:
     env.reset(seed=1)
     generator = np.random.default_rng(0)
     env.data.joint("object:joint").qvel[:] = generator.normal(size=6)
@@ -180,7 +182,7 @@ def test_block_and_goal_are_where_the_model_and_the_environment_have_them(env: H
     truth |= {f"goal_quaternion_{part}": env.goal[3 + i] for i, part in enumerate("wxyz")}
     assert {name: seen[name] for name in truth} == pytest.approx(truth, abs=1e-9)
 
-    # MuJoCo's own word on velocities: linear in the world, angular in the block's frame.
+    # MuJoCo's velocities: linear in the world, angular in the block's frame.
     velocity = np.zeros(6)
     mujoco.mj_objectVelocity(env.model, env.data, mujoco.mjtObj.mjOBJ_XBODY, block.id, velocity, 0)
     linear = [seen[f"block_velocity_{axis}"] for axis in "xyz"]
@@ -189,7 +191,7 @@ def test_block_and_goal_are_where_the_model_and_the_environment_have_them(env: H
     np.testing.assert_allclose(block.xmat.reshape(3, 3) @ angular, velocity[:3], atol=1e-9)
 
 
-def test_each_command_belongs_to_the_actuator_of_the_joint_that_it_names(env: HandRotateEnv) -> None:
+def test_each_command_belongs_to_the_actuator_of_the_joint_in_its_name(env: HandRotateEnv) -> None:
     joints = [env.model.joint(env.model.actuator(i).trnid[0]).name for i in range(env.model.nu)]
     assert [f"{joint}_position" for joint in joints] == list(HAND_ROTATE.action_names)
     assert [env.model.actuator(i).name.replace("A_", "") for i in range(env.model.nu)] == joints
@@ -205,9 +207,9 @@ def test_commands_run_from_one_end_of_the_joints_range_to_the_other(env: HandRot
         np.testing.assert_allclose(env.data.ctrl, target, atol=1e-9)
 
 
-def test_each_command_moves_the_joint_that_it_names(env: HandRotateEnv) -> None:
+def test_each_command_moves_the_joint_in_its_name(env: HandRotateEnv) -> None:
     def after(action: NDArray[np.float32]) -> dict[str, float]:
-        """Joint angles after a fifth of a second without a block."""
+        """Return the joint angles after a fifth of a second without a block."""
         env.reset(seed=0)
         lift_block(env, [1, 0, 0, 0])
         for _ in range(5):
@@ -220,7 +222,7 @@ def test_each_command_moves_the_joint_that_it_names(env: HandRotateEnv) -> None:
         moved = {joint: abs(angle - idle[joint]) for joint, angle in angles.items()}
         named = name.removesuffix("_position")
         driven = {named: moved[named]}
-        if named[-2:] == "J1" and named[-4:-2] in ("FF", "MF", "RF", "LF"):  # a tendon bends the tip along with it
+        if named[-2:] == "J1" and named[-4:-2] in ("FF", "MF", "RF", "LF"):  # a tendon bends the tip with it
             driven[f"{named[:-1]}0"] = moved[f"{named[:-1]}0"]
         assert angles[named] - idle[named] > 0.05
         assert max(moved, key=lambda joint: moved[joint]) in driven

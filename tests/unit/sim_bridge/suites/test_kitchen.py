@@ -1,4 +1,4 @@
-"""The flat kitchen: the original's numbers without its dictionaries, and sub-tasks that count once."""
+"""The flat kitchen: the original's values without its dictionaries, and sub-tasks that count once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +35,16 @@ def task_env() -> Iterator[TaskEnv]:
 
 
 def complete(data: mujoco.MjData, subtask: str) -> None:
-    """Puts the joints of a sub-task where it counts as done."""
+    """Put the joints of a sub-task at its goal."""
     data.qpos[OBS_ELEMENT_INDICES[subtask]] = OBS_ELEMENT_GOALS[subtask]
 
 
 @pytest.mark.filterwarnings("ignore:.*Box observation space (min|max)imum value:UserWarning")
-def test_gymnasiums_own_checker_finds_nothing_wrong_but_that_there_are_no_limits(env: FlatKitchenEnv) -> None:
+def test_gymnasiums_checker_passes_except_for_missing_limits(env: FlatKitchenEnv) -> None:
     check_env(env, skip_render_check=True)
 
 
-def test_what_it_gives_is_what_the_original_gives(env: FlatKitchenEnv) -> None:
+def test_observations_rewards_and_ends_are_the_originals(env: FlatKitchenEnv) -> None:
     original, generator = KitchenEnv(), np.random.default_rng(0)
     np.testing.assert_array_equal(env.reset(seed=4)[0], original.reset(seed=4)[0]["observation"])
     for _ in range(5):
@@ -70,7 +70,7 @@ def test_each_completed_subtask_counts_once_and_the_last_one_ends_the_episode(en
     assert rewards == [1.0] * 7
 
 
-def test_a_subtask_that_was_not_chosen_counts_nothing() -> None:
+def test_a_subtask_outside_the_choice_earns_nothing() -> None:
     env = FlatKitchenEnv(["microwave", "kettle"])
     env.reset(seed=0)
     gained = []
@@ -82,16 +82,16 @@ def test_a_subtask_that_was_not_chosen_counts_nothing() -> None:
     assert gained == [(0, False, False), (1, False, False), (0, False, False), (1, True, True)]
 
 
-def test_what_was_told_of_an_episode_outlives_the_next_reset(env: FlatKitchenEnv) -> None:
+def test_a_returned_list_of_completions_is_unchanged_by_the_next_reset(env: FlatKitchenEnv) -> None:
     env.reset(seed=0)
     complete(env.data, "microwave")
-    told = env.step(STILL)[4]["episode_task_completions"]
+    completions = env.step(STILL)[4]["episode_task_completions"]
     env.reset(seed=0)
-    assert told == ["microwave"]
+    assert completions == ["microwave"]
     assert env.step(STILL)[4]["episode_task_completions"] == []
 
 
-def test_nothing_is_completed_by_standing_still_and_the_episode_is_cut_at_280_ticks(task_env: TaskEnv) -> None:
+def test_standing_still_completes_nothing_and_the_episode_is_truncated_at_280_ticks(task_env: TaskEnv) -> None:
     task_env.reset(1)
     steps = [task_env.step(STILL) for _ in range(280)]
     assert [step.truncated for step in steps] == [False] * 279 + [True]
@@ -100,7 +100,7 @@ def test_nothing_is_completed_by_standing_still_and_the_episode_is_cut_at_280_ti
 
 
 def sensed(noise: float, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Observation of a reset, and the truth behind it."""
+    """Return the observation of a reset, and the true state."""
     env = FlatKitchenEnv(["kettle"], noise)
     observation, _ = env.reset(seed=seed)
     q, v = env.data.qpos, env.data.qvel
@@ -115,7 +115,7 @@ def test_the_level_scales_the_noise_of_all_sensors_and_0_has_none() -> None:
     once, twice = sensed(1, 5)[0] - truth, sensed(2, 5)[0] - truth
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-6, atol=1e-12)
     assert (once != 0).all()
-    assert np.abs(once[:18]).max() < 0.1 * 0.01  # rad, m: the amplitude in the robot's own configuration
+    assert np.abs(once[:18]).max() < 0.1 * 0.01  # rad, m: the amplitude in the robot's configuration
     assert np.abs(once[18:]).max() < 0.1 * 0.0005
 
 
@@ -132,10 +132,10 @@ def test_the_same_seed_and_commands_give_the_same_episode_bit_for_bit(task_env: 
     other.close()
 
 
-def test_a_simulation_that_breaks_is_noticed(
+def test_a_broken_simulation_is_detected(
     task_env: TaskEnv, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log where it stands
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log into the working directory
     inside: Any = task_env.env.unwrapped
     before = task_env.reset(0)
     inside.data.qvel[20] = np.inf

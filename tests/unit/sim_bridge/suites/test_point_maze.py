@@ -1,4 +1,4 @@
-"""The maze that rewards progress: it is the maze, its ways are shortest, and a way earns its length."""
+"""The maze that rewards progress: the same maze, shortest paths, and a return of the path's length."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def inside(env: TaskEnv) -> Any:
     return env.env.unwrapped
 
 
-def test_the_way_leads_over_the_centre_of_the_goals_cell_unless_it_begins_there(progress: TaskEnv) -> None:
+def test_a_path_passes_the_centre_of_the_goals_cell_unless_it_begins_in_it(progress: TaskEnv) -> None:
     maze = inside(progress).maze
     paths = MazePaths(maze)
     at, goal = (maze.cell_rowcol_to_xy(np.array(cell)) for cell in ((6, 5), (6, 6)))
@@ -31,7 +31,7 @@ def test_the_way_leads_over_the_centre_of_the_goals_cell_unless_it_begins_there(
     assert paths.length_m(at, at + 0.1) == pytest.approx(np.hypot(0.1, 0.1))
 
 
-def test_a_way_goes_around_walls_and_not_through_them(progress: TaskEnv) -> None:
+def test_a_path_goes_around_walls(progress: TaskEnv) -> None:
     maze = inside(progress).maze
     free = np.array(maze.maze_map) == 0
     paths = MazePaths(maze)
@@ -45,9 +45,7 @@ def test_a_way_goes_around_walls_and_not_through_them(progress: TaskEnv) -> None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_solved_episode_earns_the_length_of_its_way_and_one_and_what_is_left_of_it_not(
-    progress: TaskEnv, seed: int
-) -> None:
+def test_a_solved_episode_earns_one_plus_the_travelled_part_of_its_path(progress: TaskEnv, seed: int) -> None:
     expert, observation = MazeExpert(progress), progress.reset(seed)
     length = MazePaths(inside(progress).maze).length_m
     start, earned, done = length(observation[:2], observation[4:6]), 0.0, False
@@ -60,7 +58,7 @@ def test_a_solved_episode_earns_the_length_of_its_way_and_one_and_what_is_left_o
     assert earned == pytest.approx(1 + start - left, abs=1e-5)
 
 
-def test_it_is_the_maze_but_for_the_reward(progress: TaskEnv, maze: TaskEnv) -> None:
+def test_it_differs_from_the_maze_only_in_the_reward(progress: TaskEnv, maze: TaskEnv) -> None:
     np.testing.assert_array_equal(progress.reset(3), maze.reset(3))
     for _ in range(20):
         one, other = (env.step(np.array([0.7, -0.4], np.float32)) for env in (progress, maze))

@@ -1,4 +1,4 @@
-"""Episodes in parallel are those of a plain loop, and one that breaks is replaced by the next of its seed."""
+"""Episodes in parallel equal those of a plain loop; a broken one is replaced by the next one."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -38,7 +38,7 @@ def first_valid(episodes: int) -> list[int]:
 
 
 @pytest.mark.parametrize("parallel", [1, 2, 3])
-def test_the_first_valid_episodes_of_a_seed_count_however_many_run_in_parallel(
+def test_the_first_valid_episodes_of_a_seed_count_for_any_number_in_parallel(
     envs: list[TaskEnv], parallel: int
 ) -> None:
     expected = first_valid(6)
@@ -47,7 +47,7 @@ def test_the_first_valid_episodes_of_a_seed_count_however_many_run_in_parallel(
     assert invalid == expected[-1] + 1 - 6 > 0
 
 
-def test_a_trajectory_is_that_of_a_plain_loop(envs: list[TaskEnv]) -> None:
+def test_a_trajectory_equals_that_of_a_plain_loop(envs: list[TaskEnv]) -> None:
     played, _ = valid(play(envs, ages, SEED, 4))
     env = envs[0]
     for trajectory in played:
@@ -71,24 +71,24 @@ def test_a_broken_episode_is_yielded_with_its_flag(envs: list[TaskEnv]) -> None:
 
 
 def test_the_policy_answers_all_running_episodes_at_once_and_no_ended_one(envs: list[TaskEnv]) -> None:
-    asked: list[list[tuple[int, int]]] = []
+    requests: list[list[tuple[int, int]]] = []
 
     def act(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
-        asked.append([(episode.number, episode.tick) for episode in running])
+        requests.append([(episode.number, episode.tick) for episode in running])
         return ages(running)
 
     numbers = first_valid(2)
     start = iter([Start(number, episode_seed(SEED, number)) for number in numbers])
     assert len(list(lockstep(envs, act, lambda: next(start, None)))) == 2
-    assert asked == [[(number, tick) for number in numbers] for tick in range(FRAGILE.horizon)]
+    assert requests == [[(number, tick) for number in numbers] for tick in range(FRAGILE.horizon)]
 
 
-def test_a_freed_simulation_begins_only_after_its_last_trajectory_was_yielded(envs: list[TaskEnv]) -> None:
+def test_a_simulation_is_reset_only_after_its_last_trajectory_was_yielded(envs: list[TaskEnv]) -> None:
     for trajectory in islice(lockstep(envs[:1], ages, starts(SEED).__next__), 3):
         np.testing.assert_array_equal(envs[0].task.flatten(envs[0].raw), trajectory.observations[-1])
 
 
-def test_a_simulation_that_always_breaks_is_given_up() -> None:
+def test_a_simulation_that_always_breaks_is_an_error() -> None:
     def act(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
         return np.full((len(running), 1), BREAK + 0.1, np.float32)
 

@@ -1,4 +1,4 @@
-"""The flat environment keeps gymnasium's contract and gives what `TaskEnv` gives."""
+"""The flat environment follows gymnasium's interface and `TaskEnv`'s values."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.task import Task
 
 
-@pytest.mark.filterwarnings("ignore:.*(minimum|maximum) value is -?infinity.*")  # an open limit is meant
+@pytest.mark.filterwarnings("ignore:.*(minimum|maximum) value is -?infinity.*")  # unbounded on purpose
 @pytest.mark.parametrize("name", ["maze-medium", "hopper", "fetch-reach", "cartpole-balance", "grid-world"])
 def test_gymnasiums_checker_passes(name: str) -> None:
     env = FlatEnv(get(name))
@@ -31,7 +31,7 @@ def test_spaces_are_those_of_the_signals(hopper: Task) -> None:
     env.close()
 
 
-def test_a_reset_without_a_seed_goes_on_from_the_one_before(hopper: Task) -> None:
+def test_a_reset_without_a_seed_continues_from_the_last_seed(hopper: Task) -> None:
     def three(env: FlatEnv) -> list[bytes]:
         return [env.reset(seed=5)[0].tobytes(), env.reset()[0].tobytes(), env.reset()[0].tobytes()]
 
@@ -42,7 +42,7 @@ def test_a_reset_without_a_seed_goes_on_from_the_one_before(hopper: Task) -> Non
     two.close()
 
 
-def test_a_fall_terminates_and_is_told_apart_from_the_horizon(hopper: Task) -> None:
+def test_a_fall_terminates_and_does_not_truncate(hopper: Task) -> None:
     env = FlatEnv(hopper)
     env.reset(seed=0)
     while True:

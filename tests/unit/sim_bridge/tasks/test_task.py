@@ -1,4 +1,4 @@
-"""Tasks: raw observations become signals in order, and a level of noise has its range."""
+"""Tasks: raw observations become signals in order, and a noise level has its range."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def test_a_stack_of_observations_is_flattened_row_by_row() -> None:
         np.testing.assert_array_equal(stacked[i], MAZE_MEDIUM.flatten({key: rows[i] for key, rows in raw.items()}))
 
 
-def test_an_array_is_its_own_flat_observation() -> None:
+def test_an_array_is_already_flat() -> None:
     np.testing.assert_array_equal(HOPPER.flatten(np.arange(11.0)), np.arange(11, dtype=np.float32))
 
 
@@ -46,12 +46,12 @@ def test_a_task_with_a_success_key_is_scored_by_success_and_one_without_by_retur
 
 
 @pytest.mark.parametrize("level", [-0.1, 1.7, np.nan, np.inf])
-def test_a_level_of_noise_out_of_range_is_refused_with_what_it_scales(level: float) -> None:
+def test_a_noise_level_out_of_range_is_refused_with_the_quantity_it_scales(level: float) -> None:
     with pytest.raises(UsageError, match=r"a level from 0 to 1.6 for maze-medium, which scales how far"):
         MAZE_MEDIUM.arguments(level)
 
 
-def test_a_task_without_levels_takes_only_level_1() -> None:
+def test_a_task_without_noise_accepts_only_level_1() -> None:
     assert HOPPER.arguments(1.0) == {}
     with pytest.raises(UsageError, match="hopper has no noise to scale"):
         HOPPER.arguments(1.5)

@@ -1,4 +1,4 @@
-"""Which vector is made, that all kinds give the same bits, and what is refused."""
+"""Selection of a vector, equal bits from all of them, and refused arguments."""
 
 import dataclasses
 import os
@@ -24,12 +24,12 @@ from tests.unit.sim_bridge.brittle import BRITTLE
 
 
 def actions_for(task: Task, ticks: int, envs: int) -> NDArray[np.float32]:
-    """Some of them beyond the limits."""
+    """Return random actions, some of them beyond the limits."""
     return np.random.default_rng(5).uniform(-1.3, 1.3, (ticks, envs, len(task.action))).astype(np.float32)
 
 
 def played(vector: TaskVectorEnv, actions: NDArray[np.float32]) -> list[bytes]:
-    """All that a vector returned, bit for bit."""
+    """Return everything that a vector returned, as bytes."""
     with closing(vector):
         trail = [vector.reset()[0].tobytes()]
         for a in actions:
@@ -42,7 +42,7 @@ def played(vector: TaskVectorEnv, actions: NDArray[np.float32]) -> list[bytes]:
 
 
 def played_by_hand(task: Task, envs: int, seed: int, actions: NDArray[np.float32]) -> list[bytes]:
-    """The same from single environments, in a loop of its own."""
+    """Return the same from single environments, in a plain loop."""
     singles = [TaskEnv(task) for _ in range(envs)]
     low, high = (np.array([getattr(s, end) for s in task.action], np.float32) for end in ("low", "high"))
     trail = [np.stack([e.reset(episode_seed(seed, i)) for i, e in enumerate(singles)]).tobytes()]
@@ -89,7 +89,7 @@ def test_another_seed_gives_other_bits() -> None:
 
 
 @pytest.mark.parametrize(("cores", "envs", "workers"), [(1, 4, 0), (2, 1, 0), (2, 4, 2), (4, 2, 2)])
-def test_workers_are_as_many_as_cores_and_environments_allow(
+def test_the_number_of_workers_follows_cores_and_environments(
     monkeypatch: pytest.MonkeyPatch, cores: int, envs: int, workers: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
@@ -98,7 +98,7 @@ def test_workers_are_as_many_as_cores_and_environments_allow(
 
 
 @pytest.mark.parametrize(("envs", "workers"), [(0, 0), (2, 3), (2, -1)])
-def test_numbers_that_make_no_sense_are_refused(envs: int, workers: int) -> None:
+def test_invalid_numbers_are_refused(envs: int, workers: int) -> None:
     with pytest.raises(UsageError, match="at most one worker for each"):
         make_vector(BRITTLE, envs, workers=workers)
 
@@ -109,18 +109,18 @@ def test_an_unknown_backend_is_refused() -> None:
         make_vector(HOPPER, 2, backend=name)
 
 
-def test_envpool_takes_no_arguments_and_says_which_were_given() -> None:
+def test_envpool_refuses_arguments_and_names_them() -> None:
     with pytest.raises(UsageError, match=r"as it is catalogued, got reset_noise_scale=0\.1;"):
         make_vector(HOPPER, 2, backend="envpool", reset_noise_scale=0.1)
 
 
-def test_envpool_takes_no_noise_level_even_of_a_task_that_has_them() -> None:
+def test_envpool_refuses_a_noise_level_even_for_a_task_with_noise() -> None:
     noisy = dataclasses.replace(HOPPER, noise=NoiseScale("reset_noise_scale", 5e-3, 2.0, "the start"))
     with pytest.raises(UsageError, match=r"as it is catalogued, got noise level 0\.5;"):
         make_vector(noisy, 2, noise_level=0.5, backend="envpool")
 
 
-def test_a_task_that_envpool_lacks_is_refused_with_those_that_it_has() -> None:
+def test_a_task_missing_in_envpool_is_refused_with_a_list_of_its_tasks() -> None:
     with pytest.raises(MissingError, match=r"halfcheetah, hopper, humanoid, walker2d, got maze-medium") as caught:
         make_vector(MAZE_MEDIUM, 2, backend="envpool")
     assert caught.value.remedy == "leave the backend out"

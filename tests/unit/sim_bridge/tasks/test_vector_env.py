@@ -1,4 +1,4 @@
-"""The contract of a vector: ends told apart, numbers that stay, one half of a step at a time."""
+"""The interface of a vector: types of ends, results without reuse, and asynchronous steps."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -30,7 +30,7 @@ def brittle(shared: TaskVectorEnv) -> TaskVectorEnv:
     return shared
 
 
-def test_no_two_episodes_of_a_vector_begin_alike() -> None:
+def test_no_two_episodes_of_a_vector_have_the_same_start() -> None:
     with closing(make_vector(BRITTLE, 4, workers=0)) as vector:
         starts = [*vector.reset()[0][:, 0]]
         for _ in range(9):
@@ -40,7 +40,7 @@ def test_no_two_episodes_of_a_vector_begin_alike() -> None:
     assert len(set(starts)) == 40
 
 
-def test_a_reset_with_the_seed_begins_anew_and_one_without_goes_on() -> None:
+def test_a_reset_with_the_seed_restarts_and_one_without_continues() -> None:
     with closing(make_vector(BRITTLE, 2, seed=4, workers=0)) as vector:
         first, second = vector.reset()[0], vector.reset()[0]
         again = vector.reset(seed=4)[0]
@@ -60,7 +60,7 @@ def test_a_fall_is_a_termination_and_the_horizon_a_truncation() -> None:
         i = int(np.argmax(terminated))
         assert not truncated.any()
         height_m, pitch_rad = info["final_obs"][i][:2]
-        assert height_m < 0.7 or abs(pitch_rad) > 0.2  # Hopper-v5's own reasons to end
+        assert height_m < 0.7 or abs(pitch_rad) > 0.2  # Hopper-v5's conditions to terminate
         assert observations[i][0] > 1.2  # the next episode stands
     with closing(make_vector(FETCH_REACH, 2, workers=0)) as vector:
         vector.reset()
@@ -70,7 +70,7 @@ def test_a_fall_is_a_termination_and_the_horizon_a_truncation() -> None:
             assert truncated.all() == truncated.any() == ("final_obs" in info) == (tick == FETCH_REACH.horizon)
 
 
-def test_the_final_observation_is_the_last_one_and_comes_only_at_ends(brittle: TaskVectorEnv) -> None:
+def test_the_final_observation_is_the_last_one_and_present_only_at_ends(brittle: TaskVectorEnv) -> None:
     first, _ = brittle.reset(seed=0)
     for tick in range(1, 5):
         observations, *_, info = brittle.step(push(0.1, 0.2, 0.3))
@@ -84,12 +84,12 @@ def test_the_final_observation_is_the_last_one_and_comes_only_at_ends(brittle: T
     np.testing.assert_array_equal(info["episode"]["l"], [5, 5, 5])
 
 
-def test_a_broken_simulation_ends_its_own_episode_alone_and_is_counted(brittle: TaskVectorEnv) -> None:
+def test_a_broken_simulation_ends_only_its_own_episode_and_is_counted(brittle: TaskVectorEnv) -> None:
     first, _ = brittle.reset(seed=0)
     brittle.step(push(0.1, 0.1, 0.1))
     observations, rewards, terminated, truncated, info = brittle.step(push(0.1, 0.9, 0.1))
-    for told in (info["invalid"], terminated, info["_final_obs"], info["_episode"]):
-        np.testing.assert_array_equal(told, [False, True, False])
+    for flags in (info["invalid"], terminated, info["_final_obs"], info["_episode"]):
+        np.testing.assert_array_equal(flags, [False, True, False])
     assert not truncated.any()
     assert brittle.invalid_episodes == 1
     assert rewards[1] == 0
@@ -100,7 +100,7 @@ def test_a_broken_simulation_ends_its_own_episode_alone_and_is_counted(brittle: 
     assert not brittle.step(push(0.1, 0.1, 0.1))[4]["invalid"].any()
 
 
-def test_a_state_that_mujoco_gives_up_on_is_told_as_invalid() -> None:
+def test_a_state_that_mujoco_resets_is_reported_as_invalid() -> None:
     with closing(make_vector(HOPPER, 2, workers=0)) as vector:
         assert isinstance(vector, SerialVectorEnv)
         vector.reset()
@@ -125,7 +125,7 @@ def test_what_is_returned_is_not_overwritten_by_the_next_step(brittle: TaskVecto
         np.testing.assert_array_equal(array, was)
 
 
-def test_gymnasiums_own_statistics_see_the_same_episodes() -> None:
+def test_gymnasiums_statistics_report_the_same_episodes() -> None:
     with closing(make_vector(HOPPER, 3, seed=2, workers=0)) as plain:
         wrapped: Any = RecordEpisodeStatistics(make_vector(HOPPER, 3, seed=2, workers=0), stats_key="theirs")
         plain.reset()
@@ -143,7 +143,7 @@ def test_gymnasiums_own_statistics_see_the_same_episodes() -> None:
     assert ends > 3
 
 
-def test_a_caller_is_free_between_the_two_halves_of_a_step(brittle: TaskVectorEnv) -> None:
+def test_between_step_async_and_step_wait_other_calls_are_refused(brittle: TaskVectorEnv) -> None:
     brittle.step_async(push(0.1, 0.2, 0.3))
     with pytest.raises(AlreadyPendingCallError):
         brittle.step_async(push(0.1, 0.2, 0.3))

@@ -1,4 +1,4 @@
-"""EnvPool behind our contract: gymnasium's dynamics, no tick lost or doubled, ends and seeds as promised."""
+"""EnvPool through our interface: gymnasium's dynamics, no tick lost or repeated, the same ends and seeds."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ SHARED = pytest.mark.parametrize("task", [TASKS[name] for name in POOLS], ids=li
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """EnvPool's MuJoCo writes its warnings into the working directory."""
+    """Change the working directory, where EnvPool's MuJoCo writes its warnings."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -40,7 +40,7 @@ def vector() -> Iterator[TaskVectorEnv]:
 
 
 def actions_for(task: Task, ticks: int) -> NDArray[np.float32]:
-    """Some of them beyond the limits."""
+    """Return random actions, some of them beyond the limits."""
     limit = 1.3 * highs(task.action)
     return np.random.default_rng(5).uniform(-limit, limit, (ticks, ENVS, len(task.action))).astype(np.float32)
 
@@ -71,7 +71,7 @@ def test_whole_episodes_are_gymnasiums_bit_for_bit_from_the_same_starts(task: Ta
         for actions in actions_for(task, 150):
             (o, r, *ended, info), (o_, r_, *ended_, info_) = ours.step(actions), theirs.step(actions)
             np.testing.assert_array_equal(o, o_)
-            np.testing.assert_allclose(r, r_, rtol=1e-6, atol=1e-6)  # float32 there, in part float32 here
+            np.testing.assert_allclose(r, r_, rtol=1e-6, atol=1e-6)  # float32 in EnvPool, partly float32 here
             np.testing.assert_array_equal(ended, ended_)
             np.testing.assert_array_equal(info["success"], info_["success"])
             assert set(info) == set(info_)
@@ -84,10 +84,10 @@ def test_whole_episodes_are_gymnasiums_bit_for_bit_from_the_same_starts(task: Ta
     assert ends >= 3 * ENVS  # at 45, 90 and 135 ticks, or sooner by falls
 
 
-def test_episodes_are_those_that_envpool_plays_with_resets_of_its_own() -> None:
-    """Its starts are drawn, and an episode's next one is a step later: the ticks between are the same ones."""
+def test_episodes_equal_those_of_a_bare_envpool_with_its_own_resets() -> None:
+    """A bare EnvPool draws its starts and spends a step on each reset; the ticks between resets are the same."""
     ticks, horizon = 400, 30
-    actions = np.clip(actions_for(HOPPER, horizon), -1, 1)  # of environment i at tick t of each of its episodes
+    actions = np.clip(actions_for(HOPPER, horizon), -1, 1)  # for environment i at tick t of each of its episodes
     with closing(
         make_vector(dataclasses.replace(HOPPER, horizon=horizon), ENVS, seed=3, backend="envpool")
     ) as ours:
@@ -114,7 +114,7 @@ def test_episodes_are_those_that_envpool_plays_with_resets_of_its_own() -> None:
         ages = info["elapsed_step"]
         for i, trail in enumerate(expected):
             trail.append(observations[i].astype(np.float32).tobytes())
-            trail += [float(rewards[i])] if ages[i] else []  # 0: a start, which costs a step there
+            trail += [float(rewards[i])] if ages[i] else []  # 0: a start, which takes a step in EnvPool
         episodes += int((ages == 0).sum())
     assert episodes > 5 * ENVS
     for mine, its in zip(trails, expected, strict=True):
@@ -123,21 +123,21 @@ def test_episodes_are_those_that_envpool_plays_with_resets_of_its_own() -> None:
 
 
 def first_fall(vector: TaskVectorEnv, ticks: int) -> tuple[int, Stepped]:
-    """The tick after which somebody has ended, counted from 1, and what that step returned."""
+    """Return the first tick with an ended episode, counted from 1, and that step's results."""
     vector.reset(seed=3)
     for tick in range(1, ticks + 1):
         step = vector.step(np.ones((ENVS, 3), np.float32))
         if (step[2] | step[3]).any():
             return tick, step
-    raise AssertionError("nobody fell")
+    raise AssertionError("no hopper fell")
 
 
-def test_a_fall_is_a_termination_also_on_the_last_tick(vector: TaskVectorEnv) -> None:
+def test_a_fall_is_a_termination_even_on_the_last_tick(vector: TaskVectorEnv) -> None:
     tick, (observations, _, terminated, truncated, info) = first_fall(vector, 200)
     i = int(np.argmax(terminated))
     assert not truncated.any()
     height_m, pitch_rad = info["final_obs"][i][:2]
-    assert height_m < 0.7 or abs(pitch_rad) > 0.2  # Hopper-v5's own reasons to end
+    assert height_m < 0.7 or abs(pitch_rad) > 0.2  # Hopper-v5's conditions to terminate
     assert observations[i][0] > 1.2  # the next episode stands
     with closing(make_vector(dataclasses.replace(HOPPER, horizon=tick), ENVS, backend="envpool")) as cut:
         same_tick, (_, _, fell, reached, _) = first_fall(cut, 200)
@@ -146,22 +146,22 @@ def test_a_fall_is_a_termination_also_on_the_last_tick(vector: TaskVectorEnv) ->
     assert reached.all()
 
 
-def test_an_action_that_breaks_a_simulation_ends_its_episode_alone(vector: TaskVectorEnv) -> None:
+def test_an_action_that_breaks_a_simulation_ends_only_its_episode(vector: TaskVectorEnv) -> None:
     vector.reset()
     idle = np.zeros((ENVS, 3), np.float32)
     before, *_ = vector.step(idle)
     breaking = idle.copy()
     breaking[1] = np.nan
     observations, rewards, terminated, truncated, info = vector.step(breaking)
-    for told in (info["invalid"], terminated, info["_final_obs"], info["_episode"]):
-        np.testing.assert_array_equal(told, [False, True, False])
+    for flags in (info["invalid"], terminated, info["_final_obs"], info["_episode"]):
+        np.testing.assert_array_equal(flags, [False, True, False])
     assert not truncated.any()
     assert vector.invalid_episodes == 1
     assert np.isfinite(rewards).all()
     assert rewards[1] == 0
     np.testing.assert_array_equal(info["final_obs"][1], before[1])  # the last good one
     np.testing.assert_array_equal(info["episode"]["l"], [0, 2, 0])
-    assert np.abs(observations[1][1:]).max() <= 0.005  # Hopper-v5's range of starts about 0; all but the height
+    assert np.abs(observations[1][1:]).max() <= 0.005  # Hopper-v5's range of starts about 0; all except the height
     assert np.abs(observations[0][1:]).max() > 0.02
     after = vector.step(idle)
     assert np.isfinite(after[0]).all()
@@ -176,7 +176,7 @@ def played(seed: int, workers: int) -> list[bytes]:
         return trail
 
 
-def test_a_seed_decides_every_bit_whatever_the_number_of_threads() -> None:
+def test_every_bit_depends_on_the_seed_and_not_on_the_number_of_threads() -> None:
     assert played(1, workers=1) == played(1, workers=2)
     assert played(1, workers=1) != played(2, workers=1)
 
@@ -189,9 +189,9 @@ def test_neighbouring_seeds_share_no_start() -> None:
     assert len(starts) == 4 * ENVS
 
 
-def test_a_reset_with_the_seed_begins_anew_and_one_without_goes_on(vector: TaskVectorEnv) -> None:
+def test_a_reset_with_the_seed_restarts_and_one_without_continues(vector: TaskVectorEnv) -> None:
     first, second = vector.reset()[0], vector.reset()[0]
-    for actions in actions_for(HOPPER, 80):  # enough for episodes to end
+    for actions in actions_for(HOPPER, 80):  # enough for some episodes to end
         vector.step(actions)
     np.testing.assert_array_equal(vector.reset(seed=3)[0], first)
     np.testing.assert_array_equal(vector.reset()[0], second)
@@ -199,7 +199,7 @@ def test_a_reset_with_the_seed_begins_anew_and_one_without_goes_on(vector: TaskV
     assert len({start.tobytes() for start in (*first, *second, *others)}) == 3 * ENVS
 
 
-def test_a_caller_is_free_between_the_two_halves_of_a_step(vector: TaskVectorEnv) -> None:
+def test_between_step_async_and_step_wait_a_reset_is_refused(vector: TaskVectorEnv) -> None:
     idle = np.zeros((ENVS, 3), np.float32)
     vector.reset()
     whole, *_ = vector.step(idle)
@@ -222,9 +222,7 @@ def test_closing_ends_the_threads(pending: bool) -> None:
     assert threads() == before
 
 
-def test_ctrl_c_during_a_step_closes_the_vector_rather_than_wait_for_ever(
-    vector: TaskVectorEnv, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_during_a_step_closes_the_vector(vector: TaskVectorEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**_: Any) -> None:
         raise KeyboardInterrupt
 

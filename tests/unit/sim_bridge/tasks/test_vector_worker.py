@@ -1,4 +1,4 @@
-"""Workers: whatever becomes of one, nothing hangs, and nobody is left behind."""
+"""Workers: after any failure nothing hangs, and no process remains."""
 
 import dataclasses
 import multiprocessing
@@ -35,7 +35,7 @@ def living(vector: WorkerVectorEnv) -> int:
     return len({w.process.pid for w in vector.workers} & {p.pid for p in multiprocessing.active_children()})
 
 
-def test_what_a_worker_has_against_its_task_is_said_here() -> None:
+def test_a_workers_error_is_raised_in_the_parent() -> None:
     before = multiprocessing.active_children()
     with pytest.raises(RelayedError, match="expected 2 actions and 2 observations"):
         make_vector(dataclasses.replace(BRITTLE, action=(*BRITTLE.action, Signal("pull", "1"))), 2, workers=1)
@@ -58,7 +58,7 @@ def test_a_killed_worker_is_an_error_and_not_a_hang(doomed: WorkerVectorEnv, whe
         doomed.step(push(0, 0, 0))
 
 
-def test_a_worker_that_no_longer_answers_is_named_and_ended(
+def test_an_unresponsive_worker_is_named_and_ended(
     doomed: WorkerVectorEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_worker, "ANSWER_S", 1)
@@ -70,17 +70,17 @@ def test_a_worker_that_no_longer_answers_is_named_and_ended(
         doomed.step(push(0, 0, 0))
 
 
-def test_a_worker_that_is_stopped_for_a_moment_is_waited_for(doomed: WorkerVectorEnv) -> None:
+def test_a_step_waits_for_a_briefly_stopped_worker(doomed: WorkerVectorEnv) -> None:
     stopped = doomed.workers[1].process.pid or 0
     os.kill(stopped, signal.SIGSTOP)
-    goes_on = threading.Timer(1.5, os.kill, (stopped, signal.SIGCONT))
-    goes_on.start()
+    resume = threading.Timer(1.5, os.kill, (stopped, signal.SIGCONT))
+    resume.start()
     observations, *_ = doomed.step(push(0, 0, 0))
-    goes_on.join()
+    resume.join()
     assert (observations[:, 1] == 1).all()
 
 
-def test_workers_do_not_feel_ctrl_c(doomed: WorkerVectorEnv) -> None:
+def test_workers_ignore_ctrl_c(doomed: WorkerVectorEnv) -> None:
     for worker in doomed.workers:
         os.kill(worker.process.pid or 0, signal.SIGINT)
     doomed.step(push(0, 0, 0))
@@ -88,7 +88,7 @@ def test_workers_do_not_feel_ctrl_c(doomed: WorkerVectorEnv) -> None:
 
 
 @pytest.mark.parametrize("pending", [False, True])
-def test_closing_leaves_no_process(doomed: WorkerVectorEnv, pending: bool) -> None:
+def test_after_closing_no_worker_remains(doomed: WorkerVectorEnv, pending: bool) -> None:
     if pending:
         doomed.step_async(push(0, 0, 0))
     assert living(doomed) == 2
@@ -109,7 +109,7 @@ time.sleep(60)
 """
 
 
-def test_workers_die_with_a_parent_that_is_killed() -> None:
+def test_workers_end_with_a_killed_parent() -> None:
     with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(pid) for pid in parent.stdout.readline().split()]
@@ -123,7 +123,7 @@ def test_workers_die_with_a_parent_that_is_killed() -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether it runs; one that is dead and waits to be collected does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
