@@ -39,7 +39,7 @@ def robot(folder: Path, *options: str) -> Iterator[RobotClient]:
         wait_bound(socket, process, log)
         with closing(RobotClient(DealerLink(context, f"ipc://{socket}", CLOCK), HELLO, CLOCK, 20.0)) as client:
             yield client
-    assert "'robot': point_y is far outside of what the policy was trained on" in log.read_text()
+    assert "'robot': point_y is far outside what the policy was trained on" in log.read_text()
 
 
 def statuses(client: RobotClient, *observations: bytes) -> list[int | None]:

@@ -142,7 +142,7 @@ class Service:
     def _log_out_of_range(self, session: Session) -> None:
         robot, signal = session.hello.robot, self._served.ranges.out_of_range
         extra = {"robot": robot, "signal": signal}
-        log.warning("%r: %s is far outside of what the policy was trained on", robot, signal, extra=extra)
+        log.warning("%r: %s is far outside what the policy was trained on", robot, signal, extra=extra)
 
     def _touch_before(self, session: Session, expected_ns: int) -> None:
         touch = self._pre_touch

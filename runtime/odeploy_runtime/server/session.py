@@ -42,7 +42,7 @@ class Session:
         heard_ns: arrival of its last message.
         frame: its last observation as received, for pre-touch runs.
         arrivals: predicts its next observation.
-        touch_ns: start of the next pre-touch run; None if there is none before the next observation.
+        touch_ns: start of the next pre-touch run; None without one before the next observation.
         due_ns: in stream mode, when the next action is due; None before the first observation.
         latest: in stream mode, the newest observation and its arrival.
     """
@@ -66,7 +66,7 @@ class Session:
     def answer(
         self, message: messages.Observation, served: Served, received_ns: int, clock: Clock, *, commit: bool = True
     ) -> messages.Action | messages.Error:
-        """Answer an observation with an action, or with the reason why there is none.
+        """Answer an observation with an action, or with an error that names the reason.
 
         Args:
             message: of this session.

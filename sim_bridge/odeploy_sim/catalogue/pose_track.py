@@ -21,13 +21,13 @@ def _goal(point: str) -> tuple[Signal, ...]:
     )
 
 
-def _pose_track(name: str, told: Told, summary: str, paper: str) -> Task:
+def _pose_track(name: str, told: Told, goals: str) -> Task:
     return Task(
         name=name,
         gym_id="odeploy/PoseTrack-v0",
         entry_point="odeploy_sim.environments.pose_track:PoseTrackEnv",
         make_arguments={"told": told},
-        summary=f"a person in a plane follows a moving pose and is told {summary}",
+        summary=f"a person in a plane follows a moving pose and observes {goals}",
         observation=(
             Signal("root_x_position", "m"),
             Signal("root_z_position", "m"),
@@ -49,16 +49,14 @@ def _pose_track(name: str, told: Told, summary: str, paper: str) -> Task:
         horizon=TICKS,
         safe_action=(0.0,) * len(_JOINTS),
         success_key="success",
-        paper=f"FPO: humanoid tracking, {paper}",
+        paper=f"FPO: humanoid tracking, {goals}",
         differs="a person of 11 joints in a plane, not a humanoid in space; drawn motions, not motion capture; "
         "success is a mean distance that stays below 0.12 m for 4 s",
         camera="side",
     )
 
 
-POSE_TRACK_ALL = _pose_track("pose-track-all", "all", "where all of it shall be", "goals for all joints")
-POSE_TRACK_HANDS = _pose_track(
-    "pose-track-hands", "root-hands", "where root and hands shall be", "goals for root and hands"
-)
-POSE_TRACK_ROOT = _pose_track("pose-track-root", "root", "where the root shall be", "goals for the root only")
+POSE_TRACK_ALL = _pose_track("pose-track-all", "all", "goals for all joints")
+POSE_TRACK_HANDS = _pose_track("pose-track-hands", "root-hands", "goals for root and hands")
+POSE_TRACK_ROOT = _pose_track("pose-track-root", "root", "goals for the root only")
 POSE_TRACK = POSE_TRACK_ALL, POSE_TRACK_HANDS, POSE_TRACK_ROOT

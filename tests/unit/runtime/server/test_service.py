@@ -317,7 +317,7 @@ def test_what_is_far_outside_is_answered_flagged_counted_and_named(
         answers = [world.observe(peer, ready, seq, values=floats(x, 0, 0)) for seq, x in enumerate((0.5, 90.0))]
         assert [a.status for a in answers if isinstance(a, messages.Action)] == [messages.OK, messages.FAR]
         assert world.counters["far_observations"] == 1
-        assert logged[-1] == "'robot': x is far outside of what the policy was trained on"
+        assert logged[-1] == "'robot': x is far outside what the policy was trained on"
 
 
 def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
