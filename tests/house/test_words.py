@@ -59,28 +59,12 @@ def found(text: str) -> list[str]:
 
 FOLDERS = sorted({file.parent for file in [*modules(), *PAGES]})
 LEFT: dict[str, int] = {
-    "docs": 3,
-    "docs/reference": 4,
-    "export/odeploy_export/samplers": 1,
-    "export/odeploy_export/sources": 4,
-    "runtime/odeploy_runtime": 5,
-    "runtime/odeploy_runtime/policy_file": 5,
-    "runtime/odeploy_runtime/realtime": 16,
-    "runtime/odeploy_runtime/safety": 7,
-    "runtime/odeploy_runtime/server": 3,
-    "runtime/odeploy_runtime/trace": 2,
-    "runtime/odeploy_runtime/transport": 31,
-    "sim_bridge/odeploy_sim/catalogue": 3,
-    "train/odeploy_train/behaviour_cloning": 4,
     "train/odeploy_train/diffusion_rl": 1,
     "train/odeploy_train/experts": 2,
     "train/odeploy_train/figures": 1,
     "train/odeploy_train/flow_rl": 4,
     "train/odeploy_train/inverse_rl": 1,
-    "train/odeploy_train/off_policy": 1,
-    "train/odeploy_train/on_policy": 1,
-    "train/odeploy_train/policies": 8,
-    "train/odeploy_train/runs": 4,
+    "train/odeploy_train/runs": 1,
     "train/odeploy_train/sweeps": 5,
 }
 """Folder -> number of words that are left to replace."""
