@@ -1,10 +1,10 @@
-"""A flow as PPO's actor: how it acts. What it learns from is said by its kinds.
+"""A flow as PPO's actor: how it acts. Its subclasses define how it learns.
 
-A velocity v_θ(s, x, t) carries noise at t = 0 to x_1 at t = 1, and the action is the bounded x_1. Sampling, the
-bounds and their way back are common to `flow_rl.fpo`, `flow_rl.dppo`, `flow_rl.fm_ppo` and
-`flow_rl.fm_a2c`; each adds what it remembers of the old policy and what it minimises.
+A velocity v_θ(s, x, t) carries noise at t = 0 to x_1 at t = 1, and the action is the bounded x_1. Sampling and
+bounds, with their inverse, are common to `flow_rl.fpo`, `flow_rl.dppo`, `flow_rl.fm_ppo` and `flow_rl.fm_a2c`.
+Each adds what it needs of the old policy and what it minimises.
 
-Solver and steps here are those of rollouts and need not be those of deployment.
+Solver and steps are those of rollouts; deployment may use others.
 """
 
 from abc import ABC, abstractmethod
@@ -26,32 +26,32 @@ from odeploy_train.runs.learning_curve import Info
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a flow acts in rollouts."""
+    """Sampler of a flow in rollouts."""
 
     tableau: Tableau
-    """The solver."""
+    """Solver."""
     t_grid: tuple[float, ...]
-    """Its K + 1 times."""
+    """K + 1 times of the solver."""
     squash: bool = False
-    """Whether unit actions are tanh of the scaled x; otherwise they are the scaled x, and the environment clips
-    them."""
+    """Whether unit actions are tanh of the scaled x; otherwise they are the scaled x, clipped by the
+    environment."""
     output_scale: float = 1.0
-    """What the network's output is multiplied by to be v_θ."""
+    """Factor of the network's output: v_θ is the product."""
     perturbation: float = 0.0
-    """Standard deviation of the noise that is added to x_1, and learnt from with it."""
+    """Standard deviation of noise added to x_1; the policy learns from the noisy x_1."""
 
 
 class FlowActor(nn.Module, ABC):
-    """Noise becomes an action; see `odeploy_train.on_policy.ppo.Actor`.
+    """Actor that integrates noise to an action; see `on_policy.ppo.Actor`.
 
     Args:
-        velocity: its scaled output is v_θ.
-        sampling: how it acts.
+        velocity: network; its scaled output is v_θ.
+        sampling: sampler of rollouts.
 
     Attributes:
-        scale, shift: what bounds take is scale · x_1 + shift. Shape (D,).
-        sampling_s: time spent in `act` so far, for the curves.
-        follows_critic: whether a critic is all that it learns from, so that critics learn from a rollout first.
+        scale, shift: the bounds apply to scale · x_1 + shift. Shape (D,).
+        sampling_s: time in `act` so far [s], for the curves.
+        follows_critic: whether it learns from a critic only; then critics learn from a rollout first.
     """
 
     follows_critic: ClassVar[bool] = False
@@ -69,7 +69,7 @@ class FlowActor(nn.Module, ABC):
 
     @abstractmethod
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """What the objective needs of the old policy.
+        """Return what the objective needs of the old policy.
 
         Shapes (M, O), (M, D) -> each (M, ...).
         """
@@ -80,7 +80,7 @@ class FlowActor(nn.Module, ABC):
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """A unit action. Shapes (N, O) -> (N, D)."""
+        """Sample a unit action. Shapes (N, O) -> (N, D)."""
         begun = perf_counter()
         shape = len(observation), self.velocity.action_size
         x = self.sample(observation, torch.randn(shape, generator=generator))
@@ -91,9 +91,9 @@ class FlowActor(nn.Module, ABC):
         return action
 
     def sample(self, observation: Tensor, noise: Tensor) -> Tensor:
-        """x_1 from noise, differentiable; zeros give the one deterministic answer.
+        """Integrate noise to x_1, differentiable; zeros give one deterministic result.
 
-        Weights are read where they lie, so no copy of them can be stale.
+        Weights are read in place, so no copy of them can be stale.
 
         Args:
             observation: normalised. Shape (N, O).
@@ -108,7 +108,9 @@ class FlowActor(nn.Module, ABC):
         )
 
     def split_field(self, observation: Tensor) -> Field:
-        """The network's output, without its scale, along one pass over the grid: each call is the next evaluation.
+        """Return the network's unscaled output along one pass over the grid.
+
+        Each call is the next evaluation of the solver.
 
         Shape (N, O).
         """
@@ -127,11 +129,11 @@ class FlowActor(nn.Module, ABC):
         return field
 
     def velocities(self, observation: Tensor, inputs: Tensor) -> Tensor:
-        """v_θ at N points of each row, differentiable with respect to the weights.
+        """Return v_θ at N points per row, differentiable by the weights.
 
         Args:
             observation: normalised. Shape (M, O).
-            inputs: [x, emb(t)] of the points. Shape (M, N, D + E).
+            inputs: [x, emb(t)] of each point. Shape (M, N, D + E).
 
         Returns:
             Shape (M, N, D).
@@ -145,12 +147,14 @@ class FlowActor(nn.Module, ABC):
         return velocities
 
     def to_unit(self, x: Tensor) -> Tensor:
-        """The unit action that x_1 stands for, before any clip. Shape (N, D)."""
+        """Map x_1 to the unit action, before any clip. Shape (N, D)."""
         unit = torch.addcmul(self.shift, x, self.scale)
         return unit.tanh_() if self.sampling.squash else unit
 
     def to_flow(self, action: Tensor) -> Tensor:
-        """The x_1 of a unit action; where tanh had saturated in float32, |scale · x_1 + shift| is 8 or so.
+        """Map a unit action to x_1.
+
+        Where tanh saturates in float32, |scale · x_1 + shift| is about 8.
 
         Shape (N, D).
         """
@@ -159,7 +163,7 @@ class FlowActor(nn.Module, ABC):
         return (action - self.shift) / self.scale
 
     def embed(self, t_grid: Sequence[float]) -> Tensor:
-        """Embedded times of the evaluations that the solver makes on a grid, in order.
+        """Return embedded times of the solver's evaluations on a grid, in order.
 
         Shape (evaluations, E).
         """
@@ -167,17 +171,17 @@ class FlowActor(nn.Module, ABC):
         return time_embedding(self.scale.new_tensor(times), self.velocity.time_features)
 
     def first_layer(self, observation: Tensor, embedded: Tensor) -> tuple[Tensor, ...]:
-        """What the first layer adds to W_x x at each of K times; it is linear over [s, x, emb(t)].
+        """Return what the first layer adds to W_x x at each of K times.
 
-        The observation's part is computed once, the times' parts in one product, and a solver's loop multiplies
-        by x alone. Shapes (N, O), (K, E) -> K of (N, W).
+        The layer is linear over [s, x, emb(t)]. The observation's part is computed once and the times' parts in
+        one product, so the solver's loop multiplies by x alone. Shapes (N, O), (K, E) -> K of (N, W).
         """
         W_o, _, W_t = self.first_weights()
         o = torch.addmm(self.velocity.first.bias, observation, W_o.T)
         return (o + (embedded @ W_t.T)[:, None]).unbind()
 
     def first_weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The first layer's weights of observation, x and embedded time."""
+        """Return the first layer's weights of observation, x and embedded time."""
         net, W = self.velocity, self.velocity.first.weight
         O, D = net.observation_size, net.action_size  # noqa: E741
         return W[:, :O], W[:, O : O + D], W[:, O + D :]

@@ -1,24 +1,24 @@
-"""`odeploy train dppo`: a flow policy trained by PPO on the steps of its own sampler.
+"""`odeploy train dppo`: a flow policy trained by PPO on its sampler's steps.
 
-DPPO (arXiv 2409.00588) reads the denoising chain as an inner decision process (section 4.1): in state (s, x_k) the
-policy chooses x_{k+1}, and only the last choice, the action, is rewarded. Every choice is Gaussian,
+DPPO (arXiv 2409.00588) treats the denoising chain as an inner decision process (section 4.1): in state (s, x_k)
+the policy chooses x_{k+1}, and only the last choice, the action, is rewarded. Every choice is Gaussian,
 
     π̄_θ(x_{k+1} | x_k, s) = N(x_k + Δt v_θ(s, x_k, t_k), σ² I),    k = 0 ... K - 1,    x_0 ~ N(0, I)
 
-so its likelihood is at hand though that of the action is not, and PPO clips a ratio for each step (section 4.2):
+so its likelihood is known, though that of the action is not. PPO clips a ratio for each step (section 4.2):
 
     ρ_k = π̄_θ(x_{k+1} | x_k, s) / π̄_old(x_{k+1} | x_k, s),    A_k = γ_denoise^(K-1-k) A(s, a)
 
-The critic knows s alone, and γ_denoise makes the noisy first steps count for less. The paper counts its steps
+The critic sees s alone, and γ_denoise gives the noisy first steps less weight. The paper counts its steps
 backwards, from K to 0.
 
-The chain here is that of the DPPO baseline in FPO's code: Euler steps of a flow with Gaussian noise added, so that
-all methods of a comparison train one kind of policy and export one graph. An Euler step has no noise of its own:
-σ is what DPPO has as floors (section 4.3), one of sampling and one of the likelihood. FPO's code samples with σ
-but judges with σ √Δt, which takes each ratio to the power 1/Δt; a `--likelihood-std` of √Δt times the other does
-the same.
+The chain here is that of the DPPO baseline in FPO's code: Euler steps of a flow with Gaussian noise added, so all
+methods of a comparison train one kind of policy and export one graph. An Euler step has no noise of its own: σ
+corresponds to DPPO's lower bounds (section 4.3), one of sampling and one of the likelihood. FPO's code samples
+with σ but judges with σ √Δt, which takes each ratio to the power 1/Δt; a `--likelihood-std` of √Δt times the other
+does the same.
 
-As in FPO's baseline all K steps learn. What DPPO has for tuning a cloned policy is left out: a frozen copy for the
+As in FPO's baseline all K steps learn. Left out is what DPPO has for tuning a cloned policy: a frozen copy for the
 first steps, and a clip that grows along the chain.
 """
 
@@ -49,29 +49,29 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Chain:
-    """The sampler as a decision process; the defaults are those of DPPO's code on hopper."""
+    """Sampler as a decision process; defaults of DPPO's code on hopper."""
 
     discount: float = 0.99
-    """γ_denoise."""
+    """Discount γ_denoise of a step."""
     exploration_std: float = 0.1
-    """σ of rollouts, on the flow's own scale: the paper's floor of the sampling noise."""
+    """σ of rollouts, in the flow's scale: the paper's lower bound of the sampling noise."""
     likelihood_std: float = 0.1
-    """σ of the ratio: the paper's floor of the noise in a likelihood."""
+    """σ of the ratio: the paper's lower bound of the noise in a likelihood."""
 
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by DPPO. The same command continues an interrupted run."""
+    """Train a flow policy by DPPO. The same command continues an interrupted run."""
 
     denoising_discount: float = Chain.discount
-    """γ_denoise: what one more step before the action takes of an advantage."""
+    """Discount γ_denoise of the advantage per step before the action."""
     exploration_std: float = Chain.exploration_std
-    """Standard deviation of the noise that each step of a rollout's sampler adds. To tune a teacher that has
-    little noise of its own it takes more, such as 0.3."""
+    """Standard deviation of the noise added at each sampler step of a rollout. To tune a teacher with little noise
+    of its own, use more, such as 0.3."""
     likelihood_std: float = Chain.likelihood_std
-    """Standard deviation by which the likelihood of a step is judged."""
+    """Standard deviation in the likelihood of a step."""
     solver: Literal["euler"] = "euler"
-    """Of rollouts; the chain is one of Euler steps."""
+    """Solver of rollouts; the chain consists of Euler steps."""
 
 
 def main(arguments: list[str]) -> None:
@@ -95,13 +95,12 @@ def actor(config: Config, sizes: FlowConfig, _generator: torch.Generator) -> "Dp
 
 
 class DppoActor(FlowActor):
-    """A flow whose sampler's steps are the decisions; see `odeploy_train.on_policy.ppo.Actor`.
+    """Flow whose sampler's steps are the decisions; see `on_policy.ppo.Actor`.
 
-    What was decided on the way to an action cannot be told from the action: `act` keeps the chains, in order,
-    until `remember` takes them.
+    The steps cannot be recovered from the action: `act` stores the chains, in order, until `remember` takes them.
 
     Args:
-        velocity, sampling: see `FlowActor`; the solver is Euler's, and perturbation has no part in it.
+        velocity, sampling: see `FlowActor`; the solver is Euler's, the perturbation is not used.
         chain: noise and discount of the steps.
     """
 
@@ -119,7 +118,7 @@ class DppoActor(FlowActor):
 
     @torch.no_grad()
     def act(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """A unit action at the end of a chain, which is kept. Shapes (N, O) -> (N, D)."""
+        """Sample a unit action and store its chain. Shapes (N, O) -> (N, D)."""
         begun = perf_counter()
         shape = len(observation), self.velocity.action_size
         states = [torch.randn(shape, generator=generator)]
@@ -136,10 +135,10 @@ class DppoActor(FlowActor):
         return action
 
     def remember(self, observation: Tensor, action: Tensor, _generator: torch.Generator) -> dict[str, Tensor]:
-        """The chains that led to the actions, and their log-likelihoods under this policy.
+        """Return the chains of the actions, and their log-likelihoods by this policy.
 
         Raises:
-            ValueError: these are not the last actions that `act` gave.
+            ValueError: these are not the last actions of `act`.
         """
         states = torch.cat(self._chains)[-len(action) :]
         self._chains.clear()
@@ -150,7 +149,9 @@ class DppoActor(FlowActor):
         return kept | {"log_likelihood": self.log_likelihood(observation, kept)}
 
     def log_likelihood(self, observation: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        """log π̄_θ(x_{k+1} | x_k, s) of each step of the kept chains. Shapes (M, O), ...
+        """Return log π̄_θ(x_{k+1} | x_k, s) of each step of stored chains.
+
+        Shapes (M, O), ...
 
         -> (M, K).
         """
@@ -161,9 +162,9 @@ class DppoActor(FlowActor):
         return log_likelihood
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """PPO's clipped surrogate over all steps of all chains.
+        """Return PPO's clipped surrogate over all steps of all chains.
 
-        What is reported as KL is the chain's, the sum over its steps: it bounds that of the action from above.
+        The reported KL is the chain's, the sum over its steps: an upper bound of the action's.
         """
         new = self.log_likelihood(rows.observation, rows.remembered)
         ratio = limited_ratio(new - rows.remembered["log_likelihood"])

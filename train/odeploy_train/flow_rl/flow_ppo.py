@@ -1,7 +1,7 @@
-"""PPO of a flow: what it deploys, its weights' moving average, how it begins, from a trained flow or slowly.
+"""PPO of a flow: deployment, moving average of weights, start from a teacher.
 
-What a rollout's actor and a deployed `FlowPolicy` say differently is said once here: the actor speaks unit actions
-and has a scale on its network's output; the policy speaks robot units and has that scale in its last layer.
+An actor in rollouts and a deployed `FlowPolicy` differ in two ways. The actor outputs unit actions and scales its
+network's output. The policy outputs robot units and has that scale in its last layer.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,13 @@ from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 
 @dataclass
 class FlowPpo(Ppo):
-    """PPO with a moving average of the actor's weights, a critic that may learn first, and a normaliser that may
-    stand still.
+    """PPO with an average of the weights, a critic warm-up, a fixable normaliser.
 
     Attributes:
-        average: of the velocity's weights, one step after each update; None where there is none.
-        decay: of it.
+        average: moving average of the velocity's weights, one step per update; None for none.
+        decay: its decay per update.
         learns_scale: whether the observations' normaliser learns.
-        critic_warmup: iterations in which the velocity stands still.
+        critic_warmup: iterations without updates of the velocity.
     """
 
     average: VelocityNet | None = None
@@ -45,8 +44,10 @@ class FlowPpo(Ppo):
         return self.actor
 
     def update(self, rows: Rows, progress: float) -> dict[str, float]:
-        """All epochs on one rollout, then one step of the average; before them, all for the critics where the
-        actor follows one."""
+        """Run all epochs on one rollout, then one step of the average.
+
+        If the actor follows a critic, the critics run all epochs first.
+        """
         iteration = self.steps // (self.config.ticks * self.envs.num_envs)  # this one's number, from 1
         warm = iteration > self.critic_warmup
         if warm and self.flow.follows_critic:
@@ -61,20 +62,20 @@ class FlowPpo(Ppo):
         return figures
 
     def learn_scale(self, raw: Tensor) -> None:
-        """Takes observations into the normaliser, unless it stands still. Shape (M, O)."""
+        """Add observations to the normaliser, unless it is fixed. Shape (M, O)."""
         if self.learns_scale:
             super().learn_scale(raw)
 
 
 class ZeroSampled(FlowPolicy):
-    """A flow policy that answers from zero noise, with a solver of its own: what is scored."""
+    """Flow policy with zero noise and a solver of its own, as scored."""
 
     def __init__(self, config: FlowConfig, tableau: Tableau, t_grid: Sequence[float]) -> None:
         super().__init__(config)
         self._tableau, self._t_grid = tableau, tuple(t_grid)
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
+        """Return actions in robot units, given raw observations. Shapes (B, O) -> (B, A)."""
         zeros = self.low.new_zeros(len(observation), len(self.low))
         return self.sample(observation.to(self.low.dtype), zeros, self._tableau, self._t_grid)
 
@@ -82,7 +83,7 @@ class ZeroSampled(FlowPolicy):
 def deployed(
     ppo: FlowPpo, task: Task, sizes: FlowConfig, tableau: Tableau, t_grid: Sequence[float]
 ) -> ZeroSampled:
-    """The policy of this moment, by the averaged weights where there are any."""
+    """Return the policy of this moment, with the averaged weights if there are any."""
     actor, policy = ppo.flow, ZeroSampled(sizes, tableau, t_grid)
     policy.velocity.load_state_dict((ppo.average or actor.velocity).state_dict())
     with torch.no_grad():
@@ -91,7 +92,7 @@ def deployed(
     policy.observation_mean = ppo.moments.mean.float()
     policy.observation_std = ppo.moments.std(STD_FLOOR).float()
     policy.low, policy.high, middle, half = _limits(task)
-    if sizes.squash:  # tanh knows the limits
+    if sizes.squash:  # tanh maps to the limits
         policy.action_mean, policy.action_std = actor.shift.clone(), actor.scale.clone()
     else:
         policy.action_mean, policy.action_std = middle + half * actor.shift, half * actor.scale
@@ -99,9 +100,9 @@ def deployed(
 
 
 def begin_from(teacher: FlowPolicy, ppo: FlowPpo, task: Task) -> None:
-    """Takes over weights and normalisers, so that the actor's samples are the teacher's.
+    """Copy weights and normalisers of a teacher: the actor then samples as it does.
 
-    The normaliser stands still from then on: the weights know no other.
+    The normaliser stays fixed from then on, as the weights require.
     """
     actor = ppo.flow
     actor.velocity.load_state_dict(teacher.velocity.state_dict())
@@ -117,6 +118,6 @@ def begin_from(teacher: FlowPolicy, ppo: FlowPpo, task: Task) -> None:
 
 
 def _limits(task: Task) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Low, high, middle and half of the range of each action. Shapes (A,)."""
+    """Return low, high, middle and half range of each action. Shapes (A,)."""
     low, high = torch.from_numpy(lows(task.action)), torch.from_numpy(highs(task.action))
     return low, high, (low + high) / 2, (high - low) / 2

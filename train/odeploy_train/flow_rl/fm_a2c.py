@@ -1,23 +1,28 @@
-"""`odeploy train fm-a2c`: a flow policy trained by the gradient of a critic Q(s, a) through its solver's steps.
+"""`odeploy train fm-a2c`: a flow policy trained by a critic's gradient.
 
-One of the four online updates of a flow that FM-IRL compares (arXiv 2510.09222, Figure 5):
+The gradient passes through the solver's steps. One of the four online updates of a flow that FM-IRL compares
+(arXiv 2510.09222, Figure 5):
 
     L = -E_{s, ε}[ Q(s, a_θ(s, ε)) ] + E[ (Q(s, a) - G)² ],    a_θ(s, ε) = K Euler steps from ε
 
 K = 40, and a Q regressed on the returns of the rollout's own pairs (s, a), are the authors'; no density is needed.
-Ours, since such a Q is right only where the rollout has been, and hardly about what is differentiated, a:
+Such a Q is accurate only where the rollout has been, and hardly about a, by which it is differentiated. So ours
+differs:
 
-- Q is split in V, the core's critic, and A. Returns differ from state to state far more than from action to
-  action, and V has no part in ∂Q/∂a. A is regressed on the same normalised GAE advantages that PPO's ratio would
-  weigh, which are centred.
+- Q is split in V, the core's critic, and A. Returns differ far more from state to state than from action to
+action,
+  and V has no part in ∂Q/∂a. A is regressed on the same normalised GAE advantages that weight PPO's ratio, which
+  are centred.
 - Not A of the new action a is raised but min(A(a), A(a_old + clip(a - a_old, ±ε))): PPO's pessimism, with the
   action's move from the same noise in place of the ratio. ε = 2 is no limit on squashed actions, as in their code.
-- A learns from a rollout first, all epochs of it, and then once more while the flow climbs: on a bandit a flow
-  beside an A that only keeps pace with it ran past the best action and back.
-- The actor's loss does not train A. In the authors' code one optimizer takes their sum, so that Q also grows
-  where the actor is.
-- Rollouts may add noise to the flow's end: what is learnt is where to end, from every noise, and nothing keeps
-  the ends of different noise apart. Without differing actions A has nothing to learn from.
+- A learns from a rollout first, all epochs of it, and then once more while the flow climbs: on a bandit, a flow
+with
+  an A that only keeps pace with it overshot the best action.
+- The actor's loss does not train A. In the authors' code one optimizer minimises their sum, so Q also grows where
+  the actor is.
+- Rollouts may add noise to the flow's end: the flow learns where to end, from every noise, and nothing keeps the
+ends
+  of different noise apart. Without differing actions A has nothing to learn from.
 """
 
 import math
@@ -40,20 +45,20 @@ from odeploy_train.runs.options import require_from_zero
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by a critic's gradient.
+    """Train a flow policy by a critic's gradient.
 
     The same command continues an interrupted run.
     """
 
     clip: float = 0.1
-    """ε: how far the updates on one rollout may move an action, in unit actions, before they let go of it."""
+    """Largest move ε of an action by the updates on one rollout, in unit actions."""
     solver_steps: int = 40
-    """K of rollouts, and of the steps that the gradient goes through."""
+    """Solver steps K of rollouts, through which the gradient passes."""
     perturbation: float = 0.1
     """Standard deviation of the noise on the flow's end in rollouts."""
     critic_warmup: int = 4
-    """Iterations at the start in which critics and normalisers learn and the flow does not: their gradient is all
-    that it has."""
+    """Iterations at the start that train critics and normalisers only: the flow learns from their gradient
+    alone."""
 
 
 def main(arguments: list[str]) -> None:
@@ -63,7 +68,7 @@ def main(arguments: list[str]) -> None:
     if math.isfinite(config.kl_limit):
         raise UsageError(
             where="--kl-limit",
-            expected="a method with a ratio, of which a KL can be estimated",
+            expected="a method with a ratio, from which a KL can be estimated",
             got="fm-a2c, which has none",
             remedy="leave the option out; --clip bounds how far an action moves",
         )
@@ -71,18 +76,18 @@ def main(arguments: list[str]) -> None:
 
 
 def actor(config: Config, sizes: FlowConfig, generator: torch.Generator) -> "FmA2cActor":
-    """By the options; its critic begins all but flat."""
+    """Make the actor that the options describe; its critic begins almost flat."""
     advantage = mlp((sizes.observation_size + sizes.action_size, *config.critic_widths, 1), nn.Tanh)
     initialise_orthogonal(advantage, 0.01, generator)
     return FmA2cActor(velocity_net(sizes), sampling(config, config.perturbation), advantage)
 
 
 class FmA2cActor(FlowActor):
-    """A flow with the critic that it ascends; see `odeploy_train.on_policy.ppo.Actor`.
+    """Flow with the critic that it ascends; see `on_policy.ppo.Actor`.
 
     Args:
         velocity, sampling: see `FlowActor`.
-        advantage: A, of normalised observations and unit actions. Shapes (M, O + D) -> (M, 1).
+        advantage: A of normalised observations and unit actions. Shapes (M, O + D) -> (M, 1).
     """
 
     follows_critic = True
@@ -92,12 +97,15 @@ class FmA2cActor(FlowActor):
         self.advantage = advantage
 
     def remember(self, observation: Tensor, _action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Fresh noise for each state, and the unit action that this policy makes of it."""
+        """Return fresh noise per state, and the unit action that this policy makes of it."""
         noise = torch.randn(len(observation), self.velocity.action_size, generator=generator)
         return {"noise": noise, "unit": self.to_unit(self.sample(observation, noise))}
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """Both losses, the critic's alone while the velocity stands still; the flow's gradient is -∂A/∂a ∂a/∂θ."""
+        """Return the sum of both losses; the critic's alone while the velocity is fixed.
+
+        The flow's gradient is -∂A/∂a ∂a/∂θ.
+        """
         error = (self._at(rows.observation, rows.action) - rows.advantage).square().mean()
         info = {"advantage_loss": error.detach()}
         if not self.velocity.last.weight.requires_grad:
@@ -117,6 +125,6 @@ class FmA2cActor(FlowActor):
         return error - (slope * unit).sum(-1).mean(), info
 
     def _at(self, observation: Tensor, unit: Tensor) -> Tensor:
-        """A(s, a). Shapes (M, O), (M, D) -> (M,)."""
+        """Return A(s, a). Shapes (M, O), (M, D) -> (M,)."""
         height: Tensor = self.advantage(torch.cat([observation, unit], dim=-1)).squeeze(-1)
         return height

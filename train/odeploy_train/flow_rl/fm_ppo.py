@@ -1,16 +1,16 @@
-"""`odeploy train fm-ppo`: a flow policy trained by PPO with the ratio of its own densities.
+"""`odeploy train fm-ppo`: a flow policy trained by PPO on its density.
 
 One of the four online updates of a flow that FM-IRL compares (arXiv 2510.09222, Figure 5):
 
     ρ = exp(log p_θ(a|s) - log p_old(a|s)),    log p by K reverse Euler steps (`odeploy_train.flow_rl.log_density`)
 
-in PPO's clipped surrogate. K = 40 and the single probe are the authors'. The authors' code draws Gaussian probes
-anew at every step and every evaluation, so that its ratio is noise about 1 before the first update, and cuts the
-gradient that the divergences have through the path. Here an action keeps its random signs for as long as its
-rollout is learnt from, in all steps and for both policies, and the gradient is that of the whole estimate. Ours
-are also the exact trace, the limits of the ratio's logarithm, and clip 0.2.
+in PPO's clipped surrogate. K = 40 and the single probe are the authors'. The authors' code redraws Gaussian probes
+at every step and every evaluation, so its ratio is noise about 1 before the first update, and it cuts the gradient
+of the divergences through the path. Here an action keeps its random signs as long as its rollout is used, in all
+steps and for both policies, and the gradient is that of the whole estimate. Also ours: the exact trace, the limits
+of the ratio's logarithm, and clip 0.2.
 
-An update costs about nine times FPO's: K evaluations, each with a derivative along, for each row of a minibatch.
+An update costs about nine times FPO's: K evaluations, each with a derivative, for each row of a minibatch.
 """
 
 from dataclasses import dataclass, replace
@@ -36,19 +36,19 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by PPO on its density.
+    """Train a flow policy by PPO on its density.
 
     The same command continues an interrupted run.
     """
 
     clip: float = 0.2
-    """ε of the ratio."""
+    """Clip range ε of the ratio."""
     solver_steps: int = 40
-    """K of rollouts, and of the way back that gives the density."""
+    """Solver steps K of rollouts, and of the reverse path that gives the density."""
     trace: Literal["probes", "exact"] = "probes"
-    """Of ∂v/∂x: Hutchinson's estimate, or D products for the exact one. With few actions that costs little."""
+    """Trace of ∂v/∂x: Hutchinson's estimate, or D products for the exact one, which is cheap for few actions."""
     probes: int = 1
-    """Random signs for each action in Hutchinson's estimate."""
+    """Random signs per action in Hutchinson's estimate."""
 
 
 def main(arguments: list[str]) -> None:
@@ -64,11 +64,11 @@ def actor(config: Config, sizes: FlowConfig, _generator: torch.Generator) -> "Fm
 
 
 class FmPpoActor(FlowActor):
-    """A flow with the density of its actions; see `odeploy_train.on_policy.ppo.Actor`.
+    """Flow with the density of its actions; see `on_policy.ppo.Actor`.
 
     Args:
-        velocity, sampling: see `FlowActor`; without perturbation, which the density knows nothing of.
-        probes: of the divergence, for each action; None for the exact one.
+        velocity, sampling: see `FlowActor`; without perturbation, which the density does not include.
+        probes: probes of the divergence per action; None for the exact one.
     """
 
     def __init__(self, velocity: VelocityNet, sampling: Sampling, probes: int | None = 1) -> None:
@@ -76,13 +76,13 @@ class FmPpoActor(FlowActor):
         self.probes = probes
 
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Where the flow ended, the probes, and this policy's log-density there."""
+        """Return the flow's end, the probes, and this policy's log-density there."""
         x1 = self.to_flow(action)
         probes = unit_probes(x1) if self.probes is None else sign_probes(x1, self.probes, generator)
         return {"x1": x1, "probes": probes, "log_density": log_density(self, observation, x1, probes)}
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """PPO's clipped surrogate."""
+        """Return PPO's clipped surrogate."""
         kept = rows.remembered
         new = log_density(self, rows.observation, kept["x1"], kept["probes"])
         loss, info = clipped_surrogate(limited_ratio(new - kept["log_density"]), rows.advantage, clip)

@@ -1,7 +1,7 @@
-"""FPO and FPO++: a flow-matching loss takes the place of the log-density, which a flow does not have at hand.
+"""FPO and FPO++: a flow-matching loss takes the place of the log-density.
 
-The loss is, up to a weight and a constant, an upper bound of -log π(a|s): the fall of the loss stands for the
-rise of the log-likelihood (FPO, arXiv 2507.21053). For draws (t_i, ε_i)
+A flow's density is expensive. The loss is, up to a weight and a constant, an upper bound of -log π(a|s): its fall
+stands for the rise of the log-likelihood (FPO, arXiv 2507.21053). For draws (t_i, ε_i)
 
     ℓ_θ(t_i, ε_i) = w(t_i) ‖ v_θ(s, x_t, t_i) - (x_1 - ε_i) ‖² / n(D),    x_t = (1 - t) ε + t x_1
 
@@ -35,48 +35,48 @@ from odeploy_train.on_policy.rollout import Rows
 from odeploy_train.runs.learning_curve import Info
 
 LOSS_LIMIT = 20.0
-"""FPO++ lets no loss count for more than this, so that one wild draw cannot make a ratio of e^-100."""
+"""FPO++'s upper limit of a loss: one extreme draw cannot make a ratio of e^-100."""
 DIFFERENCE_LIMIT = 10.0
-"""FPO++ lets no loss fall by more than this between two policies, as far as the ratio's value goes."""
+"""FPO++'s upper limit of a loss difference, in the ratio's value but not in its gradient."""
 
 Surrogate = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Info]]
-"""(old losses (M, N), new losses (M, N), advantages (M,), ε) -> what to minimise, and figures."""
+"""(old losses (M, N), new losses (M, N), advantages (M,), ε) -> loss to minimise, and figures."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """How the loss of an action is estimated."""
+    """Estimate of the loss of an action."""
 
     count: int = 8
-    """N_mc: draws of (t, ε) for each action."""
+    """Draws N_mc of (t, ε) per action."""
     supervised: Literal["u", "eps"] = "eps"
-    """The error that is squared: of the velocity, or of the noise that it implies."""
+    """Squared error: of the velocity, or of the noise that it implies."""
     reduction: Literal["mean", "root"] = "mean"
-    """n(D): D, or √D as in FPO++."""
+    """Divisor n(D): D, or √D as in FPO++."""
     times: tuple[float, ...] | None = None
-    """Those that t is drawn from, all alike; None for all of [margin, 1 - margin]."""
+    """Times t, drawn uniformly; None for all of [margin, 1 - margin]."""
     margin: float = 0.0
-    """How far continuous times stay away from 0 and 1."""
+    """Distance of continuous times from 0 and 1."""
 
     def draw_times(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Times t_i."""
+        """Draw times t_i."""
         if self.times is None:
             return self.margin + (1 - 2 * self.margin) * torch.rand(shape, generator=generator)
         return torch.tensor(self.times)[torch.randint(len(self.times), shape, generator=generator)]
 
     def weight(self, t: Tensor, size: int) -> Tensor:
-        """w(t) / n(D), for actions of that size. Shape of t."""
+        """Return w(t) / n(D) for actions of size D. Shape of t."""
         scale = size if self.reduction == "mean" else size**0.5
         return (t.square() if self.supervised == "eps" else torch.ones_like(t)) / scale
 
 
 class FpoActor(FlowActor):
-    """A flow with the losses of its actions; see `odeploy_train.on_policy.ppo.Actor`.
+    """Flow with the losses of its actions; see `on_policy.ppo.Actor`.
 
     Args:
         velocity, sampling: see `FlowActor`.
-        draws: of the loss.
-        surrogate: of old and new losses.
+        draws: draws of the loss.
+        surrogate: objective of old and new losses.
     """
 
     def __init__(self, velocity: VelocityNet, sampling: Sampling, draws: Draws, surrogate: Surrogate) -> None:
@@ -84,7 +84,7 @@ class FpoActor(FlowActor):
         self.draws, self.surrogate = draws, surrogate
 
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draws for each action, all that a loss on them needs but the policy, and this policy's losses."""
+        """Return draws per action with this policy's losses on them."""
         x1 = self.to_flow(action)
         (M, D), N = x1.shape, self.draws.count
         noise = torch.randn(M * N, D, generator=generator)
@@ -98,28 +98,28 @@ class FpoActor(FlowActor):
         return kept | {"losses": self.losses(observation, kept)}
 
     def losses(self, observation: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        """ℓ_θ of each draw that `remember` kept. Shapes (M, O), ... -> (M, N)."""
+        """Return ℓ_θ of each draw of `remember`. Shapes (M, O), ... -> (M, N)."""
         error = self.velocities(observation, kept["inputs"]) - kept["target"]
         losses: Tensor = kept["weight"] * error.square().sum(-1)
         return losses
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """The surrogate of old and new losses."""
+        """Return the surrogate of old and new losses."""
         new = self.losses(rows.observation, rows.remembered)
         loss, info = self.surrogate(rows.remembered["losses"], new, rows.advantage, clip)
         return loss, info | {"flow_matching_loss": new.detach().mean()}
 
 
 def fpo(old: Tensor, new: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Info]:
-    """PPO's clipped surrogate of ρ = exp(mean_i ℓ_old - mean_i ℓ_θ).
+    """Return PPO's clipped surrogate of ρ = exp(mean_i ℓ_old - mean_i ℓ_θ).
 
-    ρ estimates exp(E ℓ_old - E ℓ_θ) and is too large on average (Jensen), the more so the fewer the draws;
-    its gradient at ρ = 1, A ∇ mean_i -ℓ_θ, is not biased. Where it would pass e^10 it counts as that, as it does
-    for the other flow policies: otherwise one wild action ends a run at infinity.
+    ρ estimates exp(E ℓ_old - E ℓ_θ) and is too large on average (Jensen), more so with fewer draws. Its gradient
+    at ρ = 1, A ∇ mean_i -ℓ_θ, is unbiased. It is limited to e^10, as for the other flow policies: otherwise one
+    extreme action ends a run at infinity.
 
     Args:
-        old: losses of the old policy. Shape (M, N).
-        new: losses of this one, on the same draws. Shape (M, N).
+        old: losses by the old policy. Shape (M, N).
+        new: losses by this one, on the same draws. Shape (M, N).
         advantage: Shape (M,).
         clip: ε.
     """
@@ -130,20 +130,19 @@ def fpo(old: Tensor, new: Tensor, advantage: Tensor, clip: float) -> tuple[Tenso
 def fpo_plus_plus(
     old: Tensor, new: Tensor, advantage: Tensor, clip: float, trust_region: Literal["aspo", "ppo"] = "aspo"
 ) -> tuple[Tensor, Info]:
-    """One ratio ρ_i = exp(ℓ_old,i - ℓ_θ,i) for each draw, each with a trust region of its own.
+    """Return the surrogate of one ratio ρ_i = exp(ℓ_old,i - ℓ_θ,i) per draw.
 
-    ASPO is PPO's clip where A ≥ 0. Where A < 0 it is SPO,
+    Each ratio has its own trust region. ASPO is PPO's clip where A ≥ 0. Where A < 0 it is SPO,
 
         ρ A - |A| (ρ - 1)² / (2 ε),
 
-    which pulls a ratio that has left [1 - ε, 1 + ε] back, where PPO's clip only lets go of it.
+    which pulls a ratio outside [1 - ε, 1 + ε] back, where PPO's clip only has no gradient.
 
-    As in the authors' code, losses are limited, then their difference from above, in its value but not in its
-    gradient.
+    As in the authors' code, losses are limited, then their difference from above, in value but not in gradient.
 
     Args:
-        old: losses of the old policy. Shape (M, N).
-        new: losses of this one, on the same draws. Shape (M, N).
+        old: losses by the old policy. Shape (M, N).
+        new: losses by this one, on the same draws. Shape (M, N).
         advantage: Shape (M,).
         clip: ε.
         trust_region: `ppo` clips at both signs.
@@ -158,6 +157,6 @@ def fpo_plus_plus(
 
 
 def spo(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
-    """SPO (arXiv 2401.16025), to be minimised: a parabola with its top at ρ = 1 + ε sign A."""
+    """Return SPO's loss (arXiv 2401.16025), a parabola, optimal at 1 + ε sign A."""
     penalty = advantage.abs() * (ratio - 1).square() / (2 * clip)
     return -(ratio * advantage - penalty).mean()

@@ -1,4 +1,4 @@
-"""`odeploy train fpo | fpo++`: a flow policy trained by FPO or FPO++ on the environment's own reward.
+"""`odeploy train fpo | fpo++`: a flow policy trained by FPO or FPO++.
 
 FPO: the paper's control-suite setting as far as it fits one machine: ε-MSE over 8 draws at the solver's own times,
 ten Euler steps, clip 0.05, tanh after the flow. Rollouts, reward scale, advantages and learning rate are those of
@@ -28,52 +28,52 @@ from odeploy_train.runs.options import require_from_zero, require_positive
 
 @dataclass(frozen=True)
 class Config(flow_run.Config):
-    """Trains a flow policy by FPO. The same command continues an interrupted run."""
+    """Train a flow policy by FPO. The same command continues an interrupted run."""
 
     draws: int = 8
-    """N_mc: pairs of time and noise on which old and new policy are compared, for each action."""
+    """Pairs N_mc of time and noise per action, on which old and new policy are compared."""
     supervised: Literal["u", "eps"] = "eps"
-    """The squared error: of the velocity, or of the noise that it implies."""
+    """Squared error: of the velocity, or of the noise that it implies."""
     reduction: Literal["mean", "root"] = "mean"
-    """What a squared error summed over D dimensions is divided by: D, or √D."""
+    """Divisor of a squared error summed over D dimensions: D, or √D."""
     times: Literal["solver", "continuous"] = "solver"
-    """Draws' times: those at which the steps of the rollouts' solver begin, or any."""
+    """Times of the draws: the starts of the rollouts' solver steps, or any."""
     time_margin: float = 0.0
-    """How far continuous times stay away from 0 and 1."""
+    """Distance of continuous times from 0 and 1."""
     perturbation: float = 0.0
     """Standard deviation of the noise on the flow's end in rollouts."""
 
 
 @dataclass(frozen=True)
 class PlusPlusConfig(Config):
-    """Trains a flow policy by FPO++. The same command continues an interrupted run."""
+    """Train a flow policy by FPO++. The same command continues an interrupted run."""
 
     lr: float = 1e-4
-    """Learning rate at the start; it falls to 0 linearly."""
+    """Learning rate at the start; falls linearly to 0."""
     draws: int = 16
-    """N_mc: pairs of time and noise on which old and new policy are compared, for each action."""
+    """Pairs N_mc of time and noise per action, on which old and new policy are compared."""
     supervised: Literal["u", "eps"] = "u"
-    """The squared error: of the velocity, or of the noise that it implies."""
+    """Squared error: of the velocity, or of the noise that it implies."""
     reduction: Literal["mean", "root"] = "root"
-    """What a squared error summed over D dimensions is divided by: D, or √D."""
+    """Divisor of a squared error summed over D dimensions: D, or √D."""
     times: Literal["solver", "continuous"] = "continuous"
-    """Draws' times: those at which the steps of the rollouts' solver begin, or any."""
+    """Times of the draws: the starts of the rollouts' solver steps, or any."""
     time_margin: float = 0.005
-    """How far continuous times stay away from 0 and 1."""
+    """Distance of continuous times from 0 and 1."""
     trust_region: Literal["aspo", "ppo"] = "aspo"
-    """What bounds a ratio where the advantage is negative: SPO's parabola, or PPO's clip."""
+    """Bound of a ratio with a negative advantage: SPO's parabola, or PPO's clip."""
     solver_steps: int = 64
-    """K of rollouts."""
+    """Solver steps K of rollouts."""
     score_steps: int = 5
-    """K of scores."""
+    """Solver steps K of scores."""
     squash: bool = False
-    """Whether the environment is given tanh of the flow's end; otherwise it clips it."""
+    """Whether the action is tanh of the flow's end; otherwise the environment clips it."""
     output_scale: float = 1.0
-    """What the network's output is multiplied by."""
+    """Factor of the network's output."""
     perturbation: float = 0.02
     """Standard deviation of the noise on the flow's end in rollouts."""
     average: float = 0.95
-    """Decay, an iteration, of the moving average of the weights that is deployed; 0 for the weights themselves."""
+    """Decay per iteration of the moving average of the weights, which is deployed; 0 for no average."""
 
 
 def main(arguments: list[str]) -> None:
@@ -91,7 +91,7 @@ def main_plus_plus(arguments: list[str]) -> None:
 
 
 def check(config: Config) -> None:
-    """Refuses options of FPO or FPO++ that make no sense.
+    """Refuse options of FPO or FPO++ that make no sense.
 
     Raises:
         UsageError: names the first one.
@@ -101,7 +101,7 @@ def check(config: Config) -> None:
 
 
 def actor(surrogate: Surrogate, config: Config, sizes: FlowConfig, _generator: torch.Generator) -> FpoActor:
-    """Of FPO or FPO++, by the options."""
+    """Make the actor of FPO or FPO++ that the options describe."""
     times = uniform_grid(config.solver_steps)[:-1] if config.times == "solver" else None
     draws = Draws(config.draws, config.supervised, config.reduction, times, config.time_margin)
     return FpoActor(velocity_net(sizes), sampling(config, config.perturbation), draws, surrogate)

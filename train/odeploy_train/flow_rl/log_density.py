@@ -1,14 +1,16 @@
-"""The density of what a flow ends at, by the instantaneous change of variables (Chen et al., arXiv 1806.07366).
+"""Log-density of a flow's end, by the instantaneous change of variables.
+
+As in Chen et al., arXiv 1806.07366:
 
     d log p(x_t) / dt = -div v(x_t, t),    so    log p(x_1) = log N(x_0; 0, I) - ∫_0^1 div v(x_t, t) dt
 
 x_1 is carried back from t = 1 to t = 0 by K steps of a solver, and the integral with it by the same steps: with
-Euler that is Σ_k dt div v at the points of the reverse path. What is meant is the density of the continuous flow
-to the solver's order. It is not that of the map which K forward steps make: that one's is a sum of
-log det(I + dt ∂v/∂x), and the two part where dt ∂v/∂x is not small, so for few steps and a narrow flow.
+Euler that is Σ_k dt div v at the points of the reverse path. The result approximates the density of the continuous
+flow to the solver's order. It is not that of the map of K forward steps, which is a sum of log det(I + dt ∂v/∂x).
+The two differ where dt ∂v/∂x is not small, so for few steps and a narrow flow.
 
 The divergence is Σ_p e_p · (∂v/∂x) e_p over P probes: exact with the D unit vectors, Hutchinson's unbiased
-estimate with random signs. ∂v/∂x e is carried through the network beside the values (forward mode): ten
+estimate with random signs. ∂v/∂x e is carried through the network beside the values (forward mode): the
 derivatives of ten steps need no graph within the graph, and D probes share all but the products with weights.
 """
 
@@ -25,15 +27,14 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 def log_density(actor: FlowActor, observation: Tensor, x1: Tensor, probes: Tensor) -> Tensor:
-    """log p(x_1 | s) of an actor's flow by its own solver and grid, run backwards; differentiable.
+    """Return log p(x_1 | s) of an actor's flow by its own solver, run backwards.
 
-    Bounds do not matter to a ratio: what tanh and scale add to the density of an action is the same for all
-    policies.
+    It is differentiable. Bounds cancel in a ratio: tanh and scale add the same to the density for all policies.
 
     Args:
-        actor: whose flow.
+        actor: actor with the flow.
         observation: normalised. Shape (M, O).
-        x1: where the flow ended. Shape (M, D).
+        x1: end of the flow. Shape (M, D).
         probes: Shape (M, P, D).
 
     Returns:

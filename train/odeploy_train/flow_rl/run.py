@@ -1,8 +1,8 @@
-"""The run of a flow policy on the PPO core: what `odeploy train fpo | fpo++ | dppo | fm-ppo | fm-a2c` share.
+"""The run of a flow policy on the PPO core.
 
-Rollouts, rewards' scale, advantages and learning rate are those of `train ppo`; what a method adds is its actor.
-Each is rewarded by the task, or with `--demos` by FM-IRL's teacher, and scored from zero noise ("zero-sampling" in
-FPO++), with a solver and steps of its own.
+Shared by `odeploy train fpo | fpo++ | dppo | fm-ppo | fm-a2c`. Rollouts, reward scale, advantages and learning
+rate are those of `train ppo`; a method adds its actor. The reward is the task's, or with `--demos` that of
+FM-IRL's teacher. Scores use zero noise ("zero-sampling" in FPO++), with a solver and steps of their own.
 """
 
 import math
@@ -89,7 +89,7 @@ class Config(OnPolicyConfig, FlowOptions):
 
 C = TypeVar("C", bound=Config)
 MakeActor = Callable[[C, FlowConfig, torch.Generator], FlowActor]
-"""(options, sizes, generator of first weights) -> a method's actor; the velocity's weights are drawn later."""
+"""(options, sizes, generator of first weights) -> a method's actor; the velocity is initialised later."""
 
 
 def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
@@ -126,7 +126,7 @@ def start(
     sizes: FlowConfig,
     teacher: FlowPolicy | None = None,
 ) -> Learner:
-    """A learner that has seen nothing yet, or knows what its teacher does."""
+    """Make a learner at step 0, from a teacher if there is one."""
     generator = torch.Generator().manual_seed(config.seed)
     actor = make_actor(config, sizes, generator)
     actor.scale.fill_(config.action_scale)
@@ -151,7 +151,7 @@ def start(
 
 
 def sampling(config: Config, perturbation: float = 0.0) -> Sampling:
-    """How rollouts sample, by the options."""
+    """Return the sampler of rollouts that the options describe."""
     return Sampling(
         solver(config.solver),
         uniform_grid(config.solver_steps),
@@ -162,7 +162,7 @@ def sampling(config: Config, perturbation: float = 0.0) -> Sampling:
 
 
 def _settled(config: C, task: Task, teacher: FlowPolicy | None) -> tuple[C, FlowConfig]:
-    """The options after what a teacher decides of them, and the sizes of the policy."""
+    """Return the options, as far as a teacher overrides them, and the policy's sizes."""
     if teacher is not None:
         t = teacher.config
         config = replace(config, width=t.width, depth=t.depth, squash=t.squash, output_scale=1.0, action_scale=1.0)
