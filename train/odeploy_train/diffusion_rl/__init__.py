@@ -1,4 +1,4 @@
-"""Diffusion policies trained off-policy: QVPO, DIPO, DPMD.
+"""Diffusion policies trained by reward: QVPO, DIPO, DPMD.
 
-May import: off_policy.
+Imports off_policy, runs, policies and modules.
 """

@@ -1,11 +1,11 @@
-"""What QVPO, DIPO and DPMD share: a denoiser that proposes actions, and its regression on better ones.
+"""Common to QVPO, DIPO and DPMD: a denoiser that regresses on better actions.
 
     a = x_0 of DDPM's ancestral sampler, all T steps, each predicted x_0 clipped to the unit action
     L = E_{s, a} w(s, a) E_{k, ε} ‖ ε̂(s, √ᾱ_k a + √(1 - ᾱ_k) ε, t_k) - ε ‖² / D
 
-What tells them apart is which actions are regressed on and with which weights. A proposal is a constant: nothing
-is learnt through the sampler. A slow copy of the denoiser follows it; the authors of all three have one, and each
-method says what it is for.
+The methods differ in the actions that are regressed on and their weights. A proposal is a constant: no gradient
+passes through the sampler. A slow copy of the denoiser follows it, as the authors of all three have it; each
+method documents its use.
 """
 
 import copy
@@ -20,17 +20,17 @@ from odeploy_train.off_policy.core import Actor, TwinCritics
 
 
 class DiffusionActor(Actor):
-    """A denoiser over normalised observations and unit actions.
+    """Denoiser over normalised observations and unit actions.
 
     Args:
         denoiser: ε̂.
-        levels: of the noise; T is theirs.
-        lr: of the denoiser.
-        gradient_norm: the largest of an update.
-        slow_rate: how far the slow copy moves to the denoiser with each update.
+        levels: noise schedule with T steps.
+        lr: learning rate of the denoiser.
+        gradient_norm: largest norm of an update's gradient.
+        slow_rate: how far the slow copy moves towards the denoiser per update, from 0 to 1.
 
     Attributes:
-        slow: that copy.
+        slow: slow copy of the denoiser.
     """
 
     def __init__(
@@ -49,20 +49,20 @@ class DiffusionActor(Actor):
 
     @property
     def deployed(self) -> VelocityNet:
-        """The denoiser that a policy file gets."""
+        """The denoiser that is deployed."""
         return self.denoiser
 
     @torch.no_grad()
     def propose(
         self, observation: Tensor, count: int, generator: torch.Generator, denoiser: VelocityNet | None = None
     ) -> Tensor:
-        """Actions from fresh noise, constants on unit scale.
+        """Propose actions from fresh noise: constants in unit scale.
 
         Args:
             observation: normalised. Shape (B, O).
-            count: M, for each.
-            generator: of the noise.
-            denoiser: the actor's own if not given.
+            count: actions M per observation.
+            generator: generator of the noise.
+            denoiser: default: the actor's own.
 
         Returns:
             Shape (B, M, D).
@@ -83,7 +83,7 @@ class DiffusionActor(Actor):
         generator: torch.Generator,
         denoiser: VelocityNet | None = None,
     ) -> Tensor:
-        """Of so many proposals the one with the highest min(Q_1, Q_2).
+        """Return the proposal with the highest min(Q_1, Q_2).
 
         Shapes (B, O) -> (B, D).
         """
@@ -96,7 +96,7 @@ class DiffusionActor(Actor):
     def regression(
         self, observation: Tensor, action: Tensor, generator: torch.Generator, weights: Tensor | None = None
     ) -> Tensor:
-        """L on these actions, with one draw of (k, ε) for each.
+        """Return L on these actions, with one draw of (k, ε) each.
 
         Shapes (R, O), (R, D), weights (R,).
         """
@@ -104,7 +104,7 @@ class DiffusionActor(Actor):
         return epsilon_loss(self.denoiser, self._alpha_bar, observation, action, generator, weights)
 
     def descend(self, loss: Tensor) -> Tensor:
-        """One step of the denoiser, then of its slow copy; gives the gradient's norm before it was bounded."""
+        """Update the denoiser, then its slow copy; return the unclipped gradient norm."""
         optimizer = self.optimizers["denoiser"]
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -1,16 +1,16 @@
-"""`odeploy train dipo`: diffusion policy by action gradients (Yang et al., arXiv 2305.13122).
+"""`odeploy train dipo`: diffusion policy by action gradients (arXiv 2305.13122).
 
-    a ← a + η ∂Q(s, a)/∂a,    for the actions of the replay, several times; they stay there, improved
+    a ← a + η ∂Q(s, a)/∂a,    for the actions of the replay buffer, several times; stored there, improved
     L = E_{s, a} E_{k, ε} ‖ ε̂(s, a_k, t_k) - ε ‖²    on the improved ones: plain behaviour cloning
 
-Critics go on learning from the actions that were taken; the improved ones lie beside them. In the environment it
-tries one sample, and V̄ is that of one sample of the slow copy.
+Critics learn from the actions that were executed; the improved ones are stored beside them. One sample is tried in
+the environment, and V̄ is the value of one sample of the slow copy.
 
-As in the authors' code: Q is the smaller of both, 20 gradient steps by Adam with 0.03 (begun anew with each
-batch), a clipped to its limits after each, T = 100, cosine, 3e-4, norms of gradients up to 2. `--ascent gradient`
-is the paper's formula as it stands, with that η, which then depends on the scale of rewards. Our choice: theirs
-draws a batch of its own for the actor, ours takes the critics'; theirs bounds the norm of a batch's action
-gradients, ours does not, since Adam's steps hardly depend on their scale; the network is that of our flows.
+As in the authors' code: Q is the smaller of both, 20 gradient steps by Adam with 0.03 (reset for each batch), a
+clipped to its limits after each, T = 100, cosine, 3e-4, gradient norms up to 2. `--ascent gradient` is the paper's
+formula as it is, with the same η, which then depends on the scale of rewards. Our choice: theirs draws a batch of
+its own for the actor, ours takes the critics'; theirs bounds the norm of a batch's action gradients, ours does
+not, since Adam's steps hardly depend on their scale; the network is that of our flows.
 """
 
 from dataclasses import dataclass
@@ -35,19 +35,19 @@ _ADAM_EPSILON = 1e-5
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by DIPO.
+    """Train a diffusion policy by DIPO.
 
     The same command continues an interrupted run.
     """
 
     diffusion_steps: int = 100
-    """T, of the noise and of the sampler; a file may visit fewer, at `odeploy export`."""
+    """Steps T of noise and sampler; `odeploy export` may choose fewer."""
     action_steps: int = 20
-    """Gradient steps on each drawn action, each time it is drawn."""
+    """Gradient steps on each sampled action, each time it is sampled."""
     action_lr: float = 0.03
-    """η, on unit actions."""
+    """Step size η, in unit actions."""
     ascent: Ascent = "adam"
-    """Whether η scales Adam's steps or the bare gradient."""
+    """Whether η scales Adam's steps or the plain gradient."""
 
 
 def main(arguments: list[str]) -> None:
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
 
 
 class DipoActor(DiffusionActor):
-    """A denoiser that clones the replay's actions, which climb the critics."""
+    """Denoiser that clones the replay buffer's actions, which ascend the critics."""
 
     improves_replay: ClassVar[bool] = True
 
@@ -68,16 +68,16 @@ class DipoActor(DiffusionActor):
 
     @torch.no_grad()
     def act(self, observation: Tensor, _critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """A sample. Shapes (N, O) -> (N, D)."""
+        """Return a sample. Shapes (N, O) -> (N, D)."""
         return self.propose(observation, 1, generator)[:, 0]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of a sample of the slow copy. Shapes (B, O) -> (B,)."""
+        """Return min(Q̄_1, Q̄_2) of a sample of the slow copy. Shapes (B, O) -> (B,)."""
         return targets.smaller(observation, self.propose(observation, 1, generator, self.slow)[:, 0])
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """Moves the batch's improved actions further up, leaves them in it, and takes one step on L."""
+        """Improve the batch's actions further, in place, and take one step on L."""
         assert rows.improved is not None
         better = self.ascend(rows.observation, rows.improved, critics)
         moved = (better - rows.improved).abs().mean()
@@ -87,7 +87,7 @@ class DipoActor(DiffusionActor):
         return {"regression": loss.detach(), "moved": moved, "gradient_norm": norm}
 
     def ascend(self, observation: Tensor, action: Tensor, critics: TwinCritics) -> Tensor:
-        """Actions after their gradient steps, constants within the limits.
+        """Return actions after their gradient steps: constants within the limits.
 
         Shapes (B, O), (B, D) -> (B, D).
         """

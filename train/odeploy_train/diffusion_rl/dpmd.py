@@ -1,15 +1,14 @@
-"""`odeploy train dpmd`: diffusion policy mirror descent (Ma et al., arXiv 2502.00361).
+"""`odeploy train dpmd`: diffusion policy mirror descent (arXiv 2502.00361).
 
     π_new(a|s) ∝ π_old(a|s) exp(Q(s, a) / λ)                                        policy mirror descent
     L = E_s E_{a ~ π_old} [ w E_{k, ε} ‖ ε̂(s, a_k, t_k) - ε ‖² ],    w = exp(z / λ) / mean exp(z / λ)
 
-Each noise level of π_new is matched with samples of π_old, noised, and the weight of the action that they came
-from: the paper's reweighted score matching. z is Q standardised and clipped to ±3; weights are normalised over the
-batch.
+Each noise level of π_new is matched with noised samples of π_old, weighted by the action that they came from: the
+paper's reweighted score matching. z is Q standardised and clipped to ±3; weights are normalised over the batch.
 
-The action is that of the critics' target, at the following state, so that an update samples once: of N samples the
-best (--target-samples; 1 is mirror descent as written above, 32 what the authors report), plus noise of standard
-deviation σλ, clipped to the limits. In the environment it tries the best of N of the slow copy, with such noise;
+The action is that of the critics' target, at the following state, so an update samples once: the best of N samples
+(--target-samples; 1 is mirror descent as written above, 32 what the authors report), plus noise of standard
+deviation σλ, clipped to the limits. In the environment the best of N of the slow copy is tried, with such noise;
 the slow copy is deployed, without. λ falls as a multiplier whose constraint is the entropy of that noise:
 
     log λ ← log λ - lr (D/2 log(2πe σ²λ²) - H),    by Adam
@@ -38,28 +37,28 @@ from odeploy_train.runs.learning_curve import Info
 from odeploy_train.runs.options import require_from_zero, require_positive
 
 _Z_MOST = 3.0
-_ROUNDING = 1e-4  # differences below this share of a value are not told apart
+_ROUNDING = 1e-4  # smaller differences, as a share of a value, count as equal
 
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by DPMD.
+    """Train a diffusion policy by DPMD.
 
     The same command continues an interrupted run.
     """
 
     choices: int = 32
-    """N: samples of which the best is tried in the environment."""
+    """Samples N of which the best is tried in the environment."""
     target_samples: int = 32
     """Samples of which the best gives the critics' target and is regressed on; 1 for a plain sample of π_old."""
     temperature: float = 5.0
-    """λ at the start."""
+    """Temperature λ at the start."""
     temperature_lr: float = 7e-3 / 250
-    """Learning rate of its logarithm; 0 leaves it where it is."""
+    """Learning rate of log λ; 0 for a constant λ."""
     noise: float = 0.1
-    """σ: of what is added to a tried or regressed action, in units of λ."""
+    """Standard deviation σ of the noise on a tried or regressed action, in units of λ."""
     target_entropy: float = -0.9
-    """H: of that noise, in nats for each dimension of the action."""
+    """Target entropy H of this noise per dimension of the action [nat]."""
 
 
 def main(arguments: list[str]) -> None:
@@ -74,7 +73,7 @@ def main(arguments: list[str]) -> None:
 
 
 class DpmdActor(DiffusionActor):
-    """A denoiser that is regressed on its own samples, weighted by exp(Q / λ), with the logarithm of λ."""
+    """Denoiser regressed on its own samples, weighted by exp(Q / λ), with log λ."""
 
     def __init__(self, config: Config, denoiser: VelocityNet, levels: Schedule) -> None:
         super().__init__(denoiser, levels, config.actor_lr, config.gradient_norm, config.target_rate)
@@ -85,17 +84,17 @@ class DpmdActor(DiffusionActor):
 
     @property
     def deployed(self) -> VelocityNet:
-        """The slow copy."""
+        """The denoiser that is deployed: the slow copy."""
         return self.slow
 
     @torch.no_grad()
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """The best of N of the slow copy, with noise. Shapes (N, O) -> (N, D)."""
+        """Return the best of N of the slow copy, with noise. Shapes (N, O) -> (N, D)."""
         return self._disturbed(self.best(observation, self.how.choices, critics, generator, self.slow), generator)
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of an action, which is kept for the regression.
+        """Return min(Q̄_1, Q̄_2) of an action, which is stored for the regression.
 
         Shapes (B, O) -> (B,).
         """
@@ -105,7 +104,7 @@ class DpmdActor(DiffusionActor):
         return targets.smaller(observation, action)
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One step of the denoiser on L, one of λ."""
+        """Take one step of the denoiser on L, and one of λ."""
         if self._drawn is None or self._drawn[0] is not rows.following:
             self.value(rows.following, critics, generator)
         assert self._drawn is not None
@@ -134,10 +133,12 @@ class DpmdActor(DiffusionActor):
 
 
 def mirror_weights(value: Tensor, temperature: float) -> Tensor:
-    """exp(z / λ) over its mean, z the standardised values within ±3; all 1 where all values are the same.
+    """Return exp(z / λ) over its mean; z are the standardised values within ±3.
+
+    The weights are all 1 if all values are equal.
 
     Args:
-        value: Q(s, a), of one action a state. Shape (B,).
+        value: Q(s, a) of one action per state. Shape (B,).
         temperature: λ.
 
     Returns:

@@ -1,19 +1,20 @@
-"""`odeploy train qvpo`: Q-weighted variational policy optimisation (Ding et al., arXiv 2405.16173).
+"""`odeploy train qvpo`: Q-weighted variational policy optimisation.
 
     a_i ~ π(·|s), i = 1 .. M,    w_i = max(Q(s, a_i) - V(s), 0),    V(s) = mean_i Q(s, a_i)              (qadv)
     L = E_s [ Σ_top w_i ℓ(s, a_i) + ω Σ_top w_i Σ_u ℓ(s, a_u) ],    a_u ~ U[-1, 1]^D
     ℓ(s, a) = E_{k, ε} ‖ ε̂(s, a_k, t_k) - ε ‖²
 
-The first term is the Q-weighted variational loss with the weight function qadv, the second the paper's entropy of
-a diffusion: a policy of highest entropy is uniform, so uniform actions are regressed on too. In the environment
-it tries the best of K_b samples, and V̄ is that of the best of K_t, drawn from the slow copy of the denoiser and
-chosen by the target critics. Formulas have their names: we had the authors' code and abstract, not the numbering.
+The first term is the Q-weighted variational loss of Ding et al. (arXiv 2405.16173) with the weight function qadv,
+the second the paper's entropy of a diffusion: a policy of highest entropy is uniform, so uniform actions are
+regressed on too. In the environment the best of K_b samples is tried, and V̄ is that of the best of K_t, drawn
+from the slow copy of the denoiser and chosen by the target critics. Formulas have their names: we had the authors'
+code and abstract, not the numbering.
 
-As in the authors' code: M = 64, of which the best one alone is regressed on (--chosen), 10 uniform actions a
+As in the authors' code: M = 64, of which the best one alone is regressed on (--chosen), 10 uniform actions per
 state, each with ω = 0.02 of its weight, K_b = K_t = 4, T = 20, cosine, learning rates of 1e-4 and, for critics,
-3e-4, norms of gradients up to 2. Our choice: the norm of the critics' gradient is free, as all have it on this
-core; the network is that of our flows (3 x 256 SiLU; theirs Mish); what is scored is one sample, they score
-the best of 32, which a file may answer too.
+3e-4, gradient norms up to 2. Our choice: the norm of the critics' gradient is free, as for all methods on this
+core; the network is that of our flows (3 x 256 SiLU; theirs Mish); one sample is scored, they score the best of
+32, which a file may return too.
 """
 
 from dataclasses import dataclass
@@ -34,25 +35,25 @@ from odeploy_train.runs.options import require_from_zero, require_positive
 
 @dataclass(frozen=True)
 class Config(diffusion_run.Config):
-    """Trains a diffusion policy by QVPO.
+    """Train a diffusion policy by QVPO.
 
     The same command continues an interrupted run.
     """
 
     actor_lr: float = 1e-4
-    """Learning rate of the denoiser, constant; --lr is the critics'."""
+    """Learning rate of the denoiser, constant; `--lr` is the critics'."""
     candidates: int = 64
-    """M: samples for each state, whose mean Q is V."""
+    """Samples M per state, whose mean Q is V."""
     chosen: int = 1
-    """Of them, those of highest Q, that are regressed on."""
+    """Samples with the highest Q that are regressed on."""
     behaviour_samples: int = 4
-    """K_b: samples of which the best is tried in the environment."""
+    """Samples K_b of which the best is tried in the environment."""
     target_samples: int = 4
-    """K_t: samples of which the best gives the critics' target."""
+    """Samples K_t of which the best gives the critics' target."""
     uniform: int = 10
-    """Uniform actions for each state, for the entropy."""
+    """Uniform actions per state, for the entropy."""
     entropy: float = 0.02
-    """ω: weight of each of them, as a share of what the state's chosen actions weigh."""
+    """Weight ω of each uniform action, as a share of the weight of the state's chosen actions."""
 
 
 def main(arguments: list[str]) -> None:
@@ -70,7 +71,7 @@ def main(arguments: list[str]) -> None:
 
 
 class QvpoActor(DiffusionActor):
-    """A denoiser that is regressed on the best of its own samples, as far as they are better than their mean."""
+    """Denoiser regressed on the best of its own samples, by their advantage."""
 
     def __init__(self, config: Config, denoiser: VelocityNet, levels: Schedule) -> None:
         super().__init__(denoiser, levels, config.actor_lr, config.gradient_norm, config.target_rate)
@@ -78,17 +79,20 @@ class QvpoActor(DiffusionActor):
 
     @torch.no_grad()
     def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """The best of K_b. Shapes (N, O) -> (N, D)."""
+        """Return the best of K_b. Shapes (N, O) -> (N, D)."""
         return self.best(observation, self.how.behaviour_samples, critics, generator)
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
-        """min(Q̄_1, Q̄_2) of the best of K_t of the slow copy. Shapes (B, O) -> (B,)."""
+        """Return min(Q̄_1, Q̄_2) of the best of K_t of the slow copy.
+
+        Shapes (B, O) -> (B,).
+        """
         action = self.best(observation, self.how.target_samples, targets, generator, self.slow)
         return targets.smaller(observation, action)
 
     def improve(self, rows: Transitions, critics: TwinCritics, generator: torch.Generator) -> Info:
-        """One step of the denoiser on L."""
+        """Take one step of the denoiser on L."""
         observation = rows.observation
         candidates = self.propose(observation, self.how.candidates, generator)
         with torch.no_grad():
@@ -99,7 +103,7 @@ class QvpoActor(DiffusionActor):
         return {"regression": loss.detach(), "weight": weights.mean(), "gradient_norm": norm}
 
     def weighted(self, observation: Tensor, action: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """L of C chosen actions a state, as a mean over these and U uniform ones.
+        """Return L of C chosen actions per state, as a mean over these and U uniform ones.
 
         Shapes (B, O), (B, C, D), (B, C).
         """
@@ -116,5 +120,8 @@ class QvpoActor(DiffusionActor):
 
 
 def qadv(value: Tensor) -> Tensor:
-    """max(Q - V, 0), V the mean over a state's samples. Shapes (B, M) -> (B, M)."""
+    """Return max(Q - V, 0), V the mean over a state's samples.
+
+    Shapes (B, M) -> (B, M).
+    """
     return (value - value.mean(dim=1, keepdim=True)).clamp(min=0)

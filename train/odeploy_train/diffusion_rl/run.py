@@ -1,8 +1,9 @@
-"""The run of a diffusion policy on the off-policy core: what `odeploy train qvpo | dipo | dpmd` have in common.
+"""The run of a diffusion policy on the off-policy core.
 
-What is scored is one raw sample with normal noise at every tick, with all T steps of the sampler, and so answers a
-policy file unless `odeploy export --candidates N` asks for the best of several: the critics lie in the checkpoint
-(`policies/best_of_diffusion.py`). The authors of QVPO and DPMD score the best of 32, which is worth more.
+Shared by `odeploy train qvpo | dipo | dpmd`. Scores use one raw sample with normal noise at every tick, with all T
+steps of the sampler. A policy file returns the same unless `odeploy export --candidates N` selects the best of
+several: the critics are in the checkpoint (`policies/best_of_diffusion.py`). The authors of QVPO and DPMD score
+the best of 32, which scores higher.
 """
 
 from collections.abc import Callable
@@ -31,18 +32,18 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True)
 class Config(off_policy_run.Config):
-    """What all three can be told."""
+    """Options of all three."""
 
     diffusion_steps: int = 20
-    """T, of the noise and of the sampler; a file may visit fewer, at `odeploy export`."""
+    """Steps T of noise and sampler; `odeploy export` may choose fewer."""
     schedule: ScheduleName = "cosine"
-    """Of the noise."""
+    """Noise schedule."""
     actor_lr: float = 3e-4
-    """Learning rate of the denoiser, constant; --lr is the critics'."""
+    """Learning rate of the denoiser, constant; `--lr` is the critics'."""
     gradient_norm: float = 2.0
     """Largest norm of the denoiser's gradient."""
     width: int = 256
-    """Neurons of each hidden layer of the denoiser."""
+    """Neurons per hidden layer of the denoiser."""
     depth: int = 3
     """Hidden layers of the denoiser, SiLU."""
 
@@ -53,15 +54,15 @@ MakeActor = Callable[[C, VelocityNet, Schedule], DiffusionActor]
 
 
 def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
-    """Trains, or continues, and says where the run is.
+    """Train, or continue, and print the run folder.
 
     Args:
-        method: the verb.
+        method: name of the verb.
         config: its options.
-        make_actor: of the method.
+        make_actor: makes the method's actor.
 
     Raises:
-        UsageError: an option without sense.
+        UsageError: an option that makes no sense.
     """
     require_positive(
         diffusion_steps=config.diffusion_steps, actor_lr=config.actor_lr, gradient_norm=config.gradient_norm,
@@ -73,7 +74,7 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
 
 
 def policy_sizes(config: Config, task: Task) -> DiffusionConfig:
-    """Of the policy that is deployed."""
+    """Return the sizes of the deployed policy."""
     return DiffusionConfig(
         len(task.observation), len(task.action), config.width, config.depth, schedule=config.schedule,
         steps=config.diffusion_steps, observation_clip=OBSERVATION_CLIP,
@@ -96,7 +97,7 @@ def start(
 
 
 class Scored(DiffusionPolicy):
-    """A diffusion policy that draws its own noise, the same draws for each score: what is scored."""
+    """Diffusion policy with its own noise, the same for each score, as scored."""
 
     def __init__(self, config: DiffusionConfig) -> None:
         super().__init__(config)
@@ -105,14 +106,14 @@ class Scored(DiffusionPolicy):
 
     @torch.no_grad()
     def forward(self, observation: Tensor) -> Tensor:
-        """Raw observations to actions in robot units. Shapes (B, O) -> (B, A)."""
+        """Return actions in robot units, given raw observations. Shapes (B, O) -> (B, A)."""
         shape = len(observation), self.config.steps, self.config.action_size
         noise = torch.randn(shape, generator=self._generator)
         return self.sample(observation.to(noise.dtype), noise, self._t_grid)
 
 
 def deployed(core: OffPolicy, actor: DiffusionActor, task: Task, sizes: DiffusionConfig) -> Scored:
-    """The policy of this moment, with normaliser and limits."""
+    """Return the policy of this moment, with normaliser and limits."""
     policy = Scored(sizes)
     policy.denoiser.load_state_dict(actor.deployed.state_dict())
     policy.observation_mean = core.moments.mean.float()
