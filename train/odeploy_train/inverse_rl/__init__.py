@@ -1,4 +1,4 @@
 """Rewards learned from demonstrations: GAIL and its family, FM-IRL.
 
-May import: on_policy, behaviour_cloning.
+Imports on_policy, runs, policies and modules.
 """

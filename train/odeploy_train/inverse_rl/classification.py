@@ -1,16 +1,17 @@
-"""Adversarial imitation: a discriminator tells the expert's ticks from the student's, its opinion is the reward.
+"""Adversarial imitation: a discriminator's score of a tick is the reward.
 
-All of them are trained on batches of both and differ in the score f, in its loss, and in the line that makes a
-reward of it. Where f is a logit, D = sigmoid(f) is the probability that a tick is the expert's; at the optimum
-f = log(ρ_E / ρ), the log-ratio of the two densities. GAIL's paper has D the other way round.
+The discriminator separates ticks of the expert from those of the student. Methods differ in the score f, in its
+loss, and in the reward form. Where f is a logit, D = sigmoid(f) is the probability that a tick is the expert's. At
+the optimum f = log(ρ_E / ρ), the log-ratio of the two densities. GAIL's paper has D the other way round.
 
-An episode that ends earns nothing more, so the sign of a reward says what an early end is worth:
+An ended episode earns nothing more, so the sign of a reward determines the value of an early end:
 
-- `positive`, -log(1 - D) > 0: every tick pays. Right where an early end is a fall; where it is success, a
-  student that could finish dawdles instead.
+- `positive`, -log(1 - D) > 0: every tick pays. Right where an early end is a fall. Where it is success, a student
+  that could finish delays instead.
 - `negative`, log D < 0: every tick costs. A student would rather fall than walk badly.
-- `logit`, log D - log(1 - D) = f: of either sign, negative while the discriminator wins; FM-IRL's comparison
-  gives it to all methods, and adds 20 on hopper and walker2d.
+- `logit`, log D - log(1 - D) = f: of either sign, negative while the discriminator wins. FM-IRL's comparison uses
+it
+  for all methods, and adds 20 on hopper and walker2d.
 - AIRL's f - log π and WAIL's critic have either sign too; WAIL's zero is arbitrary.
 """
 
@@ -28,13 +29,13 @@ RewardForm = Literal["logit", "positive", "negative"]
 
 @dataclass(frozen=True)
 class Transitions:
-    """Ticks of the expert or of the student, M of them.
+    """M ticks of the expert or of the student.
 
     Attributes:
         observation: normalised. Shape (M, O).
-        action: on unit scale, of the student as drawn: it may lie beyond ±1. Shape (M, A).
-        following: the next observation, normalised; of no meaning where `ended`. Shape (M, O).
-        ended: 1 where the task ended the episode, or where the next observation is not known. Shape (M,).
+        action: in unit scale; the student's as sampled, which may lie beyond ±1. Shape (M, A).
+        following: next observation, normalised; undefined where `ended`. Shape (M, O).
+        ended: 1 where the task ended the episode, or where the next observation is unknown. Shape (M,).
     """
 
     observation: Tensor
@@ -47,29 +48,29 @@ class Transitions:
 
     @property
     def pair(self) -> Tensor:
-        """[s, a] with the action as executed: no expert ever leaves the limits.
+        """[s, a] with the action as executed, within the limits.
 
         Shape (M, O + A).
         """
         return torch.cat([self.observation, self.action.clamp(-1, 1)], dim=-1)
 
     def take(self, index: Tensor) -> "Transitions":
-        """Some of the rows."""
+        """Return some of the rows."""
         return Transitions(self.observation[index], self.action[index], self.following[index], self.ended[index])
 
 
 class Discriminator(Protocol):
-    """What tells expert and student apart; also an `nn.Module`."""
+    """Classifier of expert and student; also an `nn.Module`."""
 
     def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
-        """What to minimise on a batch of each; `accuracy` is among the figures."""
+        """Return the loss on a batch of each, and figures with `accuracy` among them."""
 
     def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
-        """Shape (M,)."""
+        """Return the reward of each tick. Shape (M,)."""
 
 
 def classification(expert: Tensor, agent: Tensor) -> tuple[Tensor, Info]:
-    """-E_expert[log D] - E_agent[log(1 - D)] of logits: GAIL, eq. 17, with our D.
+    """Return -E_expert[log D] - E_agent[log(1 - D)] of logits: GAIL, eq. 17, our D.
 
     Shapes (M,), (M,).
     """
@@ -77,7 +78,7 @@ def classification(expert: Tensor, agent: Tensor) -> tuple[Tensor, Info]:
 
 
 def accuracy(expert: Tensor, agent: Tensor) -> Tensor:
-    """Share of ticks on the right side of 0, expert and agent weighing the same.
+    """Return the share of ticks on the right side of 0, with equal weight of both.
 
     Shapes (M,), (M,).
     """
@@ -85,7 +86,7 @@ def accuracy(expert: Tensor, agent: Tensor) -> Tensor:
 
 
 def reward_of(logit: Tensor, form: RewardForm) -> Tensor:
-    """The reward line; see the module for the signs."""
+    """Return the reward of a form; the module describes the signs."""
     match form:
         case "logit":
             return logit
@@ -96,4 +97,4 @@ def reward_of(logit: Tensor, form: RewardForm) -> Tensor:
 
 
 def _mean(values: Tensor) -> Tensor:
-    return values.sum() / max(len(values), 1)  # AIRL may find no tick with a successor in a batch's short rest
+    return values.sum() / max(len(values), 1)  # AIRL may find no tick with a successor in a short last batch

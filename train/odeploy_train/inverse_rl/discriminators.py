@@ -1,4 +1,4 @@
-"""The discriminators of GAIL, AIRL, WAIL and VAIL; `inverse_rl.classification` has what they share."""
+"""The discriminators of GAIL, AIRL, WAIL and VAIL."""
 
 from collections.abc import Callable
 
@@ -11,14 +11,16 @@ from odeploy_train.runs.learning_curve import Info
 
 
 class Gail(nn.Module):
-    """GAIL (Ho and Ermon, arXiv 1606.03476): f is an MLP of (s, a); the paper's own reward is `positive`.
+    """GAIL (arXiv 1606.03476): f is an MLP of (s, a).
+
+    The paper's reward is `positive`.
 
     Args:
         observation_size: O.
         action_size: A.
-        widths: of the hidden layers, tanh.
-        form: of the reward.
-        generator: of the first weights.
+        widths: neurons of the hidden layers, tanh.
+        form: form of the reward.
+        generator: generator of the initial weights.
     """
 
     def __init__(
@@ -34,35 +36,35 @@ class Gail(nn.Module):
         self.form: RewardForm = form
 
     def loss(self, expert: Transitions, agent: Transitions, _generator: torch.Generator) -> tuple[Tensor, Info]:
-        """Classification."""
+        """Return the classification loss."""
         return classification(self.score(expert.pair).squeeze(-1), self.score(agent.pair).squeeze(-1))
 
     def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
-        """By the chosen form."""
+        """Return the reward of the chosen form."""
         return reward_of(self.score(agent.pair).squeeze(-1), self.form)
 
 
 class Airl(nn.Module):
-    """AIRL (Fu et al., arXiv 1710.11248, section 6): D = e^f / (e^f + π), a reward g and a potential h.
+    """AIRL (arXiv 1710.11248): D = e^f / (e^f + π), with reward g and potential h.
 
         f(s, a, s') = g(s, a) + γ h(s') - h(s),    logit = f - log π(a|s),    r = log D - log(1 - D) = logit
 
-    The potential of an ended episode is 0, so over an episode the h sum to -h(s_0) and cannot change what is
-    best. How g compares with nothing at all, what comes after an end, the expert's ticks cannot tell: methods
-    of this kind are at their best where all episodes are equally long. A tick with `ended` takes no part in
-    the loss, since demonstrations do not hold the observation that follows their last action.
+    The potential of an ended episode is 0, so over an episode the h sum to -h(s_0) and cannot change the optimum.
+    The expert's ticks cannot determine how g compares with the 0 after an end: such methods are at their best
+    where all episodes are equally long. A tick with `ended` is left out of the loss, since demonstrations do not
+    hold the observation after their last action.
 
-    Alone of all methods it sees actions as drawn, not as executed: π is their density. At an action that was
-    clipped to a limit that density is not π's, and on a bandit the student settled wide and beyond the expert.
+    Unlike other methods it sees actions as sampled, not as executed: π is their density. At an action clipped to a
+    limit this density is not π's; on a bandit the student settled wide and beyond the expert.
 
     Args:
         observation_size: O.
         action_size: A.
-        widths: of the hidden layers of g and h, tanh.
-        state_only: whether g sees s alone, which is what transfers to other dynamics.
+        widths: neurons of the hidden layers of g and h, tanh.
+        state_only: whether g sees s alone, which transfers to other dynamics.
         discount: γ.
         log_density: log π of the student, (M, O), (M, A) -> (M,).
-        generator: of the first weights.
+        generator: generator of the initial weights.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Airl(nn.Module):
         self.h = _scorer(observation_size, widths, generator)
 
     def f(self, t: Transitions) -> Tensor:
-        """The shaped reward. Shape (M,)."""
+        """Return the shaped reward. Shape (M,)."""
         seen = t.observation if self.state_only else torch.cat([t.observation, t.action], dim=-1)
         g: Tensor = self.g(seen).squeeze(-1)
         after: Tensor = self.h(t.following).squeeze(-1) * (1 - t.ended)
@@ -89,32 +91,32 @@ class Airl(nn.Module):
         return g + self.discount * after - before
 
     def loss(self, expert: Transitions, agent: Transitions, _generator: torch.Generator) -> tuple[Tensor, Info]:
-        """Classification of the ticks whose successor is known."""
+        """Return the classification loss of ticks with a known successor."""
         return classification(self._logit(_known(expert)), self._logit(_known(agent)))
 
     def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
-        """f - log π: the reward with the entropy bonus that belongs to it."""
+        """Return f - log π: the reward with its entropy bonus."""
         return self._logit(agent)
 
     def _logit(self, t: Transitions) -> Tensor:
-        with torch.no_grad():  # π is given; that a student's weights could move it is not the reward's business
+        with torch.no_grad():  # π is a constant here, though it depends on the student's weights
             log_density = self._log_density(t.observation, t.action)
         return self.f(t) - log_density
 
 
 class Wail(nn.Module):
-    """WAIL (Xiao et al., arXiv 1906.08113), with the gradient penalty of WGAN-GP (arXiv 1704.00028, eq. 3).
+    """WAIL (arXiv 1906.08113), with WGAN-GP's gradient penalty (arXiv 1704.00028).
 
         L = E_agent[f] - E_expert[f] + λ E[(‖∇f(x̂)‖ - 1)²],    x̂ on lines between ticks of both,    r = f
 
-    f is no logit. The `accuracy` is that of the threshold halfway between the two means.
+    f is no logit. The `accuracy` is that of a threshold halfway between the two means.
 
     Args:
         observation_size: O.
         action_size: A.
-        widths: of the hidden layers, tanh.
+        widths: neurons of the hidden layers, tanh.
         penalty: λ.
-        generator: of the first weights.
+        generator: generator of the initial weights.
     """
 
     def __init__(
@@ -129,7 +131,7 @@ class Wail(nn.Module):
         self.score, self.penalty = _scorer(observation_size + action_size, widths, generator), penalty
 
     def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
-        """Minus the Wasserstein distance, plus the penalty."""
+        """Return the penalty minus the Wasserstein distance."""
         of_expert, of_agent = self.score(expert.pair).squeeze(-1), self.score(agent.pair).squeeze(-1)
         distance = of_expert.mean() - of_agent.mean()
         penalty = gradient_penalty(self.score, expert.pair, agent.pair, generator)
@@ -142,13 +144,16 @@ class Wail(nn.Module):
         return self.penalty * penalty - distance, info
 
     def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
-        """The critic."""
+        """Return the critic's value."""
         score: Tensor = self.score(agent.pair).squeeze(-1)
         return score
 
 
 def gradient_penalty(score: nn.Module, expert: Tensor, agent: Tensor, generator: torch.Generator) -> Tensor:
-    """E[(‖∇ score(x̂)‖ - 1)²], one x̂ on the line from each agent row to the expert row. Shapes (M, X), (M, X)."""
+    """Return E[(‖∇ score(x̂)‖ - 1)²], one x̂ on the line between each pair of rows.
+
+    Shapes (M, X), (M, X).
+    """
     u = torch.rand(len(expert), 1, generator=generator)
     x = (u * expert + (1 - u) * agent).requires_grad_()
     (gradient,) = torch.autograd.grad(score(x).sum(), x, create_graph=True)
@@ -157,7 +162,7 @@ def gradient_penalty(score: nn.Module, expert: Tensor, agent: Tensor, generator:
 
 
 class Vail(nn.Module):
-    """VAIL (Peng et al., arXiv 1810.00821, section 4): f is linear in a code z ~ E(z|s, a) of bounded information.
+    """VAIL (arXiv 1810.00821): f is linear in a code z of bounded information.
 
         L = classification of z + β (E[KL(E(z|x) ‖ N(0, I))] - I_c),    β ← max(0, β + α_β (E[KL] - I_c))
 
@@ -166,12 +171,12 @@ class Vail(nn.Module):
     Args:
         observation_size: O.
         action_size: A.
-        widths: of the encoder's hidden layers, tanh.
-        code_size: of z.
-        information: I_c, nats.
+        widths: neurons of the encoder's hidden layers, tanh.
+        code_size: size of z.
+        information: I_c [nat].
         dual_step: α_β.
-        form: of the reward.
-        generator: of the first weights.
+        form: form of the reward.
+        generator: generator of the initial weights.
     """
 
     beta: Tensor
@@ -196,7 +201,7 @@ class Vail(nn.Module):
         self.register_buffer("beta", torch.zeros(()))
 
     def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
-        """The Lagrangian; each call is also one dual step of β."""
+        """Return the Lagrangian; each call also takes one dual step of β."""
         mean, log_variance = self.encoder(torch.cat([expert.pair, agent.pair])).chunk(2, dim=-1)
         z = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=generator)
         of_expert, of_agent = self.last(z).squeeze(-1).split([len(expert), len(agent)])
@@ -208,7 +213,7 @@ class Vail(nn.Module):
         return loss, info | {"information": kl.detach(), "beta": self.beta}
 
     def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:
-        """By the chosen form, at the code's mean."""
+        """Return the reward of the chosen form, at the code's mean."""
         mean, _ = self.encoder(agent.pair).chunk(2, dim=-1)
         return reward_of(self.last(mean).squeeze(-1), self.form)
 

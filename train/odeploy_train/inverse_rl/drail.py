@@ -1,14 +1,14 @@
-"""DRAIL (Lai et al., arXiv 2405.16194, section 4): a conditional diffusion model as the discriminator.
+"""DRAIL (arXiv 2405.16194): a conditional diffusion model as discriminator.
 
-One denoiser over x = [s, a] with a label c, 1 for the expert and 0 for the agent. What it denoises better under
-the expert's label is more likely the expert's:
+As in section 4 of the paper: one denoiser over x = [s, a] with a label c, 1 for the expert and 0 for the agent.
+What it denoises better under the expert's label is more likely the expert's:
 
     L_c(x) = E_{k, ε} ‖φ(√ᾱ_k x + √(1 - ᾱ_k) ε, k, c) - ε‖² / (O + A),
     D = exp(-L_1) / (exp(-L_1) + exp(-L_0)) = sigmoid(L_0 - L_1)
 
-trained as a classifier, with the reward log D - log(1 - D) = L_0 - L_1 of either sign. Other than in the paper's
-code both labels share their draws (k, ε), which takes most of the noise out of the difference; several draws can
-be averaged; and the step is embedded by sines.
+It is trained as a classifier; the reward log D - log(1 - D) = L_0 - L_1 has either sign. Unlike the paper's code,
+both labels share their draws (k, ε), which removes most of the noise from the difference; several draws can be
+averaged; and the step is embedded by sines.
 """
 
 import torch
@@ -21,16 +21,16 @@ from odeploy_train.runs.learning_curve import Info
 
 
 class Drail(nn.Module):
-    """The diffusion discriminator.
+    """Diffusion discriminator.
 
     Args:
         observation_size: O.
         action_size: A.
-        width: of the denoiser's hidden layers.
-        depth: how many.
-        steps: of the diffusion.
-        draws: of (k, ε) for each tick.
-        generator: of the first weights.
+        width: neurons per hidden layer of the denoiser.
+        depth: hidden layers.
+        steps: noise steps.
+        draws: draws of (k, ε) per tick.
+        generator: generator of the initial weights.
     """
 
     alpha_bar: Tensor
@@ -47,13 +47,16 @@ class Drail(nn.Module):
     ) -> None:
         super().__init__()
         size = observation_size + action_size
-        self.denoiser = VelocityNet(1, size, width, depth)  # the label stands where an observation would
+        self.denoiser = VelocityNet(1, size, width, depth)  # the label takes the place of the observation
         initialise(self.denoiser, generator)
         self.draws = draws
         self.register_buffer("alpha_bar", torch.tensor(cosine(steps).alpha_bar))
 
     def losses(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """L_1 and L_0 of each row, under the same draws. Shapes (M, O + A) -> (M,), (M,)."""
+        """Return L_1 and L_0 of each row, with the same draws.
+
+        Shapes (M, O + A) -> (M,), (M,).
+        """
         T, rows = len(self.alpha_bar) - 1, x.repeat(self.draws, 1)
         k = torch.randint(1, T + 1, (len(rows),), generator=generator)
         epsilon = torch.randn(rows.shape, generator=generator)
@@ -64,13 +67,13 @@ class Drail(nn.Module):
         return expert, agent
 
     def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
-        """Classification; with how well the expert is denoised."""
+        """Return the classification loss; the figures have the expert's denoising loss."""
         expert_1, expert_0 = self.losses(expert.pair, generator)
         agent_1, agent_0 = self.losses(agent.pair, generator)
         loss, info = classification(expert_0 - expert_1, agent_0 - agent_1)
         return loss, info | {"denoising": expert_1.detach().mean()}
 
     def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
-        """L_0 - L_1."""
+        """Return L_0 - L_1."""
         loss_1, loss_0 = self.losses(agent.pair, generator)
         return loss_0 - loss_1

@@ -1,17 +1,19 @@
-"""FM-IRL's teacher (arXiv 2510.09222): one flow over x = [s, a] with a label c, 1 for the expert, 0 for the agent.
+"""FM-IRL's teacher (arXiv 2510.09222): a flow over x = [s, a] as discriminator.
+
+The flow has a label c, 1 for the expert, 0 for the agent.
 
     x_t = (1 - t) x_0 + t x,    L_c(x) = E_{t, x_0} ‖v(x_t, c, t) - (x - x_0)‖² / (O + A)
     D = exp(-L_1) / (exp(-L_1) + exp(-L_0)) = sigmoid(L_0 - L_1)
     teacher's loss: -E_expert[log D] - E_agent[log(1 - D)] + w E_expert[L_1]
     reward: r = log D - log(1 - D) = L_0 - L_1
 
-What it matches better under the expert's label is more likely the expert's; and under that label it is a sampler
-of the expert's pairs. It is no policy: training noises s as well as a, so a clean s is nothing that it knows.
+What it matches better under the expert's label is more likely the expert's. Under that label it also samples the
+expert's pairs. It is not a policy: training adds noise to s as well as a, so it has never seen a clean s.
 
-The authors' code draws (t, x_0) once for each label on its own, which puts the noise of two estimates into their
-difference. Here both labels share their draws and several are averaged, their times spread evenly over [0, 1);
-`draws=1, shared=False` is theirs. Their network has residual blocks with LayerNorm, 1024 wide; ours is the plain
-velocity network, sized by options.
+The authors' code draws (t, x_0) separately for each label, which puts the noise of two estimates into their
+difference. Here both labels share their draws and several are averaged, with times spread evenly over [0, 1);
+`draws=1, shared=False` is theirs. Their network has residual blocks with LayerNorm, 1024 wide. Ours is the plain
+velocity network, with sizes by options.
 """
 
 import torch
@@ -23,22 +25,22 @@ from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, integrate, uniform_grid
 from odeploy_train.runs.learning_curve import Info
 
-LOSS_DRAWS = 1  # for a tick in the teacher's own loss, whose noise a gradient step averages over the batch
+LOSS_DRAWS = 1  # per tick in the teacher's loss; a gradient step averages over the batch
 
 
 class JointFlow(nn.Module):
-    """The teacher: discriminator, reward and sampler.
+    """FM-IRL's teacher: discriminator, reward and sampler.
 
     Args:
         observation_size: O.
         action_size: A.
-        width: of the hidden layers.
-        depth: how many.
-        draws: of (t, x_0) for each tick that is rewarded.
-        shared: whether both labels see the same draws.
-        flow_weight: w, of the expert's flow loss.
-        bonus: added to every reward: FM-IRL's "airl-positive" has 20, which makes staying alive worth while.
-        generator: of the first weights.
+        width: neurons per hidden layer.
+        depth: hidden layers.
+        draws: draws of (t, x_0) per rewarded tick.
+        shared: whether both labels use the same draws.
+        flow_weight: weight w of the expert's flow loss.
+        bonus: added to every reward; FM-IRL's "airl-positive" has 20, which rewards staying alive.
+        generator: generator of the initial weights.
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class JointFlow(nn.Module):
     ) -> None:
         super().__init__()
         self.observation_size, self.size = observation_size, observation_size + action_size
-        self.velocity = VelocityNet(1, self.size, width, depth)  # the label stands where an observation would
+        self.velocity = VelocityNet(1, self.size, width, depth)  # the label takes the place of the observation
         initialise(self.velocity, generator)
         self.draws, self.shared, self.flow_weight, self.bonus = draws, shared, flow_weight, bonus
 
     def losses(self, x: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """L_1 and L_0 of each row. Shapes (M, O + A) -> (M,), (M,)."""
+        """Return L_1 and L_0 of each row. Shapes (M, O + A) -> (M,), (M,)."""
         M, both = len(x), 1 if self.shared else 2
-        # One time in each of `draws` equal parts of [0, 1), so that a row's average sees all of the path.
+        # One time in each of `draws` equal parts of [0, 1), so that a row's average covers the whole path.
         parts = torch.arange(draws)[:, None] + torch.rand(both, draws, M, generator=generator)
         t = (parts / draws).reshape(both, -1).expand(2, -1).reshape(-1)
         x0 = torch.randn(both, draws * M, self.size, generator=generator).expand(2, -1, -1).reshape(-1, self.size)
@@ -74,20 +76,20 @@ class JointFlow(nn.Module):
         return expert, agent
 
     def loss(self, expert: Transitions, agent: Transitions, generator: torch.Generator) -> tuple[Tensor, Info]:
-        """The teacher's, on a batch of each."""
+        """Return the teacher's loss on a batch of each."""
         expert_1, expert_0 = self.losses(expert.pair, LOSS_DRAWS, generator)
         agent_1, agent_0 = self.losses(agent.pair, LOSS_DRAWS, generator)
         loss, info = classification(expert_0 - expert_1, agent_0 - agent_1)
         return loss + self.flow_weight * expert_1.mean(), info | {"flow": expert_1.detach().mean()}
 
     def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
-        """L_0 - L_1, and the bonus. Shape (M,)."""
+        """Return L_0 - L_1 plus the bonus. Shape (M,)."""
         loss_1, loss_0 = self.losses(agent.pair, self.draws, generator)
         return loss_0 - loss_1 + self.bonus
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Pairs of the expert's, by Euler steps from noise under c = 1.
+        """Sample pairs of the expert, by Euler steps from noise with c = 1.
 
         Shapes (count, O), (count, A).
         """

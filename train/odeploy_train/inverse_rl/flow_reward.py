@@ -1,7 +1,7 @@
-"""FM-IRL's teacher as the reward of any PPO learner, whatever its policy is.
+"""FM-IRL's teacher as the reward of any PPO learner.
 
-`inverse_rl/fm_irl.py` adds the regulariser to it; a flow policy that learns by FPO, or another of the four
-updates, can be paid by it too (`odeploy train fpo --demos D`), so that the updates are compared on one reward.
+`inverse_rl/fm_irl.py` adds the regulariser to it. Flow policies can learn from it too (`odeploy train fpo --demos
+D`), so that their updates are compared on one reward.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,28 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOptions(RewardOptions):
-    """Of the teacher that rewards."""
+    """Options of the teacher that rewards."""
 
     discriminator_lr: float = 1e-3
-    """The teacher's learning rate, constant; the paper has 1e-4 on hopper and walker2d."""
+    """Learning rate of the teacher, constant; the paper has 1e-4 on hopper and walker2d."""
     teacher_width: int = 256
-    """Neurons of each of the teacher's hidden layers; the paper has 1024."""
+    """Neurons per hidden layer of the teacher; the paper has 1024."""
     teacher_depth: int = 3
     """Hidden layers of the teacher; the paper has 4."""
     draws: int = 8
-    """Of flow time and noise for each rewarded tick; the paper has 1."""
+    """Draws of flow time and noise per rewarded tick; the paper has 1."""
     shared_draws: bool = True
-    """Whether both labels see the same draws; in the authors' code each has its own."""
+    """Use the same draws for both labels; in the authors' code each has its own."""
     flow_weight: float = 1.0
-    """Of the expert's flow loss beside the classification."""
+    """Weight of the expert's flow loss, relative to the classification."""
     bonus: float = 0.0
-    """Added to every reward: the paper's `airl-positive` has 20, on tasks that end by a fall."""
+    """Bonus added to every reward; the paper's `airl-positive` has 20, on tasks that end by a fall."""
     pretrain: int = 2_000
     """Gradient steps of the teacher on the expert's flow loss alone, before the first rollout; 0 for none."""
 
 
 def check(options: TeacherOptions) -> None:
-    """Refuses options that make no sense.
+    """Refuse options that make no sense.
 
     Raises:
         UsageError: names the first one.
@@ -57,7 +57,7 @@ def check(options: TeacherOptions) -> None:
 def reward_by_teacher(
     learner: Learner, options: TeacherOptions, demonstrations: Demonstrations, task: Task
 ) -> JointFlow:
-    """Let a teacher with fresh weights reward a learner, and pretrain it before the first rollout."""
+    """Let a fresh teacher reward a learner, pretrained before the first rollout."""
     teacher = JointFlow(
         len(task.observation), len(task.action), options.teacher_width, options.teacher_depth, options.draws,
         options.shared_draws, options.flow_weight, options.bonus, learner.ppo.generator,
@@ -68,7 +68,7 @@ def reward_by_teacher(
 
 
 def pretrain(options: TeacherOptions, reward: LearnedReward, console: Console) -> None:
-    """The expert's flow loss alone, under the normaliser that begins with the demonstrations' moments."""
+    """Minimise the expert's flow loss alone, with the demonstrations' normaliser."""
     teacher, generator = reward.module, reward.ppo.generator
     assert isinstance(teacher, JointFlow)
     optimizer, expert = reward.optimizer, reward.expert_transitions().pair

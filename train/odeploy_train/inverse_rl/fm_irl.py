@@ -1,17 +1,17 @@
-"""`odeploy train fm-irl`: a student explores, a flow teacher rewards it and holds it near the expert.
+"""`odeploy train fm-irl`: a flow teacher rewards and regularises a student.
 
-FM-IRL (arXiv 2510.09222). Student, rollouts and updates are those of `odeploy train ppo`; the teacher
-(`inverse_rl/flow_discriminator.py`) is trained once a rollout to tell the expert's pairs from the student's, as
-the adversarial methods train their discriminators, and its reward is L_0 - L_1. What FM-IRL adds is the
-regulariser
+FM-IRL (arXiv 2510.09222). Student, rollouts and updates are those of `odeploy train ppo`. The teacher
+(`inverse_rl/flow_discriminator.py`) is trained once per rollout to separate the expert's pairs from the student's,
+as the adversarial methods train their discriminators. Its reward is L_0 - L_1. FM-IRL adds the regulariser
+
     L = L_PPO + β ½ E_{(s~, a~) ~ teacher, c = 1} ‖μ(s~) - a~‖²
 
-whose pairs the teacher makes by K Euler steps from noise. s~ lies in normalised-observation space, and so does all
-that the teacher sees. The pairs average over modes, as the student does: it is unimodal.
+whose pairs the teacher samples by K Euler steps from noise. s~ is a normalised observation, like everything the
+teacher sees. The pairs average over modes, as the student does: it is unimodal.
 
-The authors draw 1024 pairs anew for every minibatch, 40 steps each (`--redraw minibatch`); one draw for each
-rollout costs a hundredth of that and is the default. Ours also begins with a teacher that has seen the expert
-alone (`--pretrain`), since the regulariser pulls from the first update on.
+The authors redraw 1024 pairs for every minibatch, 40 steps each (`--redraw minibatch`). One draw per rollout costs
+a hundredth of that and is the default. Ours also pretrains the teacher on the expert alone (`--pretrain`), since
+the regulariser acts from the first update on.
 """
 
 from collections.abc import Callable
@@ -41,22 +41,22 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True, kw_only=True)
 class Config(TeacherOptions, gaussian_ppo.Config):
-    """Trains a student by FM-IRL. The same command continues an interrupted run."""
+    """Train a student by FM-IRL. The same command continues an interrupted run."""
 
     demos: str
     """Dataset folder, or Minari id."""
     entropy: float = 0.001
     """Coefficient of the entropy bonus."""
     rewarded: bool = True
-    """Whether the teacher rewards; without it every tick earns the bonus alone (an ablation)."""
+    """Reward by the teacher; without it every tick earns the bonus alone (an ablation)."""
     regulariser: float = 1.0
-    """β; 0 for none (an ablation)."""
+    """Weight β of the regulariser; 0 for none (an ablation)."""
     pairs: int = 1024
-    """That the teacher makes for the regulariser; the paper has 512 on the maze."""
+    """Pairs that the teacher samples for the regulariser; the paper has 512 on the maze."""
     flow_steps: int = 40
-    """K, Euler steps of each pair."""
+    """Euler steps K per pair."""
     redraw: Literal["update", "minibatch"] = "update"
-    """When pairs are made anew: once a rollout, or for every minibatch as in the paper."""
+    """When pairs are redrawn: once per rollout, or for every minibatch as in the paper."""
 
 
 def main(arguments: list[str]) -> None:
@@ -77,11 +77,11 @@ def main(arguments: list[str]) -> None:
 
 @dataclass
 class Regulariser:
-    """β ½ E‖μ(s~) - a~‖² over pairs of the teacher's.
+    """Regulariser β ½ E‖μ(s~) - a~‖² over pairs of the teacher.
 
     Attributes:
-        actor: whose mean is held near.
-        draw: makes pairs anew.
+        actor: actor with the mean μ.
+        draw: samples new pairs.
         weight: β.
         each_minibatch: whether every call draws.
     """
@@ -95,7 +95,7 @@ class Regulariser:
         self.pairs: tuple[Tensor, Tensor] | None = None
 
     def loss(self) -> tuple[Tensor, Info]:
-        """For one minibatch."""
+        """Return the loss added to one minibatch, and figures."""
         if self.pairs is None or self.each_minibatch:
             self.pairs = self.draw()
         observation, action = self.pairs
@@ -106,7 +106,7 @@ class Regulariser:
 def start(
     config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
 ) -> Learner:
-    """Make a learner at step 0, rewarded and regularised by a teacher with fresh weights."""
+    """Make a learner at step 0, rewarded and regularised by a fresh teacher."""
     learner = gaussian_ppo.start(config, task, envs, sizes)
     ppo = learner.ppo
     assert isinstance(ppo.actor, GaussianActor)

@@ -1,8 +1,8 @@
-"""`odeploy train gail | airl | wail | vail | drail`: a Gaussian MLP policy whose reward is a discriminator's.
+"""`odeploy train gail | airl | wail | vail | drail`: PPO with a learned reward.
 
-Student, rollouts and updates are those of `odeploy train ppo`; `inverse_rl/discriminators.py` and
-`inverse_rl/drail.py` have the discriminators, `inverse_rl/learned_reward.py` trains them. The environment's own
-reward is shown in the curves and used for nothing.
+Student, rollouts and updates are those of `odeploy train ppo`. `inverse_rl/discriminators.py` and
+`inverse_rl/drail.py` have the discriminators, `inverse_rl/learned_reward.py` trains them. The curves show the
+environment's own reward; it is not used otherwise.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True, kw_only=True)
 class Config(RewardOptions, gaussian_ppo.Config):
-    """What all five can be told, beside what `odeploy train ppo` can."""
+    """Options of all five, in addition to those of `odeploy train ppo`."""
 
     demos: str
     """Dataset folder, or Minari id."""
@@ -40,68 +40,68 @@ class Config(RewardOptions, gaussian_ppo.Config):
 
 @dataclass(frozen=True, kw_only=True)
 class GailConfig(Config):
-    """Trains by GAIL (arXiv 1606.03476).
+    """Train by GAIL (arXiv 1606.03476).
 
     The same command continues an interrupted run.
     """
 
     reward: RewardForm = "logit"
-    """Of D: `positive`, the paper's -log(1 - D), makes it worth while to stay alive: for tasks that end by a
-    fall. `negative`, log D, makes haste. `logit`, as in FM-IRL's comparison, can be of either sign."""
+    """Form of the reward. `positive`, the paper's -log(1 - D), rewards staying alive: for tasks that end by a
+    fall. `negative`, log D, rewards speed. `logit`, as in FM-IRL's comparison, has either sign."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AirlConfig(Config):
-    """Trains by AIRL (arXiv 1710.11248).
+    """Train by AIRL (arXiv 1710.11248).
 
     The same command continues an interrupted run.
     """
 
     state_only: bool = False
-    """Whether the reward sees the observation alone, so that it transfers to other dynamics."""
+    """Let the reward see the observation alone, so that it transfers to other dynamics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WailConfig(Config):
-    """Trains by WAIL (arXiv 1906.08113).
+    """Train by WAIL (arXiv 1906.08113).
 
     The same command continues an interrupted run.
     """
 
     gradient_penalty: float = 10.0
-    """λ of WGAN-GP."""
+    """Gradient penalty λ of WGAN-GP."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VailConfig(Config):
-    """Trains by VAIL (arXiv 1810.00821).
+    """Train by VAIL (arXiv 1810.00821).
 
     The same command continues an interrupted run.
     """
 
     reward: RewardForm = "logit"
-    """Of D; the paper's is `positive`. See `odeploy train gail`."""
+    """Form of the reward; the paper's is `positive`. See `odeploy train gail --help`."""
     code_size: int = 128
-    """Numbers in the code z."""
+    """Size of the code z."""
     information: float = 0.5
-    """I_c: what the code may say of a tick, nats."""
+    """Information I_c of the code about a tick [nat]."""
     dual_step: float = 1e-5
-    """α_β, by which β rises and falls in each step of the discriminator."""
+    """Step size α_β of β, per step of the discriminator."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrailConfig(Config):
-    """Trains by DRAIL (arXiv 2405.16194).
+    """Train by DRAIL (arXiv 2405.16194).
 
     The same command continues an interrupted run.
     """
 
     discriminator_widths: tuple[int, ...] = (128, 128, 128, 128)
-    """Hidden layers of the denoiser, all of one width; SiLU."""
+    """Hidden layers of the denoiser, of equal width, SiLU."""
     diffusion_steps: int = 1000
-    """Of the noise schedule; a discriminator takes single ones, so they cost nothing."""
+    """Steps of the noise schedule; their number costs nothing, since the discriminator takes single ones."""
     draws: int = 1
-    """Of step and noise for each tick, averaged; shared by the two labels."""
+    """Draws of step and noise per tick, averaged and shared by both labels."""
 
 
 AnyConfig = GailConfig | AirlConfig | WailConfig | VailConfig | DrailConfig
@@ -136,7 +136,7 @@ def drail(arguments: list[str]) -> None:
 def start(
     config: AnyConfig, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
 ) -> Learner:
-    """A learner that has seen nothing yet but the demonstrations' moments."""
+    """Make a learner at step 0, rewarded by a discriminator."""
     learner = gaussian_ppo.start(config, task, envs, sizes)
     actor, generator = learner.ppo.actor, learner.ppo.generator
     assert isinstance(actor, GaussianActor)
@@ -148,7 +148,7 @@ def start(
 def discriminator(
     config: AnyConfig, observation_size: int, action_size: int, actor: GaussianActor, generator: torch.Generator
 ) -> Gail | Airl | Wail | Vail | Drail:
-    """Of the chosen method, with fresh weights."""
+    """Make the discriminator of the chosen method, with fresh weights."""
     sizes = observation_size, action_size
     widths = config.discriminator_widths
     match config:
@@ -166,7 +166,7 @@ def discriminator(
 
 
 def check(config: Config) -> None:
-    """Refuses options that make no sense.
+    """Refuse options that make no sense.
 
     Raises:
         UsageError: names the first one.

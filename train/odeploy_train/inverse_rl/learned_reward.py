@@ -1,7 +1,8 @@
-"""The reward that adversarial methods learn: once a rollout a discriminator is trained, then it pays every tick.
+"""The learned reward of adversarial methods, trained once per rollout.
 
-Expert and student are seen through the student's observation normaliser as it is at the moment. The reward of a
-rollout is computed once, so that all epochs on it agree; the environment's own has no part in it.
+The discriminator then rewards every tick. Expert and student are normalised by the student's present observation
+normaliser. The reward of a rollout is computed once, so that all epochs on it agree. The environment's own reward
+is not used.
 """
 
 from collections import defaultdict
@@ -22,28 +23,28 @@ from odeploy_train.on_policy.run import Learner
 
 @dataclass(frozen=True, kw_only=True)
 class RewardOptions:
-    """How a discriminator learns."""
+    """Options of a discriminator's training."""
 
     discriminator_lr: float = 3e-4
-    """Its learning rate, constant."""
+    """Learning rate of the discriminator, constant."""
     discriminator_batch: int = 128
-    """Ticks of the student in a batch, and as many of the expert."""
+    """Ticks of the student per batch, and as many of the expert."""
     discriminator_epochs: int = 1
-    """Passes over the ticks of a rollout; the expert's are drawn at random."""
+    """Passes over the ticks of a rollout; the expert's are sampled at random."""
 
 
 class LearnedReward:
-    """A discriminator in training, and the rewards that it gives.
+    """Discriminator in training, with its rewards.
 
     Args:
-        ppo: the student's, for its normaliser and its random numbers.
-        module: the discriminator.
-        demonstrations: in raw units.
-        task: for the limits of the action.
-        options: of the discriminator's training.
+        ppo: learner of the student, for its normaliser and random numbers.
+        module: discriminator.
+        demonstrations: demonstrations in raw units.
+        task: task with the limits of the action.
+        options: options of the discriminator's training.
 
     Attributes:
-        optimizer: of the discriminator.
+        optimizer: optimizer of the discriminator.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class LearnedReward:
         self._rewards: Tensor | None = None
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
-        """The passes over a rollout, then its rewards; figures are means over the batches."""
+        """Train on a rollout, then compute its rewards; return means over the batches."""
         agent, expert = self.agent_transitions(rollout), self.expert_transitions()
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         generator, count = self.ppo.generator, 0
@@ -87,17 +88,17 @@ class LearnedReward:
         return figures | {"discriminator/reward": float(self._rewards.mean())}
 
     def reward(self, _rollout: Rollout) -> Tensor:
-        """Of the rollout that was learnt from last. Shape (T, N)."""
+        """Return the reward of the latest rollout. Shape (T, N)."""
         assert self._rewards is not None
         return self._rewards
 
     def expert_transitions(self) -> Transitions:
-        """The demonstrations, as the student's normaliser sees them now."""
+        """Return the demonstrations, by the student's present normaliser."""
         observation = self.ppo.normalise(self._raw)
         return Transitions(observation, self._action, observation.roll(-1, 0), self._ended)
 
     def agent_transitions(self, rollout: Rollout) -> Transitions:
-        """A rollout, tick after tick, of all environments."""
+        """Return a rollout as transitions, tick after tick, of all environments."""
         following = torch.cat([rollout.raw[1:], rollout.last[None]])
         where, cut_raw = rollout.cut
         following[where[:, 0], where[:, 1]] = cut_raw
@@ -112,9 +113,9 @@ class LearnedReward:
 def attach(
     learner: Learner, options: RewardOptions, module: Discriminator, demonstrations: Demonstrations, task: Task
 ) -> LearnedReward:
-    """Has a learner's reward come from a discriminator, and its normaliser begin with the demonstrations.
+    """Let a discriminator reward a learner; add the demonstrations to its normaliser.
 
-    What the learner did before an update it goes on doing.
+    The learner's own `before_update` is still called.
     """
     assert isinstance(module, nn.Module)
     learner.ppo.learn_scale(torch.from_numpy(demonstrations.observations))
