@@ -1,4 +1,4 @@
 """Experts trained with stable-baselines3.
 
-May import: runs.
+Imports runs.
 """

@@ -1,8 +1,8 @@
-"""`odeploy train expert`: where no script solves a task, reinforcement learning makes its expert.
+"""`odeploy train expert`: an expert by reinforcement learning.
 
-The algorithms are stable-baselines3's; ours are the tasks, the recipes that worked, and the keeping of the best:
-returns of PPO rise and fall, so every so often the deterministic policy plays episodes that training never
-sees, and the best one so far is what the run is worth. `odeploy export --from sb3 RUN/best.zip` makes it a file.
+For tasks that no script solves. The algorithms are stable-baselines3's. Ours are the tasks, the settings, and the
+selection of the best policy: returns of PPO rise and fall, so the deterministic policy is scored regularly on
+episodes that training never plays, and the best one is kept. `odeploy export --from sb3 RUN/best.zip` exports it.
 """
 
 import dataclasses
@@ -39,41 +39,41 @@ from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts
 
 BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
-_SCORE_SEED = 2**40  # of the episodes that choose the best; nobody else begins there
+_SCORE_SEED = 2**40  # of the scored episodes; no other episodes use it
 _SCORE_EPISODES = 40
 
 
 @dataclass(frozen=True)
 class Config:
-    """Trains an expert by reinforcement learning.
+    """Train an expert by reinforcement learning.
 
     The same command continues an interrupted run.
     """
 
     task: str
-    """Name of a catalogued task that has a recipe."""
+    """Name of a task in the catalogue with settings for its expert."""
     out: Path
     """Run folder: new, or of an interrupted run."""
     steps: int | None = None
-    """Of the environment; the recipe's if not given."""
+    """Environment steps; default: as in the settings."""
     seed: int = 0
     """Seed of all random numbers."""
     init: Path | None = None
-    """Folder of an earlier run on the same task: begin with its best policy and its normaliser."""
+    """Run folder on the same task: begin with its best policy and its normaliser."""
     horizon_ends: bool | None = None
-    """Whether the horizon counts as an end while learning; the recipe's choice if not given."""
+    """Treat the horizon as an end during training; default: as in the settings."""
     threads: int = 1
     """Threads of torch."""
 
 
 def main(arguments: list[str]) -> None:
-    """Trains, or continues, and says where the best policy is and what it is worth."""
+    """Train, or continue, and print the best policy's path and score."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
     task = get(config.task)
     if task.name not in RECIPES:
         raise MissingError(
             where=f"task {task.name}",
-            expected=f"one with a recipe: {', '.join(RECIPES)}",
+            expected=f"one with settings: {', '.join(RECIPES)}",
             got="none",
             remedy="see docs/reference/tasks.md for what has an expert",
         )
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _begin(config: Config, recipe: Recipe) -> None:
-    """Makes the folder this run's, or checks that it is already."""
+    """Create the folder of this run, or check that it holds this run."""
     card = {
         "method": f"expert ({recipe.algorithm})",
         "task": config.task,
@@ -146,7 +146,7 @@ def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console)
 
 
 class _Keeper(BaseCallback):
-    """Scores the policy now and then, keeps the best, and saves what a continuation needs."""
+    """Scores the policy regularly, keeps the best, and writes checkpoints."""
 
     progress: Progress
     interrupts: Interrupts
@@ -191,7 +191,7 @@ class _Keeper(BaseCallback):
             self.best = score
             save_normaliser(self.folder / NORMALISER, self.normal)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # schedules that are functions do not travel, nor need they
+                warnings.simplefilter("ignore")  # schedules that are functions are not saved, and not needed
                 self.model.save(self.folder / BEST)
 
     def _save(self) -> None:
@@ -208,20 +208,20 @@ class _Keeper(BaseCallback):
 
 
 class HorizonEnds(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Tells the horizon's cut as an end, so that no value is expected beyond it."""
+    """Wrapper that reports truncation as an end, so that no value is bootstrapped."""
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """One tick."""
+        """Step once."""
         observation, reward, terminated, truncated, info = super().step(action)
         return observation, reward, terminated or truncated, False, info
 
 
 def _begin_with(algorithm: BaseAlgorithm, normal: VecNormalize, run: Path) -> None:
-    """The best policy of an earlier run; its moments weigh as much as the steps that they were made of.
+    """Load the best policy of an earlier run; its moments weigh as much as its steps.
 
-    The policy explores as one that begins: it would else have the little noise that the earlier run ended with.
+    The policy's noise is reset: otherwise it would have the little noise that the earlier run ended with.
     """
-    noise = getattr(algorithm.policy, "log_std", None)  # a Gaussian's that no state decides
+    noise = getattr(algorithm.policy, "log_std", None)  # a Gaussian's, independent of the state
     fresh = None if noise is None else noise.detach().clone()
     algorithm.set_parameters(str(run / BEST))
     if noise is not None and fresh is not None:
@@ -245,7 +245,7 @@ def _file_hash(path: Path) -> str:
 
 
 def _restore(algorithm: BaseAlgorithm, normal: VecNormalize, saved: dict[str, Any]) -> None:
-    """Weights, optimisers, normalisers and the count of steps; a replay buffer begins empty."""
+    """Restore weights, optimizers, normalisers and steps, with an empty replay buffer."""
     algorithm.set_parameters(saved["policy"])
     algorithm.num_timesteps = saved["step"]
     values = [v.numpy() for v in saved["moments"]]
@@ -255,7 +255,7 @@ def _restore(algorithm: BaseAlgorithm, normal: VecNormalize, saved: dict[str, An
 
 
 def save_normaliser(path: Path, normal: VecNormalize) -> None:
-    """The observation's moments as plain arrays: stable-baselines3 itself would pickle them."""
+    """Write the observation's moments as plain arrays, not as a pickle."""
     assert not isinstance(normal.obs_rms, dict)
     data = io.BytesIO()
     np.savez(

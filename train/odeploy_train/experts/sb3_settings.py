@@ -1,7 +1,4 @@
-"""Recipes of the trained experts: data.
-
-docs/decisions.md says what else was tried.
-"""
+"""Settings of the trained experts: data. docs/decisions.md lists other attempts."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,18 +8,18 @@ import torch
 
 @dataclass(frozen=True)
 class Recipe:
-    """What has been found to solve a task.
+    """Settings that solve a task.
 
     Attributes:
-        algorithm: of stable-baselines3.
-        steps: of the environment, at most.
+        algorithm: algorithm of stable-baselines3.
+        steps: largest number of environment steps.
         enough: score at which training stops.
-        envs: simulations that share a forward pass.
+        envs: environments that share a forward pass.
         score_every: environment steps between two scores.
-        options: of the algorithm.
-        arguments: of the environment, where its expert learns from another reward than its users see.
-        horizon_ends: whether the horizon counts as an end while learning, so that being late is being too late;
-            otherwise it is bootstrapped across, as it should be where the horizon is none of the task's.
+        options: options of the algorithm.
+        arguments: arguments of the environment, where its expert learns from another reward than users see.
+        horizon_ends: whether the horizon counts as an end during training, for tasks with a time limit. Otherwise
+            values are bootstrapped across it.
     """
 
     algorithm: Literal["PPO", "SAC"]

@@ -102,7 +102,7 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path, monkeypat
 
 
 def test_a_task_without_a_recipe_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="one with a recipe: hopper, fetch-reach"):
+    with pytest.raises(MissingError, match="one with settings: hopper, fetch-reach"):
         experts.main(["--task", "maze-medium", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
