@@ -1,4 +1,4 @@
-"""Methods x tasks x seeds: specification, scheduling, tables, curves.
+"""Sweeps: methods × tasks × seeds, their results, tables and curves.
 
-May import: runs.
+Imports runs.
 """

@@ -1,10 +1,10 @@
-"""The evaluation protocol: what a method is worth over training seeds, and how surely that is known.
+"""The evaluation protocol: a method's score over training seeds, with an interval.
 
-A trained policy's score is its mean over N fresh episodes, the same N for every method. Over seeds, and tasks
-where there are several, the interquartile mean is told: the mean of the middle half, which a lucky or a broken
-seed moves little. Its interval is a stratified percentile bootstrap, seeds drawn with replacement within each
-task, as rliable has it (arXiv 2108.13264). The quarter that is cut at each end is rounded down: of up to three
-values none is cut, and the interquartile mean is the mean.
+A trained policy's score is its mean over N fresh episodes, the same N for every method. Over seeds, and over
+tasks, the interquartile mean is reported: the mean of the middle half, on which a lucky or a broken seed has
+little effect. Its interval is a stratified percentile bootstrap: seeds are resampled within each task, as in
+rliable (arXiv 2108.13264). The quarter cut at each end is rounded down: of up to three values none is cut, and the
+interquartile mean is the mean.
 
 With few seeds the interval is an indication: of three seeds a bootstrap can make ten different samples.
 """
@@ -24,9 +24,9 @@ class Aggregate:
     """One number for a method, with its 95 % interval.
 
     Attributes:
-        value: the interquartile mean.
-        low, high: of the interval.
-        seeds: that it was made of; the fewest of any task.
+        value: interquartile mean.
+        low, high: ends of the interval.
+        seeds: number of seeds; the smallest of any task.
     """
 
     value: float
@@ -36,18 +36,21 @@ class Aggregate:
 
 
 def interquartile_mean(values: ArrayLike) -> float:
-    """Mean of the middle half of all values; a quarter of them, rounded down, is cut at each end."""
+    """Return the mean of the middle half of all values.
+
+    A quarter of them, rounded down, is cut at each end.
+    """
     ordered = np.sort(np.asarray(values, np.float64), axis=None)
     cut = len(ordered) // 4
     return float(ordered[cut : len(ordered) - cut].mean())
 
 
 def aggregate(scores: Sequence[ArrayLike], seed: int = 0, resamples: int = RESAMPLES) -> Aggregate:
-    """Interquartile mean over all tasks' seeds, with its interval.
+    """Return the interquartile mean over all tasks' seeds, with its interval.
 
     Args:
-        scores: for each task, one score of each training seed.
-        seed: of the resampling.
+        scores: for each task, one score per training seed.
+        seed: seed of the resampling.
         resamples: number of bootstrap samples.
 
     Raises:
@@ -65,9 +68,9 @@ def aggregate(scores: Sequence[ArrayLike], seed: int = 0, resamples: int = RESAM
 
 
 def over_seeds(scores: Sequence[Mapping[str, Any]]) -> Aggregate:
-    """A method's score from those of its runs, each with `value`, `low`, `high`.
+    """Return a method's score of its runs' scores, each with `value`, `low`, `high`.
 
-    With one seed the interval is that over its episodes.
+    With one seed the interval is the one over its episodes.
     """
     if len(scores) > 1:
         return aggregate([[score["value"] for score in scores]])
@@ -76,17 +79,17 @@ def over_seeds(scores: Sequence[Mapping[str, Any]]) -> Aggregate:
 
 
 def steps_to(threshold: float, steps: Sequence[int], scores: Sequence[float]) -> int | None:
-    """Where a learning curve first reaches a threshold; None where it never does.
+    """Return the step at which a learning curve first reaches a threshold, else None.
 
-    No smoothing: a curve's points are means over episodes already, and the first one that reaches counts.
+    There is no smoothing: a curve's points are means over episodes already.
     """
     return next((at for at, score in zip(steps, scores, strict=True) if score >= threshold), None)
 
 
 def late_score(curve: Mapping[str, Sequence[float]]) -> float | None:
-    """Mean of a learning curve's scores in the last third of its time; None where it has no score.
+    """Return the mean score in the last third of a learning curve's time, else None.
 
-    Where scores rise and fall from one to the next, what a run ends with is a draw among them; this is their mean.
+    Where scores rise and fall, the last one of a run is a sample of them; this is their mean.
     """
     wall_s = curve["wall_s"]
     late = [score for score, at in zip(curve["scores"], wall_s, strict=True) if at > wall_s[-1] * 2 / 3]

@@ -1,4 +1,4 @@
-"""Pictures of sweeps: learning curves against steps and against time, and scores against noise."""
+"""Plots of sweeps: learning curves against steps and time, scores against noise."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ _POINTS = 200
 
 
 def draw(measured: Sequence[Line], path: Path) -> None:
-    """A row of panels for each task: score against steps, against minutes, and, where there are levels, noise."""
+    """Draw a row of panels per task: score against steps, minutes, and noise levels."""
     tasks = list(dict.fromkeys(line["task"] for line in measured))
     methods = list(dict.fromkeys(line["method"] for line in measured))
     colours = {method: _COLOURS[i % len(_COLOURS)] for i, method in enumerate(methods)}
@@ -45,7 +45,7 @@ def draw(measured: Sequence[Line], path: Path) -> None:
 def _curves(
     axes: Axes, measured: Sequence[Line], colours: dict[str, str], along: str, unit: float, label: str
 ) -> None:
-    """Mean and range over seeds; methods that keep no curve are a dashed line at their final score."""
+    """Draw mean and range over seeds, or a dashed line at the final score."""
     for method, colour in colours.items():
         of_method = [line for line in measured if line["method"] == method]
         curves = [line["curve"] for line in of_method if line["curve"]["steps"]]
@@ -64,7 +64,7 @@ def _curves(
 
 
 def _noise(axes: Axes, measured: Sequence[Line], colours: dict[str, str]) -> None:
-    """The score with its interval, at each level."""
+    """Draw the score with its interval, at each level."""
     for method, colour in colours.items():
         of_method = [line for line in measured if line["method"] == method]
         levels = sorted({float(level) for line in of_method for level in line["scores"]})

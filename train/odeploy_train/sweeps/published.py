@@ -1,6 +1,6 @@
-"""Scores that the papers' authors published, for the column beside ours: data.
+"""Scores published by the papers' authors, for the column beside ours: data.
 
-They were reached with other environments, sizes and budgets, and are nobody's measurement here.
+They come from other environments, sizes and budgets, and were not measured here.
 """
 
 PUBLISHED: dict[str, dict[str, float]] = {

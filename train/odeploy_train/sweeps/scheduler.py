@@ -1,8 +1,8 @@
-"""`odeploy sweep SPEC`: methods × tasks × seeds, as many at once as there are cores, one line for each that ended.
+"""`odeploy sweep SPEC`: methods × tasks × seeds in parallel, one line per run.
 
-Ray spreads them over this machine or a cluster; each is the verbs that a user would type, in processes of its own
-(`sweeps/steps.py`). What has a line in the results is not run again; what was cut off goes on from its last
-checkpoint. On a cluster the folders must lie on a file system that all machines share.
+Ray distributes them over this machine or a cluster. Each is a series of verbs as a user would type them, in its
+own processes (`sweeps/steps.py`). A run with a line in the results is not repeated; an interrupted one continues
+from its last checkpoint. On a cluster the folders must lie on a file system shared by all machines.
 """
 
 import functools
@@ -26,34 +26,34 @@ from odeploy_train.sweeps import steps as sweep_run
 from odeploy_train.sweeps.results import RESULTS, Line, append, finished
 from odeploy_train.sweeps.spec import RunSpec, read, runs
 
-_KNOCK_TIMEOUT_S = 5.0
+_REACHABLE_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A step that did not come about, in the words of its verb."""
+    """Failed step, with the message of its verb."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Config:
-    """Runs a sweep, or goes on with it. The same command continues an interrupted one."""
+    """Run a sweep, or continue it. The same command continues an interrupted one."""
 
     spec: Annotated[Path, tyro.conf.Positional]
-    """TOML; see docs/results.md."""
+    """Specification in TOML; see docs/results.md."""
     out: Path | None = None
-    """Folder for demonstrations, runs and files; `runs/sweeps/NAME` if not given."""
+    """Folder of demonstrations, runs and files; default: `runs/sweeps/NAME`."""
     results: Path | None = None
-    """JSON lines, one a finished run; `results/NAME.jsonl` if not given."""
+    """Results as JSON lines, one per finished run; default: `results/NAME.jsonl`."""
     jobs: int | None = None
-    """Runs at once on this machine; one a core if not given."""
+    """Parallel runs on this machine; default: one per core."""
     address: str | None = None
-    """Of a Ray cluster, instead of this machine."""
+    """Address of a Ray cluster; default: this machine."""
 
 
 def main(arguments: list[str]) -> None:
-    """Runs what is missing and says where the results are."""
+    """Run what is missing and print the path of the results."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sweep"), Console()
     jobs = config.jobs if config.jobs is not None else len(os.sched_getaffinity(0))
     require_positive(jobs=jobs)
@@ -83,11 +83,11 @@ def main(arguments: list[str]) -> None:
 def _each(
     missing: list[RunSpec], wanted: list[RunSpec], out: Path, jobs: int, address: str | None
 ) -> Iterator[tuple[RunSpec, Line | Failed]]:
-    """Runs and their lines, or their errors, as they finish; what several share is done once."""
+    """Yield runs with their lines, or errors, as they finish; do shared steps once."""
     _connect(jobs, address)
     try:
         collect, train = (ray.remote(_told(step)) for step in (sweep_run.collect, sweep_run.train))
-        # Takes no core of Ray's count: it is short, and would otherwise wait behind all trainings.
+        # Takes no core of Ray's count: it is short, and would otherwise wait for all trainings.
         measure = ray.remote(num_cpus=0)(_told(sweep_run.measure))
         demos: dict[str, Any] = {}
         trained: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def _each(
 
 
 def _told(step: Callable[..., Any]) -> Callable[..., Any]:
-    """A step whose refusal is its result, and is passed on by those that depend on it."""
+    """Wrap a step so that its error is its result, passed on by dependent steps."""
 
     @functools.wraps(step)
     def run(*arguments: Any) -> Any:
@@ -128,30 +128,30 @@ def _told(step: Callable[..., Any]) -> Callable[..., Any]:
 
 def _connect(jobs: int, address: str | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # It would be 15, and anything else on the machine would starve the runs.
+    # The default is 15: anything else on the machine would starve the runs.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - spelt so by Ray
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its coming default; without it, a warning
     warnings.filterwarnings("ignore", module="ray")
     cores = jobs if address is None else None
     try:
         if address is not None and address != "auto":
-            _knock(address)
+            _check_reachable(address)
         ray.init(
             address, num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise UnreachableError(
             where=f"--address {address}",
-            expected="a Ray cluster that answers",
+            expected="a Ray cluster that responds",
             got=str(error).splitlines()[0],
             remedy="start one with `ray start --head`, or leave the option out to run here",
         ) from None
 
 
-def _knock(address: str) -> None:
-    """Ray itself tries for minutes."""
+def _check_reachable(address: str) -> None:
+    """Check that a cluster accepts connections; Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    socket.create_connection((host, int(port)), _KNOCK_TIMEOUT_S).close()
+    socket.create_connection((host, int(port)), _REACHABLE_TIMEOUT_S).close()
 
 
 def _summary(line: Line) -> str:

@@ -1,9 +1,9 @@
-"""What a sweep is: methods × tasks × seeds, written as TOML.
+"""The specification of a sweep: methods × tasks × seeds, in TOML.
 
     tasks = ["maze-medium"]
     seeds = [0, 1, 2]
-    episodes = 100                      # of each score, the same ones for every method
-    noise = [1.0]                       # the task's levels at which files are scored
+    episodes = 100                      # per score, the same for every method
+    noise = [1.0]                       # noise levels of the task at which files are scored
 
     [demos.maze-medium]                 # options of `odeploy collect`, by task
     quality = "noisy:0.5,coverage:0.25"
@@ -11,12 +11,12 @@
     [methods.FM-IRL]
     verb = "fm-irl"                     # of `odeploy train`
     options = { steps = 1_000_000 }     # of that verb
-    tasks.hopper = { bonus = 20 }       # on that task, on top of them; false leaves the task out
+    tasks.hopper = { bonus = 20 }       # on this task, in addition; false omits the task
     export = { noise = "zero" }         # of `odeploy export`
-    demos = true                        # whether the verb is given the task's demonstrations
-    init = "FP"                         # method above whose training the verb's --init is given
+    demos = true                        # whether the verb gets the task's demonstrations
+    init = "FP"                         # method above whose training is the verb's --init
 
-Lists become several values of one option, true and false `--option` and `--no-option`.
+Lists become several values of one option; true and false become `--option` and `--no-option`.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class MethodSpec:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole sweep."""
+    """Specification of a sweep."""
 
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -58,18 +58,18 @@ class Spec:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """One training, the file made of it, and its scores.
+    """One training, its exported file, and its scores.
 
     Attributes:
-        method: its name in the table.
-        verb: of `odeploy train`.
-        task: catalogued name.
-        seed: of the training.
-        options: of the verb.
-        export: of `odeploy export`.
-        demos: options of `odeploy collect`; None where reward alone teaches.
-        episodes: of each score.
-        noise: levels of the task to score at.
+        method: name in the table.
+        verb: verb of `odeploy train`.
+        task: name in the catalogue.
+        seed: seed of the training.
+        options: options of the verb.
+        export: options of `odeploy export`.
+        demos: options of `odeploy collect`; None without demonstrations.
+        episodes: episodes per score.
+        noise: noise levels of the task to score at.
         init: `training` of the run that this one begins from.
     """
 
@@ -86,49 +86,49 @@ class RunSpec:
 
     @property
     def key(self) -> str:
-        """Names the run and all that decides its line: what a changed spec changes is another run."""
+        """Key of the run and of everything that affects its line."""
         return self._key_of(vars(self).keys() - {"init"})
 
     @property
     def training(self) -> str:
-        """Names the training: runs that differ in export and scores alone share one."""
+        """Key of the training; runs that differ in export and scores only share one."""
         return self._key_of({"verb", "task", "seed", "options", "demos"})
 
     @property
     def name(self) -> str:
-        """For people."""
+        """Name for display."""
         return f"{self.task} · {self.method} · seed {self.seed}"
 
     def _key_of(self, names: set[str]) -> str:
-        """Of those fields, and of `init` where there is one: what began from nothing kept its key."""
+        """Return the key of these fields, and of `init` if there is one."""
         return _key({name: vars(self)[name] for name in (names if self.init is None else names | {"init"})})
 
 
 def read(path: Path) -> Spec:
-    """Reads a spec.
+    """Read a specification.
 
     Raises:
         MissingError: no such file, or an unknown task.
-        FormatError: names what is wrong in it, and where.
+        FormatError: the file is wrong; names the place.
     """
     try:
         data = tomllib.loads(path.read_text())
     except OSError as error:
         raise MissingError(
             where=str(path),
-            expected="a sweep's spec",
+            expected="the specification of a sweep",
             got=error.strerror or type(error).__name__,
-            remedy="see docs/results.md for what one looks like",
+            remedy="see docs/results.md for an example",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(where=str(path), expected="TOML", got=str(error), remedy="mend that line") from None
+        raise FormatError(where=str(path), expected="TOML", got=str(error), remedy="fix this line") from None
     spec = decode(Spec, data, str(path))
     _check(spec, data, str(path))
     return spec
 
 
 def runs(spec: Spec) -> list[RunSpec]:
-    """All trainings, task after task and seed after seed, so that a table fills evenly."""
+    """Return all runs, by task, then seed, so that a table fills evenly."""
 
     def run(name: str, task: str, seed: int) -> RunSpec:
         method = spec.methods[name]
@@ -155,12 +155,12 @@ def runs(spec: Spec) -> list[RunSpec]:
 
 
 def demos_key(task: str, options: dict[str, Any]) -> str:
-    """Names a set of demonstrations."""
+    """Return the key of a set of demonstrations."""
     return _key([task, options])
 
 
 def arguments(options: dict[str, Any]) -> list[str]:
-    """Options as a command line has them."""
+    """Return options as command-line arguments."""
     words: list[str] = []
     for name, value in options.items():
         flag = name.replace("_", "-")
@@ -176,7 +176,7 @@ def _key(value: Any) -> str:
 
 
 def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
-    """What types cannot say: a misspelt word would otherwise be a default."""
+    """Check what types cannot: a misspelt word would otherwise be ignored."""
     tables: list[tuple[str, dict[str, Any], type[Spec | MethodSpec]]] = [("", data, Spec)]
     tables += [(f"methods.{name}", data["methods"][name], MethodSpec) for name in spec.methods]
     for path, table, kind in tables:
@@ -187,7 +187,7 @@ def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
                 where=f"{where} at {path or 'the top'}",
                 expected=f"one of {', '.join(known)}",
                 got=unknown,
-                remedy="mend that word",
+                remedy="fix this word",
             )
     mentioned = {*spec.demos, *(task for method in spec.methods.values() for task in method.tasks)}
     for task in (*spec.tasks, *mentioned):

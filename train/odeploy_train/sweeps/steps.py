@@ -1,7 +1,7 @@
-"""The steps of a sweep: `odeploy collect`, `train`, `export` and `score` as processes of their own.
+"""Steps of a sweep: `odeploy collect`, `train`, `export`, `score` as processes.
 
-Every step is the command that a user would type. Demonstrations that are there are not recorded again, a training
-goes on from its last checkpoint, and what is scored is the exported file.
+Every step is a command as a user would type it. Existing demonstrations are not recorded again, a training
+continues from its last checkpoint, and the exported file is scored.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
-    """The demonstrations of a task, recorded unless they are there.
+    """Record the demonstrations of a task, unless they exist.
 
     Gives their folder.
 
@@ -42,7 +42,7 @@ def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
 
 
 def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) -> Path:
-    """The training of a run, continued where it is. Gives its folder.
+    """Train a run, or continue it, and return its folder.
 
     Raises:
         RelayedError: what `odeploy train` refused, or died of.
@@ -56,7 +56,7 @@ def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) ->
 
 
 def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
-    """Exports a training and scores the file. Gives the line for the results.
+    """Export a training and score the file. Gives the line for the results.
 
     Raises:
         RelayedError: what `odeploy export` or `odeploy score` refused, or died of.
@@ -80,10 +80,10 @@ def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
 
 
 def odeploy(words: list[str], log: Path) -> None:
-    """Runs a verb to its end, with its output in a file.
+    """Run a verb to its end, with its output in a file.
 
     Raises:
-        RelayedError: the last line of a verb that failed.
+        RelayedError: the verb failed; has its last line.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -102,12 +102,13 @@ def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, An
     kept.unlink(missing_ok=True)
     words = ["score", spec.task, "--policy", str(policy), "--episodes", str(spec.episodes), "--out", str(kept)]
     odeploy([*words, "--noise", str(level)], log)
-    figures = json.loads(kept.read_text())["tasks"][get(spec.task).name]  # a spec may order sub-tasks otherwise
+    name = get(spec.task).name  # a specification may order sub-tasks differently
+    figures = json.loads(kept.read_text())["tasks"][name]
     wanted = ("value", "low", "high", "std", "return_mean", "episodes", "invalid", "fingerprint")
-    return {name: figures[name] for name in wanted}
+    return {key: figures[key] for key in wanted}
 
 
 def _end_with_parent() -> None:
-    # A sweep that is killed cannot end its workers' children; the kernel does: SIGTERM writes a checkpoint.
+    # A killed sweep cannot end its workers' children; the kernel does. SIGTERM writes a checkpoint.
     with contextlib.suppress(OSError):
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""`odeploy table RESULTS...`: what sweeps measured, a table for each task, with the papers' figures in a column.
+"""`odeploy table RESULTS...`: tables of sweeps, with published scores beside ours.
 
-A row is a method: the interquartile mean over its training seeds (`sweeps/aggregate.py`), how many environment
-steps and minutes of learning it took to fixed thresholds, and what was published. `--plot` draws learning curves
-and, where files were scored at several noise levels, what noise does to each method.
+A row is a method: the interquartile mean over its training seeds (`sweeps/aggregate.py`), the environment steps
+and minutes of learning to fixed thresholds, and the published score. `--plot` draws learning curves and, if files
+were scored at several noise levels, the effect of noise on each method.
 """
 
 import statistics
@@ -24,23 +24,23 @@ from odeploy_train.sweeps.results import Line, lines
 
 THRESHOLDS = {"success": (0.5, 0.8), "return": (1000.0, 2500.0)}
 """Scores to which learning is timed, for tasks without `Task.thresholds`."""
-_FEW = 10.0  # scores below it are told with two digits
+_FEW = 10.0  # scores below it are printed with two digits
 
 
 @dataclass(frozen=True)
 class Config:
-    """Prints the tables of sweeps' results."""
+    """Print the tables of sweeps' results."""
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """JSON lines that `odeploy sweep` wrote; several are read as one."""
+    """Results of `odeploy sweep`, as JSON lines; several files are read as one."""
     methods: tuple[str, ...] = ()
-    """Show these alone; all if none is given."""
+    """Methods to show; default: all."""
     markdown: bool = False
-    """Print Markdown, for a document."""
+    """Print Markdown."""
     late: bool = False
-    """Also tell what the policies scored in the last third of learning: whether the last one is like them."""
+    """Also print the mean score in the last third of learning, to compare with the last policy's."""
     plot: Path | None = None
-    """Draw curves into this PNG."""
+    """Draw curves into this PNG file."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class Row:
     """A method on a task.
 
     Attributes:
-        method: its name.
-        scores: by noise level, over seeds.
-        late: scores on the way in the last third of learning, over seeds; None where a run has none.
-        reached: environment steps and minutes of learning to each threshold, medians over the seeds; None where
-            any seed never got there, or where the method keeps no curve.
-        trained_min: minutes of learning in all, median over the seeds.
-        published: score; None where there is none.
+        method: name of the method.
+        scores: scores over seeds, by noise level.
+        late: score in the last third of learning, over seeds; None if a run has none.
+        reached: environment steps and minutes of learning to each threshold, medians over the seeds; None if
+            any seed never reached it, or the method has no curve.
+        trained_min: total time of learning [min], median over the seeds.
+        published: published score; None for none.
     """
 
     method: str
@@ -66,7 +66,7 @@ class Row:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints, and draws."""
+    """Print tables, and draw curves."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy table"), Console()
     measured = of_methods(read(config.results), config.methods)
     for task in dict.fromkeys(line["task"] for line in measured):
@@ -87,10 +87,10 @@ def main(arguments: list[str]) -> None:
 
 
 def read(paths: Iterable[Path]) -> list[Line]:
-    """The lines of results files; of runs that were repeated with another spec, the last.
+    """Return the lines of results files; of repeated runs, the last one.
 
     Raises:
-        MissingError: a file that is not there, or none with a line.
+        MissingError: a file does not exist, or there is no line.
     """
     measured: dict[tuple[Any, ...], Line] = {}
     for path in paths:
@@ -114,7 +114,7 @@ def read(paths: Iterable[Path]) -> list[Line]:
 
 
 def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
-    """The lines of these methods; of all where none is named.
+    """Return the lines of these methods; of all if none is named.
 
     Raises:
         MissingError: a method that has no line.
@@ -126,13 +126,13 @@ def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
                 where="--methods",
                 expected=f"one of {', '.join(map(repr, known))}",
                 got=method,
-                remedy="name methods as their specification does",
+                remedy="name methods as in their specification",
             )
     return [line for line in measured if line["method"] in (methods or known)]
 
 
 def rows(task: str, measured: Sequence[Line]) -> list[Row]:
-    """The rows of one task, in the order in which methods first appear."""
+    """Return the rows of one task, in the order of the methods' first lines."""
     return [
         _row(method, [line for line in measured if line["method"] == method], task)
         for method in dict.fromkeys(line["method"] for line in measured)
@@ -146,7 +146,7 @@ def thresholds(task: str) -> tuple[float, ...]:
 
 
 def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list[str], list[list[str]]]:
-    """Header and cells; `late` adds a column."""
+    """Return header and cells; `late` adds a column."""
     made, scored_by = rows(task, measured), get(task).scored_by
     levels = list(dict.fromkeys(level for row in made for level in row.scores))
     scores = [f"{scored_by} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
@@ -169,7 +169,7 @@ def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list
 
 
 def markdown(task: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """A table for a document."""
+    """Return a table in Markdown."""
     body = [header, ["---"] * len(header), *cells]
     return "\n".join([f"### {task}", "", *(f"| {' | '.join(row)} |" for row in body), ""])
 
