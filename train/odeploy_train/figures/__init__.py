@@ -1,4 +1,4 @@
 """The papers' figures, drawn from runs.
 
-May import: every room of training.
+Imports every room of training.
 """

@@ -1,4 +1,4 @@
-"""`odeploy figures NAME`: the figures of the documents, each from runs that are there already."""
+"""`odeploy figures NAME`: figures of the documents, each drawn from existing runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,22 +29,22 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True)
 class FpoConfig:
-    """Draws what FPO and a Gaussian policy do at the grid world's saddle, and prints how often they do what."""
+    """Draw what FPO and a Gaussian policy do at the grid world's saddle."""
 
     fpo: Path
-    """Run of a flow policy on the grid world, by `train fpo`."""
+    """Run folder of a flow policy on the grid world, by `train fpo`."""
     gaussian: Path
-    """Run of `train ppo` on the grid world."""
+    """Run folder of `train ppo` on the grid world."""
     out: Path
-    """PNG to write."""
+    """PNG file to write."""
     samples: int = 1000
-    """Actions of each policy."""
+    """Actions per policy."""
     seed: int = 0
-    """Of their noise."""
+    """Seed of the noise."""
 
 
 def fpo(arguments: list[str]) -> None:
-    """`odeploy figures fpo`."""
+    """Run `odeploy figures fpo`."""
     config, console = tyro.cli(FpoConfig, args=arguments, prog="odeploy figures fpo"), Console()
     require_positive(samples=config.samples)
     flow = flow_at_saddle(config.fpo, config.samples, config.seed)
@@ -71,22 +71,22 @@ def fpo(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class GoalsConfig:
-    """Counts at which of multigoal-2d's goals policies end, acting by one raw sample a tick, and draws it."""
+    """Draw and count the goals that policies reach on multigoal-2d."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Runs of `train fmer`, `sac`, `qvpo`, `dipo` or `dpmd` on multigoal-2d; their seeds make one row."""
+    """Run folders of `train fmer`, `sac`, `qvpo`, `dipo` or `dpmd` on multigoal-2d; seeds form one row."""
     out: Path
-    """PNG to write."""
+    """PNG file to write."""
     results: Path | None = None
-    """Write a JSON line for each run into this file."""
+    """Write a JSON line per run into this file."""
     episodes: int = 200
-    """Of each run, the same starts for all."""
+    """Episodes per run, with the same starts for all."""
     seed: int = 0
-    """Of the starts and of the policies' noise."""
+    """Seed of the starts and of the policies' noise."""
 
 
 def goals(arguments: list[str]) -> None:
-    """`odeploy figures goals`."""
+    """Run `odeploy figures goals`."""
     config, console = tyro.cli(GoalsConfig, args=arguments, prog="odeploy figures goals"), Console()
     require_positive(runs=len(config.runs), episodes=config.episodes)
     methods = by_method([ways_of(run, config.episodes, config.seed) for run in config.runs])
@@ -103,24 +103,24 @@ def goals(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class FmerConfig:
-    """Draws how an FMER policy evolves on multigoal-2d, what it does from where, and what greedy weights cost."""
+    """Draw the evolution of an FMER policy on multigoal-2d, and of greedy weights."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Runs of `train fmer` that differ in --steps alone, in any order: what the longest was after so many."""
+    """Run folders of `train fmer` that differ in --steps only, in any order: stages of the longest run."""
     out: Path
-    """PNG to write."""
+    """PNG file to write."""
     greedy: tuple[Path, ...] = ()
-    """Likewise, with an --effective-share just above 1 / --candidates, which leaves the best candidate alone."""
+    """The same with an --effective-share just above 1 / --candidates, which selects the best candidate alone."""
     samples: int = 300
-    """Actions of the flow at each place that is drawn."""
+    """Actions of the flow per place."""
     episodes: int = 200
-    """Of each run, for the shares."""
+    """Episodes per run, for the shares."""
     seed: int = 0
-    """Of starts and noise."""
+    """Seed of starts and noise."""
 
 
 def fmer(arguments: list[str]) -> None:
-    """`odeploy figures fmer`."""
+    """Run `odeploy figures fmer`."""
     config, console = tyro.cli(FmerConfig, args=arguments, prog="odeploy figures fmer"), Console()
     require_positive(runs=len(config.runs), samples=config.samples, episodes=config.episodes)
     weighted, greedy = (

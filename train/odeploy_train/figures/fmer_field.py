@@ -1,7 +1,7 @@
-"""What an FMER policy's flow does on multigoal-2d, and what its critics think: numbers for `fmer_plots`.
+"""Flow and critics of an FMER policy on multigoal-2d: numbers for `fmer_plots`.
 
-All in the square of unit actions, where a noise ε and all points of its path are seen through the tanh that ends
-it: the flow carries tanh ε to the action tanh u.
+All in the square of unit actions. A noise ε and all points of its path are mapped by the tanh that ends it: the
+flow carries tanh ε to the action tanh u.
 """
 
 from dataclasses import dataclass
@@ -20,18 +20,18 @@ from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.runs.folder import RunCard, load_policy
 
 START = (0.0, 0.0)
-"""x and y in metres of the place from which all goals are equally near."""
+"""Place with equal distance to all goals: x, y [m]."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A flow and its critics at the start.
+    """Flow and critics at the start of episodes.
 
     Attributes:
-        card: of the run.
-        paths: tanh of S noises on their way to actions. Shape (K + 1, S, 2).
-        side: points of the critics' grid along each direction, from -1 to 1.
-        value: min(Q_1, Q_2) of the actions of that grid, by velocity_y, then velocity_x. Shape (side, side).
+        card: card of the run.
+        paths: tanh of S noises on their paths to actions. Shape (K + 1, S, 2).
+        side: coordinates of the critics' grid along each direction, from -1 to 1.
+        value: min(Q_1, Q_2) of the grid's actions, by velocity_y, then velocity_x. Shape (side, side).
     """
 
     card: RunCard
@@ -41,7 +41,7 @@ class Snapshot:
 
 
 def load(run: Path) -> tuple[BestOfN, RunCard]:
-    """The policy of a finished FMER run on multigoal-2d.
+    """Load the policy of a finished FMER run on multigoal-2d.
 
     Raises:
         ContractError: another verb or task.
@@ -59,13 +59,13 @@ def load(run: Path) -> tuple[BestOfN, RunCard]:
 
 @torch.no_grad()
 def snapshot(run: Path, samples: int, seed: int, side: int = 61) -> Snapshot:
-    """Flow and critics of a run as it ended, at the start of episodes.
+    """Evaluate flow and critics of a finished run, at the start of episodes.
 
     Args:
         run: folder of a finished FMER run.
-        samples: S.
-        seed: of the noise.
-        side: of the critics' grid.
+        samples: number S of noises.
+        seed: seed of the noise.
+        side: points of the critics' grid along each direction.
     """
     policy, card = load(run)
     observation = torch.tensor([START])
@@ -83,7 +83,7 @@ def snapshot(run: Path, samples: int, seed: int, side: int = 61) -> Snapshot:
 
 @torch.no_grad()
 def samples_at(run: Path, places_m: Tensor, samples: int, seed: int) -> Tensor:
-    """Actions that the flow draws at several places, from the same noises.
+    """Sample actions of the flow at several places, from the same noises.
 
     Shapes (P, 2) -> (P, S, 2).
     """
@@ -96,7 +96,7 @@ def samples_at(run: Path, places_m: Tensor, samples: int, seed: int) -> Tensor:
 
 
 def towards(actions: Tensor) -> Tensor:
-    """Index of the goal towards whose side an action moves most.
+    """Return the index of the goal in whose direction an action moves most.
 
     Shapes (..., 2) -> (...).
     """

@@ -1,4 +1,4 @@
-"""The picture of FMER on multigoal-2d: how its policy evolves, what it does where, what greedy weights cost."""
+"""The figure of FMER on multigoal-2d: evolution, actions by place, greedy weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,26 +17,26 @@ from odeploy_train.figures.goal_shares import Ways
 mpl.use("Agg")
 
 PLACES_M = torch.cartesian_prod(torch.linspace(-4, 4, 5), torch.linspace(-4, 4, 5))
-"""Where the policy is asked what it does. Shape (25, 2)."""
-_PATHS = 120  # of the noises whose way is drawn
-_ARROW_M = 0.85  # of an action of length 1
+"""Places at which the policy is evaluated: x, y [m]. Shape (25, 2)."""
+_PATHS = 120  # drawn paths
+_ARROW_M = 0.85  # arrow length of an action of length 1
 _PANEL_INCHES = 2.9
 
 
 def draw(
     weighted: Sequence[tuple[Snapshot, Ways]], greedy: Sequence[tuple[Snapshot, Ways]], answers: Tensor
 ) -> Figure:
-    """A row of growing steps for each training, and beside them what the finished policy does place by place.
+    """Draw a row of growing steps per training, and the final actions by place.
 
     Args:
-        weighted: one training at growing steps, each with the episodes that it then plays.
-        greedy: the same of one whose weights leave the best candidate alone; may be empty.
+        weighted: one training at growing steps, each with episodes of this stage.
+        greedy: the same with weights that select the best candidate alone; may be empty.
         answers: actions of the last of `weighted` at `PLACES_M`. Shape (25, S, 2).
     """
     both = ("weighted candidates", weighted), ("best candidate alone", greedy)
     rows = [(name, row) for name, row in both if row]
     columns = max(len(row) for _, row in rows)
-    widths = max(_PANEL_INCHES * columns + 0.6, 8.0), 5.6  # no narrower than the words above
+    widths = max(_PANEL_INCHES * columns + 0.6, 8.0), 5.6  # no narrower than the title above
     figure = Figure(figsize=(sum(widths), max(6.4, 0.9 + 3.4 * len(rows))), layout="constrained")
     halves: Any = figure.subfigures(1, 2, width_ratios=widths)
     left, right = halves

@@ -1,4 +1,4 @@
-"""The picture of multigoal-2d's shares: the ways of each method's episodes, and where they end, seed by seed."""
+"""The figure of multigoal-2d: paths of each method's episodes, and their ends."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ _REACH_M = 6.4
 
 
 def draw(methods: Mapping[str, Sequence[Ways]]) -> Figure:
-    """A column for each method: above the ways of its episodes, below the shares of each of its seeds."""
+    """Draw a column per method: its episodes' paths, and the shares of its seeds."""
     columns = len(methods)
     figure = Figure(figsize=(max(2.7 * columns, 10.5), 6.2), layout="constrained")
     episodes = sum(len(ways.goals) for ways in next(iter(methods.values())))
@@ -44,7 +44,7 @@ def draw(methods: Mapping[str, Sequence[Ways]]) -> Figure:
 
 
 def draw_goals(axes: Any) -> None:
-    """The four goals as discs of the size at which they count as reached."""
+    """Draw the four goals as discs of the radius at which they count as reached."""
     for goal, colour in zip(GOALS_M, COLOURS, strict=True):
         axes.add_patch(mpl.patches.Circle(goal, REACHED_M, facecolor=colour, edgecolor="black", linewidth=0.8))
 

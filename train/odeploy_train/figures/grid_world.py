@@ -1,7 +1,7 @@
-"""The grid world's saddle: the row from which both goals are equally near, and what policies do there.
+"""The grid world's saddle, the row with equal distance to both goals.
 
-A policy that can be bimodal goes up or down, as chance will have it; a Gaussian settles on one of them, or has its
-mean in between, where a command is too small to move (after FPO's grid world, arXiv 2507.21053).
+A bimodal policy goes up or down at random. A Gaussian settles on one of them, or has its mean in between, where a
+command is too small to move (after FPO's grid world, arXiv 2507.21053).
 """
 
 from collections.abc import Sequence
@@ -23,28 +23,28 @@ from odeploy_train.runs.folder import RunCard, load_policy
 
 TASK = "grid-world"
 ROW = tuple((float(x), 0.0) for x in range(-REACH, REACH + 1))
-"""The cells of the saddle. All 25 are alike to the world, not to a network: where between up and down a trained
-policy turns over is chance, so policies are looked at in the cell of the row where they are most balanced."""
+"""Cells of the saddle. All 25 are equal for the world, not for a network: where a trained policy switches between
+up and down is chance. So a policy is shown in the cell of the row where it is most balanced."""
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Shares of commands, by what becomes of them; they sum to 1."""
+    """Shares of commands by their effect; they sum to 1."""
 
     up: float
     down: float
     still: float
-    """Too small a command along y: the token does not come nearer to either goal."""
+    """Commands too small along y: the token moves to neither goal."""
 
 
 @dataclass(frozen=True)
 class FlowAtSaddle:
-    """A flow at the saddle.
+    """Flow at the saddle.
 
     Attributes:
-        commands: in cells, before the world limits them, of each cell of the row. Shape (25, S, 2).
-        paths: x_t of each noise on its way in the most balanced cell, in the flow's units. Shape (K + 1, S, 2).
-        points, slopes: of the velocity there at t = 0. Shapes (G, 2).
+        commands: commands in cells, before the world's limits, per cell of the row. Shape (25, S, 2).
+        paths: x_t of each noise in the most balanced cell, in the flow's units. Shape (K + 1, S, 2).
+        points, slopes: velocity there at t = 0, on a grid. Shapes (G, 2).
         squash: whether commands are tanh of the paths' ends.
     """
 
@@ -56,16 +56,16 @@ class FlowAtSaddle:
 
 
 def both_ways(commands: Tensor) -> int:
-    """In how many cells of the row a policy has two modes: it goes each way more often than it stands still.
+    """Count the cells in which a policy goes each way more often than it stands still.
 
-    A Gaussian would need a standard deviation above 1.16 cells for that. Shape (25, S, 2).
+    It has two modes there. A Gaussian would need a standard deviation above 1.16 cells. Shape (25, S, 2).
     """
     found = [modes(of_cell) for of_cell in commands]
     return sum(min(shares.up, shares.down) > shares.still for shares in found)
 
 
 def most_balanced(commands: Tensor) -> int:
-    """The cell of the row where the rarer of the two ways is most frequent.
+    """Return the cell in which the rarer of the two ways is most frequent.
 
     Shape (25, S, 2).
     """
@@ -74,7 +74,7 @@ def most_balanced(commands: Tensor) -> int:
 
 
 def modes(commands: Tensor) -> Modes:
-    """Of commands in cells. Shape (S, 2)."""
+    """Return the shares of commands in cells. Shape (S, 2)."""
     y = commands[:, 1]
     up, down = (y > MOVES_FROM).float().mean().item(), (y < -MOVES_FROM).float().mean().item()
     return Modes(up, down, 1 - up - down)
@@ -82,13 +82,13 @@ def modes(commands: Tensor) -> Modes:
 
 @torch.no_grad()
 def flow_at_saddle(run: Path, samples: int, seed: int, side: int = 11) -> FlowAtSaddle:
-    """Samples of a trained flow, by the solver of its rollouts, and its field.
+    """Sample a trained flow, by the solver of its rollouts, and its field.
 
     Args:
         run: folder of a finished run of `train fpo` or another flow on the grid world.
-        samples: S.
-        seed: of the noise.
-        side: points of the field along each direction, as far as the paths reach.
+        samples: number S of noises.
+        seed: seed of the noise.
+        side: points of the field along each direction, up to the reach of the paths.
 
     Raises:
         ContractError: another task, or no flow.
@@ -113,18 +113,18 @@ def flow_at_saddle(run: Path, samples: int, seed: int, side: int = 11) -> FlowAt
 
 @torch.no_grad()
 def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
-    """Commands of a trained Gaussian policy with its last noise, in cells, before the world limits them.
+    """Sample commands of a trained Gaussian policy in cells, before the limits.
 
     Args:
         run: folder of a finished run of `train ppo` on the grid world.
-        samples: S.
-        seed: of the noise.
+        samples: number S of commands per cell.
+        seed: seed of the noise.
 
     Returns:
-        Of each cell of the row. Shape (25, S, 2).
+        Commands of each cell of the row. Shape (25, S, 2).
 
     Raises:
-        ContractError: another task, or no such policy.
+        ContractError: another task, or another kind of policy.
     """
     policy, card = load_policy(run)
     if not isinstance(policy, MlpPolicy) or card.method != "ppo":
@@ -141,7 +141,7 @@ def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
 
 
 def _path(field: Field, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]) -> Tensor:
-    """The states after each step. Shapes (S, 2) -> (K + 1, S, 2)."""
+    """Return the states after each step. Shapes (S, 2) -> (K + 1, S, 2)."""
     states = [noise]
     for step in pairwise(t_grid):
         states.append(integrate(field, states[-1], tableau, step))
@@ -153,7 +153,7 @@ def _field(policy: FlowPolicy, cell: tuple[float, float], rows: int) -> Field:
 
 
 def _lift_limits(policy: FlowPolicy | MlpPolicy) -> None:
-    """Commands beyond the limits are worth seeing: how far beyond is how sure a policy is."""
+    """Remove the limits: commands beyond them show how certain a policy is."""
     policy.low.fill_(-torch.inf)
     policy.high.fill_(torch.inf)
 

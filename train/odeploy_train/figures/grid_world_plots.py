@@ -1,4 +1,4 @@
-"""The picture of the grid world's saddle: the world, a flow's way from noise to action, both policies' actions."""
+"""The figure of the grid world's saddle: world, flow, actions of both policies."""
 
 from typing import Any
 

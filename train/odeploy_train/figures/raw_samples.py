@@ -1,7 +1,7 @@
-"""What a trained off-policy actor answers with one raw sample of its own: no best of N, no mean.
+"""One raw sample of a trained off-policy actor: no best of N, no mean.
 
-A deployed policy hides how many ways it knows: FMER's file takes the best of its candidates, SAC's the mean. One
-sample a tick shows them, and treats all methods alike.
+A deployed policy hides how many modes it has: FMER's file takes the best of its candidates, SAC's the mean. One
+sample per tick shows them, and treats all methods alike.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,14 @@ from odeploy_train.runs.rollouts import Act
 
 
 def one_sample(folder: Path, seed: int) -> tuple[Act, RunCard]:
-    """A way to act, and what the run is.
+    """Return a function that acts by one raw sample, and the run's card.
 
     Args:
         folder: of a finished run of `odeploy train fmer | sac | qvpo | dipo | dpmd`.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
-        Raw observations to actions in robot units, fresh noise for each, of shapes (B, O) -> (B, A); the card.
+        Raw observations to actions in robot units, with fresh noise, shapes (B, O) -> (B, A); the card.
 
     Raises:
         ContractError: a run of another verb.
@@ -57,7 +57,7 @@ def _sampler(policy: Policy, card: RunCard, folder: Path, generator: torch.Gener
         return _gaussian(policy, folder, generator)
     raise ContractError(
         where=str(folder),
-        expected="a run of fmer, sac, qvpo, dipo or dpmd, which has samples to look at",
+        expected="a run of fmer, sac, qvpo, dipo or dpmd, which has samples",
         got=f"one of {card.method}",
         remedy="give the folder of an `odeploy train` run of one of these",
     )
@@ -74,7 +74,7 @@ def _drawing(
 
 
 def _gaussian(policy: MlpPolicy, folder: Path, generator: torch.Generator) -> Act:
-    """SAC's squashed Gaussian: the deployed policy is its mean, the checkpoint has both."""
+    """Return SAC's squashed Gaussian, from the checkpoint: the policy is its mean."""
     saved: Any = checkpoint.load(folder)
     if saved.get("kept", {}).get("policy") is not None:
         raise ContractError(
