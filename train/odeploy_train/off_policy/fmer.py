@@ -1,4 +1,4 @@
-"""FMER (arXiv 2603.17685): a flow regressed on its candidates, weighted by critics.
+"""FMER (arXiv 2603.17685): a flow regressed on candidates weighted by critics.
 
     a_i = tanh(u_i),    u_i = flow(s, ε_i),    i = 1 .. M,    w = softmax(A / τ) over A_i = min(Q_1, Q_2) - mean
     L = E_s Σ_i w_i ‖ v(s, x_t, t) - (u_i - ε') ‖²,    x_t = (1 - t) ε' + t u_i,    ε' fresh
@@ -144,7 +144,7 @@ class FmerActor(Actor):
         return loss
 
     def entropy(self, observation: Tensor, path: Path, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return H, a constant, and E ∫ (div v - 2 tanh(u) · v) dt, which has its gradient."""
+        """Return H, a constant, and E ∫ (div v - 2 tanh(u) · v) dt, with its gradient."""
         K, B, _, D = path.states.shape
         E = self.how.entropy_draws
         k = torch.randint(K, (B, E), generator=generator)

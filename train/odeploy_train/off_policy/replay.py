@@ -1,4 +1,4 @@
-"""A replay buffer on preallocated arrays; the newest transitions replace the oldest.
+"""A replay buffer on preallocated arrays; new transitions replace the oldest.
 
 Observations are stored in raw units and normalised when sampled, by the normaliser of that moment. The file beside
 a checkpoint is a compressed .npz: arrays alone, nothing that could be executed.

@@ -50,7 +50,7 @@ class PpoOptions:
 
 @dataclass(frozen=True)
 class PpoConfig(PpoOptions):
-    """Everything that the core is told."""
+    """All sizes and coefficients of the core."""
 
     value_coefficient: float = 0.5
     """c_v."""
