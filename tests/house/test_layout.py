@@ -57,15 +57,18 @@ def test_every_package_ships_its_types(package: Path) -> None:
 
 
 def test_every_unit_test_lies_where_its_module_does() -> None:
+    """As `test_MODULE.py`, or as `test_MODULE_PART.py` for a part of a module with many tests."""
     tests = ROOT / "tests/unit"
     lost = []
     for test in sorted(tests.rglob("test_*.py")):
         relative = test.relative_to(tests)
-        name = test.stem.removeprefix("test_")
         folder = SOURCES[relative.parts[0]].joinpath(*relative.parts[1:-1])
-        places = [folder / f"{name}.py", folder / name / "__init__.py"]
+        names = [file.stem for file in folder.glob("*.py")] + [
+            room.parent.name for room in folder.glob("*/__init__.py")
+        ]
+        name = test.stem.removeprefix("test_")
         if name in ("init", folder.name):
-            places.append(folder / "__init__.py")
-        if not any(place.exists() for place in places) and str(relative) not in OF_A_WHOLE:
-            lost.append(f"{relative} tests {named(places[0])}, which does not exist")
+            name = "__init__"
+        if not any(f"{name}_".startswith(f"{module}_") for module in names) and str(relative) not in OF_A_WHOLE:
+            lost.append(f"{relative}: no such module in {named(folder)}")
     assert lost == []

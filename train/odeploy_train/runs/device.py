@@ -30,7 +30,7 @@ def require_compiler() -> None:
     """Require a C++ compiler for the output of `torch.compile`.
 
     Raises:
-        MissingError: there is none.
+        MissingError: no compiler on the path.
     """
     if shutil.which("g++") is None:
         raise MissingError(

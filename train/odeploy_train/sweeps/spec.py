@@ -197,7 +197,7 @@ def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
         if method.init is not None and method.init not in above:
             raise FormatError(
                 where=f"{where} at methods.{name}.init",
-                expected=f"a method above it: {', '.join(above) or 'there is none'}",
+                expected=f"a method above it: {', '.join(above) or 'none'}",
                 got=method.init,
                 remedy="name one, or move this one below it",
             )
