@@ -97,7 +97,7 @@ def from_toml(
             where=f"{option} {file}",
             expected="a TOML file",
             got=error.strerror or type(error).__name__,
-            remedy="see docs/policy-file.md for its contents",
+            remedy="see docs/reference/policy-file.md for its contents",
         ) from None
     except ValueError as error:  # the parser's errors too
         raise FormatError(

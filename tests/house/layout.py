@@ -1,5 +1,9 @@
-"""The layout of the house: its source folders, modules and rooms, as the tests of its structure see them."""
+"""The layout of the house: source folders, modules, rooms and texts, as the tests of its structure see them."""
 
+import ast
+import io
+import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -11,6 +15,9 @@ FLOORS = {
 }
 """Package -> folder, from the highest floor to the lowest."""
 PACKAGES = {"odeploy": ROOT / "odeploy", **FLOORS}
+PAGES = sorted(
+    page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*"), ROOT / "Makefile"]
+)
 
 
 def modules() -> list[Path]:
@@ -21,3 +28,17 @@ def modules() -> list[Path]:
 def rooms() -> list[Path]:
     """Return the folders of all rooms: the packages directly below a floor."""
     return sorted(file.parent for folder in FLOORS.values() for file in folder.glob("*/__init__.py"))
+
+
+def texts(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and text of comments, docstrings and strings with more than one word; for a page all of it."""
+    source = file.read_text()
+    if file.suffix != ".py":
+        yield 1, source
+        return
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.lineno, node.value

@@ -1,15 +1,11 @@
 """Texts use the field's words: the list below holds the ones that made earlier texts hard to read."""
 
-import ast
-import io
 import re
-import tokenize
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.house.layout import ROOT, modules
+from tests.house.layout import PAGES, ROOT, modules, texts
 
 INSTEAD = {
     r"whoever|whomever|somebody|nobody": "another process, the operator, the user; or the passive",
@@ -27,24 +23,7 @@ INSTEAD = {
     r"mend|mends|mended|mending": "fix",
 }
 """Pattern of whole words -> what to write in its place."""
-PAGES = sorted(
-    page for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/*"), ROOT / "Makefile"]
-)
 _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
-
-
-def texts(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield line and text of comments, docstrings and strings with more than one word; for a page all of it."""
-    source = file.read_text()
-    if file.suffix != ".py":
-        yield 1, source
-        return
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
-            yield node.lineno, node.value
 
 
 def found(text: str) -> list[str]:

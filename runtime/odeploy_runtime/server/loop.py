@@ -2,8 +2,8 @@
 
 One thread, one socket. Between messages the loop wakes shortly before the next expected observation and answers
 the last one twice more, from decoding to the encoded reply (pre-touch): caches and clocks are then warm when it
-arrives (docs/latency.md). A session without a message for 1 s (5 s at its beginning) is freed; its robot may
-come back.
+arrives (docs/reference/latency.md). A session without a message for 1 s (5 s at its beginning) is freed; its
+robot may come back.
 
 Connections take turns, and each has a limited message rate: a flood costs the other connections one answer's
 time. No message ends the server.

@@ -38,7 +38,7 @@ _IN_ORDER = (
     ARM_TRACK,
 )
 TASKS = {task.name: task for task in _IN_ORDER}
-"""Tasks by name, in the order of docs/tasks.md and `odeploy tasks`."""
+"""Tasks by name, in the order of docs/reference/tasks.md and `odeploy tasks`."""
 
 
 def get(name: str) -> Task:
