@@ -4,10 +4,13 @@ A user's mistake ends as one line on stderr and exit status 2, Ctrl-C as exit st
 verb as Ctrl-C does, so that traces are written and child processes stopped.
 """
 
+import contextlib
 import importlib
 import os
+import select
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -21,14 +24,18 @@ def main() -> NoReturn:
     verb = next((v for v in (" ".join(arguments[:2]), *arguments[:1]) if v in VERBS), None)
     if verb is None:
         asked_for_help = not arguments or arguments[0] in ("-h", "--help")
-        print(_help(" ".join(arguments)), file=sys.stdout if asked_for_help else sys.stderr)
-        sys.exit(0 if asked_for_help else 2)
+        if not asked_for_help:
+            _fail(_help(" ".join(arguments)), 2)
+        with _until_reader_leaves():
+            print(_help(""))  # noqa: T201
+        sys.exit(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     os.environ["PYTHONSAFEPATH"] = "1"  # worker processes must not import files of the working directory
     try:
         module, _, function = VERBS[verb].module.partition(":")
-        getattr(importlib.import_module(module), function or "main")(arguments[len(verb.split()) :])
+        with _until_reader_leaves():
+            getattr(importlib.import_module(module), function or "main")(arguments[len(verb.split()) :])
     except OdeployError as error:
         _fail(f"odeploy {verb}: {error}", 2)
     except KeyboardInterrupt:
@@ -40,6 +47,21 @@ def main() -> NoReturn:
         extra = VERBS[verb].extra
         _fail(f"odeploy {verb}: the package {error.name} is missing; run: pip install 'odeploy[{extra}]'", 2)
     sys.exit(0)
+
+
+@contextlib.contextmanager
+def _until_reader_leaves() -> Iterator[None]:
+    """Exit quietly once nothing reads stdout any more, as with `odeploy tasks | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        stdout = select.poll()
+        stdout.register(sys.stdout, 0)
+        if not stdout.poll(0):
+            raise  # another pipe broke: a defect
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python exits
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _help(asked: str) -> str:

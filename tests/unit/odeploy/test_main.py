@@ -1,5 +1,7 @@
 """The console entry point: user errors are one line, defects keep their traceback."""
 
+import signal
+import subprocess
 import sys
 import types
 
@@ -37,3 +39,14 @@ def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
 def test_a_missing_module_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError):
         run(monkeypatch, "odeploy_sim.tusks")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["inspect", "--help"]])
+def test_a_reader_that_leaves_early_ends_the_command_quietly(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "odeploy", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as verb:
+        assert verb.stdout is not None
+        assert verb.stderr is not None
+        verb.stdout.close()
+        assert verb.stderr.read() == ""
+    assert verb.returncode == 128 + signal.SIGPIPE
