@@ -129,7 +129,7 @@ def test_a_bad_file_is_refused_in_one_line_and_the_old_policy_stays_in_service(a
     corrupt[len(corrupt) // 2] ^= 4
     for name, data, line in (
         ("corrupt", bytes(corrupt), "corrupt.onnx"),
-        ("wrong", scaled_bytes(0.25, told=0.3), "golden row 0, signal motor_y: expected the recorded action"),
+        ("wrong", scaled_bytes(0.25, recorded=0.3), "golden row 0, signal motor_y: expected the recorded action"),
         ("slower", scaled_bytes(0.25, rate_hz=50.0), "rate_hz: expected 100.0 as of the served policy"),
     ):
         with pytest.raises(RelayedError, match=line) as raised:

@@ -1,4 +1,4 @@
-"""Links between the project's pages lead somewhere, and pages fit a screen where they promise to."""
+"""Links between the project's pages have a target, and the README fits a screen."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the tests of the two ends of the wire share: a clock that jumps and sockets within one process."""
+"""Shared fixtures of the tests of server and client: a simulated clock, and sockets in one process."""
 
 import logging
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def waiting(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeSelect:
-    """Lets `receive` jump instead of wait."""
+    """Replace waiting in `receive` by advancing the clock."""
     fake = FakeSelect(clock)
     monkeypatch.setattr("odeploy_runtime.transport.sockets.select", fake)
     return fake
@@ -41,7 +41,7 @@ class _Lines(logging.Handler):
 
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
-    """Messages that the runtime logs, from level info on; `caplog` has those from warning on."""
+    """Messages logged by the runtime from level info on; `caplog` has those from warning on."""
     log, lines = logging.getLogger("odeploy_runtime"), _Lines()
     level = log.level
     log.addHandler(lines)

@@ -1,4 +1,4 @@
-"""Test doubles of this project alone: a policy of three lines, a bare peer, and a `select` that jumps."""
+"""Test doubles: a simple policy, a bare peer, and a `select` that advances the clock."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,9 +24,9 @@ WITHOUT_PRE_TOUCH = ServerOptions(pre_touch=False)
 
 
 class FakeSelect:
-    """Stands for the module `select`: nothing is waited for, the peers get their turn and the clock jumps.
+    """Double of the module `select`: instead of a wait, peers get their turn and the clock advances.
 
-    In-process messages are readable the moment they are sent, so what nobody has answered will not come.
+    In-process messages are readable as soon as they are sent, so a message without an answer by now gets none.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -40,7 +40,7 @@ class FakeSelect:
 
 
 def manifest(**changes: Any) -> Manifest:
-    """A flow's manifest with three observations and two actions."""
+    """Return a flow's manifest with three observations and two actions."""
     fields: dict[str, Any] = {
         "version": 1,
         "name": "teacher",
@@ -62,10 +62,10 @@ def manifest(**changes: Any) -> Manifest:
 
 
 class FakePolicy:
-    """Answers the first two observations plus the noise; a subclass or an attribute changes what it says."""
+    """Policy that returns the first two observations plus the noise; `answer` or a subclass changes that."""
 
-    def __init__(self, said: Manifest | None = None, fingerprint: str = "f" * 64) -> None:
-        self.manifest = manifest() if said is None else said
+    def __init__(self, described: Manifest | None = None, fingerprint: str = "f" * 64) -> None:
+        self.manifest = manifest() if described is None else described
         self.fingerprint = fingerprint
         self.provider, self.golden_error, self.hot_call_ns = "fake", 0.0, 10_000
         self.inferred = 0
@@ -95,15 +95,15 @@ def served(
     options: ServerOptions = WITHOUT_PRE_TOUCH,
     counters: Counters | None = None,
 ) -> Server:
-    """A slot's policy, served on a socket."""
+    """Serve a slot's policy on a socket."""
     counted = Counters(SERVER) if counters is None else counters
     service = Service(slot, options, clock, counted, partial(send_at_once, socket))
     return Server(socket, service, clock, counted)
 
 
 def hello(**changes: Any) -> messages.Hello:
-    """A robot that fits `manifest()`."""
-    said = messages.Hello(
+    """Return the handshake of a robot that matches `manifest()`."""
+    fields = messages.Hello(
         protocol=messages.PROTOCOL,
         robot="robot",
         task="maze-medium",
@@ -112,27 +112,27 @@ def hello(**changes: Any) -> messages.Hello:
         observation=["x", "y", "speed"],
         action=["motor_x", "motor_y"],
     )
-    return said._replace(**changes)
+    return fields._replace(**changes)
 
 
 def floats(*values: float) -> bytes:
-    """As they travel."""
+    """Return numbers in the protocol's encoding."""
     return messages.to_bytes(np.array(values, np.float32))
 
 
 class Peer:
-    """The bare end of a connection; it can also say what no robot of ours would."""
+    """Bare end of a connection, which can also send invalid messages."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str) -> None:
         self.socket = context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.connect(endpoint)
 
-    def say(self, message: messages.Message | bytes) -> None:
+    def send(self, message: messages.Message | bytes) -> None:
         self.socket.send(message if isinstance(message, bytes) else messages.pack(message))
 
-    def hear(self) -> messages.Message | None:
-        """The next message that has come; None if there is none."""
+    def receive(self) -> messages.Message | None:
+        """Return the next message that has arrived, or None."""
         try:
             return messages.unpack(self.socket.recv(zmq.NOBLOCK))
         except zmq.Again:

@@ -1,4 +1,4 @@
-"""Small ONNX models and policy files, made with the onnx package, which the runtime does without."""
+"""Small ONNX models and policy files, made with the onnx package, which the runtime does not use."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ from tests.unit.runtime.fakes import manifest
 
 
 def inside(name: str = "w") -> onnx.TensorProto:
-    """A tensor that carries its own data."""
+    """Return a tensor with its data inside."""
     return numpy_helper.from_array(np.array([1.0, 2.0], np.float32), name)
 
 
 def outside(name: str = "w") -> onnx.TensorProto:
-    """A tensor whose data lie in another file."""
+    """Return a tensor with its data in another file."""
     tensor = TensorProto(name=name, dims=[2], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     entry = tensor.external_data.add()
     entry.key, entry.value = "location", "../../weights.bin"
@@ -30,7 +30,7 @@ def value(name: str, kind: int = TensorProto.FLOAT, shape: tuple[int, ...] = (2,
 
 
 def body(tensor: onnx.TensorProto, output: str) -> onnx.GraphProto:
-    """A subgraph that yields one tensor."""
+    """Return a subgraph that yields one tensor."""
     return helper.make_graph([], "body", [], [value(output)], [tensor])
 
 
@@ -50,7 +50,7 @@ def graph_with_if(tensor: onnx.TensorProto) -> onnx.GraphProto:
 
 
 def graph_with_loop(tensor: onnx.TensorProto) -> onnx.GraphProto:
-    """An If inside of a Loop's body, so that the tensor lies two subgraphs deep."""
+    """Return an If inside a Loop's body, with the tensor two subgraphs deep."""
     inner = graph_with_if(tensor)
     loop_body = helper.make_graph(
         inner.node,
@@ -77,8 +77,8 @@ def model(graph: onnx.GraphProto, **metadata: str) -> onnx.ModelProto:
     return built
 
 
-def policy_bytes(said: Manifest | None = None, **metadata: str) -> bytes:
-    """A small policy file; further metadata go between the manifest and the fingerprint."""
-    text = to_json(manifest() if said is None else said)
+def policy_bytes(described: Manifest | None = None, **metadata: str) -> bytes:
+    """Return a small policy file; more metadata go between the manifest and the fingerprint."""
+    text = to_json(manifest() if described is None else described)
     entries: dict[str, Any] = {MANIFEST_KEY: text} | metadata | {FINGERPRINT_KEY: NO_FINGERPRINT}
     return seal(model(graph_with_initializer(inside()), **entries).SerializeToString(), "test")

@@ -1,4 +1,4 @@
-"""A recipe by plain lists: what every tick of an episode held is kept, and looked up when it is asked for."""
+"""A recipe with plain lists: every tick of an episode is kept and looked up by its number."""
 
 import math
 
@@ -6,7 +6,7 @@ from odeploy_runtime.policy_file.recipe import Recipe, Term
 
 
 class NaiveRecipe:
-    """Answers as `Preparation` must."""
+    """Reference implementation of `Preparation`."""
 
     def __init__(self, recipe: Recipe, actions: int, rate_hz: float) -> None:
         self.recipe, self.actions, self.rate_hz = recipe, actions, rate_hz
@@ -29,8 +29,8 @@ class NaiveRecipe:
             self.answered[seq] = action
 
     def block(self, term: Term, age: int) -> list[float]:
-        wanted = max(self.seen) - age
-        tick = max((t for t in self.seen if t <= wanted), default=min(self.seen))
+        target = max(self.seen) - age
+        tick = max((t for t in self.seen if t <= target), default=min(self.seen))
         raw, before = self.seen[tick]
         if term.of == "signals":
             names = [signal.name for signal in self.recipe.raw]

@@ -1,4 +1,4 @@
-"""Policy files that run: they answer the first two observations, scaled."""
+"""Small policy files that return the first two observations, scaled."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ from tests.unit.runtime.models import model
 OBSERVATION = (0.25, -0.5, 3.0)
 
 
-def scaled_bytes(scale: float, told: float | None = None, **changes: Any) -> bytes:
-    """A sealed file: action = scale · (x, y).
+def scaled_bytes(scale: float, recorded: float | None = None, **changes: Any) -> bytes:
+    """Return a sealed file with action = scale · (x, y).
 
     Args:
-        scale: of the graph.
-        told: of the golden row; another one than the graph's makes a file that is refused.
-        changes: of the manifest.
+        scale: the graph's scale.
+        recorded: the golden row's scale; another one than the graph's makes an invalid file.
+        changes: fields of the manifest.
     """
     weight = np.array([[scale, 0], [0, scale], [0, 0]], np.float32)
     nodes = [
@@ -34,7 +34,7 @@ def scaled_bytes(scale: float, told: float | None = None, **changes: Any) -> byt
         [helper.make_tensor_value_info("action", TensorProto.FLOAT, ("batch", 1, 2))],
         [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(np.array([1], np.int64), "axis")],
     )
-    action = tuple(float(np.float32(scale if told is None else told) * value) for value in OBSERVATION[:2])
+    action = tuple(float(np.float32(scale if recorded is None else recorded) * value) for value in OBSERVATION[:2])
     fields: dict[str, Any] = {
         "name": f"scale-{scale:g}",
         "kind": "mlp",
@@ -42,6 +42,6 @@ def scaled_bytes(scale: float, told: float | None = None, **changes: Any) -> byt
         "sampler": None,
         "golden": (GoldenRow(OBSERVATION, (), action),),
     }
-    said = to_json(manifest(**(fields | changes)))
-    entries = {MANIFEST_KEY: said, FINGERPRINT_KEY: NO_FINGERPRINT}
+    text = to_json(manifest(**(fields | changes)))
+    entries = {MANIFEST_KEY: text, FINGERPRINT_KEY: NO_FINGERPRINT}
     return seal(model(graph, **entries).SerializeToString(), "test")

@@ -1,4 +1,4 @@
-"""A file is there whole, or it is not there."""
+"""Atomic file replacement: a file is written completely or not at all."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import UsageError
 
 
-def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UsageError, match=r"file/policy\.onnx: expected a path that"):
         write_whole(tmp_path / "file" / "policy.onnx", b"data")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_old_file_is_replaced_and_its_folder_made(tmp_path: Path) -> None:
+def test_the_folder_is_made_and_an_old_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "policy.onnx"
     write_whole(path, b"one")
     write_whole(path, b"two")

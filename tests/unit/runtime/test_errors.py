@@ -1,4 +1,4 @@
-"""Errors: one line each, with all four parts, in one tree."""
+"""Errors: one line each, with all four parts, in one class tree."""
 
 import inspect
 
@@ -15,7 +15,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_error_says_where_what_was_expected_what_came_and_what_to_do(kind: type[OdeployError]) -> None:
+def test_an_error_has_where_expected_got_and_remedy(kind: type[OdeployError]) -> None:
     error = kind(where="file.onnx", expected="weights", got="none", remedy="export anew")
     assert str(error) == "file.onnx: expected weights, got none; export anew"
     assert (error.where, error.expected, error.got, error.remedy) == (
@@ -26,12 +26,12 @@ def test_an_error_says_where_what_was_expected_what_came_and_what_to_do(kind: ty
     )
 
 
-def test_an_error_is_one_line_whatever_came() -> None:
+def test_an_error_is_one_line_for_any_text() -> None:
     error = OdeployError(where="a\nb", expected="c\nd", got="e\nf", remedy="g")
     assert "\n" not in str(error)
 
 
-def test_every_error_of_the_tree_can_be_caught_at_its_root() -> None:
+def test_every_error_can_be_caught_by_its_base_class() -> None:
     assert all(issubclass(kind, OdeployError) for kind in [*KINDS, RelayedError])
     assert issubclass(PolicyFileError, FormatError)
     assert issubclass(WireError, FormatError)

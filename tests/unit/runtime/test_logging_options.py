@@ -1,4 +1,4 @@
-"""The log: lines with time and level, or JSON; safe for a terminal; silent in a library."""
+"""The log: lines with time and level, or JSON; safe for a terminal; no output in a library."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ LOG = logging.getLogger("odeploy_runtime.server.sessions")
 def _no_handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
-    monkeypatch.setenv("ODEPLOY_LOG", "")  # removed again after the test
+    monkeypatch.setenv("ODEPLOY_LOG", "")  # restored after the test
     monkeypatch.delenv("ODEPLOY_LOG")
     level = root.level
     yield
@@ -66,14 +66,14 @@ def test_an_exception_keeps_its_traceback_in_both_formats(capsys: pytest.Capture
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "\x07", "a\nb", "\x9b31m", "\u202e"])
-def test_nothing_that_a_terminal_would_obey_gets_through(capsys: pytest.CaptureFixture[str], text: str) -> None:
+def test_terminal_control_characters_are_escaped(capsys: pytest.CaptureFixture[str], text: str) -> None:
     configure(LogOptions())
     LOG.info("%s", text)
     assert capsys.readouterr().err[:-1].isprintable()
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
-def test_the_level_is_the_lowest_that_is_logged(
+def test_lines_below_the_level_are_not_logged(
     capsys: pytest.CaptureFixture[str], level: Literal["debug", "info", "warning", "error"], count: int
 ) -> None:
     configure(LogOptions(log_level=level))
@@ -82,7 +82,7 @@ def test_the_level_is_the_lowest_that_is_logged(
     assert capsys.readouterr().err.count("line") == count
 
 
-def test_other_libraries_are_heard_from_warning_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_libraries_log_from_level_warning_on(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogOptions(log_level="debug"))
     logging.getLogger("matplotlib").info("chatter")
     logging.getLogger("matplotlib").warning("serious")

@@ -1,4 +1,4 @@
-"""Signals: names place by place, limits as vectors."""
+"""Signals: names in order, limits as vectors."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from odeploy_runtime.signals import Signal, half_ranges, highs, lows, max_steps,
 THREE = (Signal("a", "1", -2.0, 4.0, 0.5), Signal("b", "m", low=-1.0), Signal("c", "m", high=7.0))
 
 
-def test_limits_become_float32_vectors_with_infinity_where_there_is_none() -> None:
+def test_limits_become_float32_vectors_with_infinity_for_missing_ones() -> None:
     for made, expected in (
         (lows(THREE), [-2.0, -1.0, -math.inf]),
         (highs(THREE), [4.0, math.inf, 7.0]),
@@ -24,18 +24,18 @@ def test_limits_become_float32_vectors_with_infinity_where_there_is_none() -> No
         np.testing.assert_array_equal(made, expected)
 
 
-def test_unit_scale_is_half_of_the_range_and_one_where_a_limit_lacks() -> None:
+def test_unit_scale_is_half_of_the_range_and_one_without_both_limits() -> None:
     np.testing.assert_array_equal(half_ranges(THREE), [3.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0), (1.0, math.nan)])
-def test_a_signal_whose_low_is_not_below_its_high_is_refused(low: float, high: float) -> None:
+def test_a_signal_with_low_not_below_high_is_refused(low: float, high: float) -> None:
     with pytest.raises(ValueError, match="signal knee"):
         Signal("knee", "rad", low, high)
 
 
 @given(st.lists(st.text(max_size=5), max_size=6))
-def test_the_same_names_in_the_same_order_fit(names: list[str]) -> None:
+def test_the_same_names_in_the_same_order_are_accepted(names: list[str]) -> None:
     require_same_names(tuple(names), list(names), "observation")
 
 
@@ -48,7 +48,7 @@ def test_permuted_names_are_refused_and_the_first_wrong_place_is_named(order: tu
 
 
 @pytest.mark.parametrize(
-    ("got", "said"),
+    ("got", "message"),
     [
         (["a", "b"], "2: missing c"),
         (["a", "b", "c", "d"], "4: unknown d"),
@@ -57,10 +57,10 @@ def test_permuted_names_are_refused_and_the_first_wrong_place_is_named(order: tu
         ([], "0: missing a, b, c"),
     ],
 )
-def test_missing_unknown_and_repeated_names_are_told_apart(got: list[str], said: str) -> None:
+def test_missing_unknown_and_repeated_names_are_reported_separately(got: list[str], message: str) -> None:
     with pytest.raises(ContractError) as raised:
         require_same_names(["a", "b", "c"], got, "action")
-    assert raised.value.got == said
+    assert raised.value.got == message
     assert raised.value.expected == "3 signals as in the policy file"
 
 

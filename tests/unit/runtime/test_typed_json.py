@@ -1,4 +1,4 @@
-"""Typed JSON: strict types, named paths, no bit of a float lost."""
+"""Typed JSON: strict types, named paths, exact floats."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def refusal(text: str | bytes, kind: type[Any] = Tree) -> FormatError:
     return raised.value
 
 
-def test_a_tree_comes_back_as_it_was() -> None:
+def test_a_tree_is_read_back_unchanged() -> None:
     assert from_json(Tree, to_json(TREE), "file") == TREE
 
 
@@ -77,11 +77,11 @@ def test_nan_is_refused_by_the_writer() -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
-def test_a_number_that_is_not_finite_is_refused_by_the_reader(number: str) -> None:
+def test_a_non_finite_number_is_refused_by_the_reader(number: str) -> None:
     refusal(f'{{"mode": "on", "gain": {number}}}', Leaf)
 
 
-def test_an_integer_beyond_all_floats_is_refused_where_a_float_is_wanted() -> None:
+def test_an_integer_beyond_the_float_range_is_refused_for_a_float() -> None:
     assert "$.gain" in refusal(f'{{"mode": "on", "gain": 1{"0" * 400}}}', Leaf).where
 
 
@@ -135,7 +135,7 @@ def test_unknown_fields_are_ignored_and_missing_ones_take_their_default() -> Non
     assert decode(Leaf, {"mode": "on", "gain": 1.0, "newer": {}}, "file") == Leaf("on", 1.0, 3)
 
 
-def test_an_integer_is_taken_where_a_float_is_wanted() -> None:
+def test_an_integer_is_accepted_for_a_float() -> None:
     gain = decode(Leaf, {"mode": "on", "gain": 2}, "file").gain
     assert gain == 2
     assert type(gain) is float
@@ -157,7 +157,7 @@ def test_any_json_is_a_tree_or_a_format_error(data: Any) -> None:
 
 
 @given(st.sampled_from(list(encode(TREE))), JSON)
-def test_any_json_in_any_field_is_taken_or_refused_at_its_path(name: str, data: Any) -> None:
+def test_any_json_in_any_field_is_accepted_or_refused_at_its_path(name: str, data: Any) -> None:
     refused_at = f"file at $.{name}"
     try:
         decode(Tree, encode(TREE) | {name: data}, "file")

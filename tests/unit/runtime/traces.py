@@ -1,4 +1,4 @@
-"""Traces made by hand: a header that fits a small robot, and rows from nothing but numbers."""
+"""Hand-made traces: the header of a small robot, and rows from numbers."""
 
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,12 @@ def header(**changes: Any) -> TraceHeader:
 
 
 def stamps(**given: int) -> tuple[int, ...]:
-    """All eleven, 0 for those that are not given."""
+    """Return all eleven stamps, 0 for those not given."""
     return tuple(given.get(name, 0) for name in STAMPS)
 
 
 def rows(*each: dict[str, Any]) -> NDArray[np.void]:
-    """Rows with the given fields, 0 elsewhere; `stamps` may be a dictionary."""
+    """Return rows with the given fields, 0 elsewhere; `stamps` may be a dictionary."""
     made = np.zeros(len(each), row_type(len(OBSERVATION), len(ACTION)))
     for row, fields in zip(made, each, strict=True):
         for name, value in fields.items():
@@ -47,14 +47,14 @@ def rows(*each: dict[str, Any]) -> NDArray[np.void]:
 
 
 def numbered(count: int) -> list[dict[str, Any]]:
-    """Ticks for `write`: applied ones, numbered from 0."""
+    """Return applied ticks for `write`, numbered from 0."""
     return [
         {"episode": 0, "tick": i, "kind": APPLIED, "stamps": (i,) * 11, "values": bytes(20)} for i in range(count)
     ]
 
 
 def write(path: Path, *each: dict[str, Any], capacity: int = 100, **changes: Any) -> None:
-    """A file of rows as `TraceWriter.append` takes them."""
+    """Write a file of rows, given as arguments of `TraceWriter.append`."""
     writer = TraceWriter(path, header(**changes), capacity)
     for fields in each:
         writer.append(**fields)

@@ -1,4 +1,4 @@
-"""docs/reference/export.md is what the gate measured, and every kind of policy is measured in all its forms."""
+"""docs/reference/export.md shows the measured errors, and every type of policy is measured in all forms."""
 
 import json
 
@@ -32,12 +32,12 @@ def test_every_committed_figure_is_within_its_tolerance() -> None:
     [(flow_policy(MAZE_MEDIUM), 10), (best_of_n(MAZE_MEDIUM), 5), (student_policy(MAZE_MEDIUM), 1)],
     ids=["flow", "best of N", "student"],
 )
-def test_a_policy_has_as_many_forms_as_its_solvers_and_noise_make(policy: object, forms: int) -> None:
+def test_a_policy_has_a_form_for_each_solver_and_noise(policy: object, forms: int) -> None:
     made = kind_of(policy).published
     assert len(made) == len(set(made)) == forms
 
 
-def test_a_row_says_what_was_measured_where() -> None:
+def test_a_row_has_policy_provider_error_and_tolerance() -> None:
     (row,) = measured(source(student_policy(MAZE_MEDIUM)), ("cpu",))
     assert (row.policy, row.sampler, row.noise) == ("m", "-", "none")
     assert row.provider == "CPUExecutionProvider"

@@ -1,4 +1,4 @@
-"""docs/reference/tasks.md is what the catalogue and the measured scores say."""
+"""docs/reference/tasks.md shows the catalogue and the measured scores."""
 
 import json
 
@@ -15,7 +15,7 @@ def test_the_committed_page_is_current() -> None:
     )
 
 
-def test_every_expert_has_a_measured_score_of_the_file_that_is_there() -> None:
+def test_every_expert_has_a_measured_score_of_its_current_file() -> None:
     scores = json.loads(SCORES.read_text())["tasks"]
     for name in {**TASKS, **EXPERTS}:
         file = trained(get(name))

@@ -1,4 +1,4 @@
-"""How a server is, for a person, for a program, and as an exit status."""
+"""A server's health as a table and as an exit status."""
 
 import io
 
@@ -33,7 +33,7 @@ def printed(before: messages.Health, now: messages.Health) -> str:
     return console.file.getvalue()
 
 
-def test_a_person_reads_policy_rates_drops_refusals_and_misses() -> None:
+def test_the_table_shows_policy_rates_drops_refusals_and_misses() -> None:
     text = printed(BEFORE, NOW)
     for row in ("ready", "teacher", "a" * 64, "1,400 (200.0 a second)", "50 µs"):
         assert row in text
@@ -44,7 +44,7 @@ def test_a_person_reads_policy_rates_drops_refusals_and_misses() -> None:
     assert "NOT READY" in printed(BEFORE, NOW._replace(ready=0))
 
 
-def test_a_person_reads_what_was_served_before_and_how_far_the_shadow_lies_apart() -> None:
+def test_the_table_shows_earlier_policies_and_the_shadows_divergence() -> None:
     text = printed(BEFORE, SHADOWED)
     assert "epoch 1" in text
     assert "b" * 64 in text
@@ -52,9 +52,9 @@ def test_a_person_reads_what_was_served_before_and_how_far_the_shadow_lies_apart
     assert "100 / 7" in text
 
 
-def test_a_server_that_is_not_there_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_absent_server_is_reported_in_one_line_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
-        main(["ipc:///tmp/odeploy-nobody-is-here.ipc", "--timeout", "0.05"])
+        main(["ipc:///tmp/odeploy-absent.ipc", "--timeout", "0.05"])
     assert raised.value.code == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
@@ -62,6 +62,6 @@ def test_a_server_that_is_not_there_is_one_line_and_status_1(capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("arguments", [["--key", "k"], ["--timeout", "0"], ["--over", "-1"]])
-def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
+def test_invalid_options_are_refused(arguments: list[str]) -> None:
     with pytest.raises(UsageError):
         main(arguments)

@@ -1,4 +1,4 @@
-"""`odeploy operate`: each word reaches the robot's panel, and a dead-man switch that is killed opens."""
+"""`odeploy operate`: each command reaches the robot's panel, and a killed dead-man switch opens."""
 
 import subprocess
 import sys
@@ -27,13 +27,13 @@ def panel(path: Path, clock: FakeClock) -> Iterator[Panel]:
         yield made
 
 
-def test_the_verb_says_a_command_with_negative_numbers(panel: Panel, path: Path) -> None:
+def test_a_command_can_have_negative_numbers(panel: Panel, path: Path) -> None:
     main(["command", str(path), "0.5", "-0.25"])
     panel.read()
     assert panel.command == (0.5, -0.25)
 
 
-def test_a_word_to_nobody_is_an_error_that_says_where(path: Path) -> None:
+def test_a_command_without_a_robot_is_an_error_with_the_path(path: Path) -> None:
     with pytest.raises(
         UnreachableError, match="expected a robot of this user on this machine, got No such file"
     ) as raised:
@@ -41,13 +41,13 @@ def test_a_word_to_nobody_is_an_error_that_says_where(path: Path) -> None:
     assert raised.value.where == f"panel {path}"
 
 
-def test_the_verb_says_its_word_once(panel: Panel, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stop_is_sent_and_confirmed(panel: Panel, path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["stop", str(path)])
     assert panel.read().stop
     assert f"stop: sent to {path}" in capsys.readouterr().out
 
 
-def test_a_switch_that_is_killed_opens(panel: Panel, path: Path, clock: FakeClock) -> None:
+def test_a_killed_switch_opens(panel: Panel, path: Path, clock: FakeClock) -> None:
     holding = subprocess.Popen(
         [
             sys.executable,
@@ -59,7 +59,7 @@ def test_a_switch_that_is_killed_opens(panel: Panel, path: Path, clock: FakeCloc
         while not panel.read().held:
             assert holding.poll() is None
         clock.ns += 10**9
-        while not panel.read().held:  # it goes on saying so
+        while not panel.read().held:  # it repeats its message
             assert holding.poll() is None
     finally:
         holding.kill()

@@ -1,4 +1,4 @@
-"""`odeploy replay` on a real file: the file that drove a run gives the same actions, a wrong tick ends it."""
+"""`odeploy replay` on a real file: the run's own file gives the same actions, a wrong tick is an error."""
 
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,12 @@ MS = 1_000_000
 
 
 def real(folder: Path, **header: Any) -> tuple[Path, Path]:
-    """A policy file and a trace that it drove."""
+    """Return a policy file and the trace of a run with it."""
     file = folder / "student.onnx"
     file.write_bytes(policy_bytes(MULTIGOAL.name))
     policy = OnnxPolicy.load(file)
-    said = {"fingerprint": policy.fingerprint, "observation": MULTIGOAL.observation, "action": MULTIGOAL.action}
-    writer = TraceWriter(folder / "run.trace", traces.header(**(said | header)), 100)
+    fields = {"fingerprint": policy.fingerprint, "observation": MULTIGOAL.observation, "action": MULTIGOAL.action}
+    writer = TraceWriter(folder / "run.trace", traces.header(**(fields | header)), 100)
     draw, nothing = np.random.default_rng(1), np.zeros((1, 0), np.float32)
     for tick in range(12):
         observation = draw.normal(size=len(MULTIGOAL.observation)).astype("<f4")
@@ -37,15 +37,13 @@ def real(folder: Path, **header: Any) -> tuple[Path, Path]:
     return file, folder / "run.trace"
 
 
-def test_the_file_that_drove_a_run_is_found_to_say_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_runs_own_file_gives_the_same_actions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, trace = real(tmp_path)
     main([str(trace), "--policy", str(file)])
-    said = capsys.readouterr().out
-    assert "the file that drove this run" in said
-    assert "compared: 12 of 12 ticks" in said
-    assert "the same actions" in said
+    output = capsys.readouterr().out
+    assert "the file that drove this run" in output
+    assert "compared: 12 of 12 ticks" in output
+    assert "the same actions" in output
 
 
 def test_another_file_is_a_shadow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,10 +52,10 @@ def test_another_file_is_a_shadow(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "a shadow run: this run was driven by another file, teacher" in capsys.readouterr().out
 
 
-def test_a_bit_that_flipped_ends_the_program_unless_it_is_allowed_for(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_an_error_unless_within_the_tolerance(tmp_path: Path) -> None:
     file, trace = real(tmp_path)
     data, size = bytearray(trace.read_bytes()), read_trace(trace).rows.itemsize
-    data[len(data) - 3 * size - 2] ^= 0x40  # in the last number of tick 8, which is of what was offered
+    data[len(data) - 3 * size - 2] ^= 0x40  # in the last number of tick 8, an offered action
     trace.write_bytes(data)
     with pytest.raises(ContractError, match=f"episode 0, tick 8, signal {MULTIGOAL.action_names[-1]}"):
         main([str(trace), "--policy", str(file)])
@@ -71,13 +69,13 @@ def test_a_file_with_other_signals_is_refused(tmp_path: Path) -> None:
         main([str(tmp_path / "other.trace"), "--policy", str(file)])
 
 
-def test_a_run_whose_actions_were_blended_of_several_answers_is_refused(tmp_path: Path) -> None:
+def test_a_run_with_blended_actions_is_refused(tmp_path: Path) -> None:
     file, trace = real(tmp_path, blend=0.1)
     with pytest.raises(UsageError, match="sim --blend"):
         main([str(trace), "--policy", str(file)])
 
 
 @pytest.mark.parametrize("tolerance", ["-1", "nan"])
-def test_a_tolerance_that_makes_no_sense_is_refused(tmp_path: Path, tolerance: str) -> None:
+def test_an_invalid_tolerance_is_refused(tmp_path: Path, tolerance: str) -> None:
     with pytest.raises(UsageError, match="--tolerance"):
         main([str(tmp_path / "t"), "--policy", str(tmp_path / "p"), "--tolerance", tolerance])

@@ -1,4 +1,4 @@
-"""`odeploy verify` on a robot: the proofs that need no torch and no simulation, and a word on those that do."""
+"""`odeploy verify` on a robot: checks without torch and simulation; the others are reported as not run."""
 
 import importlib.util
 import subprocess
@@ -17,7 +17,7 @@ FILE = str(trained(HOPPER))
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Commands of the child processes that would have run; each fails if it has a run folder."""
+    """Commands of the child processes, recorded and not run; one with a run folder fails."""
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
@@ -29,14 +29,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
-def test_a_file_alone_is_proved_by_its_golden_rows(
+def test_a_file_alone_is_checked_by_its_golden_rows(
     started: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     main([FILE])
-    said = capsys.readouterr().out
-    assert "golden rows: 8 within" in said
-    assert "parity check: not run (give --run RUN)" in said
-    assert "doctor: not run (give --task TASK)" in said
+    output = capsys.readouterr().out
+    assert "golden rows: 8 within" in output
+    assert "parity check: not run (give --run RUN)" in output
+    assert "doctor: not run (give --task TASK)" in output
     assert started == []
 
 
@@ -45,13 +45,13 @@ def test_the_doctor_gets_file_task_and_episodes(started: list[list[str]]) -> Non
     assert started == [["-P", "-m", DOCTOR, FILE, "--task", "hopper", "--episodes", "3"]]
 
 
-def test_the_last_line_of_a_failed_proof_is_passed_on(started: list[list[str]], tmp_path: Path) -> None:
+def test_the_last_line_of_a_failed_check_is_the_error(started: list[list[str]], tmp_path: Path) -> None:
     with pytest.raises(RelayedError, match=r"^what is wrong$"):
         main([FILE, "--run", str(tmp_path), "--task", "hopper"])
     assert len(started) == 1
 
 
-def test_a_task_where_no_simulation_is_installed_is_refused(
+def test_a_task_without_an_installed_simulation_is_refused(
     started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = importlib.util.find_spec
@@ -62,5 +62,5 @@ def test_a_task_where_no_simulation_is_installed_is_refused(
 
 
 @pytest.mark.parametrize("program", [PARITY, CLOSED_LOOP, DOCTOR])
-def test_each_program_of_a_higher_floor_exists(program: str) -> None:
+def test_each_program_of_another_package_exists(program: str) -> None:
     assert importlib.util.find_spec(program) is not None

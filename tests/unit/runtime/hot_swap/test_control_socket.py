@@ -1,4 +1,4 @@
-"""The control socket: for this user of this machine, one request after the other, and nobody holds it up."""
+"""The control socket: for this user on this machine, one request at a time, and no peer blocks it."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from odeploy_runtime.hot_swap.control_socket import ControlSocket, control_path,
 
 
 def answer(words: Sequence[str], descriptors: Sequence[int]) -> str:
-    """Says what it heard."""
+    """Return a description of the request."""
     if list(words) == ["no"]:
         raise UsageError(where="here", expected="yes", got="no", remedy="say yes")
     if list(words) == ["defect"]:
@@ -38,7 +38,7 @@ def test_words_and_opened_files_arrive_and_the_answer_comes_back(control: Contro
     file.write_bytes(b"weights")
     with file.open("rb") as opened:
         assert request(str(path), ["swap", "a b"], [opened.fileno()]) == "['swap', 'a b'] with [b'weights']"
-        opened.read(1)  # the asker's own is not closed
+        opened.read(1)  # the sender's descriptor stays open
 
 
 def test_no_descriptor_is_left_open(control: ControlSocket, path: Path) -> None:
@@ -49,7 +49,7 @@ def test_no_descriptor_is_left_open(control: ControlSocket, path: Path) -> None:
         before = opened()
         for _ in range(20):
             request(str(path), ["x"], [file.fileno()] * 2)
-        assert opened() <= before + 1  # the last connection may be closing yet
+        assert opened() <= before + 1  # the last connection may still be closing
 
 
 def test_a_server_is_found_by_its_endpoint(control: ControlSocket, path: Path) -> None:
@@ -65,33 +65,33 @@ def test_a_server_is_found_by_its_endpoint(control: ControlSocket, path: Path) -
         ("ipc:///tmp/" + "x" * 96, None),
     ],
 )
-def test_the_control_of_an_endpoint_lies_beside_its_socket_file(endpoint: str, place: Path | None) -> None:
+def test_the_control_socket_of_an_endpoint_is_next_to_its_socket_file(endpoint: str, place: Path | None) -> None:
     assert control_path(endpoint) == place
 
 
-def test_a_refusal_is_one_line_at_the_asker(control: ControlSocket, path: Path) -> None:
+def test_a_refusal_is_one_line_at_the_sender(control: ControlSocket, path: Path) -> None:
     with pytest.raises(RelayedError, match=r"^here: expected yes, got no; say yes$"):
         request(str(path), ["no"])
 
 
-def test_a_defect_is_told_and_the_next_request_is_answered(control: ControlSocket, path: Path) -> None:
+def test_an_internal_error_is_reported_and_the_next_request_is_answered(
+    control: ControlSocket, path: Path
+) -> None:
     with pytest.raises(RelayedError, match="RuntimeError: oops"):
         request(str(path), ["defect"])
     assert request(str(path), ["x"]) == "['x'] with []"
 
 
-@pytest.mark.parametrize("said", [b"", b"\xc1", b"x" * 8000, msgpack.packb(7), msgpack.packb([["x"]])])
-def test_nonsense_holds_up_nobody(control: ControlSocket, path: Path, said: bytes) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
-        stranger.connect(str(path))
-        stranger.send(said)
-        stranger.recv(8192)
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"x" * 8000, msgpack.packb(7), msgpack.packb([["x"]])])
+def test_a_malformed_request_blocks_no_other(control: ControlSocket, path: Path, data: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+        peer.connect(str(path))
+        peer.send(data)
+        peer.recv(8192)
     assert request(str(path), ["x"]) == "['x'] with []"
 
 
-def test_who_connects_and_says_nothing_or_leaves_holds_up_nobody(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_connection_and_a_closed_one_block_no_other(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.control_socket._SENT_WITHIN_S", 0.05)
     with closing(ControlSocket(path, answer)), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as silent:
         silent.connect(str(path))
@@ -101,7 +101,7 @@ def test_who_connects_and_says_nothing_or_leaves_holds_up_nobody(
         assert request(str(path), ["x"]) == "['x'] with []"
 
 
-def test_the_socket_is_this_users_alone_and_goes_with_the_server(path: Path) -> None:
+def test_only_this_user_can_open_the_socket_and_it_is_removed_with_the_server(path: Path) -> None:
     control = ControlSocket(path, answer)
     assert path.stat().st_mode & 0o777 == 0o600
     control.close()
@@ -113,22 +113,20 @@ def test_the_socket_is_this_users_alone_and_goes_with_the_server(path: Path) -> 
     assert raised.value.where == f"control socket {path}"
 
 
-def test_what_a_killed_server_left_there_is_replaced(path: Path) -> None:
+def test_the_socket_of_a_killed_server_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left:
         left.bind(str(path))
     with closing(ControlSocket(path, answer)):
         assert request(str(path), ["x"]) == "['x'] with []"
 
 
-def test_a_place_where_another_server_listens_is_refused_and_left_alone(
-    control: ControlSocket, path: Path
-) -> None:
+def test_a_path_with_a_listening_server_is_refused_and_unchanged(control: ControlSocket, path: Path) -> None:
     with pytest.raises(AddressError, match="got something there"):
         ControlSocket(path, answer)
     assert request(str(path), ["x"]) == "['x'] with []"
 
 
-def test_a_file_that_is_no_socket_is_refused_and_left_alone(path: Path) -> None:
+def test_a_file_that_is_no_socket_is_refused_and_unchanged(path: Path) -> None:
     path.write_text("mine")
     with pytest.raises(AddressError, match="got something there"):
         ControlSocket(path, answer)

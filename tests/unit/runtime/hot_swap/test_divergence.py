@@ -7,7 +7,7 @@ from odeploy_runtime.hot_swap.divergence import read_divergence, shadow_names, w
 from odeploy_runtime.realtime.counters import Counters
 
 
-def test_what_is_written_is_read() -> None:
+def test_a_written_divergence_is_read_back() -> None:
     counters = Counters(shadow_names(2))
     write_divergence(counters, 3, np.array([0.25, 1e-9]), np.array([0.5, np.inf]))
     compared, mean, largest = read_divergence(counters, 2)

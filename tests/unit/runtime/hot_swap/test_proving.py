@@ -1,4 +1,4 @@
-"""What a child process makes of a file, before the server has anything to do with it."""
+"""The child process that checks a file before the server loads it."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, write_pair
 from tests.unit.runtime.scaled_policy import scaled_bytes
 
 
-def test_a_child_proves_a_good_file_and_refuses_an_altered_one_in_one_line() -> None:
+def test_a_child_accepts_a_good_file_and_refuses_an_altered_one_in_one_line() -> None:
     good = scaled_bytes(0.5)
     prove(good, "good.onnx", "cpu", None)
     altered = bytearray(good)
@@ -32,19 +32,19 @@ def test_a_child_proves_a_good_file_and_refuses_an_altered_one_in_one_line() -> 
 
 
 class Child:
-    """What a child does, done in this process."""
+    """The child's program, run in this process."""
 
     def __init__(self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._patch, self._capsys = patch, capsys
         patch.setattr("ctypes.CDLL", MagicMock())
         patch.setattr("os.nice", lambda _: 0)
 
-    def says(self, data: bytes, signers: Path | None = None) -> str:
+    def output(self, data: bytes, signers: Path | None = None) -> str:
         self._patch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
         policy = proven("policy.onnx", "cpu", signers)
-        said = self._capsys.readouterr().out
-        assert (policy is not None) == (said == "proven\n")
-        return said
+        output = self._capsys.readouterr().out
+        assert (policy is not None) == (output == "proven\n")
+        return output
 
 
 @pytest.fixture
@@ -52,32 +52,34 @@ def child(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return Child(monkeypatch, capsys)
 
 
-def test_a_file_whose_golden_rows_fail_is_refused_and_the_signal_named(child: Child) -> None:
-    assert child.says(scaled_bytes(0.5)) == "proven\n"
-    said = child.says(scaled_bytes(0.5, told=0.7))
-    assert said.startswith("policy.onnx, golden row 0, signal motor_y: expected the recorded action within 1e-05")
+def test_a_file_with_wrong_golden_rows_is_refused_with_the_signal(child: Child) -> None:
+    assert child.output(scaled_bytes(0.5)) == "proven\n"
+    output = child.output(scaled_bytes(0.5, recorded=0.7))
+    assert output.startswith(
+        "policy.onnx, golden row 0, signal motor_y: expected the recorded action within 1e-05"
+    )
 
 
-def test_where_signatures_are_wanted_an_unsigned_file_is_refused(child: Child, tmp_path: Path) -> None:
-    write_pair(tmp_path / f"boss{SIGN_PUBLIC}", tmp_path / f"boss{SIGN_SECRET}", *new_pair())
-    signed = sign(scaled_bytes(0.5), read_secret(tmp_path / f"boss{SIGN_SECRET}"), "signed.onnx")
-    assert child.says(signed, tmp_path) == "proven\n"
-    assert "expected a signature by a key in" in child.says(scaled_bytes(0.5), tmp_path)
+def test_with_required_signatures_an_unsigned_file_is_refused(child: Child, tmp_path: Path) -> None:
+    write_pair(tmp_path / f"signer{SIGN_PUBLIC}", tmp_path / f"signer{SIGN_SECRET}", *new_pair())
+    signed = sign(scaled_bytes(0.5), read_secret(tmp_path / f"signer{SIGN_SECRET}"), "signed.onnx")
+    assert child.output(signed, tmp_path) == "proven\n"
+    assert "expected a signature by a key in" in child.output(scaled_bytes(0.5), tmp_path)
 
 
 def children() -> set[int]:
-    """Of all threads of this process."""
+    """Return the child processes of all threads of this process."""
     lists = (Path(f"/proc/self/task/{task}/children") for task in os.listdir("/proc/self/task"))  # noqa: PTH208
     return {int(pid) for each in lists for pid in each.read_text().split()}
 
 
-def test_a_child_that_is_killed_is_an_error_that_says_how_it_died() -> None:
+def test_a_killed_child_is_an_error_that_names_the_signal() -> None:
     before = children()
 
     def kill() -> None:
-        while not (born := children() - before):
+        while not (found := children() - before):
             time.sleep(0.001)
-        os.kill(born.pop(), signal.SIGKILL)
+        os.kill(found.pop(), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -86,7 +88,7 @@ def test_a_child_that_is_killed_is_an_error_that_says_how_it_died() -> None:
     killer.join()
 
 
-def test_a_child_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_is_ended_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.proving._PROVEN_WITHIN_S", 0.001)
     before = children()
     with pytest.raises(WorkerError, match=r"got none within 0\.001 s"):
@@ -94,7 +96,7 @@ def test_a_child_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> No
     assert children() <= before
 
 
-def test_a_child_goes_with_its_server_however_that_ends() -> None:
+def test_a_child_ends_with_its_killed_server() -> None:
     code = """
 import os, signal, subprocess, sys
 module = "odeploy_runtime.hot_swap.proving"
@@ -109,7 +111,7 @@ os.kill(os.getpid(), signal.SIGKILL)
         assert server.stdin is not None
         assert server.stdout is not None
         child, own_nice = int(server.stdout.readline()), os.nice(0)
-        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) > own_nice)  # then it waits for its file
+        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) > own_nice)  # from then on it waits for its file
         server.stdin.write("\n")
         server.stdin.flush()
         server.wait()

@@ -1,4 +1,4 @@
-"""The shadow: a process that is never in the way, and is refused or ended like any other."""
+"""The shadow: a separate process that never blocks the server, and is refused or ended like any other."""
 
 import json
 import os
@@ -24,12 +24,12 @@ def answered(seq: int, *action: float) -> tuple[messages.Observation, messages.A
     )
 
 
-def test_a_process_of_its_own_compares_drops_what_it_cannot_take_and_is_refused_or_ended_like_any(
+def test_a_shadow_refuses_a_bad_file_compares_actions_drops_excess_ones_and_ends(
     tmp_path: Path,
 ) -> None:
     with (tmp_path / "out.jsonl").open("ab") as out:
         with pytest.raises(RelayedError, match="golden row 0"):
-            Shadow(scaled_bytes(0.5, told=0.7), "bad.onnx", "cpu", None, 2, out.fileno())
+            Shadow(scaled_bytes(0.5, recorded=0.7), "bad.onnx", "cpu", None, 2, out.fileno())
         shadow = Shadow(scaled_bytes(0.5), "half.onnx", "cpu", None, 2, out.fileno())
         assert shadow.manifest.name == "scale-0.5"
         assert shadow.feed(7, *answered(0, 0.75, 1.0))
@@ -43,7 +43,7 @@ def test_a_process_of_its_own_compares_drops_what_it_cannot_take_and_is_refused_
             shadow.feed(7, *answered(0, 0.75, 1.0))
             time.sleep(0.1)
         assert json.loads(lines.splitlines()[0])["max"] == pytest.approx({"motor_x": 0.25, "motor_y": 0})
-        os.kill(shadow._process.pid, signal.SIGSTOP)  # it takes nothing
+        os.kill(shadow._process.pid, signal.SIGSTOP)  # it reads nothing
         assert not all(shadow.feed(7, *answered(seq, 0, 0)) for seq in range(10_000))
         os.kill(shadow._process.pid, signal.SIGCONT)
         shadow.close()

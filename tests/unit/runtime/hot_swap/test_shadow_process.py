@@ -1,4 +1,4 @@
-"""The shadow's process: its own answers from the same noise, and how far they lie apart from the served ones."""
+"""The shadow's process: actions from the same noise, and their divergence from the served ones."""
 
 import io
 import json
@@ -19,14 +19,14 @@ SENSED = (1.0, 2.0, 3.0)
 
 
 class World:
-    """A comparison that is fed by hand; limits of both actions are ±1, so one is one on unit scale."""
+    """Comparison with hand-made ticks; the limits of both actions are ±1, which is unit scale."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.counters, self.out, self.clock = Counters(shadow_names(2)), io.StringIO(), clock
         self.comparison = Comparison(FakePolicy(), self.counters, self.out, clock)
 
     def tick(self, seq: int, *apart: float, epoch: int = 1, seed: int = 7) -> None:
-        """One tick whose served action lies that far from the shadow's."""
+        """Feed one tick whose served action differs by `apart` from the shadow's."""
         noise = NoiseSource(FakePolicy().manifest.noise, seed).draw(0, seq).reshape(-1)
         served = np.array(SENSED[:2], np.float32) + noise + np.array(apart, np.float32)
         self.comparison.tick(HEAD.pack(5, seed, 0, seq, epoch) + floats(*SENSED) + floats(*served))
@@ -40,7 +40,7 @@ def world(clock: FakeClock) -> World:
     return World(clock)
 
 
-def test_two_policies_that_say_the_same_from_the_same_noise_lie_nowhere_apart(world: World) -> None:
+def test_equal_policies_with_the_same_noise_have_no_divergence(world: World) -> None:
     for seq in range(5):
         world.tick(seq, 0.0, 0.0)
     compared, mean, most = read_divergence(world.counters, 2)
@@ -58,7 +58,7 @@ def test_mean_and_largest_divergence_are_counted_for_each_signal(world: World) -
     assert most == pytest.approx([0.5, 0.3], abs=1e-6)
 
 
-def test_another_served_policy_begins_anew_and_what_was_found_of_the_first_is_kept_as_a_line(world: World) -> None:
+def test_another_served_policy_restarts_the_counts_and_the_first_ones_are_written_as_a_line(world: World) -> None:
     world.tick(0, 0.5, 0.0)
     world.tick(1, 0.0, 0.25, epoch=2)
     compared, _, most = read_divergence(world.counters, 2)
@@ -79,7 +79,7 @@ def test_a_line_is_written_each_second_and_at_the_end(world: World, clock: FakeC
     assert [line["compared"] for line in world.lines()] == [11, 21, 25]
 
 
-def test_a_shadow_that_answers_with_no_number_is_as_far_apart_as_can_be(world: World) -> None:
+def test_a_shadow_that_returns_nan_has_the_largest_divergence(world: World) -> None:
     world.tick(0, math.nan, 0.0)
     _, _, most = read_divergence(world.counters, 2)
     assert most[0] > 1e9
@@ -87,7 +87,7 @@ def test_a_shadow_that_answers_with_no_number_is_as_far_apart_as_can_be(world: W
     assert world.lines()[0]["max"] == {"motor_x": None, "motor_y": pytest.approx(0, abs=1e-6)}
 
 
-def test_a_robots_second_seed_is_another_robots_noise(world: World) -> None:
+def test_each_robots_seed_gives_its_own_noise(world: World) -> None:
     world.tick(0, 0.0, 0.0, seed=7)
     noise = NoiseSource(FakePolicy().manifest.noise, 8).draw(0, 1).reshape(-1)
     packet = HEAD.pack(6, 8, 0, 1, 1) + floats(*SENSED) + floats(*(np.array(SENSED[:2], np.float32) + noise))

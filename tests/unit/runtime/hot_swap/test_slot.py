@@ -1,4 +1,4 @@
-"""One policy after the other: each has a number of its own, and only what robots can go on with is taken."""
+"""The policy slot: each policy has its own epoch, and only compatible ones are accepted."""
 
 import threading
 from typing import Any
@@ -12,7 +12,7 @@ from tests.unit.runtime.fakes import FakePolicy, manifest
 
 
 def offered(slot: PolicySlot, policy: FakePolicy) -> int:
-    """Offers from another thread while this one turns."""
+    """Offer a policy from another thread while this one takes; return its epoch."""
     epochs: list[int] = []
     thread = threading.Thread(target=lambda: epochs.append(slot.offer(policy)))
     thread.start()
@@ -22,14 +22,14 @@ def offered(slot: PolicySlot, policy: FakePolicy) -> int:
     return epochs[0]
 
 
-def test_a_loop_to_which_nothing_is_offered_serves_on() -> None:
+def test_without_an_offer_the_same_policy_is_served() -> None:
     policy = FakePolicy()
     slot = PolicySlot(policy)
     assert not slot.take()
     assert (slot.serving, slot.previous, slot.epoch) == (policy, None, 1)
 
 
-def test_what_is_offered_is_served_from_the_next_look_on_and_what_was_served_is_kept() -> None:
+def test_an_offered_policy_is_served_after_the_next_take_and_the_previous_one_is_kept() -> None:
     first, second = FakePolicy(fingerprint="a"), FakePolicy(fingerprint="b")
     slot = PolicySlot(first)
     assert offered(slot, second) == 2
@@ -37,7 +37,7 @@ def test_what_is_offered_is_served_from_the_next_look_on_and_what_was_served_is_
     assert not slot.take()
 
 
-def test_every_epoch_has_its_fingerprint_also_that_of_a_policy_that_comes_back() -> None:
+def test_every_epoch_has_its_fingerprint_even_for_a_repeated_policy() -> None:
     first, second = FakePolicy(fingerprint="a"), FakePolicy(fingerprint="b")
     slot = PolicySlot(first)
     for policy in (second, first, second):
@@ -45,7 +45,7 @@ def test_every_epoch_has_its_fingerprint_also_that_of_a_policy_that_comes_back()
     assert (slot.fingerprints, slot.epoch) == (["a", "b", "a", "b"], 4)
 
 
-def test_a_loop_that_does_not_turn_is_an_error_and_gets_nothing_later(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_offer_to_a_stopped_loop_is_an_error_and_is_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.slot._TAKEN_WITHIN_S", 0.01)
     slot = PolicySlot(FakePolicy())
     with pytest.raises(WorkerError, match="got a loop that does not turn"):
@@ -53,7 +53,7 @@ def test_a_loop_that_does_not_turn_is_an_error_and_gets_nothing_later(monkeypatc
     assert not slot.take()
 
 
-def test_there_are_as_many_epochs_as_a_trace_can_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_epochs_are_limited_to_the_traces_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("odeploy_runtime.hot_swap.slot._LAST_EPOCH", 2)
     slot = PolicySlot(FakePolicy())
     offered(slot, FakePolicy())
@@ -74,18 +74,16 @@ def test_there_are_as_many_epochs_as_a_trace_can_number(monkeypatch: pytest.Monk
         ({"action": (Signal("motor_y", "N"), Signal("motor_x", "N"))}, "action, place 0: expected 'motor_x'"),
     ],
 )
-def test_a_policy_that_robots_could_not_go_on_with_is_refused_by_name(
-    changes: dict[str, Any], message: str
-) -> None:
+def test_an_incompatible_policy_is_refused_with_the_difference(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ContractError, match=message):
         require_same_contract(manifest(), manifest(**changes), "new.onnx")
 
 
-def test_another_method_and_sampler_for_the_same_robot_are_fine() -> None:
+def test_another_method_for_the_same_robot_is_accepted() -> None:
     require_same_contract(manifest(), manifest(name="student", method="distill", provenance={}), "new.onnx")
 
 
-def test_a_shadow_takes_the_place_of_the_one_before_and_hands_that_back() -> None:
+def test_attaching_a_shadow_returns_the_previous_one() -> None:
     slot, first, second = PolicySlot(FakePolicy()), object(), object()
     assert slot.attach(first) is None  # type: ignore[arg-type]
     assert slot.attach(second) is first  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What an operator may change: each request is done, or refused with the old policy in its place."""
+"""Requests of an operator: each is carried out, or refused with the old policy in service."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from tests.unit.runtime.scaled_policy import OBSERVATION, scaled_bytes
 
 
 class Loop:
-    """Stands for the server: a thread that takes what is offered."""
+    """Double of the server: a thread that takes offered policies."""
 
     def __init__(self) -> None:
         self.slot = PolicySlot(OnnxPolicy(parse(Path("first.onnx"), scaled_bytes(0.5))))
@@ -37,15 +37,15 @@ class Loop:
         self._thread.join()
 
     def serves(self) -> float:
-        """The scale of what it serves."""
+        """Return the scale of the served policy."""
         policy = self.slot.serving
         return (
             float(policy.infer(np.array(OBSERVATION, np.float32), np.zeros((1, 0, 0, 0), np.float32))[0, 0]) / 0.25
         )
 
 
-class Asked:
-    """A swapper; its child proves everything."""
+class Requests:
+    """Swapper whose child accepts every file."""
 
     def __init__(self, loop: Loop, folder: Path) -> None:
         self.loop, self._folder, self.counters = loop, folder, Counters(SERVER)
@@ -62,67 +62,67 @@ class Asked:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+def requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Requests]:
     monkeypatch.setattr("odeploy_runtime.hot_swap.swapper.prove", lambda *_: None)
     loop = Loop()
-    yield Asked(loop, tmp_path)
+    yield Requests(loop, tmp_path)
     loop.end()
 
 
-def test_a_swap_serves_the_file_and_says_so_with_its_whole_fingerprint(asked: Asked, logged: list[str]) -> None:
-    line = asked.swap(scaled_bytes(0.25))
+def test_a_swap_serves_the_file_and_logs_its_whole_fingerprint(requests: Requests, logged: list[str]) -> None:
+    line = requests.swap(scaled_bytes(0.25))
     assert line.startswith("serving epoch 2, scale-0.25, fingerprint ")
     assert parse(Path("x"), scaled_bytes(0.25)).fingerprint in line
     assert logged == [line]
-    assert asked.loop.serves() == 0.25
-    assert asked.counters["swaps:swapped"] == 1
+    assert requests.loop.serves() == 0.25
+    assert requests.counters["swaps:swapped"] == 1
 
 
-def test_a_rollback_serves_the_one_before_and_another_the_one_after(asked: Asked) -> None:
-    asked.swap(scaled_bytes(0.25))
+def test_a_rollback_serves_the_previous_policy_and_a_second_one_reverts_it(requests: Requests) -> None:
+    requests.swap(scaled_bytes(0.25))
     served = []
     for _ in range(3):
-        asked.answer(["rollback"])
-        served.append((asked.loop.slot.epoch, asked.loop.serves()))
+        requests.answer(["rollback"])
+        served.append((requests.loop.slot.epoch, requests.loop.serves()))
     assert served == [(3, 0.5), (4, 0.25), (5, 0.5)]
-    assert asked.counters["swaps:rolled_back"] == 3
+    assert requests.counters["swaps:rolled_back"] == 3
 
 
-def test_what_is_refused_changes_nothing_and_is_counted_and_logged(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+def test_a_refused_request_changes_nothing_and_is_counted_and_logged(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     with pytest.raises(ContractError, match=r"rate_hz: expected 100\.0"):
-        asked.swap(scaled_bytes(0.25, rate_hz=50.0))
+        requests.swap(scaled_bytes(0.25, rate_hz=50.0))
     with pytest.raises(MissingError, match="served before this one, got none"):
-        asked.answer(["rollback"])
+        requests.answer(["rollback"])
 
-    def no(*_: object) -> None:
-        raise RelayedError("a child's no")
+    def refuse(*_: object) -> None:
+        raise RelayedError("a child's refusal")
 
-    monkeypatch.setattr("odeploy_runtime.hot_swap.swapper.prove", no)
-    with pytest.raises(RelayedError, match="a child's no"):
-        asked.swap(scaled_bytes(0.25))
-    assert (asked.loop.slot.epoch, asked.loop.serves()) == (1, 0.5)
-    assert asked.counters["swaps:refused"] == len(logged) == 3
+    monkeypatch.setattr("odeploy_runtime.hot_swap.swapper.prove", refuse)
+    with pytest.raises(RelayedError, match="a child's refusal"):
+        requests.swap(scaled_bytes(0.25))
+    assert (requests.loop.slot.epoch, requests.loop.serves()) == (1, 0.5)
+    assert requests.counters["swaps:refused"] == len(logged) == 3
     assert all(line.startswith("refused, epoch 1, scale-0.5, fingerprint ") for line in logged)
 
 
 @pytest.mark.parametrize("words", [[], ["stop"], ["swap"], ["swap", "x"], ["rollback", "x"], ["shadow", "x"]])
-def test_what_is_no_request_is_refused(asked: Asked, words: list[str]) -> None:
+def test_an_unknown_request_is_refused(requests: Requests, words: list[str]) -> None:
     with pytest.raises(UsageError, match="expected swap, rollback or shadow"):
-        asked.answer(words)
+        requests.answer(words)
 
 
-def test_what_is_no_file_is_refused(asked: Asked) -> None:
+def test_a_pipe_instead_of_a_file_is_refused(requests: Requests) -> None:
     reader, writer = os.pipe()
     with pytest.raises(UsageError, match="expected a file of at most 1,073,741,824 bytes, got something else"):
-        asked.answer(["swap", "pipe"], reader)
+        requests.answer(["swap", "pipe"], reader)
     os.close(reader)
     os.close(writer)
 
 
-def test_loading_shares_the_interpreter_and_gives_back_what_it_changed(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+def test_loading_shortens_the_switch_interval_and_restores_it(
+    requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, during = sys.getswitchinterval(), list[float]()
 
@@ -132,10 +132,10 @@ def test_loading_shares_the_interpreter_and_gives_back_what_it_changed(
 
     monkeypatch.setattr("odeploy_runtime.hot_swap.swapper.load_policy", load)
     with pytest.raises(MissingError):
-        asked.swap(scaled_bytes(0.25))
+        requests.swap(scaled_bytes(0.25))
     assert during == [pytest.approx(0.0002)]
     assert sys.getswitchinterval() == before
 
 
-def test_ending_a_shadow_where_there_is_none_says_so(asked: Asked) -> None:
-    assert asked.answer(["shadow"]) == "there was no shadow"
+def test_ending_an_absent_shadow_is_reported(requests: Requests) -> None:
+    assert requests.answer(["shadow"]) == "there was no shadow"

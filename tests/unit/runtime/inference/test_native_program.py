@@ -1,4 +1,4 @@
-"""Each operator of a native program against numpy in float64, and what has no step is refused by name."""
+"""Each operator of a native program against numpy in float64; unsupported ones are refused by name."""
 
 import ctypes
 import shutil
@@ -29,7 +29,7 @@ def library() -> ctypes.CDLL:
 def answer(
     library: ctypes.CDLL, nodes: list[Node], inputs: dict[str, Values], constants: dict[str, Values]
 ) -> NDArray[np.float32]:
-    """What the program leaves in the last node's output."""
+    """Return the last node's output."""
     program = Program(Graph(tuple(nodes), constants), {k: v.shape for k, v in inputs.items()}, "graph")
     for name, values in inputs.items():
         program.values[name][:] = values
@@ -49,7 +49,7 @@ def node(operator: str, *inputs: str, out: str = "y", **numbers: float) -> Node:
     st.sampled_from([1.0, 0.1]),
     st.integers(0, 2**32 - 1),
 )
-def test_a_product_of_any_size_is_numpy_s(
+def test_a_product_of_any_size_is_numpys(
     library: ctypes.CDLL, K: int, N: int, transposed: bool, alpha: float, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -57,8 +57,8 @@ def test_a_product_of_any_size_is_numpy_s(
     stored = np.ascontiguousarray(W.T) if transposed else W
     gemm = node("Gemm", "x", "W", "b", transB=int(transposed), alpha=alpha)
     got = answer(library, [gemm], {"x": x}, {"W": stored, "b": b})
-    wanted = alpha * (x.astype(np.float64) @ W) + b
-    np.testing.assert_allclose(got, wanted, atol=1e-5 * K**0.5, rtol=0)
+    expected = alpha * (x.astype(np.float64) @ W) + b
+    np.testing.assert_allclose(got, expected, atol=1e-5 * K**0.5, rtol=0)
 
 
 X = np.concatenate([np.linspace(-30, 30, 241), [-1e30, -100, -88, 88, 100, 1e30, 0]])[None].astype(np.float32)
@@ -72,7 +72,7 @@ OF_ONE: dict[str, Callable[[Values], Values]] = {
 
 
 @pytest.mark.parametrize("operator", list(OF_ONE))
-def test_an_activation_is_numpy_s_to_the_last_bits(library: ctypes.CDLL, operator: str) -> None:
+def test_an_activation_is_numpys_to_the_last_bits(library: ctypes.CDLL, operator: str) -> None:
     got = answer(library, [node(operator, "x")], {"x": X}, {})
     np.testing.assert_allclose(got, OF_ONE[operator](X.astype(np.float64)), atol=2.5e-7, rtol=1e-7)
 
@@ -89,7 +89,7 @@ OF_TWO: dict[str, Callable[[Values, Values], Values]] = {
 
 @pytest.mark.parametrize("constant", ["neither", "first", "second"])
 @pytest.mark.parametrize("operator", list(OF_TWO))
-def test_an_operator_of_two_is_numpy_s(library: ctypes.CDLL, operator: str, constant: str) -> None:
+def test_a_binary_operator_is_numpys(library: ctypes.CDLL, operator: str, constant: str) -> None:
     rng = np.random.default_rng(1)
     a, b = rng.uniform(0.5, 2, (2, 1, 13)).astype(np.float32)
     inputs, constants = {"a": a, "b": b}, {}
@@ -115,7 +115,7 @@ def test_a_clip_has_limits_for_each_or_for_all_or_on_one_side(library: ctypes.CD
     np.testing.assert_array_equal(got, np.array([[-3, 0.5, 2, np.nan]], np.float32))
 
 
-def test_the_first_columns_of_a_row_in_another_shape(library: ctypes.CDLL) -> None:
+def test_slice_and_reshape_give_the_first_columns_in_another_shape(library: ctypes.CDLL) -> None:
     constants = {"0": np.array([0]), "6": np.array([6]), "1": np.array([1]), "shape": np.array([-1, 3, 2])}
     nodes = [node("Slice", "x", "0", "6", "1", "1", out="six"), node("Reshape", "six", "shape")]
     got = answer(library, nodes, {"x": np.arange(9, dtype=np.float32)[None]}, constants)
@@ -137,7 +137,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("why", list(REFUSED))
-def test_what_has_no_step_is_refused_by_its_operator(why: str) -> None:
+def test_an_unsupported_node_is_refused_with_its_operator(why: str) -> None:
     refused, constants = REFUSED[why]
     with pytest.raises(PolicyFileError, match=rf"graph, {refused.operator} that makes y: .*ONNX Runtime"):
         Program(Graph((refused,), constants), {"x": (1, 9)}, "graph")

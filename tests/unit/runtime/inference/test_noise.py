@@ -1,4 +1,4 @@
-"""Noise by number: any tick's draw is the one that a fresh generator would make."""
+"""Noise by tick: any tick's draw equals that of a new generator."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def independent(seed: int, episode: int, seq: int) -> np.ndarray[tuple[int, ...]
 
 
 @given(numbers, st.lists(st.tuples(numbers, numbers), max_size=5))
-def test_every_draw_is_that_of_a_fresh_philox_with_the_ticks_counter(
+def test_every_draw_is_that_of_a_new_philox_with_the_ticks_counter(
     seed: int, ticks: list[tuple[int, int]]
 ) -> None:
     source = NoiseSource(NORMAL, seed)

@@ -1,4 +1,4 @@
-"""Who computes a file is chosen by name, and what the machine has not is refused before anything is loaded."""
+"""The backend is chosen by name; a missing one is refused before loading."""
 
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from tests.policies import policy_bytes
 
 
 @pytest.mark.parametrize(("provider", "kind"), [("cpu", OnnxPolicy), ("native", NativePolicy)])
-def test_a_name_is_a_kind(provider: str, kind: type) -> None:
+def test_each_name_loads_its_backend(provider: str, kind: type) -> None:
     policy = load_policy(parse(Path("p.onnx"), policy_bytes("multigoal-2d")), provider)
     assert isinstance(policy, kind)
     assert policy.golden_error <= 1e-5
     assert policy.hot_call_ns > 0
 
 
-def test_reports_have_onnx_runtimes_own_names() -> None:
+def test_reports_use_onnx_runtimes_names() -> None:
     assert (backend_name("cpu"), backend_name("native")) == ("CPUExecutionProvider", "native")
 
 
-def test_a_provider_that_is_not_there_is_refused_with_those_that_are() -> None:
+def test_a_missing_provider_is_refused_with_the_available_ones() -> None:
     require_backend("native")
     require_backend("cpu")
     with pytest.raises(ProviderError, match="cpu"):

@@ -1,4 +1,4 @@
-"""What an answer depends on besides what is sensed: the same for every exchanged policy that wants the same."""
+"""Policy state: kept across a swap to a policy with the same recipe."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ def sensed(angle: float) -> Floats:
     return np.array([angle, 0.0], np.float32)
 
 
-def test_without_a_recipe_the_policy_sees_what_the_robot_sent() -> None:
+def test_without_a_recipe_the_policy_gets_the_robots_observation() -> None:
     values = sensed(1.0)
     assert PolicyState(manifest(), 0).observe(0, 0, values) is values
 
 
-def test_an_exchanged_policy_goes_on_with_an_equal_recipe_and_begins_anew_with_another() -> None:
+def test_a_swap_keeps_the_history_for_an_equal_recipe_and_resets_it_for_another() -> None:
     state = PolicyState(looking_at(2, 1, 0), 0)
     assert [state.observe(0, seq, sensed(seq)).tolist() for seq in (0, 1)] == [[0, 0, 0], [0, 0, 1]]
     state.renew(looking_at(2, 1, 0))
@@ -38,7 +38,7 @@ def test_an_exchanged_policy_goes_on_with_an_equal_recipe_and_begins_anew_with_a
     assert state.observe(0, 3, sensed(3)).tolist() == [3, 3]
 
 
-def test_an_exchanged_policy_gets_a_ticks_own_draws_in_its_own_shape() -> None:
+def test_after_a_swap_a_ticks_noise_has_the_new_shape_and_the_same_draws() -> None:
     state, wide = PolicyState(manifest(), 7), manifest(noise=Noise("normal", (4, 1, 2)), sampler=FOUR, golden=())
     narrow = state.prepare(FakePolicy(manifest()), 1, 0, 5, sensed(0))[1].copy()
     state.renew(wide)

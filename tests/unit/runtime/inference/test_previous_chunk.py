@@ -1,4 +1,4 @@
-"""What a new chunk has to agree with: the actions of the last one that are still to be played, and how much."""
+"""Real-time chunking: the remaining actions of the last chunk, and their weights."""
 
 import math
 
@@ -27,18 +27,18 @@ def test_the_weights_are_those_of_the_paper(horizon: int, frozen: int, played: i
     frozen = min(frozen, left)
     for i, weight in enumerate(weights):
         if i < frozen:
-            wanted = 1.0
+            expected = 1.0
         elif i < left:
             c = (left - i) / (left - frozen + 1)
-            wanted = c * (math.exp(c) - 1) / (math.e - 1)
+            expected = c * (math.exp(c) - 1) / (math.e - 1)
         else:
-            wanted = 0.0
-        assert weight == pytest.approx(wanted, rel=1e-6)
+            expected = 0.0
+        assert weight == pytest.approx(expected, rel=1e-6)
     assert (np.diff(weights) <= 0).all()
 
 
 @pytest.mark.parametrize("played", range(1, H))
-def test_a_later_tick_goes_on_from_the_actions_that_are_left(played: int) -> None:
+def test_a_later_tick_gets_the_remaining_actions(played: int) -> None:
     previous, weights = kept(4).before(1, 3, 4 + played)
     np.testing.assert_array_equal(previous[: H - played], CHUNK[played:])
     np.testing.assert_array_equal(previous[H - played :], 0)
@@ -54,13 +54,13 @@ def test_a_later_tick_goes_on_from_the_actions_that_are_left(played: int) -> Non
         ((1, 3, 3), "an older tick"),
     ],
 )
-def test_a_tick_begins_anew_where_there_is_nothing_to_go_on_from(number: tuple[int, int, int], why: str) -> None:
+def test_a_tick_without_a_usable_chunk_gets_zeros(number: tuple[int, int, int], why: str) -> None:
     previous, weights = kept(4).before(*number)
     assert not previous.any(), why
     assert not weights.any(), why
 
 
-def test_a_tick_that_is_asked_again_is_given_the_same_again() -> None:
+def test_a_repeated_tick_gets_the_same_actions() -> None:
     made = kept(4)
     first = made.before(1, 3, 6)
     made.commit(1, 3, 6, OTHER, D)
@@ -72,13 +72,13 @@ def test_a_tick_that_is_asked_again_is_given_the_same_again() -> None:
     np.testing.assert_array_equal(made.before(1, 3, 7)[0][: H - 1], OTHER[1:])
 
 
-def test_an_older_tick_that_is_answered_late_changes_nothing() -> None:
+def test_a_late_commit_of_an_older_tick_changes_nothing() -> None:
     made = kept(4)
     made.commit(1, 3, 2, OTHER, D)
     np.testing.assert_array_equal(made.before(1, 3, 5)[0][: H - 1], CHUNK[1:])
 
 
-def test_what_was_kept_is_a_copy() -> None:
+def test_the_kept_chunk_is_a_copy() -> None:
     answer = CHUNK.copy()
     made = PreviousChunk()
     made.commit(1, 0, 0, answer, D)

@@ -1,4 +1,4 @@
-"""A provider computes what it was asked for, in float32, or says no."""
+"""A provider computes the whole graph in float32, or is refused."""
 
 import numpy as np
 import onnxruntime as ort
@@ -15,13 +15,13 @@ def graph() -> bytes:
     return bytes(model(graph_with_initializer(inside())).SerializeToString())
 
 
-def test_the_cpu_is_always_there_and_computes() -> None:
+def test_the_cpu_provider_is_available_and_computes() -> None:
     session = open_session(graph(), "cpu", "graph")
     (sums,) = session.run(["y"], {"x": np.array([10, 20], np.float32)})
     assert sums.tolist() == [11, 22]
 
 
-def test_an_unknown_provider_is_refused_with_those_of_this_machine() -> None:
+def test_an_unknown_provider_is_refused_with_the_machines_ones() -> None:
     with pytest.raises(
         ProviderError, match=r"--provider: expected one of cpu.* on this machine, got npu; choose one"
     ):
@@ -31,7 +31,7 @@ def test_an_unknown_provider_is_refused_with_those_of_this_machine() -> None:
 @pytest.mark.parametrize(
     ("provider", "comes_with"), [("cuda", "CUDA with cuDNN"), ("tensorrt", "TensorRT"), ("openvino", "`openvino`")]
 )
-def test_one_that_is_not_installed_is_refused_with_what_it_comes_with(
+def test_a_provider_that_is_not_installed_is_refused_with_its_package(
     provider: str, comes_with: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
@@ -41,29 +41,29 @@ def test_one_that_is_not_installed_is_refused_with_what_it_comes_with(
         require_available(provider)
 
 
-def test_one_that_was_left_out_of_its_session_is_refused() -> None:
+def test_a_provider_missing_in_its_session_is_refused() -> None:
     session = open_session(graph(), "cpu", "graph")
     with pytest.raises(ProviderError, match=r"expected CUDAExecutionProvider, got CPU\w+ \(silent fallback\)"):
         require_in_use(session, "cuda", "graph")
 
 
-def test_operators_that_it_would_leave_to_the_cpu_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    stranger = "AzureExecutionProvider"  # in the CPU's own package; it computes none of our operators
-    if stranger not in ort.get_available_providers():
+def test_a_provider_that_leaves_operators_to_the_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    partial = "AzureExecutionProvider"  # in the CPU's own package; it computes none of our operators
+    if partial not in ort.get_available_providers():
         pytest.skip("this build of ONNX Runtime has no provider that leaves operators to the CPU")
-    monkeypatch.setitem(PROVIDERS, "cuda", stranger)
+    monkeypatch.setitem(PROVIDERS, "cuda", partial)
     monkeypatch.setattr("odeploy_runtime.inference.providers._IN_FULL_PRECISION", {})
     with pytest.raises(ProviderError, match="computes by itself, got operators that it would leave to the CPU"):
         open_session(graph(), "cuda", "graph")
 
 
-def test_none_is_asked_for_less_than_float32() -> None:
+def test_all_providers_are_configured_for_float32() -> None:
     assert provider_options("cuda", 1) == {"use_tf32": "0"}
     assert provider_options("openvino", 2) == {"device_type": "CPU", "precision": "FP32", "num_of_threads": "2"}
     assert provider_options("cpu", 1) == {}
 
 
-def test_openvino_computes_where_it_is_installed() -> None:
+def test_an_installed_openvino_computes() -> None:
     if PROVIDERS["openvino"] not in ort.get_available_providers():
         pytest.skip("needs onnxruntime-openvino")
     session = open_session(graph(), "openvino", "graph")
@@ -71,11 +71,13 @@ def test_openvino_computes_where_it_is_installed() -> None:
     assert (sums.tolist(), session.get_providers()[0]) == ([11, 22], "OpenVINOExecutionProvider")
 
 
-def test_openvino_refuses_an_operator_that_it_has_not() -> None:
+def test_openvino_with_an_unsupported_operator_is_refused() -> None:
     if PROVIDERS["openvino"] not in ort.get_available_providers():
         pytest.skip("needs onnxruntime-openvino")
     node = helper.make_node("Inverse", ["x"], ["y"], domain="com.microsoft")
-    strange = model(helper.make_graph([node], "policy", [value("x", shape=(2, 2))], [value("y", shape=(2, 2))]))
-    strange.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    unsupported = model(
+        helper.make_graph([node], "policy", [value("x", shape=(2, 2))], [value("y", shape=(2, 2))])
+    )
+    unsupported.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     with pytest.raises(ProviderError, match="OpenVINOExecutionProvider computes by itself"):
-        open_session(strange.SerializeToString(), "openvino", "graph")
+        open_session(unsupported.SerializeToString(), "openvino", "graph")

@@ -1,4 +1,4 @@
-"""Whose state an observation meets: that of its own robot's episode, moved once by each answered tick."""
+"""Recurrent state: one for each robot's episode, updated once by each answered tick."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,11 +13,11 @@ from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, manifest
 from tests.unit.runtime.server.world import MS, T, World
 
-SAID = manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1)
+RECURRENT = manifest(kind="recurrent", noise=Noise("none"), sampler=None, golden=(), state_size=1)
 
 
 class Summing(FakePolicy):
-    """Answers the sum of all that it saw, in its first action."""
+    """Policy whose first action is the sum of all observations."""
 
     def infer(self, observation: Floats, noise: Floats) -> Floats:
         self.inferred += 1
@@ -27,7 +27,7 @@ class Summing(FakePolicy):
 
 @pytest.fixture
 def world(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect) -> Iterator[World]:
-    made = World(context, clock, Summing(SAID), pre_touch=True)
+    made = World(context, clock, Summing(RECURRENT), pre_touch=True)
     yield made
     made.close()
 
@@ -41,7 +41,7 @@ def state(value: float) -> Floats:
     return np.array([value], np.float32)
 
 
-def test_a_state_moves_with_each_tick_and_is_zero_at_the_beginning() -> None:
+def test_a_state_changes_with_each_tick_and_begins_at_zero() -> None:
     recurrent = RecurrentState()
     for seq, expected in ((0, 0.0), (1, 10.0), (2, 11.0), (7, 12.0)):  # 3 to 6 were skipped
         assert recurrent.before(1, 0, seq) == expected
@@ -59,7 +59,7 @@ def test_another_episode_another_policy_and_tick_0_begin_from_zero(number: tuple
     assert recurrent.before(epoch, episode, seq + 1) == 5.0
 
 
-def test_a_tick_that_is_asked_again_meets_the_same_state() -> None:
+def test_a_repeated_tick_gets_the_same_state() -> None:
     recurrent = RecurrentState()
     recurrent.commit(1, 0, 0, state(1.0))
     recurrent.commit(1, 0, 1, state(2.0))
@@ -69,7 +69,7 @@ def test_a_tick_that_is_asked_again_meets_the_same_state() -> None:
     assert recurrent.before(1, 0, 2) == 2.0
 
 
-def test_an_older_tick_moves_nothing() -> None:
+def test_an_older_tick_does_not_change_the_state() -> None:
     recurrent = RecurrentState()
     recurrent.commit(1, 0, 5, state(1.0))
     assert recurrent.before(1, 0, 3) == 1.0
@@ -77,10 +77,10 @@ def test_an_older_tick_moves_nothing() -> None:
     assert recurrent.before(1, 0, 6) == 1.0
 
 
-def test_what_is_kept_is_a_copy() -> None:
-    recurrent, living = RecurrentState(), state(1.0)
-    recurrent.commit(1, 0, 0, living)
-    living[:] = 9.0
+def test_the_kept_state_is_a_copy() -> None:
+    recurrent, current = RecurrentState(), state(1.0)
+    recurrent.commit(1, 0, 0, current)
+    current[:] = 9.0
     assert recurrent.before(1, 0, 1) == 1.0
 
 
@@ -103,7 +103,7 @@ def test_an_episode_and_a_session_begin_from_zero(world: World) -> None:
     assert sums(answers) == [1.0, 2.0, 1.0, 2.0, 1.0]
 
 
-def test_rehearsals_leave_the_state_alone(world: World) -> None:
+def test_pre_touch_runs_do_not_change_the_state(world: World) -> None:
     peer = world.peer()
     ready, answers = world.welcome(peer), []
     for seq in range(4):
@@ -114,7 +114,7 @@ def test_rehearsals_leave_the_state_alone(world: World) -> None:
     assert sums(answers) == [1.0, 2.0, 3.0, 4.0]
 
 
-def test_an_observation_that_is_refused_moves_nothing(world: World) -> None:
+def test_a_refused_observation_does_not_change_the_state(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     answers = [world.observe(peer, ready, 0)]
@@ -123,7 +123,7 @@ def test_an_observation_that_is_refused_moves_nothing(world: World) -> None:
     assert sums(answers) == [1.0, 2.0]
 
 
-def test_an_answer_that_is_not_finite_moves_nothing(world: World) -> None:
+def test_a_non_finite_action_does_not_change_the_state(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     answers = [world.observe(peer, ready, 0, values=floats(3e38, 0.0, 0.0))]
@@ -133,15 +133,15 @@ def test_an_answer_that_is_not_finite_moves_nothing(world: World) -> None:
     assert sums(answers)[1] == 0.0
 
 
-def test_a_stream_counts_an_observation_once_however_often_it_answers_it(world: World) -> None:
+def test_repeated_answers_of_a_stream_change_the_state_once(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer, mode="stream")
-    heard = []
+    received = []
     for seq in range(2):
         assert world.observe(peer, ready, seq) is None
         world.let_pass(3 * T)
-        while (answer := peer.hear()) is not None:
-            heard.append(answer)
-    values = sums(heard)
+        while (answer := peer.receive()) is not None:
+            received.append(answer)
+    values = sums(received)
     assert len(values) >= 5
     assert sorted(set(values)) == [1.0, 2.0]

@@ -1,4 +1,4 @@
-"""The loop beside the motors, against closed forms: a unit mass under a PD law, straight lines, held points."""
+"""The actuator loop against closed forms: a unit mass under a PD law, straight lines, held setpoints."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from odeploy_runtime.policy_file.actuation import PD, Actuation, Actuator
 
 MS = 1_000_000
-T = 20 * MS  # of a policy at 50 Hz
+T = 20 * MS  # period of a policy at 50 Hz
 LOOSE = 1e9
 angles = st.floats(-3, 3)
 
@@ -39,7 +39,7 @@ def test_a_held_setpoint_is_a_zero_order_hold() -> None:
 
 
 @given(st.lists(angles, min_size=1, max_size=5), angles)
-def test_a_straight_line_is_at_its_target_one_tick_later_and_half_way_at_half_time(
+def test_a_linear_setpoint_reaches_its_target_in_one_tick_and_is_halfway_at_half_time(
     targets: list[float], start: float
 ) -> None:
     loop, before = actuator("linear", joints=1), start
@@ -52,7 +52,7 @@ def test_a_straight_line_is_at_its_target_one_tick_later_and_half_way_at_half_ti
         before = target
 
 
-def test_a_command_that_is_late_finds_the_setpoint_at_its_predecessor_and_an_early_one_makes_no_jump() -> None:
+def test_a_late_command_starts_from_the_last_target_and_an_early_one_makes_no_jump() -> None:
     loop = actuator("linear", joints=1)
     loop.command(0, np.array([1.0]))
     assert loop.setpoint(5 * T)[0] == 1.0
@@ -63,7 +63,7 @@ def test_a_command_that_is_late_finds_the_setpoint_at_its_predecessor_and_an_ear
     assert loop.setpoint(6 * T + T // 4)[0] == 0.25
 
 
-def test_a_unit_mass_under_a_critically_damped_law_moves_as_the_closed_form_says() -> None:
+def test_a_unit_mass_under_a_critically_damped_law_follows_the_closed_form() -> None:
     omega, target, dt_ns = 20.0, 0.5, MS // 10
     loop = actuator("hold", pd_law(omega**2, 2 * omega, pose=0.2), joints=1, rate_hz=10_000.0)
     loop.command(0, np.array([target - 0.2]))
@@ -77,16 +77,16 @@ def test_a_unit_mass_under_a_critically_damped_law_moves_as_the_closed_form_says
 
 
 @given(st.lists(st.tuples(angles, angles, angles), min_size=1, max_size=10))
-def test_torques_are_those_of_the_law_within_their_limits(joints: list[tuple[float, float, float]]) -> None:
+def test_torques_follow_the_pd_law_within_their_limits(joints: list[tuple[float, float, float]]) -> None:
     n = len(joints)
     setpoint, position, velocity = np.array(joints).T
     loop = actuator("hold", pd_law(30.0, 2.0, 0.1, limit=4.0, joints=n), joints=n)
     loop.command(0, setpoint)
-    wanted = np.clip(30.0 * (0.1 + setpoint - position) - 2.0 * velocity, -4, 4)
-    np.testing.assert_allclose(loop.step(0, position, velocity), wanted, atol=1e-12)
+    expected = np.clip(30.0 * (0.1 + setpoint - position) - 2.0 * velocity, -4, 4)
+    np.testing.assert_allclose(loop.step(0, position, velocity), expected, atol=1e-12)
 
 
-def test_an_episode_begins_where_the_joints_are() -> None:
+def test_an_episode_begins_at_the_joints_positions() -> None:
     loop = actuator("linear", pd_law(10.0, 0.0, pose=0.4, joints=2))
     position = np.array([1.0, -2.0])
     loop.begin_at(position)
@@ -96,7 +96,7 @@ def test_an_episode_begins_where_the_joints_are() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["position", "velocity"])
-def test_where_a_sensor_says_no_number_the_torque_is_zero(bad: float, where: str) -> None:
+def test_with_a_non_finite_sensor_value_the_torque_is_zero(bad: float, where: str) -> None:
     loop, fine, broken = actuator("hold", pd_law(10.0, 1.0, joints=2)), np.ones(2), np.array([0.0, bad])
     arguments = (broken, fine) if where == "position" else (fine, broken)
     assert loop.step(0, *arguments).tolist() == [0, 0]
@@ -106,7 +106,7 @@ def test_where_a_sensor_says_no_number_the_torque_is_zero(bad: float, where: str
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: PD((1.0,), (1.0, 2.0), (0.0,), (1.0,)), r"joints: \[1, 2\]"),
         (lambda: pd_law(-1.0, 0.0), "not negative"),
@@ -118,11 +118,11 @@ def test_where_a_sensor_says_no_number_the_torque_is_zero(bad: float, where: str
         (lambda: Actuation(500.0, "hold", pd_law(1.0, 1.0)).fit(2, 50.0), "gains of 1 joints for 2"),
     ],
 )
-def test_an_actuation_that_fits_nothing_is_refused(make: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_actuation_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_a_rate_that_is_a_multiple_up_to_rounding_fits() -> None:
+def test_a_rate_that_is_a_multiple_up_to_rounding_is_accepted() -> None:
     Actuation(1000.0, "linear", pd_law(1.0, 1.0)).fit(1, 1 / 0.015 * 1.5)
     Actuation(50.0, "hold").fit(3, 50.0)

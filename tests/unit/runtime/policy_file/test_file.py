@@ -1,4 +1,4 @@
-"""The policy file: no change of a byte goes unseen."""
+"""The policy file: every changed byte is detected."""
 
 import hashlib
 from pathlib import Path
@@ -19,7 +19,7 @@ HERE = Path("file.onnx")
 DATA = models.policy_bytes(note="free text")
 
 
-def test_a_file_comes_back_with_its_manifest_its_fingerprint_and_its_very_bytes(tmp_path: Path) -> None:
+def test_a_file_is_read_with_its_manifest_and_its_exact_bytes(tmp_path: Path) -> None:
     path = tmp_path / "policy.onnx"
     path.write_bytes(DATA)
     file = read(path)
@@ -28,14 +28,14 @@ def test_a_file_comes_back_with_its_manifest_its_fingerprint_and_its_very_bytes(
     assert file.manifest.action_names == ("motor_x", "motor_y")
 
 
-def test_the_fingerprint_is_the_sha256_of_the_file_with_its_own_characters_as_zeros() -> None:
+def test_the_fingerprint_is_the_sha256_of_the_file_with_the_fingerprint_zeroed() -> None:
     file = parse(HERE, DATA)
     assert DATA.count(file.fingerprint.encode()) == 1
     zeroed = DATA.replace(file.fingerprint.encode(), NO_FINGERPRINT.encode())
     assert hashlib.sha256(zeroed).hexdigest() == file.fingerprint
 
 
-def test_a_sealed_file_is_still_a_model_that_onnx_accepts() -> None:
+def test_a_sealed_file_is_a_valid_onnx_model() -> None:
     onnx.checker.check_model(onnx.load_from_string(DATA), full_check=True)
 
 
@@ -66,7 +66,7 @@ def test_bytes_after_the_end_are_refused(more: bytes) -> None:
         parse(HERE, DATA + more)
 
 
-def test_a_changed_weight_is_told_as_a_file_that_has_changed() -> None:
+def test_a_changed_weight_is_reported_as_a_changed_file() -> None:
     model = onnx.load_from_string(DATA)
     model.graph.initializer[0].raw_data = bytes(8)
     with pytest.raises(PolicyFileError, match="the file has changed since its export"):
@@ -83,7 +83,7 @@ def test_upper_case_or_short_fingerprints_are_refused() -> None:
             parse(HERE, damaged.SerializeToString())
 
 
-def test_weights_elsewhere_are_refused_before_the_fingerprint_is_looked_at() -> None:
+def test_external_weights_are_refused_before_the_fingerprint_is_checked() -> None:
     model = models.model(
         models.graph_with_initializer(models.outside()),
         **{MANIFEST_KEY: to_json(manifest()), FINGERPRINT_KEY: NO_FINGERPRINT},
@@ -93,7 +93,7 @@ def test_weights_elsewhere_are_refused_before_the_fingerprint_is_looked_at() -> 
 
 
 @pytest.mark.parametrize("metadata", [{}, {MANIFEST_KEY: "{}"}, {FINGERPRINT_KEY: NO_FINGERPRINT}])
-def test_an_onnx_file_of_somebody_else_is_told_from_a_damaged_one(metadata: dict[str, str]) -> None:
+def test_a_foreign_onnx_file_has_its_own_error(metadata: dict[str, str]) -> None:
     data = models.model(models.graph_with_initializer(models.inside()), **metadata).SerializeToString()
     with pytest.raises(PolicyFileError, match="an ONNX file without them"):
         parse(HERE, data)

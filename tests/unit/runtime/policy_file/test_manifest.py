@@ -1,4 +1,4 @@
-"""The manifest: every bit of it comes back, and a contradiction is named with its path."""
+"""The manifest: every bit is preserved, and a contradiction is reported with its path."""
 
 import dataclasses
 import json
@@ -78,7 +78,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
 
 
 def bits(value: Any) -> Any:
-    """The same structure with every float as its bits: -0.0 is not 0.0."""
+    """Return the same structure with every float as its bits: -0.0 is not 0.0."""
     if isinstance(value, float):
         return value.hex()
     if isinstance(value, list):
@@ -93,14 +93,14 @@ def refusal(changes: dict[str, Any]) -> PolicyFileError:
 
 
 @given(manifests())
-def test_a_manifest_comes_back_with_every_bit_of_every_float(said: Manifest) -> None:
-    back = parse_manifest(to_json(said).encode(), "file")
-    assert back == said
-    assert bits(encode(back)) == bits(encode(said))
+def test_a_manifest_keeps_every_bit_of_every_float(written: Manifest) -> None:
+    back = parse_manifest(to_json(written).encode(), "file")
+    assert back == written
+    assert bits(encode(back)) == bits(encode(written))
 
 
 @pytest.mark.parametrize("version", [MANIFEST_VERSION + 1, 10**12])
-def test_a_newer_version_is_refused_with_its_own_message_whatever_else_it_holds(version: int) -> None:
+def test_a_newer_version_is_refused_with_its_own_message_for_any_content(version: int) -> None:
     for text in (json.dumps({"version": version}), json.dumps(encode(manifest()) | {"version": version})):
         with pytest.raises(PolicyFileError) as raised:
             parse_manifest(text.encode(), "file")
@@ -143,7 +143,7 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"rate_hz": 0}, "rate_hz 0.0 is not positive"),
         ({"rate_hz": -50}, "rate_hz -50.0 is not positive"),
@@ -169,32 +169,32 @@ def test_a_missing_field_is_named(field: str) -> None:
         ({"golden": [{"observation": [1, 2, 3], "noise": [0, 0], "action": [0]}]}, "sizes"),
     ],
 )
-def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any], said: str) -> None:
-    assert said in refusal(changes).got
+def test_a_manifest_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:
+    assert message in refusal(changes).got
 
 
-def test_a_file_from_before_there_were_states_has_none() -> None:
+def test_a_manifest_without_a_state_size_has_no_state() -> None:
     fields = encode(manifest())
     del fields["state_size"]
     assert parse_manifest(json.dumps(fields).encode(), "file") == manifest()
 
 
 def stacked(**changes: Any) -> Manifest:
-    """A manifest with both optional parts."""
+    """Return a manifest with both optional parts."""
     names = STACKED.observation(manifest().action)
     golden = (GoldenRow((0.1,) * 5, (0.5, -0.5), (0.25, -1.0)),)
     fields: dict[str, Any] = {"observation": names, "golden": golden, "recipe": STACKED, "actuation": SERVO}
     return manifest(**(fields | changes))
 
 
-def test_the_optional_parts_come_back_as_they_were() -> None:
-    said = stacked()
-    assert parse_manifest(to_json(said).encode(), "file") == said
-    assert said.raw_names == ("speed", "goal")
-    assert said.observation_names == ("speed_1_ago", "speed", "goal", "phase_0.1_s_sin", "phase_0.1_s_cos")
+def test_the_optional_parts_are_preserved() -> None:
+    written = stacked()
+    assert parse_manifest(to_json(written).encode(), "file") == written
+    assert written.raw_names == ("speed", "goal")
+    assert written.observation_names == ("speed_1_ago", "speed", "goal", "phase_0.1_s_sin", "phase_0.1_s_cos")
 
 
-def test_a_manifest_without_the_optional_parts_reads_as_before_there_were_any() -> None:
+def test_a_manifest_without_the_optional_parts_is_written_without_them() -> None:
     text = to_json(manifest())
     assert "actuation" not in json.loads(text)
     assert "recipe" not in json.loads(text)
@@ -203,7 +203,7 @@ def test_a_manifest_without_the_optional_parts_reads_as_before_there_were_any() 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"actuation": encode(Actuation(130.0, "hold"))}, "an actuator of 130 Hz under a policy of 100 Hz"),
         ({"actuation": encode(Actuation(500.0, "hold", PD((1.0,), (1.0,), (0.0,), (1.0,))))}, "gains of 1 joints"),
@@ -213,13 +213,13 @@ def test_a_manifest_without_the_optional_parts_reads_as_before_there_were_any() 
         ({"recipe": encode(STACKED) | {"terms": []}}, "and terms"),
     ],
 )
-def test_optional_parts_that_fit_no_such_policy_are_refused(changes: dict[str, Any], said: str) -> None:
+def test_optional_parts_that_contradict_the_policy_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(PolicyFileError) as raised:
         parse_manifest(json.dumps(encode(stacked()) | changes).encode(), "file")
-    assert said in raised.value.got
+    assert message in raised.value.got
 
 
-def test_a_previous_action_is_refused_where_several_are_answered_at_once() -> None:
+def test_a_previous_action_is_refused_for_action_chunks() -> None:
     again = Recipe(STACKED.raw, (Term("action"),))
     seen = again.observation(manifest().action)
     stacked(recipe=again, observation=seen, golden=())
@@ -227,7 +227,7 @@ def test_a_previous_action_is_refused_where_several_are_answered_at_once() -> No
         stacked(recipe=again, observation=seen, golden=(), horizon=2)
 
 
-def test_a_file_from_before_ties_were_counted_has_none() -> None:
+def test_a_manifest_without_ties_and_candidates_takes_their_defaults() -> None:
     fields = encode(manifest())
     del fields["parity"][0]["ties"], fields["sampler"]["candidates"]
     assert parse_manifest(json.dumps(fields).encode(), "file") == manifest()
@@ -239,7 +239,7 @@ def test_a_manifest_that_is_not_an_object_is_refused(text: bytes) -> None:
         parse_manifest(text, "file")
 
 
-def test_the_sampler_is_labelled_as_tables_print_it() -> None:
+def test_the_sampler_label_names_solver_steps_and_candidates() -> None:
     assert manifest().sampler_label == "euler × 2"
     many = manifest(sampler=Sampler("heun", 1, (0.0, 1.0), 8), noise=Noise("normal", (8, 1, 2)), golden=())
     assert many.sampler_label == "heun × 1, best of 8"

@@ -1,4 +1,4 @@
-"""The protobuf walk: no way to a tensor outside of the file is missed, and no damage does worse than a refusal."""
+"""The protobuf walk: it finds every external tensor, and damage only leads to a refusal."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,25 +22,25 @@ GRAPHS = [
 SMALL = models.model(models.graph_with_if(models.inside()), alpha="1", beta="", gamma="γ").SerializeToString()
 
 
-def ways_to_a_tensor(message: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """All paths of onnx.proto's own fields from a message to a tensor that visit no message type twice."""
+def paths_to_a_tensor(message: Any, seen: tuple[str, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield all paths of onnx.proto's fields from a message to a tensor without repeated message types."""
     for field in message.fields:
         inner = field.message_type
         if inner is None or inner.name in seen:
             continue
         if inner.name == "TensorProto":
             yield (field,)
-        for rest in ways_to_a_tensor(inner, (*seen, message.name)):
+        for rest in paths_to_a_tensor(inner, (*seen, message.name)):
             yield (field, *rest)
 
 
-WAYS = list(ways_to_a_tensor(onnx.ModelProto.DESCRIPTOR))
+PATHS = list(paths_to_a_tensor(onnx.ModelProto.DESCRIPTOR))
 
 
-def model_with(way: tuple[Any, ...], tensor: onnx.TensorProto) -> bytes:
+def model_with(path: tuple[Any, ...], tensor: onnx.TensorProto) -> bytes:
     place: Any
     place = built = onnx.ModelProto()
-    for field in way:
+    for field in path:
         held = getattr(place, field.name)
         place = held.add() if hasattr(held, "add") else held
     place.CopyFrom(tensor)
@@ -60,12 +60,12 @@ def field_bytes(tag: int, payload: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_a_model_that_stands_alone_passes(graph: Callable[[onnx.TensorProto], onnx.GraphProto]) -> None:
+def test_a_model_without_external_data_passes(graph: Callable[[onnx.TensorProto], onnx.GraphProto]) -> None:
     assert metadata_spans(models.model(graph(models.inside())).SerializeToString(), "file") == {}
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_external_data_are_refused_wherever_a_graph_can_hold_them(
+def test_external_data_are_refused_anywhere_in_a_graph(
     graph: Callable[[onnx.TensorProto], onnx.GraphProto],
 ) -> None:
     data = models.model(graph(models.outside())).SerializeToString()
@@ -73,15 +73,15 @@ def test_external_data_are_refused_wherever_a_graph_can_hold_them(
         metadata_spans(data, "file")
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: ".".join(field.name for field in way))
-def test_external_data_are_refused_on_every_way_that_onnx_proto_knows(way: tuple[Any, ...]) -> None:
-    metadata_spans(model_with(way, models.inside()), "file")
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: ".".join(field.name for field in path))
+def test_external_data_are_refused_on_every_path_of_onnx_proto(path: tuple[Any, ...]) -> None:
+    metadata_spans(model_with(path, models.inside()), "file")
     with pytest.raises(PolicyFileError, match="a tensor stored in another file"):
-        metadata_spans(model_with(way, models.outside()), "file")
+        metadata_spans(model_with(path, models.outside()), "file")
 
 
-def test_the_ways_that_are_tried_include_the_deep_ones() -> None:
-    names = {".".join(field.name for field in way) for way in WAYS}
+def test_the_tested_paths_include_the_deep_ones() -> None:
+    names = {".".join(field.name for field in path) for path in PATHS}
     assert {"graph.initializer", "graph.node.attribute.t", "functions.node.attribute.tensors"} <= names
     assert {"training_info.algorithm.initializer", "graph.sparse_initializer.indices"} <= names
 
@@ -96,14 +96,14 @@ def test_a_location_alone_or_external_data_alone_is_enough_to_refuse() -> None:
             metadata_spans(data, "file")
 
 
-def test_a_location_that_says_inside_is_no_offence() -> None:
+def test_an_explicit_default_location_is_accepted() -> None:
     tensor = models.inside()
     tensor.data_location = onnx.TensorProto.DEFAULT
     metadata_spans(models.model(models.graph_with_initializer(tensor)).SerializeToString(), "file")
 
 
 def test_external_data_hidden_in_a_second_piece_of_the_graph_are_refused() -> None:
-    """Protobuf merges a field that comes twice."""
+    """Protobuf merges a repeated field."""
     hidden = onnx.GraphProto(initializer=[models.outside()]).SerializeToString()
     data = models.model(models.graph_with_initializer(models.inside())).SerializeToString()
     with pytest.raises(PolicyFileError, match="a tensor stored in another file"):
@@ -112,14 +112,14 @@ def test_external_data_hidden_in_a_second_piece_of_the_graph_are_refused() -> No
 
 @pytest.mark.parametrize("bit", [32, 33, 34, 40, 60])
 def test_a_graph_hidden_behind_an_overlong_field_number_is_refused(bit: int) -> None:
-    """C++ protobuf keeps 32 bits of a tag: ONNX Runtime would see field 7."""
+    """C++ protobuf keeps 32 bits of a tag: ONNX Runtime would read field 7."""
     hidden = onnx.GraphProto(initializer=[models.outside()]).SerializeToString()
     data = models.model(models.graph_with_initializer(models.inside())).SerializeToString()
     with pytest.raises(PolicyFileError):
         metadata_spans(data + field_bytes(7 << 3 | 2 | 1 << bit, hidden), "file")
 
 
-def test_a_field_number_with_needless_zero_bytes_is_still_that_field() -> None:
+def test_a_field_number_with_extra_zero_bytes_is_still_that_field() -> None:
     hidden = onnx.GraphProto(initializer=[models.outside()]).SerializeToString()
     data = b"\xba\x80\x00" + varint(len(hidden)) + hidden
     with pytest.raises(PolicyFileError, match="a tensor stored in another file"):
@@ -135,13 +135,13 @@ def test_metadata_spans_bound_each_value() -> None:
     }
 
 
-def test_a_metadata_key_that_comes_twice_is_refused() -> None:
+def test_a_repeated_metadata_key_is_refused() -> None:
     entry = onnx.StringStringEntryProto(key="alpha", value="2").SerializeToString()
     with pytest.raises(PolicyFileError, match="the metadata key alpha twice"):
         metadata_spans(SMALL + field_bytes(14 << 3 | 2, entry), "file")
 
 
-def test_of_a_value_that_comes_twice_in_one_entry_the_last_is_read_as_protobuf_does() -> None:
+def test_the_last_of_two_values_in_an_entry_is_read_as_in_protobuf() -> None:
     entry = onnx.StringStringEntryProto(key="k", value="first").SerializeToString() + field_bytes(
         2 << 3 | 2, b"last"
     )
@@ -151,8 +151,8 @@ def test_of_a_value_that_comes_twice_in_one_entry_the_last_is_read_as_protobuf_d
     assert data[start:end] == b"last"
 
 
-def test_a_file_cut_at_any_byte_is_refused_or_lacks_what_lay_behind_the_cut() -> None:
-    """A cut between two top-level fields leaves a smaller protobuf message; the fingerprint sees to that one."""
+def test_a_file_cut_at_any_byte_is_refused_or_lacks_the_metadata_after_the_cut() -> None:
+    """A cut between two top-level fields leaves a valid protobuf message; the fingerprint detects it."""
     whole = metadata_spans(SMALL, "file")
     for length in range(len(SMALL)):
         try:
@@ -164,7 +164,7 @@ def test_a_file_cut_at_any_byte_is_refused_or_lacks_what_lay_behind_the_cut() ->
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_raise_nothing_but_policy_file_error(data: bytes) -> None:
+def test_random_bytes_raise_only_policy_file_errors(data: bytes) -> None:
     try:
         metadata_spans(data, "file")
     except PolicyFileError:
@@ -172,7 +172,7 @@ def test_random_bytes_raise_nothing_but_policy_file_error(data: bytes) -> None:
 
 
 @given(st.integers(0, len(SMALL) - 1), st.integers(0, 255), st.integers(0, len(SMALL) - 1), st.integers(0, 255))
-def test_a_mutated_file_raises_nothing_but_policy_file_error(i: int, a: int, j: int, b: int) -> None:
+def test_a_mutated_file_raises_only_policy_file_errors(i: int, a: int, j: int, b: int) -> None:
     data = bytearray(SMALL)
     data[i], data[j] = a, b
     try:
@@ -196,12 +196,12 @@ def test_a_mutated_file_raises_nothing_but_policy_file_error(i: int, a: int, j: 
         (b"\x3e", "protobuf wire type 6"),
     ],
 )
-def test_a_broken_field_is_refused_and_its_place_is_named(data: bytes, got: str) -> None:
+def test_a_broken_field_is_refused_with_the_cause(data: bytes, got: str) -> None:
     with pytest.raises(PolicyFileError, match=got):
         metadata_spans(data, "file")
 
 
-def test_nesting_deeper_than_any_policy_is_refused_before_the_stack_ends() -> None:
+def test_too_deep_nesting_is_refused_before_the_stack_overflows() -> None:
     graph = b""
     for _ in range(5_000):
         graph = field_bytes(1 << 3 | 2, field_bytes(5 << 3 | 2, field_bytes(6 << 3 | 2, graph)))
@@ -209,7 +209,7 @@ def test_nesting_deeper_than_any_policy_is_refused_before_the_stack_ends() -> No
         metadata_spans(field_bytes(7 << 3 | 2, graph), "file")
 
 
-def test_ten_subgraphs_within_each_other_pass_and_are_searched() -> None:
+def test_ten_nested_subgraphs_are_accepted_and_searched() -> None:
     for tensor in (models.inside(), models.outside()):
         graph = models.graph_with_initializer(tensor)
         for _ in range(9):
@@ -223,14 +223,14 @@ def test_ten_subgraphs_within_each_other_pass_and_are_searched() -> None:
             metadata_spans(data, "file")
 
 
-def test_a_metadata_entry_without_key_or_value_is_passed_over() -> None:
+def test_a_metadata_entry_without_key_or_value_is_skipped() -> None:
     keyless = onnx.StringStringEntryProto(value="1").SerializeToString()
     valueless = onnx.StringStringEntryProto(key="k").SerializeToString()
     data = b"".join(field_bytes(14 << 3 | 2, entry) for entry in (keyless, valueless, b""))
     assert metadata_spans(data, "file") == {}
 
 
-def test_strings_that_look_like_tensors_are_not_taken_for_some() -> None:
+def test_strings_that_look_like_tensors_are_accepted() -> None:
     built = models.model(models.graph_with_initializer(models.inside()))
     built.doc_string = models.outside().SerializeToString().decode("latin-1")
     built.graph.name = built.doc_string

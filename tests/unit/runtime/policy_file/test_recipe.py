@@ -1,4 +1,4 @@
-"""Recipes: whatever is sent, in whatever order, the policy sees what plain lists would have shown it."""
+"""Recipes: for any order of arrivals, the prepared observation equals the one from plain lists."""
 
 import re
 from typing import Any
@@ -36,7 +36,7 @@ terms = st.one_of(
     st.builds(Term, st.just("phase"), ages=ages, period_s=st.sampled_from([0.02, 0.1, 0.7])),
 )
 recipes = st.lists(terms, min_size=1, max_size=4).map(lambda made: Recipe(RAW, tuple(made)))
-# What arrives: mostly the next tick or one a few on, at times an old one, the same, or one of another episode.
+# Arrivals: mostly the next tick or a slightly later one, sometimes an old or repeated one, or a new episode.
 arrivals = st.lists(
     st.tuples(
         st.sampled_from([0, 0, 0, 0, 1]),
@@ -49,7 +49,7 @@ arrivals = st.lists(
 
 
 def prepared(recipe: Recipe, *ticks: tuple[int, int, float]) -> list[list[float]]:
-    """What is seen at ticks (episode, seq, angle), each answered by its angle plus 100, plus 200."""
+    """Return the observations at ticks (episode, seq, angle); the answers are angle + 100 and + 200."""
     preparation, seen = Preparation(recipe, A, RATE_HZ), []
     for episode, seq, angle in ticks:
         seen.append(preparation.observe(episode, seq, np.array([angle, 0, 0], np.float32)).tolist())
@@ -58,14 +58,14 @@ def prepared(recipe: Recipe, *ticks: tuple[int, int, float]) -> list[list[float]
 
 
 @given(recipes, arrivals)
-def test_a_policy_sees_what_plain_lists_would_show_it(recipe: Recipe, sent: list[Any]) -> None:
+def test_the_prepared_observation_equals_the_one_from_plain_lists(recipe: Recipe, sent: list[Any]) -> None:
     preparation, naive = Preparation(recipe, A, RATE_HZ), NaiveRecipe(recipe, A, RATE_HZ)
     episode, seq = 3, -1
     for next_episode, step, raw, answer in sent:
         episode, seq = episode + next_episode, max(0, seq + step)
-        wanted = naive.observe(episode, seq, raw)
+        expected = naive.observe(episode, seq, raw)
         got = preparation.observe(episode, seq, np.array(raw, np.float32))
-        np.testing.assert_allclose(got, np.array(wanted, np.float32), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(got, np.array(expected, np.float32), atol=1e-6, rtol=0)
         if answer is not None:
             naive.keep(episode, seq, answer)
             preparation.keep(episode, seq, np.array(answer, np.float32))
@@ -81,34 +81,39 @@ def test_the_first_observation_stands_for_all_before_it() -> None:
     ]
 
 
-def test_for_a_tick_that_was_lost_the_one_before_it_stands() -> None:
+def test_a_lost_tick_is_replaced_by_the_one_before_it() -> None:
     history = Recipe(RAW, (Term("signals", ("angle",), (3, 2, 1, 0)),))
     assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 4, 3.0))[-1] == [2, 2, 2, 3]
     assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 10**12, 3.0))[-1] == [2, 2, 2, 3]
 
 
-def test_an_observation_that_is_asked_again_moves_nothing() -> None:
+def test_a_repeated_or_older_observation_does_not_change_the_history() -> None:
     history = Recipe(RAW, (Term("signals", ("angle",), (1, 0)), Term("action")))
     once = prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 2, 3.0))
     assert prepared(history, (0, 0, 1.0), (0, 0, 1.0), (0, 1, 2.0), (0, 1, 2.0), (0, 2, 3.0))[1::2] == once[:2]
-    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 0, 1.0))[-1] == [1, 1, 0, 0]  # tick 0 begins anew
+    assert prepared(history, (0, 0, 1.0), (0, 1, 2.0), (0, 0, 1.0))[-1] == [
+        1,
+        1,
+        0,
+        0,
+    ]  # tick 0 restarts the history
     late = prepared(history, (0, 1, 1.0), (0, 2, 2.0), (0, 1, 9.0), (0, 3, 3.0))
-    assert late[2:] == [late[1], [2, 3, 102, 202]]  # an older one is neither taken up nor is its answer
+    assert late[2:] == [late[1], [2, 3, 102, 202]]  # an older observation and its answer are ignored
 
 
-def test_of_a_chunk_the_first_action_is_the_previous_one() -> None:
+def test_the_first_action_of_a_chunk_is_the_previous_action() -> None:
     preparation = Preparation(Recipe(RAW, (Term("action"),)), A, RATE_HZ)
     preparation.observe(0, 0, np.zeros(3, np.float32))
     preparation.keep(0, 0, np.arange(6, dtype=np.float32) + 1)
     assert preparation.observe(0, 1, np.zeros(3, np.float32)).tolist() == [1, 2]
 
 
-def test_a_clock_starts_with_the_episode_and_is_where_it_was_after_its_period() -> None:
+def test_a_phase_starts_with_the_episode_and_repeats_after_its_period() -> None:
     seen = prepared(Recipe(RAW, (Term("phase", period_s=0.08),)), *((0, seq, 0.0) for seq in range(5)))
     np.testing.assert_allclose(seen, [[0, 1], [1, 0], [0, -1], [-1, 0], [0, 1]], atol=1e-7)
 
 
-def test_signals_are_named_by_what_they_are_and_their_age() -> None:
+def test_signals_are_named_by_quantity_and_age() -> None:
     assert [s.name for s in LEGGED.observation(ACTION)] == [
         "velocity_2_ago", "angle_2_ago", "velocity_1_ago", "angle_1_ago", "velocity", "angle",
         "target", "previous_knee", "previous_hip", "phase_0.4_s_sin", "phase_0.4_s_cos",
@@ -119,7 +124,7 @@ def test_signals_are_named_by_what_they_are_and_their_age() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Term("signals"), "a term of signals with names"),
         (lambda: Term("action", ("angle",)), "a term of action with names"),
@@ -134,6 +139,6 @@ def test_signals_are_named_by_what_they_are_and_their_age() -> None:
         (lambda: Recipe(RAW, ()), "and terms"),
     ],
 )
-def test_a_recipe_that_cannot_be_followed_is_refused(make: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
+def test_an_invalid_recipe_is_refused(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         make()

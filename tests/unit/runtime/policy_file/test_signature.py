@@ -1,4 +1,4 @@
-"""Signatures: whatever is changed in a signed file, a forger with the right fingerprint included, is noticed."""
+"""Signatures: every change to a signed file is detected, even with a recomputed fingerprint."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ DATA = models.policy_bytes()
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    main([str(tmp_path / "boss"), "--sign"])
+    main([str(tmp_path / "signer"), "--sign"])
     return tmp_path
 
 
 @pytest.fixture
 def secret(keys: Path) -> Ed25519PrivateKey:
-    return read_secret(keys / "boss.sign_secret")
+    return read_secret(keys / "signer.sign_secret")
 
 
 @pytest.fixture
@@ -34,21 +34,21 @@ def signed(secret: Ed25519PrivateKey) -> bytes:
 
 
 def resealed(data: bytes) -> bytes:
-    """As a forger would: the fingerprint fits the changed bytes."""
+    """Return the file with a recomputed fingerprint, as a forger would write it."""
     start, end = metadata_spans(data, "file")[FINGERPRINT_KEY]
     return seal(data[:start] + NO_FINGERPRINT.encode() + data[end:], "file")
 
 
 def test_a_signed_file_is_accepted_by_the_name_of_the_key(signed: bytes, keys: Path) -> None:
-    assert require_signed(parse(HERE, signed), keys) == "boss"
+    assert require_signed(parse(HERE, signed), keys) == "signer"
 
 
 def test_one_of_several_listed_keys_is_enough(signed: bytes, keys: Path) -> None:
     main([str(keys / "another"), "--sign"])
-    assert require_signed(parse(HERE, signed), keys) == "boss"
+    assert require_signed(parse(HERE, signed), keys) == "signer"
 
 
-def test_a_signed_file_is_still_one_model_and_says_the_same(signed: bytes) -> None:
+def test_a_signed_file_is_a_valid_model_with_the_same_manifest_and_graph(signed: bytes) -> None:
     onnx.checker.check_model(onnx.load_from_string(signed), full_check=True)
     before, after = parse(HERE, DATA), parse(HERE, signed)
     assert after.manifest == before.manifest
@@ -60,10 +60,10 @@ def test_the_same_key_signs_the_same_file_with_the_same_bytes(signed: bytes, sec
     assert sign(DATA, secret, "file") == signed
 
 
-def test_the_signature_is_over_the_fingerprint_that_the_file_has_without_it(
+def test_the_signature_covers_the_fingerprint_of_the_file_without_a_signature(
     signed: bytes, secret: Ed25519PrivateKey
 ) -> None:
-    """Rebuilt with the onnx package, which knows nothing of our walk over the bytes."""
+    """Checked with the onnx package, independently of our walk over the bytes."""
     model = onnx.load_from_string(signed)
     props = {entry.key: entry for entry in model.metadata_props}
     assert list(props) == [MANIFEST_KEY, FINGERPRINT_KEY, SIGNATURE_KEY]
@@ -73,15 +73,13 @@ def test_the_signature_is_over_the_fingerprint_that_the_file_has_without_it(
     secret.public_key().verify(signature, b"odeploy policy file 1: " + fingerprint.encode())
 
 
-def test_a_changed_byte_anywhere_is_refused_although_the_fingerprint_is_made_to_fit(
-    signed: bytes, keys: Path
-) -> None:
-    """Every fifth byte of graph, manifest and metadata, and every one of the signature."""
+def test_a_changed_byte_anywhere_is_refused_even_with_a_recomputed_fingerprint(signed: bytes, keys: Path) -> None:
+    """Change every fifth byte of graph, manifest and metadata, and every byte of the signature."""
     spans = {key: range(*span) for key, span in metadata_spans(signed, "file").items()}
     reached = 0
     for place in sorted({*range(0, len(signed), 5), *spans[SIGNATURE_KEY]}):
         if place in spans[FINGERPRINT_KEY]:
-            continue  # what the forger writes anew
+            continue  # recomputed by the forger
         data = bytearray(signed)
         data[place] ^= 1
         try:
@@ -91,10 +89,10 @@ def test_a_changed_byte_anywhere_is_refused_although_the_fingerprint_is_made_to_
         reached += 1
         with pytest.raises(PolicyFileError, match="expected a signature by a key in"):
             require_signed(file, keys)
-    assert reached > len(spans[SIGNATURE_KEY]) + 20  # those in the graph and the manifest too
+    assert reached > len(spans[SIGNATURE_KEY]) + 20  # including graph and manifest
 
 
-def test_a_changed_byte_without_a_new_fingerprint_is_refused_by_that(signed: bytes) -> None:
+def test_a_changed_byte_without_a_new_fingerprint_is_refused(signed: bytes) -> None:
     for place in range(len(signed)):
         data = bytearray(signed)
         data[place] ^= 1
@@ -102,7 +100,7 @@ def test_a_changed_byte_without_a_new_fingerprint_is_refused_by_that(signed: byt
             parse(HERE, bytes(data))
 
 
-def test_a_forgers_own_signature_is_refused(keys: Path) -> None:
+def test_a_signature_by_another_key_is_refused(keys: Path) -> None:
     forged = sign(DATA, Ed25519PrivateKey.generate(), "file")
     with pytest.raises(PolicyFileError, match="got one by another key, or over other contents"):
         require_signed(parse(HERE, forged), keys)
@@ -121,11 +119,11 @@ def test_a_file_without_a_signature_is_refused_with_the_remedy(keys: Path) -> No
         require_signed(parse(HERE, DATA), keys)
 
 
-def test_the_same_signature_in_capitals_is_another_file_and_refused(signed: bytes, keys: Path) -> None:
+def test_the_same_signature_in_capitals_is_refused(signed: bytes, keys: Path) -> None:
     span = slice(*metadata_spans(signed, "file")[SIGNATURE_KEY])
-    shouted = signed[: span.start] + signed[span].upper() + signed[span.stop :]
+    upper = signed[: span.start] + signed[span].upper() + signed[span.stop :]
     with pytest.raises(PolicyFileError, match="got something else"):
-        require_signed(parse(HERE, resealed(shouted)), keys)
+        require_signed(parse(HERE, resealed(upper)), keys)
 
 
 def test_a_signed_file_is_not_signed_again(signed: bytes, secret: Ed25519PrivateKey) -> None:
@@ -133,7 +131,7 @@ def test_a_signed_file_is_not_signed_again(signed: bytes, secret: Ed25519Private
         sign(signed, secret, "file")
 
 
-def test_keys_of_another_kind_are_refused(keys: Path) -> None:
+def test_keys_of_another_type_are_refused(keys: Path) -> None:
     main([str(keys / "arm")])
     with pytest.raises(FormatError, match="odeploy keys NAME --sign"):
         read_secret(keys / "arm.key_secret")
@@ -142,12 +140,12 @@ def test_keys_of_another_kind_are_refused(keys: Path) -> None:
 
 
 def test_a_signing_key_that_others_can_open_is_refused(keys: Path) -> None:
-    (keys / "boss.sign_secret").chmod(0o644)
+    (keys / "signer.sign_secret").chmod(0o644)
     with pytest.raises(FormatError, match="chmod 600"):
-        read_secret(keys / "boss.sign_secret")
+        read_secret(keys / "signer.sign_secret")
 
 
-def test_a_folder_without_keys_trusts_nobody_and_is_refused(signed: bytes, tmp_path: Path) -> None:
+def test_a_folder_without_keys_is_refused(signed: bytes, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingError, match=r"at least one public key, NAME\.sign"):
         require_signed(parse(HERE, signed), tmp_path / "empty")

@@ -1,4 +1,4 @@
-"""Clock: a grid computed from k, overruns skipped, and a process that is given back as it was."""
+"""Clock: a grid computed from the tick's number, and skipped overruns."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick, steal_ticks
 from odeploy_runtime.testing import FakeClock
 
-works = st.lists(st.integers(0, 50_000_000), max_size=40)  # ns that each tick takes, five periods at most
+works = st.lists(st.integers(0, 50_000_000), max_size=40)  # duration of each tick [ns], at most five periods
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 60.0, 100.0, 1000.0])
@@ -26,11 +26,11 @@ def test_ticks_are_due_on_an_absolute_grid_that_begins_one_period_from_now(rate_
 
 
 @given(works)
-def test_a_tick_runs_in_its_own_period_or_was_waited_for_and_none_runs_twice(took: list[int]) -> None:
+def test_every_tick_runs_within_its_own_period_and_none_runs_twice(durations: list[int]) -> None:
     clock = FakeClock()
     rate, start_ns = Rate(100.0, clock), clock.ns + 10_000_000
     last = -1
-    for work in took:
+    for work in durations:
         before_ns = clock.ns
         tick = rate.wait()
         assert tick.number > last
@@ -41,11 +41,11 @@ def test_a_tick_runs_in_its_own_period_or_was_waited_for_and_none_runs_twice(too
 
 
 @given(works)
-def test_as_many_ticks_are_skipped_as_whole_periods_were_overrun(took: list[int]) -> None:
+def test_ticks_are_skipped_for_each_whole_overrun_period(durations: list[int]) -> None:
     clock = FakeClock()
     rate = Rate(100.0, clock)
     tick = rate.wait()
-    for work in took:
+    for work in durations:
         clock.ns += work
         done_ns = clock.ns
         following = rate.wait()
@@ -54,7 +54,7 @@ def test_as_many_ticks_are_skipped_as_whole_periods_were_overrun(took: list[int]
         tick = following
 
 
-def test_a_stall_is_skipped_and_never_replayed_in_a_burst() -> None:
+def test_a_stall_is_skipped_without_a_burst() -> None:
     clock = FakeClock()
     rate = Rate(100.0, clock)
     rate.wait()
@@ -75,23 +75,23 @@ def test_a_restarted_grid_begins_at_zero_one_period_from_now() -> None:
     assert rate.wait() == Tick(0, now_ns + 10_000_000, now_ns + 10_000_000)
 
 
-def test_what_comes_before_a_tick_is_told_the_due_time_and_happens_before_it() -> None:
-    clock, told = FakeClock(), []
+def test_the_callback_before_a_tick_gets_the_due_time_and_runs_before_it() -> None:
+    clock, calls = FakeClock(), []
     rate = Rate(100.0, clock)
-    tick = rate.wait(lambda due_ns: told.append((due_ns, clock.ns)))
-    assert told == [(tick.due_ns, tick.due_ns - 10_000_000)]
+    tick = rate.wait(lambda due_ns: calls.append((due_ns, clock.ns)))
+    assert calls == [(tick.due_ns, tick.due_ns - 10_000_000)]
 
 
-def test_the_monotonic_clock_is_the_one_that_all_processes_of_a_host_share() -> None:
+def test_the_monotonic_clock_is_shared_by_all_processes() -> None:
     before, now, after = time.monotonic_ns(), MonotonicClock().now_ns(), time.monotonic_ns()
     assert before <= now <= after
-    said = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-S", "-c", "import time; print(time.monotonic_ns())"], capture_output=True, check=True
     )
-    assert after <= int(said.stdout) <= time.monotonic_ns()
+    assert after <= int(printed.stdout) <= time.monotonic_ns()
 
 
-def test_a_sleep_ends_at_or_after_its_deadline_and_at_once_where_that_has_passed() -> None:
+def test_a_sleep_ends_not_before_its_deadline_and_at_once_if_it_has_passed() -> None:
     clock = MonotonicClock()
     deadline_ns = clock.now_ns() + 2_000_000
     clock.sleep_until_ns(deadline_ns)
@@ -100,7 +100,7 @@ def test_a_sleep_ends_at_or_after_its_deadline_and_at_once_where_that_has_passed
     clock.sleep_until_ns(-(10**18))
 
 
-def test_a_clock_that_spins_ends_its_sleep_at_the_deadline_too_and_never_before() -> None:
+def test_a_spinning_sleep_does_not_end_before_its_deadline() -> None:
     clock = MonotonicClock(spin_ns=200_000)
     for ahead_ns in (50_000, 2_000_000):
         deadline_ns = clock.now_ns() + ahead_ns
@@ -109,6 +109,6 @@ def test_a_clock_that_spins_ends_its_sleep_at_the_deadline_too_and_never_before(
     clock.sleep_until_ns(0)
 
 
-def test_steal_is_a_count_that_does_not_go_back() -> None:
+def test_steal_ticks_do_not_decrease() -> None:
     first = steal_ticks()
     assert 0 <= first <= steal_ticks()

@@ -1,4 +1,4 @@
-"""Counters: what one process counts another reads, whole, while it is counted."""
+"""Counters: one process counts while another one reads whole numbers."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from odeploy_runtime.robot.counters import ROBOT
 NAMES = CounterNames("test", ("a", "b:one"), ("b:two",))
 
 
-def test_counters_begin_at_nothing_add_and_are_set() -> None:
+def test_counters_begin_at_zero_and_can_be_added_to_and_set() -> None:
     counters = Counters(NAMES)
     assert [counters[name] for name in NAMES.all] == [0, 0, 0]
     counters.add("a")
@@ -21,14 +21,14 @@ def test_counters_begin_at_nothing_add_and_are_set() -> None:
     assert [counters[name] for name in NAMES.all] == [42, 0, -(2**63)]
 
 
-def test_counters_without_shared_memory_are_nobody_elses() -> None:
+def test_counters_without_shared_memory_are_separate() -> None:
     one, other = Counters(NAMES), Counters(NAMES)
     one.add("a")
     assert other["a"] == 0
 
 
 def test_another_process_reads_whole_numbers_while_they_change() -> None:
-    """All bytes of a number change at each step, so a torn one would show."""
+    """All bytes of a number change at each step, so a torn read would give another value."""
     memory = shareable(NAMES)
     counters = Counters(NAMES, memory)
     code = f"""
@@ -51,6 +51,6 @@ print(sorted(seen))
 
 
 @pytest.mark.parametrize("names", [SERVER, ROBOT])
-def test_no_name_stands_twice_and_what_health_needs_is_there(names: CounterNames) -> None:
+def test_names_are_unique_and_include_those_for_health(names: CounterNames) -> None:
     assert len(set(names.all)) == len(names.all)
     assert {"ready", "turned_ns"} <= set(names.gauges)

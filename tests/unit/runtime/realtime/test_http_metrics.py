@@ -1,4 +1,4 @@
-"""Health over HTTP: live while the loop turns, ready while a robot could connect, and never in the loop's way."""
+"""Health over HTTP: live while the loop turns, ready while a robot can connect, in a separate process."""
 
 import http.client
 import signal
@@ -45,12 +45,14 @@ def counters(clock: FakeClock) -> Counters:
     return made
 
 
-def test_a_loop_that_turned_lately_is_live_and_ready(counters: Counters, clock: FakeClock) -> None:
+def test_a_loop_that_turned_recently_is_live_and_ready(counters: Counters, clock: FakeClock) -> None:
     clock.ns += 2 * S
     assert status("/live", counters, clock) == status("/ready", counters, clock) == (200, "ok")
 
 
-def test_a_loop_that_has_not_turned_for_two_seconds_is_neither(counters: Counters, clock: FakeClock) -> None:
+def test_a_loop_without_a_turn_for_two_seconds_is_neither_live_nor_ready(
+    counters: Counters, clock: FakeClock
+) -> None:
     clock.ns += 2 * S + 1
     for path in ("/live", "/ready"):
         assert status(path, counters, clock) == (503, "the loop has not turned for 2.0 s")
@@ -66,7 +68,7 @@ def test_a_full_server_is_live_and_not_ready(counters: Counters, clock: FakeCloc
 def test_every_counter_is_in_the_exposition_under_its_name_with_its_value(
     names: CounterNames, clock: FakeClock
 ) -> None:
-    """Read back by Prometheus' own parser."""
+    """Parse the page with Prometheus' own parser."""
     counters = Counters(names)
     for number, name in enumerate(names.all, start=1):
         counters.set(name, number * S if name.endswith("_ns") else number)
@@ -80,8 +82,8 @@ def test_every_counter_is_in_the_exposition_under_its_name_with_its_value(
         if name == "turned_ns":
             continue
         family, _, label = name.replace("_ns", "_seconds").partition(":")
-        rising = "_total" if name in names.counters else ""
-        assert read.pop((f"odeploy_{names.of}_{family}{rising}", label)) == pytest.approx(number)
+        suffix = "_total" if name in names.counters else ""
+        assert read.pop((f"odeploy_{names.of}_{family}{suffix}", label)) == pytest.approx(number)
     assert read == {(f"odeploy_{names.of}_turned_seconds_ago", ""): 0.5}
 
 
@@ -96,9 +98,9 @@ def served(port: int) -> Iterator[Counters]:
         yield counters
 
 
-def test_a_process_of_its_own_answers_with_what_is_counted_here(served: Counters, port: int) -> None:
-    assert get(port, "/live")[0] == 503  # nothing has turned yet
-    served.set("turned_ns", time.monotonic_ns() + 60 * S)  # on a busy machine a request takes its time
+def test_a_separate_process_serves_the_counters_of_this_one(served: Counters, port: int) -> None:
+    assert get(port, "/live")[0] == 503  # no turn yet
+    served.set("turned_ns", time.monotonic_ns() + 60 * S)  # a request can be slow on a busy machine
     served.add("actions", 12_345)
     assert get(port, "/live") == (200, "ok\n")
     assert get(port, "/ready")[0] == 503
@@ -106,15 +108,15 @@ def test_a_process_of_its_own_answers_with_what_is_counted_here(served: Counters
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/../../etc/passwd", "/live?x=1", "/" + "x" * 10_000])
-def test_every_other_page_is_not_there(served: Counters, port: int, path: str) -> None:
+def test_every_other_path_is_not_found(served: Counters, port: int, path: str) -> None:
     assert get(port, path)[0] == 404
 
 
-def test_nothing_can_be_changed_over_http(served: Counters, port: int) -> None:
+def test_methods_other_than_get_are_not_supported(served: Counters, port: int) -> None:
     assert {get(port, "/live", method)[0] for method in ("POST", "PUT", "DELETE")} == {501}
 
 
-def test_whoever_connects_and_says_nothing_holds_up_nobody(served: Counters, port: int) -> None:
+def test_silent_connections_do_not_block_a_request(served: Counters, port: int) -> None:
     served.set("turned_ns", time.monotonic_ns() + 60 * S)
     with ExitStack() as stack:
         for _ in range(50):
@@ -122,12 +124,12 @@ def test_whoever_connects_and_says_nothing_holds_up_nobody(served: Counters, por
         assert get(port, "/live")[0] == 200
 
 
-def test_it_listens_on_loopback_unless_told_otherwise(served: Counters, port: int) -> None:
+def test_it_listens_on_loopback_by_default(served: Counters, port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.2", port))  # free, as it would not be on 0.0.0.0
 
 
-def test_an_address_that_is_taken_is_an_error_that_says_so(served: Counters, port: int) -> None:
+def test_an_address_in_use_is_an_error(served: Counters, port: int) -> None:
     with (
         pytest.raises(RelayedError, match=rf"--http 127.0.0.1:{port}: expected a free address"),
         reported(f"127.0.0.1:{port}", SERVER),
@@ -136,12 +138,12 @@ def test_an_address_that_is_taken_is_an_error_that_says_so(served: Counters, por
 
 
 @pytest.mark.parametrize("address", ["", "x", "0", "65536", "-1", "localhost", "127.0.0.1:", "1.5"])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_an_invalid_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="expected PORT or HOST:PORT"), reported(address, SERVER):
         pass
 
 
-def test_it_ends_with_its_server_however_that_ends() -> None:
+def test_it_ends_with_its_killed_server() -> None:
     port = free_port()
     code = f"""
 import os, signal

@@ -1,4 +1,4 @@
-"""Pre-touch: where the next message is expected, and how much time a rehearsal is given before it."""
+"""Pre-touch: the expected arrival of the next message, and the lead of a pre-touch run."""
 
 import pytest
 from hypothesis import given
@@ -8,52 +8,52 @@ from odeploy_runtime.realtime.pretouch import Arrivals, PreTouch
 from odeploy_runtime.testing import FakeClock
 
 T = 10_000_000
-ways = st.lists(st.integers(0, 5_000_000), min_size=1, max_size=30)
+delays = st.lists(st.integers(0, 5_000_000), min_size=1, max_size=30)
 
 
-@given(ways, st.integers(-(10**15), 10**15))
-def test_the_next_message_is_expected_one_period_later_by_the_shortest_way_so_far(
-    took: list[int], offset_ns: int
+@given(delays, st.integers(-(10**15), 10**15))
+def test_the_next_message_is_expected_after_one_period_and_the_shortest_delay_so_far(
+    delays_ns: list[int], offset_ns: int
 ) -> None:
-    """`offset_ns` is between the two clocks, which need not agree; the shortest way drifts by 1 µs a message."""
+    """`offset_ns` lies between the two clocks, which may differ; the shortest delay grows by 1 µs a message."""
     arrivals = Arrivals()
-    for k, way_ns in enumerate(took):
+    for k, delay_ns in enumerate(delays_ns):
         sent_ns = 10**16 + k * T
-        received_ns = sent_ns + offset_ns + way_ns
+        received_ns = sent_ns + offset_ns + delay_ns
         ahead_ns = arrivals.next_ns(sent_ns, received_ns, T) - (sent_ns + offset_ns + T)
-        assert ahead_ns == min(way + 1000 * (k - i) for i, way in enumerate(took[: k + 1]))
+        assert ahead_ns == min(delay + 1000 * (k - i) for i, delay in enumerate(delays_ns[: k + 1]))
 
 
-def test_a_rehearsal_begins_by_its_own_length_and_a_margin_before_the_message() -> None:
+def test_a_pre_touch_run_begins_its_length_and_a_margin_before_the_message() -> None:
     assert PreTouch(10_000, FakeClock()).begin_ns(10**12, T) == 10**12 - 6 * 10_000 - 120_000
 
 
 @pytest.mark.parametrize(
     ("rate_hz", "room"), [(50, True), (1000, True), (3000, True), (4000, False), (10_000, False)]
 )
-def test_a_period_without_room_has_no_rehearsal(rate_hz: int, room: bool) -> None:
+def test_a_short_period_has_no_pre_touch_run(rate_hz: int, room: bool) -> None:
     begin_ns = PreTouch(10_000, FakeClock()).begin_ns(10**12, 10**9 // rate_hz)
     assert (begin_ns is not None) == room
 
 
-def test_a_rehearsal_goes_through_the_motions_twice() -> None:
+def test_a_pre_touch_run_makes_the_call_twice() -> None:
     called: list[int] = []
     PreTouch(10_000, FakeClock()).run(lambda: called.append(1))
     assert len(called) == 2
 
 
 @pytest.mark.parametrize("took_ns", [20_000, 300_000, 2_000_000])
-def test_the_lead_settles_where_nine_of_ten_rehearsals_are_done_before_the_message(took_ns: int) -> None:
-    """One of ten takes ten times as long: the lead ends between the two."""
+def test_the_lead_converges_so_that_nine_of_ten_pre_touch_runs_end_before_the_message(took_ns: int) -> None:
+    """One of ten runs takes ten times as long: the lead converges between the two durations."""
     clock = FakeClock()
     touch = PreTouch(10_000, clock)
 
     calls = iter(range(10**6))
 
-    def rehearse() -> None:
+    def call() -> None:
         clock.ns += (10 if next(calls) % 20 == 0 else 1) * took_ns // 2
 
     for _ in range(4000):
-        touch.run(rehearse)
+        touch.run(call)
     lead_ns = 10**12 - (touch.begin_ns(10**12, 10**12) or 0) - 120_000
     assert 0.8 * took_ns < lead_ns < 10 * took_ns

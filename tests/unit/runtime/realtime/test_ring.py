@@ -1,4 +1,4 @@
-"""The ring: rows come out as they went in, in order, through every wrap; what finds no place is counted."""
+"""The ring buffer: rows come out unchanged and in order through every wrap; dropped ones are counted."""
 
 import os
 from collections import deque
@@ -32,7 +32,7 @@ def offer(ring: Ring, number: int) -> bool:
 
 
 class TwoSides(RuleBasedStateMachine):
-    """Two rings over one memory, as two processes have them, beside a queue of at most five numbers."""
+    """Two rings over one memory, as in two processes, compared with a queue of at most five numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class TwoSides(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 9))
     def look_back(self, count: int) -> None:
-        """All but the one place that may be written to at this moment are there still."""
+        """All rows except the one that may be overwritten now are still there."""
         last = self.reader.written
         assert numbers(self.reader.newest(count, last)) == self.accepted[-min(count, 4) :]
 
@@ -75,11 +75,11 @@ class TwoSides(RuleBasedStateMachine):
 
 
 TwoSides.TestCase.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
-test_whatever_two_sides_do_rows_come_out_as_they_went_in = TwoSides.TestCase
+test_rows_come_out_as_they_went_in_for_any_sequence_of_both_sides = TwoSides.TestCase
 
 
 @given(st.integers(1, 6), st.integers(0, 40))
-def test_rows_that_nobody_takes_fill_the_ring_and_the_rest_is_counted(capacity: int, count: int) -> None:
+def test_a_ring_without_a_reader_fills_up_and_dropped_rows_are_counted(capacity: int, count: int) -> None:
     ring = Ring(ROW, capacity)
     kept = [number for number in range(count) if offer(ring, number)]
     assert kept == list(range(min(capacity, count)))
@@ -87,17 +87,17 @@ def test_rows_that_nobody_takes_fill_the_ring_and_the_rest_is_counted(capacity: 
     assert numbers(ring.read(0, ring.written)) == kept
 
 
-def test_a_row_in_whose_place_another_may_be_written_is_not_looked_back_to() -> None:
+def test_a_row_that_may_be_overwritten_is_not_read_back() -> None:
     ring = Ring(ROW, 4)
     for number in range(4):
         offer(ring, number)
     ring.take(4)
-    place = ring.place()  # of row 4, which is row 0's
+    place = ring.place()  # of row 4, the same as row 0's
     ring.memory[place : place + ROW] = b"\xff" * ROW
     assert numbers(ring.newest(4, 4)) == [1, 2, 3]
 
 
-def test_rows_from_long_ago_are_gone() -> None:
+def test_overwritten_rows_are_not_read_back() -> None:
     ring = Ring(ROW, 4)
     for number in range(10):
         offer(ring, number)
@@ -106,17 +106,17 @@ def test_rows_from_long_ago_are_gone() -> None:
     assert numbers(ring.newest(2, 8)) == [7]
 
 
-@pytest.mark.parametrize("said", [ENDED, 2])
-def test_an_end_is_told_to_the_other_side(said: int) -> None:
+@pytest.mark.parametrize("ending", [ENDED, 2])
+def test_an_end_is_visible_on_the_other_side(ending: int) -> None:
     descriptor = shareable(ROW, 2)
     loop, reader = Ring(ROW, 2, descriptor), Ring(ROW, 2, descriptor)
     os.close(descriptor)
     assert reader.ending == RUNNING
-    loop.end(said)
-    assert reader.ending == said
+    loop.end(ending)
+    assert reader.ending == ending
 
 
-def test_a_ring_that_is_opened_later_goes_on_where_the_first_stands() -> None:
+def test_a_ring_opened_later_continues_at_the_firsts_position() -> None:
     descriptor = shareable(ROW, 3)
     first = Ring(ROW, 3, descriptor)
     offer(first, 0)

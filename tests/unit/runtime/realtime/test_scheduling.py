@@ -32,7 +32,7 @@ def _locked_kb() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmLck"))
 
 
-def test_a_priority_that_is_refused_is_done_without_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_priority_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError
 
@@ -41,7 +41,7 @@ def test_a_priority_that_is_refused_is_done_without_and_said(monkeypatch: pytest
         assert obtained["scheduling"] == "ordinary (FIFO 40 refused)"
 
 
-def test_it_says_what_it_got_and_gives_the_garbage_collector_back() -> None:
+def test_it_reports_what_it_obtained_and_restores_the_garbage_collector() -> None:
     assert gc.isenabled()
     with real_time() as obtained:
         assert obtained.keys() == {"timer slack", "memory", "garbage collector", "scheduling"}
@@ -52,29 +52,29 @@ def test_it_says_what_it_got_and_gives_the_garbage_collector_back() -> None:
     assert gc.get_freeze_count() == 0
 
 
-def test_it_gives_the_garbage_collector_back_after_an_error_too() -> None:
+def test_it_restores_the_garbage_collector_after_an_error_too() -> None:
     with pytest.raises(KeyboardInterrupt), real_time():
         raise KeyboardInterrupt
     assert gc.isenabled()
 
 
-def test_what_it_says_of_memory_is_what_the_kernel_says() -> None:
+def test_reported_memory_locking_is_the_kernels() -> None:
     with real_time() as obtained:
         assert (_locked_kb() > 0) == (obtained["memory"] == "locked")
     assert _locked_kb() == 0
 
 
-def test_memory_that_may_come_is_locked_only_where_no_limit_can_make_an_allocation_fail(
+def test_future_memory_is_locked_only_without_a_limit_that_could_fail_an_allocation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked = []
+    requested = []
 
     class Libc:
         def prctl(self, *_: int) -> int:
             return 0
 
         def mlockall(self, flags: int) -> int:
-            asked.append(flags)
+            requested.append(flags)
             return -1
 
         def munlockall(self) -> int:
@@ -87,23 +87,23 @@ def test_memory_that_may_come_is_locked_only_where_no_limit_can_make_an_allocati
         with real_time() as obtained:
             assert obtained["memory"] == "not locked (refused)"
     future = 2
-    assert [flags & future for flags in asked] == [future, future, 0]
+    assert [flags & future for flags in requested] == [future, future, 0]
 
 
 @pytest.mark.skipif(not _granted(), reason="this user gets no real-time priority")
-def test_a_priority_is_for_the_loop_and_its_sockets_and_for_nothing_that_begins_later() -> None:
+def test_a_priority_applies_to_the_loop_and_its_sockets_and_to_no_later_thread_or_process() -> None:
     with zmq.Context[zmq.Socket[bytes]]() as context, context.socket(zmq.DEALER) as socket:
         socket.bind("inproc://here")
         with real_time(40) as obtained:
             assert obtained["scheduling"] == "FIFO 40"
             assert os.sched_getscheduler(0) == _FIFO
             assert os.sched_getparam(0).sched_priority == 40
-            hurried = [
+            prioritised = [
                 thread
                 for thread in Path("/proc/self/task").iterdir()
                 if os.sched_getscheduler(int(thread.name)) == _FIFO
             ]
-            others = [thread for thread in hurried if int(thread.name) != os.getpid()]
+            others = [thread for thread in prioritised if int(thread.name) != os.getpid()]
             assert {(thread / "comm").read_text().strip() for thread in others} == {"ZMQbg/IO/0"}
             seen: list[int] = []
             thread = threading.Thread(target=lambda: seen.append(os.sched_getscheduler(0)))
@@ -115,7 +115,7 @@ def test_a_priority_is_for_the_loop_and_its_sockets_and_for_nothing_that_begins_
         assert os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_OTHER
 
 
-def test_a_loop_stays_on_its_core_and_what_began_before_it_does_not() -> None:
+def test_a_loop_is_pinned_to_its_core_and_earlier_threads_are_not() -> None:
     cores = os.sched_getaffinity(0)
     core = max(cores)
     go, seen = threading.Event(), []
@@ -145,12 +145,12 @@ def test_a_loop_stays_on_its_core_and_what_began_before_it_does_not() -> None:
         (RealTimeOptions(core=-1), "--core", "one of"),
     ],
 )
-def test_what_no_machine_has_is_refused(options: RealTimeOptions, where: str, expected: str) -> None:
+def test_impossible_options_are_refused(options: RealTimeOptions, where: str, expected: str) -> None:
     with pytest.raises(UsageError, match=rf"{where}: expected {expected}"):
         options.require_possible()
 
 
-def test_a_server_gets_the_priority_and_a_robot_its_core_too() -> None:
+def test_a_server_gets_the_priority_and_a_robot_priority_and_core() -> None:
     RealTimeOptions().require_possible()
     both = RealTimeOptions(priority=7, core=0)
     assert both.for_server() == ["--priority", "7"]

@@ -1,4 +1,4 @@
-"""The token bucket against its closed form: never more than burst + rate × time, and no fewer."""
+"""The token bucket against its closed form: exactly burst + rate × time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def test_it_is_full_again_when_all_its_tokens_are_back() -> None:
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, S // 2), max_size=200))
-def test_what_it_gives_within_any_time_is_bounded_by_burst_and_rate(burst: int, gaps: list[int]) -> None:
+def test_tokens_within_any_time_are_bounded_by_burst_and_rate(burst: int, gaps: list[int]) -> None:
     bucket, now_ns, given_at = TokenBucket(8.0, burst), S, []
     for gap in gaps:
         now_ns += gap
@@ -44,8 +44,8 @@ def test_what_it_gives_within_any_time_is_bounded_by_burst_and_rate(burst: int, 
 
 
 @given(st.integers(1, 20), st.lists(st.integers(0, S // 2), max_size=200))
-def test_it_gives_what_a_bucket_of_fractions_gives(burst: int, gaps: list[int]) -> None:
-    """The textbook form, in eighths of a second's worth so that no fraction is rounded."""
+def test_it_equals_a_bucket_with_fractional_tokens(burst: int, gaps: list[int]) -> None:
+    """The textbook form, in units of an eighth of a second, without rounding."""
     interval = S // 8
     bucket, now_ns, tokens = TokenBucket(8.0, burst), S, burst * interval
     for gap in gaps:

@@ -1,4 +1,4 @@
-"""bench.json: each row is flat, in the order of its format, and comes back as it was."""
+"""bench.json: each row is flat, in the format's order, and read back unchanged."""
 
 import json
 from pathlib import Path
@@ -47,7 +47,7 @@ def results(*rows: BenchRow) -> BenchResults:
 
 
 @pytest.mark.parametrize("ratio", [1.25, None])
-def test_results_come_back_as_they_were(tmp_path: Path, ratio: float | None) -> None:
+def test_results_are_read_back_unchanged(tmp_path: Path, ratio: float | None) -> None:
     written = results(row(floors=FLOORS, round_trip_to_floors=ratio), row())
     write_results(written, tmp_path / "bench.json")
     assert read_results(tmp_path / "bench.json") == written
@@ -64,7 +64,7 @@ def test_the_keys_have_the_order_of_the_format_and_lower_bounds_only_where_measu
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "{}", '{"rows": []}'])
-def test_what_is_not_the_results_of_a_bench_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
+def test_a_file_without_bench_results_is_refused_by_name(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "bench.json"
     if text is not None:
         path.write_text(text)

@@ -1,4 +1,4 @@
-"""The ledger: stages that sum, misses that count, and figures that can be worked out by hand."""
+"""Latency figures: stages that add up, misses, and results checked by hand."""
 
 import itertools
 import json
@@ -30,7 +30,7 @@ MS = 1_000_000
 
 @st.composite
 def stamped(draw: st.DrawFn) -> list[int]:
-    """Monotone stamps of which any but the first may be missing (0)."""
+    """Draw monotone stamps; any but the first may be missing (0)."""
     steps = draw(st.lists(st.integers(0, 10**9), min_size=len(STAMPS) - 1, max_size=len(STAMPS) - 1))
     times = itertools.accumulate([draw(st.integers(1, 2**62)), *steps])
     present = draw(st.lists(st.booleans(), min_size=len(STAMPS), max_size=len(STAMPS)))
@@ -38,7 +38,7 @@ def stamped(draw: st.DrawFn) -> list[int]:
 
 
 def answered(due: int, **changes: int) -> dict[str, int]:
-    """The stamps of a tick whose observation was answered: each 100 µs after the one before."""
+    """Return the stamps of an answered tick: each 100 µs after the previous one."""
     return {name: due + 100_000 * i for i, name in enumerate(STAMPS)} | changes
 
 
@@ -61,7 +61,7 @@ def trace(*rows: dict[str, Any], **changes: Any) -> Trace:
 
 
 @given(st.lists(stamped(), min_size=1, max_size=8))
-def test_stages_sum_to_the_total_for_every_row_whichever_stamps_are_missing(rows: list[list[int]]) -> None:
+def test_stages_add_up_to_the_total_for_any_missing_stamps(rows: list[list[int]]) -> None:
     stamps = np.array(rows, np.int64)
     stages = stages_ns(stamps)
     assert stages.shape == (len(rows), len(STAMPS) - 1)
@@ -71,7 +71,7 @@ def test_stages_sum_to_the_total_for_every_row_whichever_stamps_are_missing(rows
 
 
 @given(stamped())
-def test_each_stage_is_the_time_since_the_last_stamp_that_happened(row: list[int]) -> None:
+def test_each_stage_is_the_time_since_the_last_present_stamp(row: list[int]) -> None:
     stages = stages_ns(np.array([row], np.int64))[0]
     last = row[0]
     for stage, stamp in zip(stages, row[1:], strict=True):
@@ -79,7 +79,7 @@ def test_each_stage_is_the_time_since_the_last_stamp_that_happened(row: list[int
         last = stamp or last
 
 
-def test_the_stages_of_a_held_tick_fall_to_what_it_did() -> None:
+def test_a_held_tick_has_only_its_own_stages() -> None:
     stages = dict(zip(STAMPS[1:], stages_ns(np.array([traces.stamps(**held(10**12))], np.int64))[0], strict=True))
     assert {name: int(ns) for name, ns in stages.items() if ns} == {
         "woke": 50_000,
@@ -90,7 +90,7 @@ def test_the_stages_of_a_held_tick_fall_to_what_it_did() -> None:
     }
 
 
-def test_a_skipped_tick_took_no_time_of_its_own() -> None:
+def test_a_skipped_tick_has_no_duration() -> None:
     skipped = np.array([traces.stamps(due=10**12)], np.int64)
     assert totals_ns(skipped)[0] == 0
     assert not stages_ns(skipped).any()
@@ -99,7 +99,7 @@ def test_a_skipped_tick_took_no_time_of_its_own() -> None:
 # ---- misses
 
 
-def test_the_counts_of_a_run_worked_out_by_hand() -> None:
+def test_the_counts_of_a_run_equal_those_by_hand() -> None:
     run = trace(
         {"kind": APPLIED, "stamps": answered(10 * MS), "clamped": 1},
         {"kind": HELD, "tick": 1, "stamps": held(15 * MS)},
@@ -113,7 +113,7 @@ def test_the_counts_of_a_run_worked_out_by_hand() -> None:
     assert [getattr(figures, name) for name in counts] == [6, 3, 1, 2, 4, 3, 1]
 
 
-def test_latency_counts_from_when_a_tick_was_due_so_that_a_stall_cannot_hide() -> None:
+def test_latency_counts_from_the_due_time_so_that_a_stall_is_visible() -> None:
     """A stall of 40 ms at 200 Hz: one late tick, seven skipped ones, all of them misses."""
     due = 10**12
     stalled = {
@@ -134,7 +134,7 @@ def test_in_lockstep_nothing_is_late_and_there_is_no_speed() -> None:
     assert (figures.misses, figures.speed) == (0, None)
 
 
-def test_the_speed_is_the_rate_over_the_tasks_own() -> None:
+def test_the_speed_is_the_rate_over_the_tasks_rate() -> None:
     assert summary(trace({"stamps": answered(10**12)})).speed == 2.0
 
 
@@ -150,7 +150,7 @@ def test_the_figures_of_one_tick_are_the_differences_of_its_stamps() -> None:
     assert figures.stages_p50_us == pytest.approx(dict.fromkeys(STAMPS[1:], 100))
 
 
-def test_held_and_skipped_ticks_lend_nothing_to_round_trips_and_ages() -> None:
+def test_held_and_skipped_ticks_do_not_count_in_round_trips_and_ages() -> None:
     figures = summary(
         trace(
             {"kind": HELD, "stamps": held(10**12), "age_ns": 77},
@@ -176,7 +176,7 @@ def test_the_summary_of_any_run_is_json() -> None:
 
 
 @given(st.lists(st.booleans()))
-def test_the_longest_run_is_that_of_a_plain_count(flags: list[bool]) -> None:
+def test_the_longest_run_equals_a_plain_count(flags: list[bool]) -> None:
     longest = max((len(list(run)) for value, run in itertools.groupby(flags) if value), default=0)
     assert longest_run(np.array(flags, bool)) == longest
 
@@ -185,16 +185,16 @@ def test_the_longest_run_is_that_of_a_plain_count(flags: list[bool]) -> None:
 
 
 def applied_at(*pairs: tuple[int, int, int]) -> NDArray[np.void]:
-    """Rows from (episode, due, applied)."""
+    """Return rows from (episode, due, applied)."""
     return traces.rows(*({"episode": e, "stamps": {"due": d, "applied": a}} for e, d, a in pairs))
 
 
-def test_jitter_is_what_the_handing_over_varies_beside_the_grid() -> None:
+def test_jitter_is_the_variation_of_the_applied_time_against_the_grid() -> None:
     rows = applied_at((0, 0, 10), (0, 100, 110), (0, 200, 240), (0, 300, 320))
     assert apply_jitter_ns(rows).tolist() == [0, 30, 20]
 
 
-def test_jitter_is_not_taken_across_episodes_and_sees_a_skipped_tick_as_time_that_was_due() -> None:
+def test_jitter_is_within_episodes_and_excludes_the_due_time_of_skipped_ticks() -> None:
     rows = applied_at((0, 100, 110), (0, 300, 320), (1, 900, 910), (1, 1000, 1010))
     assert apply_jitter_ns(rows).tolist() == [10, 0]
     rows["kind"][1] = SKIPPED
@@ -205,7 +205,7 @@ def test_jitter_is_not_taken_across_episodes_and_sees_a_skipped_tick_as_time_tha
 
 
 def episodes(*ended: tuple[int, bool]) -> Trace:
-    """Per episode: ticks, and whether its last one succeeded."""
+    """Return a trace from (ticks, success of the last one) of each episode."""
     rows = []
     for number, (ticks, success) in enumerate(ended):
         for tick in range(ticks):
@@ -223,7 +223,7 @@ def episodes(*ended: tuple[int, bool]) -> Trace:
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=1, max_size=20))
-def test_the_share_of_episodes_whose_last_tick_succeeded(ended: list[tuple[int, bool]]) -> None:
+def test_the_score_is_the_share_of_episodes_with_a_successful_last_tick(ended: list[tuple[int, bool]]) -> None:
     found = quality(episodes(*ended))
     successes = sum(success for _, success in ended)
     assert (found.scored_by, found.episodes) == ("success", len(ended))
@@ -231,13 +231,13 @@ def test_the_share_of_episodes_whose_last_tick_succeeded(ended: list[tuple[int, 
     assert (found.low, found.high) == wilson_interval(successes, len(ended))
 
 
-def test_a_success_on_the_way_that_was_lost_again_does_not_count() -> None:
+def test_a_success_before_the_last_tick_does_not_count() -> None:
     run = trace({"success": 1}, {"tick": 1, "success": 0, "end": ENDED})
     assert quality(run).value == 0
 
 
 @pytest.mark.parametrize("scored_by", ["success", "return"])
-def test_an_episode_that_was_interrupted_or_broke_tells_nothing(scored_by: str) -> None:
+def test_an_interrupted_or_broken_episode_is_not_scored(scored_by: str) -> None:
     whole = {"episode": 0, "success": 1, "reward": 3.0, "end": ENDED}
     broken, interrupted = {"episode": 1, "reward": 9.0, "end": INVALID}, {"episode": 2, "reward": 9.0}
     run = trace(whole, broken, interrupted, scored_by=scored_by)
@@ -257,12 +257,12 @@ def test_the_return_is_the_mean_over_episodes_of_summed_rewards() -> None:
     assert found.high == pytest.approx(5.5)
 
 
-def test_no_episodes_have_a_score_that_says_nothing() -> None:
+def test_the_score_of_no_episodes_has_the_widest_interval() -> None:
     assert (quality(trace()).low, quality(trace()).high) == (0, 1)
     assert quality(trace(scored_by="return")).episodes == 0
 
 
-def test_held_ticks_are_told_by_their_cause_where_the_trace_knows_it() -> None:
+def test_held_ticks_are_counted_by_cause_if_the_trace_has_it() -> None:
     ticks: list[dict[str, Any]] = [
         {"kind": HELD, "cause": cause} for cause in (Cause.MISSING, Cause.STALE, Cause.MISSING, 0)
     ]
@@ -276,6 +276,6 @@ def test_an_episode_that_went_to_safe_is_counted_once() -> None:
     assert figures.safe_episodes == 2
 
 
-def test_an_episode_that_a_person_stopped_is_scored_neither_way() -> None:
+def test_an_episode_stopped_by_the_operator_is_not_scored() -> None:
     ticks: list[dict[str, Any]] = [{"episode": 0, "end": STOPPED}, {"episode": 1, "end": ENDED, "success": 1}]
     assert summary(trace(*ticks)).score.episodes == 1

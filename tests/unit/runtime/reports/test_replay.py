@@ -1,4 +1,4 @@
-"""Replay: the same file says the same again, and the first tick and signal at which it does not is named."""
+"""Replay: the same file gives the same actions; the first differing tick and signal are named."""
 
 import dataclasses
 from collections.abc import Callable
@@ -20,7 +20,7 @@ TICKS = 20
 
 
 def driven(mode: str = "realtime", seed: int = 5, policy: FakePolicy | None = None) -> Trace:
-    """Two episodes of ten ticks; in a stream each tick applies what was said to the one before."""
+    """Return two episodes of ten ticks; in a stream each tick applies the action of the previous one."""
     policy = policy or FakePolicy()
     rows = traces.rows(*({"episode": i // 10, "tick": i % 10, "kind": APPLIED, "epoch": 1} for i in range(TICKS)))
     rows["observation"] = np.random.default_rng(0).normal(size=rows["observation"].shape)
@@ -33,11 +33,11 @@ def driven(mode: str = "realtime", seed: int = 5, policy: FakePolicy | None = No
         if row["tick"] < behind:
             row["kind"] = HELD
             continue
-        question = rows[i - behind]
-        drawn = noise.draw(int(question["episode"]), int(question["tick"]))
+        observed = rows[i - behind]
+        drawn = noise.draw(int(observed["episode"]), int(observed["tick"]))
         if row["tick"] == 0:
             policy.reset()
-        row["offered"] = policy.infer(question["observation"], drawn)[0]
+        row["offered"] = policy.infer(observed["observation"], drawn)[0]
         row["age_ns"] = MS + behind * 10 * MS
     return Trace(traces.header(mode=mode, seed=seed), rows)
 
@@ -49,7 +49,7 @@ def bent(trace: Trace, change: Callable[[NDArray[np.void]], None]) -> Trace:
 
 
 @pytest.mark.parametrize(("mode", "compared"), [("lockstep", 20), ("realtime", 20), ("stream", 18)])
-def test_the_same_policy_says_the_same_from_the_same_noise(mode: str, compared: int) -> None:
+def test_the_same_policy_gives_the_same_actions_from_the_same_noise(mode: str, compared: int) -> None:
     trace = driven(mode)
     replayed = replay(trace, FakePolicy())
     assert len(replayed.rows) == compared
@@ -58,7 +58,7 @@ def test_the_same_policy_says_the_same_from_the_same_noise(mode: str, compared: 
     assert "largest difference 0 " in require_same(replayed, FakePolicy(), 0.0, "t")
 
 
-def test_another_seed_is_another_noise() -> None:
+def test_another_seed_gives_other_actions() -> None:
     trace = driven(seed=5)
     other = dataclasses.replace(trace, header=traces.header(seed=6))
     with pytest.raises(ContractError, match="episode 0, tick 0"):
@@ -81,7 +81,7 @@ def test_a_planted_wrong_tick_is_named_with_its_signal_and_both_values() -> None
     assert "; 2 of 20 ticks differ by more than 1e-05 on unit scale, by at most 0.5" in error.got
 
 
-def test_a_difference_is_measured_on_unit_scale_and_may_be_allowed_for() -> None:
+def test_a_difference_is_measured_on_unit_scale_and_compared_with_the_tolerance() -> None:
     wide = manifest(action=tuple(dataclasses.replace(s, low=-50.0, high=50.0) for s in traces.ACTION))
     trace = bent(driven(), lambda rows: rows["offered"].__setitem__((4, 0), rows["offered"][4, 0] + 5.0))
     replayed = replay(trace, FakePolicy(wide))
@@ -90,7 +90,7 @@ def test_a_difference_is_measured_on_unit_scale_and_may_be_allowed_for() -> None
         require_same(replayed, FakePolicy(wide), 0.09, "t")
 
 
-def test_what_is_said_now_and_is_no_number_differs() -> None:
+def test_a_recomputed_nan_is_a_difference() -> None:
     trace, policy = driven(), FakePolicy()
     policy.answer = np.array([[0.0, np.nan]], np.float32)
     with pytest.raises(ContractError, match="20 of 20 ticks differ"):
@@ -108,18 +108,18 @@ def test_skipped_held_and_orphaned_ticks_are_counted_and_not_compared() -> None:
     np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
 
 
-def test_the_first_action_of_a_stream_that_was_cut_off_answers_what_is_not_there() -> None:
+def test_the_first_action_of_a_truncated_stream_is_an_orphan() -> None:
     trace = driven("stream")
     replayed = replay(dataclasses.replace(trace, rows=trace.rows[5:]), FakePolicy())
     assert (len(replayed.rows), replayed.orphans) == (13, 1)
 
 
-def test_a_clamped_action_is_compared_as_it_was_before_the_guard() -> None:
+def test_the_offered_action_is_compared_and_not_the_clamped_one() -> None:
     trace = bent(driven(), lambda rows: rows["action"].fill(0.125))
     assert require_same(replay(trace, FakePolicy()), FakePolicy(), 0.0, "t")
 
 
-def test_policies_that_were_exchanged_on_the_way_are_named_where_a_tick_differs() -> None:
+def test_a_difference_after_a_swap_names_the_policies() -> None:
     def exchange(rows: NDArray[np.void]) -> None:
         rows["epoch"][10:] = 2
         rows["offered"][10:] += 1
@@ -129,7 +129,7 @@ def test_policies_that_were_exchanged_on_the_way_are_named_where_a_tick_differs(
 
 
 class Counting(FakePolicy):
-    """A recurrent policy: adds how many observations of the episode it has seen."""
+    """Recurrent policy that adds the number of the episode's observations so far."""
 
     def __init__(self) -> None:
         super().__init__(manifest(kind="recurrent", noise=Noise("none"), sampler=None, state_size=1, golden=()))
@@ -139,7 +139,7 @@ class Counting(FakePolicy):
         return (observation[:2] + self.state).reshape(1, 2)
 
 
-def test_a_recurrent_policys_state_goes_through_the_run_also_where_its_answer_was_late() -> None:
+def test_a_recurrent_policys_state_is_updated_at_ticks_with_a_late_answer_too() -> None:
     trace = driven(policy=Counting())
 
     def late(rows: NDArray[np.void]) -> None:
@@ -151,7 +151,7 @@ def test_a_recurrent_policys_state_goes_through_the_run_also_where_its_answer_wa
 
 
 class Chunked(FakePolicy):
-    """Answers the present tick and the two after it."""
+    """Policy with actions for the current tick and the next two."""
 
     def __init__(self) -> None:
         super().__init__(manifest(horizon=3, golden=()))
@@ -160,17 +160,17 @@ class Chunked(FakePolicy):
         return super().infer(observation, noise) + np.arange(3, dtype=np.float32)[:, None]
 
 
-def test_of_a_chunk_the_action_is_compared_that_was_meant_for_the_tick() -> None:
+def test_the_chunks_action_for_the_tick_is_compared() -> None:
     sent = STAMPS.index("sent")
 
-    def every_third_asks(rows: NDArray[np.void]) -> None:
+    def every_third_requests(rows: NDArray[np.void]) -> None:
         for i, row in enumerate(rows):
             late = int(row["tick"]) % 3
             row["offered"] = rows[i - late]["offered"] + late if late else row["offered"]
             row["age_ns"] = MS + late * 10 * MS
             row["stamps"][sent] = 0 if late else row["stamps"][sent]
 
-    replayed = replay(bent(driven(), every_third_asks), Chunked())
+    replayed = replay(bent(driven(), every_third_requests), Chunked())
     assert len(replayed.rows) == TICKS
     np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
 

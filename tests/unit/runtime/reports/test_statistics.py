@@ -1,4 +1,4 @@
-"""Statistics: published values, closed forms, and coverage where there is neither."""
+"""Statistics: published values, closed forms, and coverage."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_equal_values_have_an_interval_of_no_width(count: int) -> None:
     assert block_interval(np.full(count, 3, np.int64), lambda v: float(v.mean())) == (3, 3)
 
 
-def test_the_block_bootstrap_sees_the_correlation_that_single_picks_do_not() -> None:
+def test_the_block_bootstrap_accounts_for_correlation() -> None:
     """For an AR(1) series the variance of the mean is (1 + a) / (1 - a) times that of independent values."""
     a, generator = 0.9, np.random.default_rng(0)
     series = np.zeros(20_000)
@@ -102,9 +102,9 @@ def test_percentiles_are_those_of_a_known_series_in_microseconds() -> None:
     )
 
 
-@pytest.mark.parametrize(("count", "given_out"), [(1, False), (9_999, False), (10_000, True)])
-def test_p999_is_given_from_ten_thousand_values(count: int, given_out: bool) -> None:
-    assert (percentiles_us(np.zeros(count, np.int64))["p99.9"] is not None) == given_out
+@pytest.mark.parametrize(("count", "present"), [(1, False), (9_999, False), (10_000, True)])
+def test_p999_is_present_from_ten_thousand_values(count: int, present: bool) -> None:
+    assert (percentiles_us(np.zeros(count, np.int64))["p99.9"] is not None) == present
 
 
 def test_percentiles_of_nothing_are_none() -> None:

@@ -1,4 +1,4 @@
-"""The robot's end of the wire: against a server that says whatever a test wants, and against the real one."""
+"""The robot's client: against a scripted server, and against the real one."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -30,25 +30,25 @@ def action(seq: int, episode: int = 0, session: int = 11, values: bytes = floats
 
 
 class Scripted:
-    """A server's socket that records what it hears and answers by `answer`."""
+    """Server's socket that records messages and answers by `answer`."""
 
     def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
         self.socket = bind_router(context, ENDPOINT)
-        self.heard: list[messages.Message] = []
+        self.received: list[messages.Message] = []
         self.identity = b""
         self.answer: Answer = lambda message: [READY] if isinstance(message, messages.Hello) else []
 
     def pump(self) -> bool:
-        """Answers one message; whether there was one."""
+        """Answer one message; return whether there was one."""
         try:
             self.identity, frame = self.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return False
-        self.heard.append(messages.unpack(frame))
-        self.send(*self.answer(self.heard[-1]))
+        self.received.append(messages.unpack(frame))
+        self.send(*self.answer(self.received[-1]))
         return True
 
-    def drain(self) -> None:
+    def pump_all(self) -> None:
         while self.pump():
             pass
 
@@ -76,23 +76,23 @@ def client(context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: F
 # ---- the handshake
 
 
-def test_a_client_introduces_itself_and_takes_the_session(client: RobotClient, server: Scripted) -> None:
-    assert server.heard == [hello()]
+def test_a_client_sends_hello_and_gets_a_session(client: RobotClient, server: Scripted) -> None:
+    assert server.received == [hello()]
     assert client.ready == READY
     assert client.drops == Drops()
 
 
-def test_nobody_there_is_unreachable_after_the_bounded_wait(
+def test_an_absent_server_is_unreachable_after_the_timeout(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, tmp_path: Any
 ) -> None:
     start_ns = clock.ns
     with pytest.raises(UnreachableError, match="expected an answer within 2 s, got none") as raised:
-        RobotClient(DealerLink(context, f"ipc://{tmp_path}/nobody", clock), hello(), clock, 2.0)
-    assert raised.value.remedy == f"start it: odeploy serve FILE --endpoint ipc://{tmp_path}/nobody"
+        RobotClient(DealerLink(context, f"ipc://{tmp_path}/absent", clock), hello(), clock, 2.0)
+    assert raised.value.remedy == f"start it: odeploy serve FILE --endpoint ipc://{tmp_path}/absent"
     assert 2000 * MS <= clock.ns - start_ns <= 2020 * MS
 
 
-def test_a_silent_server_is_unreachable_after_the_bounded_wait(
+def test_a_silent_server_is_unreachable_after_the_timeout(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = lambda _: []
@@ -113,7 +113,7 @@ def test_a_refusal_is_passed_on_with_its_reason(
 @pytest.mark.parametrize(
     "first", [b"\xc1", action(0), action(0, values=b""), messages.Error(0, 4, ""), messages.Bye(3)]
 )
-def test_whatever_comes_before_the_answer_to_the_handshake_is_passed_over(
+def test_messages_before_the_answer_to_the_handshake_are_skipped(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock, first: messages.Message | bytes
 ) -> None:
     server.answer = lambda message: [first, READY] if isinstance(message, messages.Hello) else []
@@ -122,7 +122,7 @@ def test_whatever_comes_before_the_answer_to_the_handshake_is_passed_over(
 
 
 @pytest.mark.parametrize("endpoint", ["nowhere", "tcp://127.0.0.1:notaport", "ipc://" + "x" * 200])
-def test_an_endpoint_that_is_none_is_refused(
+def test_an_invalid_endpoint_is_refused(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, endpoint: str
 ) -> None:
     with pytest.raises(AddressError, match="endpoint"):
@@ -132,13 +132,13 @@ def test_an_endpoint_that_is_none_is_refused(
 # ---- one tick
 
 
-def test_an_observation_is_sent_with_session_number_and_time(
+def test_an_observation_is_sent_with_session_tick_and_time(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     clock.ns += 5
     assert client.send(3, 41, VALUES) == clock.ns
-    server.drain()
-    assert server.heard[-1] == messages.Observation(11, 3, 41, clock.ns, VALUES)
+    server.pump_all()
+    assert server.received[-1] == messages.Observation(11, 3, 41, clock.ns, VALUES)
 
 
 def test_the_answer_arrives_with_its_values_and_both_times(
@@ -153,7 +153,7 @@ def test_the_answer_arrives_with_its_values_and_both_times(
     assert (arrival.observed_ns, arrival.arrived_ns) == (sent_ns, clock.ns)
 
 
-def test_a_chunk_of_actions_arrives_in_the_shape_that_was_agreed(
+def test_an_action_chunk_arrives_in_its_shape(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = lambda message: (
@@ -168,7 +168,7 @@ def test_a_chunk_of_actions_arrives_in_the_shape_that_was_agreed(
         np.testing.assert_array_equal(arrival.values, [[1, 2], [3, 4]])
 
 
-def test_a_silent_server_costs_the_client_its_deadline_and_no_more(client: RobotClient, clock: FakeClock) -> None:
+def test_the_wait_for_a_silent_server_ends_at_the_deadline(client: RobotClient, clock: FakeClock) -> None:
     deadline_ns = client.send(0, 0, VALUES) + 7 * MS
     assert client.receive(0, 0, deadline_ns) is None
     assert clock.ns == deadline_ns
@@ -186,7 +186,7 @@ def test_a_late_reply_is_counted_and_dropped(client: RobotClient, server: Script
     assert client.drops == Drops(late=1)
 
 
-def test_a_reply_to_a_later_question_is_as_welcome_but_none_to_what_was_never_asked(
+def test_a_reply_to_a_later_request_is_accepted_and_one_without_a_request_is_late(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = lambda message: [action(9), action(4)] if getattr(message, "seq", 0) == 4 else []
@@ -207,7 +207,7 @@ def test_a_reply_to_the_same_number_of_an_earlier_episode_is_late(
     assert client.drops == Drops(late=1)
 
 
-def test_replies_that_come_in_another_order_or_twice_are_applied_at_most_once(
+def test_reordered_or_repeated_replies_are_returned_at_most_once(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.send(action(2), action(0), action(1), action(1))
@@ -236,7 +236,7 @@ def test_a_foreign_reply_is_counted_and_dropped(
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xc1", b"\x91" * 2000, msgpack.packb([5, 11, 0, 0]), msgpack.packb("x")])
-def test_garbage_is_counted_and_the_answer_behind_it_is_taken(
+def test_a_malformed_frame_is_counted_and_the_answer_after_it_is_used(
     client: RobotClient, server: Scripted, clock: FakeClock, frame: bytes
 ) -> None:
     server.answer = lambda _: [frame, action(0)]
@@ -248,7 +248,7 @@ def test_garbage_is_counted_and_the_answer_behind_it_is_taken(
 @pytest.mark.parametrize(
     "message", [hello(), messages.Observation(11, 0, 0, 1, b""), messages.Bye(11), READY, messages.Refused("")]
 )
-def test_messages_that_answer_nothing_are_passed_over(
+def test_messages_that_are_no_answer_are_skipped(
     client: RobotClient, server: Scripted, clock: FakeClock, message: messages.Message
 ) -> None:
     server.answer = lambda _: [message, action(0)]
@@ -257,7 +257,7 @@ def test_messages_that_answer_nothing_are_passed_over(
     assert client.ready == READY
 
 
-def test_an_error_for_the_present_tick_ends_the_wait_at_once_and_is_kept(
+def test_an_error_for_the_current_tick_ends_the_wait_at_once_and_is_stored(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     error = messages.Error(4, messages.NOT_FINITE, "x")
@@ -276,28 +276,28 @@ def test_an_error_for_an_earlier_tick_does_not_end_the_wait(
     assert client.receive(0, 4, clock.ns + MS) is not None
 
 
-def test_a_reply_of_a_thousand_ticks_ago_is_late_still(
+def test_a_reply_from_a_thousand_ticks_ago_is_still_late(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     for seq in range(1030):
         client.send(0, seq, VALUES)
-        server.drain()
+        server.pump_all()
     server.send(action(5))
     assert client.receive(0, 1029, clock.ns + MS) is None
-    assert client.drops.late == 1  # and perhaps unsent ones: a thousand at once fill a queue
+    assert client.drops.late == 1  # possibly with unsent ones: a thousand at once fill a queue
 
 
 # ---- stream mode
 
 
-def test_in_a_stream_the_newest_action_is_taken_and_older_ones_are_late(
+def test_in_a_stream_the_newest_action_is_returned_and_older_ones_are_late(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     sent = []
     for seq in range(3):
         clock.ns += MS
         sent.append(client.send(0, seq, VALUES))
-    server.drain()
+    server.pump_all()
     server.send(action(0), action(2), action(1))
     arrival = client.newest(0)
     assert arrival is not None
@@ -323,7 +323,7 @@ def test_in_a_stream_actions_of_the_last_episode_are_late(client: RobotClient, s
     assert client.drops == Drops(late=1)
 
 
-def test_in_a_stream_nothing_is_waited_for(client: RobotClient, clock: FakeClock) -> None:
+def test_in_a_stream_there_is_no_wait(client: RobotClient, clock: FakeClock) -> None:
     start_ns = clock.ns
     assert client.newest(0) is None
     assert clock.ns == start_ns
@@ -336,20 +336,20 @@ UNKNOWN = messages.Error(0, messages.UNKNOWN_SESSION, "")
 
 
 def restarted(session: int = 22, **changes: Any) -> Answer:
-    """A server that knows only its new session."""
+    """Return the answers of a restarted server, which has only its new session."""
 
     def answer(message: messages.Message) -> list[messages.Message | bytes]:
         if isinstance(message, messages.Hello):
             return [READY._replace(session=session, **changes)]
         if not isinstance(message, messages.Observation):
             return []
-        known = message.session == session
-        return [action(message.seq, message.episode, session) if known else UNKNOWN._replace(seq=message.seq)]
+        current = message.session == session
+        return [action(message.seq, message.episode, session) if current else UNKNOWN._replace(seq=message.seq)]
 
     return answer
 
 
-def test_after_a_restart_the_client_shakes_hands_on_the_way_and_goes_on(
+def test_after_a_restart_the_client_reconnects_within_the_tick_and_continues(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = restarted()
@@ -361,13 +361,13 @@ def test_after_a_restart_the_client_shakes_hands_on_the_way_and_goes_on(
     assert client.ready == READY._replace(session=22)
     assert client.drops.reconnects == 1
     observed = messages.Observation(11, 0, 0, sent_ns, VALUES)
-    assert server.heard == [hello(), observed, hello(), observed._replace(session=22)]
+    assert server.received == [hello(), observed, hello(), observed._replace(session=22)]
 
 
 def test_a_late_error_from_before_a_new_session_does_not_end_the_wait_for_its_action(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
-    """Two ticks went out before the server answered the first of them."""
+    """Two observations were sent before the server answered the first."""
     client.send(0, 0, VALUES)
     clock.ns += 10 * MS
     client.send(0, 1, VALUES)
@@ -376,7 +376,7 @@ def test_a_late_error_from_before_a_new_session_does_not_end_the_wait_for_its_ac
     assert client.drops.errors == 2
 
 
-def test_an_observation_that_a_new_session_refuses_too_is_not_sent_a_third_time(
+def test_an_observation_refused_by_a_new_session_too_is_not_sent_a_third_time(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     error = messages.Error(0, messages.NOT_FINITE, "tip_x")
@@ -389,7 +389,7 @@ def test_an_observation_that_a_new_session_refuses_too_is_not_sent_a_third_time(
     client.send(0, 0, VALUES)
     assert client.receive(0, 0, clock.ns + MS) is None
     assert client.last_error == error
-    assert sum(isinstance(message, messages.Observation) for message in server.heard) == 2
+    assert sum(isinstance(message, messages.Observation) for message in server.received) == 2
 
 
 def test_after_a_restart_replies_of_the_old_session_are_foreign(
@@ -406,7 +406,7 @@ def test_after_a_restart_replies_of_the_old_session_are_foreign(
     assert client.drops.foreign == 1
 
 
-def test_a_server_that_comes_back_with_another_policy_is_never_obeyed(
+def test_a_server_that_restarts_with_another_policy_is_rejected(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = restarted(fingerprint="e" * 64)
@@ -418,7 +418,7 @@ def test_a_server_that_comes_back_with_another_policy_is_never_obeyed(
     assert client.drops.reconnects == 0
 
 
-def test_a_server_that_was_swapped_to_another_policy_meanwhile_is_obeyed_again(
+def test_a_server_that_was_swapped_to_another_policy_is_accepted(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     predecessors = [READY.fingerprint, "d" * 64]
@@ -429,9 +429,7 @@ def test_a_server_that_was_swapped_to_another_policy_meanwhile_is_obeyed_again(
     assert client.drops.reconnects == 1
 
 
-def test_the_other_policy_is_the_error_that_is_reported(
-    client: RobotClient, server: Scripted, clock: FakeClock
-) -> None:
+def test_another_policy_is_reported_as_the_error(client: RobotClient, server: Scripted, clock: FakeClock) -> None:
     server.answer = restarted(fingerprint="e" * 64)
     for seq in range(7):
         clock.ns += 10 * MS
@@ -441,7 +439,7 @@ def test_the_other_policy_is_the_error_that_is_reported(
     assert client.last_error.signal == "the server came back with another policy"
 
 
-def test_an_unanswered_new_handshake_is_repeated_every_tenth_of_a_second_and_not_more_often(
+def test_an_unanswered_new_handshake_is_repeated_every_tenth_of_a_second(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = lambda message: [UNKNOWN] if isinstance(message, messages.Observation) else []
@@ -449,18 +447,18 @@ def test_an_unanswered_new_handshake_is_repeated_every_tenth_of_a_second_and_not
         clock.ns += 10 * MS
         client.send(0, seq, VALUES)
         client.newest(0)
-        server.drain()
+        server.pump_all()
         client.newest(0)
-    assert 8 <= server.heard.count(hello()) - 1 <= 10
+    assert 8 <= server.received.count(hello()) - 1 <= 10
 
 
-def test_a_ready_that_nobody_asked_for_changes_nothing(client: RobotClient, server: Scripted) -> None:
+def test_an_unrequested_ready_changes_nothing(client: RobotClient, server: Scripted) -> None:
     server.send(READY._replace(session=99))
     assert client.newest(0) is None
     assert client.ready == READY
 
 
-def test_a_second_ready_after_the_one_that_was_asked_for_changes_nothing(
+def test_a_second_ready_after_the_requested_one_changes_nothing(
     client: RobotClient, server: Scripted, clock: FakeClock
 ) -> None:
     server.answer = restarted()
@@ -473,10 +471,10 @@ def test_a_second_ready_after_the_one_that_was_asked_for_changes_nothing(
 
 
 @pytest.mark.parametrize("rate_hz", [5, 10, 100, 1000])
-def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
+def test_the_client_reconnects_to_a_restarted_real_server(
     context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, rate_hz: int
 ) -> None:
-    """The second server has the socket of the first and none of its sessions."""
+    """The second server has the first one's socket and none of its sessions."""
     with contextlib.closing(bind_router(context, ENDPOINT)) as socket:
         running = served(socket, PolicySlot(FakePolicy()), clock)
 
@@ -507,27 +505,27 @@ def test_the_real_server_and_the_client_find_each_other_again_after_a_restart(
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xc1", messages.pack(messages.Bye(1))])
-def test_a_pre_touch_run_sends_nothing_and_survives_whatever_came_last(
+def test_a_pre_touch_run_sends_nothing_after_any_last_message(
     client: RobotClient, server: Scripted, frame: bytes
 ) -> None:
-    server.drain()
+    server.pump_all()
     server.send(frame)
     client.newest(0)
-    heard = len(server.heard)
+    received = len(server.received)
     client.touch(VALUES)
-    server.drain()
-    assert len(server.heard) == heard
+    server.pump_all()
+    assert len(server.received) == received
 
 
-def test_a_client_says_goodbye_when_it_closes(
+def test_a_client_sends_bye_when_it_closes(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
     RobotClient(DealerLink(context, ENDPOINT, clock), hello(), clock, 1.0).close()
-    server.drain()
-    assert server.heard[-1] == messages.Bye(11)
+    server.pump_all()
+    assert server.received[-1] == messages.Bye(11)
 
 
-def test_a_server_that_takes_nothing_more_never_blocks_the_client(client: RobotClient, clock: FakeClock) -> None:
+def test_a_server_that_stops_reading_does_not_block_the_client(client: RobotClient, clock: FakeClock) -> None:
     start_ns = clock.ns
     for seq in range(3000):
         client.send(0, seq, VALUES)

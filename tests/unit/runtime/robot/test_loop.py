@@ -1,4 +1,4 @@
-"""The control loop on a clock that jumps: a plant and a server that take exactly as long as they are told."""
+"""The control loop on a simulated clock, with a plant and a server of given durations."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +31,7 @@ DEADLINE = 8 * MS
 
 
 class FakeClient:
-    """Answers after `delays_ns[seq]` (0.5 ms where none is given; None: never) with the tick's own action."""
+    """Client that answers with the tick's action after `delays_ns[seq]` (default 0.5 ms; None: never)."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -57,7 +57,7 @@ class FakeClient:
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
         assert seq <= self.sent[-1][1]
-        seq = self.sent[-1][1]  # a later answer is as welcome
+        seq = self.sent[-1][1]  # a later answer is accepted too
         delay_ns = self.delays_ns.get(seq, MS // 2)
         if delay_ns is None or self.clock.ns + delay_ns > deadline_ns:
             self.clock.ns = max(self.clock.ns, deadline_ns)
@@ -73,7 +73,7 @@ class FakeClient:
 
 
 class Bench:
-    """A loop with its doubles, and the trace that it leaves."""
+    """Loop with its doubles and its trace."""
 
     def __init__(self, path: Path, hot_call_ns: int = 10_000) -> None:
         self.path, self.clock = path, FakeClock()
@@ -103,7 +103,7 @@ class Bench:
         )
 
     def run(self, mode: str, episodes: int = 1, seed: int = 1) -> Trace:
-        """Runs episodes and reads the trace; it is closed also where the loop fails."""
+        """Run episodes and read the trace; it is closed even if the loop fails."""
         try:
             for episode in range(episodes):
                 self.loop.run_episode(mode, episode, 100 * seed + episode)
@@ -130,8 +130,8 @@ def stamp(trace: Trace, name: str) -> list[int]:
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None:
-    """A tick that is clamped, one that overruns, and in real time a server that falls silent until the end."""
+def test_the_counters_agree_with_the_trace(bench: Bench, mode: str) -> None:
+    """The run has a clamped tick, an overrun and, in real time, a server that is silent from then on."""
     counters = Counters(ROBOT)
     bench.client.drops, bench.client.out_of_range = Drops(late=7), 2
     bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
@@ -155,7 +155,7 @@ def test_what_is_counted_is_what_the_trace_says(bench: Bench, mode: str) -> None
     assert sum(entered) == bench.guard.safety.transitions.total()
 
 
-def test_whoever_looks_sees_the_last_tick_and_at_most_a_tenth_of_a_second_before_it(bench: Bench) -> None:
+def test_published_counters_are_current_to_the_last_tick(bench: Bench) -> None:
     counters = Counters(ROBOT)
     bench.client.drops, bench.client.out_of_range = Drops(late=7), 0
     bench.loop.counters = RobotCounters(counters, bench.guard, cast(RobotClient, bench.client))
@@ -165,7 +165,7 @@ def test_whoever_looks_sees_the_last_tick_and_at_most_a_tenth_of_a_second_before
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_every_tick_of_an_episode_is_sensed_answered_applied_and_recorded(bench: Bench, mode: str) -> None:
+def test_every_tick_of_an_episode_is_observed_answered_applied_and_recorded(bench: Bench, mode: str) -> None:
     trace = bench.run(mode)
     assert bench.kinds(trace) == [APPLIED] * 10
     np.testing.assert_array_equal(trace.rows["tick"], range(10))
@@ -190,7 +190,7 @@ def test_an_episode_is_reset_with_its_own_seed_and_the_guard_is_rearmed(bench: B
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_an_episode_ends_where_the_task_ends_it(bench: Bench, mode: str) -> None:
+def test_an_episode_ends_when_the_task_ends_it(bench: Bench, mode: str) -> None:
     bench.plant.ends_at = 4
     assert len(bench.run(mode).rows) == 4
 
@@ -201,7 +201,7 @@ def test_rows_are_in_the_file_when_an_episode_ends(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_of_a_chunk_of_actions_the_first_is_applied(bench: Bench, mode: str) -> None:
+def test_the_first_action_of_a_chunk_is_applied(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [0.25, 0.75]
     bench.run(mode)
     assert bench.plant.commands == [[0.25, 0.75]] * 10
@@ -216,7 +216,7 @@ def test_a_clamped_command_is_applied_within_limits_and_marked(bench: Bench, mod
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_an_action_that_is_not_finite_never_reaches_the_simulation(bench: Bench, mode: str) -> None:
+def test_a_non_finite_action_never_reaches_the_simulation(bench: Bench, mode: str) -> None:
     bench.client.act = lambda seq: [float("nan"), 0.0] if seq in (2, 3) else [0.5, 0.0]
     trace = bench.run(mode)
     assert bench.plant.commands == [[0.5, 0.0]] * 10
@@ -235,7 +235,7 @@ def test_a_stopped_guard_ends_the_episode(bench: Bench, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime", "stream"])
-def test_an_interrupt_commands_the_safe_action_and_records_it_before_it_goes_on(bench: Bench, mode: str) -> None:
+def test_an_interrupt_commands_and_records_the_safe_action_before_it_propagates(bench: Bench, mode: str) -> None:
     def read() -> Operator:
         if len(bench.plant.commands) == 4:
             raise KeyboardInterrupt
@@ -254,22 +254,22 @@ def test_an_interrupt_commands_the_safe_action_and_records_it_before_it_goes_on(
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_the_operator_is_asked_at_every_tick_and_their_stop_ends_the_episode(bench: Bench, mode: str) -> None:
-    asked = []
+def test_the_panel_is_read_at_every_tick_and_a_stop_ends_the_episode(bench: Bench, mode: str) -> None:
+    reads = []
 
     def read() -> Operator:
-        asked.append(len(bench.plant.commands))
-        return Operator(stop=len(asked) == 4)
+        reads.append(len(bench.plant.commands))
+        return Operator(stop=len(reads) == 4)
 
     bench.loop.operator = read
     rows = bench.run(mode).rows
-    assert asked == [0, 1, 2, 3]
+    assert reads == [0, 1, 2, 3]
     assert bench.plant.commands[3:] == [[0.0, -1.0]]
     assert rows["end"].tolist() == [GOES_ON] * 3 + [STOPPED]
     assert rows["cause"].tolist() == [Cause.FRESH] * 3 + [Cause.OPERATOR]
 
 
-def test_what_a_person_stopped_is_scored_neither_way(bench: Bench) -> None:
+def test_an_episode_stopped_by_the_operator_is_not_scored(bench: Bench) -> None:
     bench.loop.operator = lambda: Operator(stop=len(bench.plant.commands) == 14)
     figures = summary(bench.run("realtime", episodes=2))
     assert (figures.score.episodes, figures.score.value) == (1, 1.0)
@@ -285,14 +285,14 @@ def test_a_dead_man_switch_that_stays_open_ends_the_episode_as_stopped(bench: Be
     assert rows["end"][-1] == STOPPED
 
 
-def test_in_lockstep_the_guards_time_stands_still_while_the_server_thinks(bench: Bench) -> None:
+def test_in_lockstep_the_guards_time_does_not_advance_during_inference(bench: Bench) -> None:
     bench.client.delays_ns = dict.fromkeys(range(10), 900 * MS)
     rows = bench.run("lockstep").rows
     assert set(rows["state"]) == {State.RUN}
     assert bench.guard.counts.stale == 0
 
 
-def test_ticks_that_the_simulation_overran_count_as_silence(bench: Bench) -> None:
+def test_ticks_overrun_by_the_simulation_count_as_silence(bench: Bench) -> None:
     bench.plant.takes_ns = {2: 105 * MS}
     bench.client.delays_ns = dict.fromkeys(range(3, 40), None)
     rows = bench.run("realtime").rows
@@ -305,7 +305,7 @@ def test_ticks_that_the_simulation_overran_count_as_silence(bench: Bench) -> Non
     st.lists(st.none() | st.integers(0, 15 * MS), min_size=10, max_size=10),
     st.lists(st.integers(0, 45 * MS), min_size=10, max_size=10),
 )
-def test_whatever_is_late_the_trace_accounts_for_every_due_tick(
+def test_for_any_delays_the_trace_has_a_row_for_every_due_tick(
     tmp_path_factory: pytest.TempPathFactory, delays: list[int | None], steps: list[int]
 ) -> None:
     bench = Bench(tmp_path_factory.mktemp("robot") / "t.trace")
@@ -340,7 +340,7 @@ def test_in_lockstep_the_simulation_waits_as_long_as_the_server_takes(bench: Ben
     assert bench.kinds(bench.run("lockstep")) == [APPLIED] * 10
 
 
-def test_in_lockstep_a_server_that_does_not_answer_ends_the_run_and_the_tick_is_named(bench: Bench) -> None:
+def test_in_lockstep_a_silent_server_ends_the_run_with_the_ticks_number(bench: Bench) -> None:
     bench.client.delays_ns = {3: None}
     with pytest.raises(UnreachableError) as raised:
         bench.run("lockstep")
@@ -349,7 +349,7 @@ def test_in_lockstep_a_server_that_does_not_answer_ends_the_run_and_the_tick_is_
     assert len(read_trace(bench.path).rows) == 3
 
 
-def test_in_lockstep_the_error_that_the_server_reported_is_passed_on(bench: Bench) -> None:
+def test_in_lockstep_the_servers_error_is_reported(bench: Bench) -> None:
     bench.client.delays_ns = {0: None}
     bench.client.last_error = messages.Error(0, messages.NOT_FINITE, "speed")
     with pytest.raises(UnreachableError, match="speed"):
@@ -359,7 +359,7 @@ def test_in_lockstep_the_error_that_the_server_reported_is_passed_on(bench: Benc
 # ---- realtime
 
 
-def test_ticks_are_due_on_the_grid_and_woken_for_on_time(bench: Bench) -> None:
+def test_ticks_are_due_on_the_grid_and_wake_on_time(bench: Bench) -> None:
     start_ns = bench.clock.ns
     trace = bench.run("realtime")
     assert stamp(trace, "due") == stamp(trace, "woke") == [start_ns + (k + 1) * T for k in range(10)]
@@ -367,7 +367,7 @@ def test_ticks_are_due_on_the_grid_and_woken_for_on_time(bench: Bench) -> None:
     assert [a - d for a, d in zip(stamp(trace, "stepped"), stamp(trace, "applied"), strict=True)] == [MS] * 10
 
 
-def test_the_grid_begins_anew_with_each_episode(bench: Bench) -> None:
+def test_the_grid_restarts_with_each_episode(bench: Bench) -> None:
     trace = bench.run("realtime", episodes=2)
     due, stepped = stamp(trace, "due"), stamp(trace, "stepped")
     assert due[10] == stepped[9] + T
@@ -398,7 +398,7 @@ def test_the_age_is_that_of_the_observation_behind_the_command(bench: Bench) -> 
     assert set(trace.rows["age_ns"]) == {MS // 2}
 
 
-def test_a_simulation_that_overruns_skips_ticks_which_are_recorded_and_not_replayed(bench: Bench) -> None:
+def test_an_overrun_of_the_simulation_skips_and_records_ticks_without_replaying_them(bench: Bench) -> None:
     bench.plant.takes_ns = {2: 34 * MS}
     trace = bench.run("realtime")
     assert bench.kinds(trace) == [APPLIED] * 3 + [SKIPPED] * 2 + [APPLIED] * 7
@@ -411,7 +411,7 @@ def test_a_simulation_that_overruns_skips_ticks_which_are_recorded_and_not_repla
     np.testing.assert_array_equal(trace.rows["observation"][5:, 0], range(3, 10))
 
 
-def test_a_server_that_falls_silent_leads_to_hold_then_safe_and_the_safe_action(bench: Bench) -> None:
+def test_a_silent_server_leads_to_hold_then_safe_with_the_safe_action(bench: Bench) -> None:
     bench.plant.ends_at = 20
     bench.client.delays_ns = dict.fromkeys(range(3, 40), None)
     trace = bench.run("realtime")
@@ -420,7 +420,7 @@ def test_a_server_that_falls_silent_leads_to_hold_then_safe_and_the_safe_action(
     assert bench.plant.commands[12:] == [[0.0, -1.0]] * 8
 
 
-def test_safe_stays_although_answers_come_again_until_the_next_episode(bench: Bench) -> None:
+def test_safe_lasts_until_the_next_episode_even_if_answers_return(bench: Bench) -> None:
     bench.plant.ends_at = 15
     bench.client.delays_ns = dict.fromkeys(range(10), None)
     trace = bench.run("realtime", episodes=2)
@@ -435,7 +435,7 @@ H = 8
 
 
 def answers_chunks(bench: Bench, execute: int, ahead: int = 0, blend: float | None = None) -> None:
-    """Of the chunk of tick q, action i is (0.01 (q + i), 0.1 q)."""
+    """Answer with chunks: action i of the chunk of tick q is (0.01 (q + i), 0.1 q)."""
     bench.loop.chunks = Chunks(Chunking(H, execute, ahead, blend))
 
     def arrival(episode: int, seq: int, sent_ns: int, arrived_ns: int) -> Arrival:
@@ -446,24 +446,24 @@ def answers_chunks(bench: Bench, execute: int, ahead: int = 0, blend: float | No
     bench.client.arrival = arrival  # type: ignore[method-assign]
 
 
-def asked(trace: Trace) -> list[int]:
-    """Of each tick whose chunk it played; -1 for none."""
+def chunk_ticks(trace: Trace) -> list[int]:
+    """Return the tick of the chunk that each tick played; -1 for none."""
     return [int(q) for q in np.nan_to_num(np.round(trace.rows["offered"][:, 1] / 0.1), nan=-1)]
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
-def test_a_chunk_is_played_and_only_its_first_tick_asks(bench: Bench, mode: str) -> None:
+def test_a_chunk_is_played_and_only_its_first_tick_sends_a_request(bench: Bench, mode: str) -> None:
     answers_chunks(bench, execute=4)
     trace = bench.run(mode)
     assert [seq for _, seq, _ in bench.client.sent] == [0, 4, 8]
     assert bench.kinds(trace) == [APPLIED] * 10
     np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-6)
-    assert asked(trace) == [0] * 4 + [4] * 4 + [8] * 2
+    assert chunk_ticks(trace) == [0] * 4 + [4] * 4 + [8] * 2
     assert [bool(ns) for ns in stamp(trace, "sent")] == [tick % 4 == 0 for tick in range(10)]
     assert [bool(ns) for ns in stamp(trace, "arrived")] == [tick % 4 == 0 for tick in range(10)]
 
 
-def test_the_age_of_a_tick_leads_to_the_tick_whose_observation_it_was_decided_on(bench: Bench) -> None:
+def test_the_action_age_refers_to_the_chunks_observation(bench: Bench) -> None:
     answers_chunks(bench, execute=4)
     trace = bench.run("realtime")
     sent, applied = stamp(trace, "sent"), stamp(trace, "applied")
@@ -471,14 +471,14 @@ def test_the_age_of_a_tick_leads_to_the_tick_whose_observation_it_was_decided_on
     assert decided == [sent[tick // 4 * 4] for tick in range(10)]
 
 
-def test_in_lockstep_an_answer_that_takes_two_ticks_begins_at_its_third_action(bench: Bench) -> None:
+def test_in_lockstep_with_ahead_two_a_chunk_begins_at_its_third_action(bench: Bench) -> None:
     answers_chunks(bench, execute=4, ahead=2)
     trace = bench.run("lockstep")
-    assert asked(trace) == [0] * 6 + [4] * 4
+    assert chunk_ticks(trace) == [0] * 6 + [4] * 4
     np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-6)
 
 
-def test_a_tick_that_has_its_action_waits_for_nothing_and_takes_the_next_chunk_when_it_comes(bench: Bench) -> None:
+def test_a_tick_with_an_action_does_not_wait_and_a_new_chunk_is_used_on_arrival(bench: Bench) -> None:
     answers_chunks(bench, execute=4, ahead=2)
     due: dict[int, tuple[Arrival, int]] = {}
 
@@ -501,12 +501,12 @@ def test_a_tick_that_has_its_action_waits_for_nothing_and_takes_the_next_chunk_w
     bench.client.receive = receive  # type: ignore[method-assign]
     trace = bench.run("realtime")
     assert bench.kinds(trace) == [HELD] + [APPLIED] * 9  # only the first chunk is waited for
-    assert asked(trace) == [-1] + [0] * 5 + [4] * 4
+    assert chunk_ticks(trace) == [-1] + [0] * 5 + [4] * 4
     assert [a - d for a, d in zip(stamp(trace, "applied"), stamp(trace, "due"), strict=True)][2:] == [0] * 8
     np.testing.assert_allclose(trace.rows["action"][1:, 0], 0.01 * np.arange(1, 10), rtol=1e-6)
 
 
-def test_a_chunk_that_is_lost_is_asked_again_at_the_next_tick(bench: Bench) -> None:
+def test_a_lost_chunk_is_requested_again_at_the_next_tick(bench: Bench) -> None:
     answers_chunks(bench, execute=4)
     bench.client.delays_ns = {4: None}
     trace = bench.run("realtime")
@@ -514,7 +514,7 @@ def test_a_chunk_that_is_lost_is_asked_again_at_the_next_tick(bench: Bench) -> N
     assert bench.kinds(trace) == [APPLIED] * 4 + [HELD] + [APPLIED] * 5
 
 
-def test_jitter_does_not_make_an_action_of_a_chunk_one_of_the_future(bench: Bench) -> None:
+def test_jitter_does_not_make_a_chunks_action_stale(bench: Bench) -> None:
     answers_chunks(bench, execute=8)
     bench.plant.reset_takes_ns = 0
     send = bench.client.send
@@ -533,18 +533,18 @@ def test_overlapping_chunks_are_blended(bench: Bench) -> None:
     answers_chunks(bench, execute=1, blend=0.0)
     trace = bench.run("lockstep")
     np.testing.assert_allclose(trace.rows["action"][:, 0], 0.01 * np.arange(10), rtol=1e-5)
-    wanted = [np.mean(range(max(0, tick - H + 1), tick + 1)) * 0.1 for tick in range(10)]
-    np.testing.assert_allclose(trace.rows["action"][:, 1], wanted, rtol=1e-5)
+    expected = [np.mean(range(max(0, tick - H + 1), tick + 1)) * 0.1 for tick in range(10)]
+    np.testing.assert_allclose(trace.rows["action"][:, 1], expected, rtol=1e-5)
 
 
-def test_after_safe_nothing_of_an_old_chunk_is_played(bench: Bench) -> None:
+def test_after_safe_no_action_of_an_old_chunk_is_played(bench: Bench) -> None:
     answers_chunks(bench, execute=8)
     bench.loop.operator = lambda: Operator(
         held=len(bench.plant.commands) != 2, rearm=len(bench.plant.commands) == 4
     )
     trace = bench.run("realtime")
     assert trace.rows["state"].tolist()[:5] == [State.RUN] * 2 + [State.SAFE] * 2 + [State.RUN]
-    assert asked(trace)[:6] == [0, 0, 0, 3, 4, 4]
+    assert chunk_ticks(trace)[:6] == [0, 0, 0, 3, 4, 4]
 
 
 # ---- stream
@@ -563,11 +563,11 @@ def test_in_a_stream_each_observation_is_sent_and_the_newest_action_is_applied(b
     assert bench.kinds(trace) == [HELD] + [APPLIED] * 9
     np.testing.assert_allclose(trace.rows["action"][1:, 0], 0.01 * np.arange(9), rtol=1e-6)
     assert trace.rows["age_ns"].tolist() == [0] + [T] * 9
-    assert stamp(trace, "received") == [0] * 10  # of another tick's observation
+    assert stamp(trace, "received") == [0] * 10  # it belongs to another tick's observation
     assert set(trace.rows["epoch"][1:]) == {3}
 
 
-def test_in_a_stream_an_action_of_two_periods_ago_is_not_applied(bench: Bench) -> None:
+def test_in_a_stream_an_action_from_two_periods_ago_is_not_applied(bench: Bench) -> None:
     def send(episode: int, seq: int, values: bytes) -> int:
         sent_ns = FakeClient.send(bench.client, episode, seq, values)
         if seq == 5:
@@ -589,7 +589,7 @@ def test_in_a_stream_without_actions_the_guard_decides(bench: Bench) -> None:
 # ---- pre-touch
 
 
-def test_the_loop_touches_before_each_tick_and_is_done_when_it_is_due(bench: Bench) -> None:
+def test_pre_touch_runs_end_before_each_tick_is_due(bench: Bench) -> None:
     trace = bench.run("realtime")
     touched = np.array(bench.client.touched_ns).reshape(10, 2)
     ahead = np.array(stamp(trace, "due"))[:, None] - touched
@@ -600,10 +600,10 @@ def test_the_loop_touches_before_each_tick_and_is_done_when_it_is_due(bench: Ben
 def test_after_an_overrun_there_is_no_pre_touch(bench: Bench) -> None:
     bench.plant.takes_ns = dict.fromkeys(range(10), 12 * MS)
     bench.run("realtime")
-    assert len(bench.client.touched_ns) == 2  # before the first tick alone
+    assert len(bench.client.touched_ns) == 2  # only before the first tick
 
 
-def test_pre_touch_runs_do_not_move_the_guard(tmp_path: Path) -> None:
+def test_pre_touch_runs_do_not_change_the_guard(tmp_path: Path) -> None:
     runs = []
     for name, hot_call_ns in (("with", 10_000), ("without", 10**9)):
         bench = Bench(tmp_path / name, hot_call_ns)

@@ -1,4 +1,4 @@
-"""A plant of which the operator sets some signals, and the test doubles that stand for a robot and its server."""
+"""A plant with some signals set by the operator, and the test doubles of a robot and its server."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ MS = 1_000_000
 
 
 def driven(path: Path, clock: FakeClock, plant: Plant, link: FakeLink) -> Trace:
-    """One episode in real time over a real client."""
+    """Run one episode in real time with a real client."""
     observed, acted = ([signal.name for signal in signals] for signals in (plant.observation, plant.action))
     hello = messages.Hello(messages.PROTOCOL, "arm", "toy", plant.rate_hz, 1, observed, acted)
     client = RobotClient(link, hello, clock, timeout_s=1.0)
@@ -48,7 +48,7 @@ def driven(path: Path, clock: FakeClock, plant: Plant, link: FakeLink) -> Trace:
     return read_trace(path)
 
 
-def test_a_plant_of_ones_own_is_driven_over_a_real_client_by_a_function(tmp_path: Path) -> None:
+def test_a_custom_plant_is_driven_through_a_real_client_by_a_function(tmp_path: Path) -> None:
     clock = FakeClock()
     plant, link = FakePlant(clock), FakeLink(clock, lambda seen: np.array([[0.01 * seen[0], 0.5]], np.float32))
     rows = driven(tmp_path / "t.trace", clock, plant, link).rows
@@ -58,7 +58,7 @@ def test_a_plant_of_ones_own_is_driven_over_a_real_client_by_a_function(tmp_path
     assert set(rows["age_ns"]) == {MS // 2}
 
 
-def test_an_answer_that_takes_longer_than_the_deadline_is_missed(tmp_path: Path) -> None:
+def test_an_answer_after_the_deadline_is_a_miss(tmp_path: Path) -> None:
     clock = FakeClock()
     plant = FakePlant(clock)
     link = FakeLink(clock, lambda seen: np.full((1, 2), 0.5, np.float32), takes_ns=9 * MS)
@@ -68,7 +68,7 @@ def test_an_answer_that_takes_longer_than_the_deadline_is_missed(tmp_path: Path)
 
 
 def test_a_tick_observes_the_plant_after_it_woke_up(tmp_path: Path) -> None:
-    """What the last command led to is one period old by then."""
+    """The effect of the last command is one period old by then."""
 
     class MovingPlant(FakePlant):
         def observe(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -80,7 +80,7 @@ def test_a_tick_observes_the_plant_after_it_woke_up(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows["observation"][:, 0], rows["stamps"][:, 1] % 1_000_000_000 // MS)
 
 
-def test_the_operators_numbers_take_the_places_of_their_signals(tmp_path: Path) -> None:
+def test_the_operators_numbers_replace_their_signals(tmp_path: Path) -> None:
     clock = FakeClock()
     inside, panel = FakePlant(clock), Panel(tmp_path / "p.panel", False, clock)
     plant: Plant = CommandedPlant(inside, panel, ["seed"])

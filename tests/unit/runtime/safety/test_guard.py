@@ -1,4 +1,4 @@
-"""The guard: whatever arrives in whatever order, what leaves is finite, within limits, newer, and explained."""
+"""The guard: for any arrivals in any order, commands are finite, within limits, newer, and have a cause."""
 
 import math
 
@@ -41,10 +41,10 @@ def vector(*values: float) -> Floats:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Fresh, late, duplicate, reordered, broken, out of limits, missing, skipped, stopped, let go, re-armed.
+    """Offers of every type and operator inputs of every type, in any order.
 
-    The promises of the safety states are written anew over the history of ticks since the last arming; the
-    machine keeps no counters as the guard does, it looks back.
+    A second implementation of the safety states' promises: it looks back over the ticks since the last arming and
+    keeps no counters, unlike the guard.
     """
 
     @initialize(rate_hz=st.sampled_from([20.0, 50.0]), rearm_after=st.sampled_from([None, 3]))
@@ -89,7 +89,7 @@ class Interleavings(RuleBasedStateMachine):
             self.check(self.guard.tick(self.due_ns, self.due_ns + MS, offer, operator), offer, found, operator)
 
     @rule(operator=st.builds(Operator, stop=st.booleans(), held=st.booleans(), rearm=st.just(True)))
-    def a_person_rearms(self, operator: Operator) -> None:
+    def the_operator_rearms(self, operator: Operator) -> None:
         self.tick_number += 1
         if self.guard.state >= State.SAFE and operator.held and not operator.stop:
             self.applied, self.armed_ns = SAFE_ACTION, self.due_ns
@@ -103,7 +103,7 @@ class Interleavings(RuleBasedStateMachine):
         self.arm()
 
     def offer(self, kind: str, values: tuple[list[float], ...]) -> tuple[Offer | None, Cause]:
-        """What arrives, and what the guard ought to find in it before it looks at the numbers."""
+        """Return an arrival, and the cause that the guard has to find before it checks the values."""
         number, observed_ns = (self.episode, self.tick_number), max(self.due_ns, self.armed_ns)
         action = vector(*values[{"wild": 1, "broken": 2}.get(kind, 0)])
         if kind == "missing":
@@ -133,7 +133,7 @@ class Interleavings(RuleBasedStateMachine):
         self.history.append((self.tick_number, found))
         expected = self.expected(operator)
         assert guard.state is expected
-        # The promises, one by one.
+        # The promises, one by one:
         assert np.isfinite(command).all()
         assert (command >= LOW).all()
         assert (command <= HIGH).all()
@@ -151,7 +151,7 @@ class Interleavings(RuleBasedStateMachine):
         self.applied = command.copy()
 
     def expected(self, operator: Operator) -> State:
-        """The state, by looking back over the ticks since the arming."""
+        """Return the state from the ticks since the arming."""
         if operator.stop:
             self.safe_since, self.by_hand = -(10**9), True
             return State.STOP
@@ -187,7 +187,7 @@ TestInterleavings = Interleavings.TestCase
 
 
 class Ticking:
-    """A guard that has been armed at tick 0 and ticks at 100 Hz."""
+    """Guard that was armed at tick 0 and ticks at 100 Hz."""
 
     def __init__(self, rearm_after: int | None = None) -> None:
         self.guard = Guard(SIGNALS, SAFE_ACTION, Safety(100.0, rearm_after))
@@ -195,7 +195,7 @@ class Ticking:
         self.number = 0
 
     def offered(self, *values: float, operator: Operator = HANDS_OFF) -> Floats:
-        """The command of a tick at which the answer to its own observation arrives."""
+        """Run a tick with the answer to its own observation; return the command."""
         return self.tick(Offer((0, self.number + 1), (self.number + 1) * T, vector(*values)), operator=operator)
 
     def tick(self, offer: Offer | None = None, operator: Operator = HANDS_OFF, after_ns: int = 0) -> Floats:
@@ -203,7 +203,7 @@ class Ticking:
         return self.guard.tick(self.number * T, self.number * T + after_ns, offer, operator)
 
 
-def test_nothing_is_applied_before_somebody_arms_the_robot() -> None:
+def test_nothing_is_applied_before_the_robot_is_armed() -> None:
     guard = Guard(SIGNALS, SAFE_ACTION, Safety(100.0))
     np.testing.assert_array_equal(guard.tick(T, T, Offer((0, 0), T, vector(1, 0.5, 0))), SAFE_ACTION)
     assert guard.state is State.STOP
@@ -231,14 +231,14 @@ def test_an_action_is_applied_only_if_its_number_is_newer(number: tuple[int, int
     assert (command[0] == 0.5) == applied
 
 
-def test_an_action_that_is_not_finite_is_used_up_as_any_other() -> None:
+def test_the_number_of_a_non_finite_action_is_used_up() -> None:
     robot = Ticking()
     robot.tick(Offer((0, 3), T, vector(math.nan, 0.5, 0)))
     robot.tick(Offer((0, 3), 2 * T, vector(0, 0.5, 0)))
     assert robot.guard.found is Cause.STALE
 
 
-def test_what_was_decided_on_before_a_rearming_is_stale_after_it() -> None:
+def test_an_action_from_before_a_rearming_is_stale_after_it() -> None:
     robot = Ticking()
     robot.offered(0, 0.5, -3)
     robot.guard.rearm(T + 5 * MS)
@@ -248,14 +248,14 @@ def test_what_was_decided_on_before_a_rearming_is_stale_after_it() -> None:
     assert robot.tick(Offer((0, 8), 3 * T, vector(0.5, 0.5, 1)))[0] == 0.5
 
 
-def test_an_action_is_clamped_against_the_last_applied_one_not_the_last_wanted() -> None:
+def test_an_action_is_clamped_against_the_last_applied_one_and_not_the_last_offered_one() -> None:
     robot = Ticking()
     assert [float(robot.offered(0, 2, -3)[1]) for _ in range(4)] == [0.75, 1.0, 1.25, 1.5]
     assert [float(robot.offered(0, -2, -3)[1]) for _ in range(2)] == [1.25, 1.0]
 
 
-def test_a_zero_at_a_limit_is_within_it_whatever_its_sign() -> None:
-    """The bytes of 0 and -0 differ, and which of the two a clamp answers is nobody's promise."""
+def test_a_zero_at_a_limit_is_within_it_for_both_signs() -> None:
+    """The bytes of 0 and -0 differ, and a clamp may return either."""
     guard = Guard(
         (Signal("up", "1", 0.0, 1.0), Signal("down", "1", -1.0, 0.0)), np.zeros(2, np.float32), Safety(100.0)
     )
@@ -266,7 +266,7 @@ def test_a_zero_at_a_limit_is_within_it_whatever_its_sign() -> None:
         assert guard.found is Cause.FRESH
 
 
-def test_limits_hold_before_the_rate_does() -> None:
+def test_limits_apply_to_signals_without_a_rate_limit() -> None:
     robot = Ticking()
     np.testing.assert_array_equal(robot.offered(5, 0.6, 9), vector(1, 0.6, 9))
     np.testing.assert_array_equal(robot.offered(-5, 0.6, 9), vector(-1, 0.6, 9))
@@ -281,7 +281,7 @@ def test_a_rearmed_guard_ramps_from_the_safe_action() -> None:
     assert robot.offered(0, 2, -3)[1] == 0.75
 
 
-def test_a_persons_rearming_in_run_does_not_move_what_the_rate_is_taken_from() -> None:
+def test_a_rearming_in_run_does_not_change_the_reference_of_the_rate_limit() -> None:
     robot = Ticking()
     for _ in range(6):
         robot.offered(0, 2, -3)
@@ -289,7 +289,7 @@ def test_a_persons_rearming_in_run_does_not_move_what_the_rate_is_taken_from() -
 
 
 @pytest.mark.parametrize("operator", [Operator(stop=True, rearm=True), Operator(held=False, rearm=True)])
-def test_a_rearming_means_nothing_while_somebody_stops_the_robot(operator: Operator) -> None:
+def test_a_rearming_has_no_effect_during_a_stop(operator: Operator) -> None:
     robot = Ticking()
     robot.offered(0, 0.5, -3, operator=operator._replace(rearm=False))
     before = dict(robot.guard.safety.transitions)
@@ -297,7 +297,7 @@ def test_a_rearming_means_nothing_while_somebody_stops_the_robot(operator: Opera
     assert robot.guard.safety.transitions == before
 
 
-def test_a_person_rearms_a_robot_in_safe_and_in_stop() -> None:
+def test_the_operator_can_rearm_a_robot_in_safe_and_in_stop() -> None:
     for stopped in (Operator(stop=True), Operator(held=False)):
         robot = Ticking()
         robot.offered(0, 0.5, -3, operator=stopped)
@@ -306,7 +306,7 @@ def test_a_person_rearms_a_robot_in_safe_and_in_stop() -> None:
         assert robot.guard.state is State.RUN
 
 
-def test_after_a_persons_rearming_only_what_is_seen_from_then_on_counts() -> None:
+def test_after_a_rearming_only_later_observations_count() -> None:
     robot, rearm = Ticking(), Operator(rearm=True)
     robot.offered(0, 0.5, -3, operator=Operator(stop=True))
     np.testing.assert_array_equal(robot.tick(Offer((0, 9), 2 * T - 1, vector(1, 0.5, -3)), rearm), SAFE_ACTION)
@@ -315,7 +315,7 @@ def test_after_a_persons_rearming_only_what_is_seen_from_then_on_counts() -> Non
     assert states == [State.HOLD] * 9 + [State.SAFE]  # 10 T after the re-arming
 
 
-def test_counts_are_of_ticks_and_of_offers_judged_before_safe() -> None:
+def test_counts_include_ticks_and_the_offers_before_safe() -> None:
     robot = Ticking()
     robot.offered(2, 0.5, -3)
     robot.offered(1, 0.5, -3)
@@ -331,7 +331,7 @@ def test_counts_are_of_ticks_and_of_offers_judged_before_safe() -> None:
     assert vars(robot.guard.counts) == {"held": 5, "safe": 4, "clamped": 1, "stale": 1, "not_finite": 3}
 
 
-def test_good_actions_that_end_safe_are_applied_from_the_last_of_them_on() -> None:
+def test_the_last_of_the_good_actions_that_end_safe_is_the_first_applied() -> None:
     robot = Ticking(rearm_after=2)
     for _ in range(3):
         robot.offered(math.nan, 0.5, -3)
@@ -339,7 +339,7 @@ def test_good_actions_that_end_safe_are_applied_from_the_last_of_them_on() -> No
     assert commands == [0, 1, 1]
 
 
-def test_a_clamped_command_is_a_new_array_and_the_action_stays_as_it_was() -> None:
+def test_a_clamped_command_is_a_new_array_and_the_action_is_unchanged() -> None:
     robot, action = Ticking(), vector(9, 9, 9)
     action.setflags(write=False)
     command = robot.tick(Offer((0, 1), T, action))
@@ -347,7 +347,7 @@ def test_a_clamped_command_is_a_new_array_and_the_action_stays_as_it_was() -> No
     np.testing.assert_array_equal(action, [9, 9, 9])
 
 
-def test_transitions_are_the_safety_states_own() -> None:
+def test_transitions_are_those_of_the_safety_states() -> None:
     robot = Ticking()
     robot.tick()
     robot.offered(0, 0.5, -3)
@@ -358,7 +358,7 @@ def test_transitions_are_the_safety_states_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ([0, 2.5, 0], "signal slow: expected a number from -2 to 2, got 2.5"),
         ([-1.5, 0, 0], "signal bounded: expected a number from -1 to 1, got -1.5"),
@@ -366,8 +366,8 @@ def test_transitions_are_the_safety_states_own() -> None:
         ([0, math.nan, 0], "signal slow: expected a number from -2 to 2, got nan"),
     ],
 )
-def test_a_safe_action_that_is_not_itself_allowed_is_refused_by_name(wrong: list[float], said: str) -> None:
-    with pytest.raises(ContractError, match=said) as raised:
+def test_a_safe_action_out_of_limits_is_refused_by_name(wrong: list[float], message: str) -> None:
+    with pytest.raises(ContractError, match=message) as raised:
         Guard(SIGNALS, vector(*wrong), Safety(100.0))
     assert str(raised.value).endswith("fix the task's safe_action, or the limits that exclude it")
 
@@ -383,24 +383,24 @@ def test_vectors_of_another_length_have_no_tightest_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "wanted"),
+    ("other", "expected"),
     [
         (Signal("x", "m", -2.0, 0.5), Signal("x", "m", -1.0, 0.5, 0.1)),
         (Signal("x", "m", -0.5, None, 0.2), Signal("x", "m", -0.5, 1.0, 0.1)),
         (Signal("x", "m", max_step=0.05), Signal("x", "m", -1.0, 1.0, 0.05)),
     ],
 )
-def test_of_two_pairs_of_limits_the_tighter_holds_either_way(other: Signal, wanted: Signal) -> None:
+def test_the_tighter_of_two_limits_applies_in_either_order(other: Signal, expected: Signal) -> None:
     one = Signal("x", "m", -1.0, 1.0, 0.1)
-    assert tightest([one], [other]) == tightest([other], [one]) == (wanted,)
+    assert tightest([one], [other]) == tightest([other], [one]) == (expected,)
 
 
-def test_limits_that_neither_side_knows_stay_open() -> None:
+def test_limits_missing_on_both_sides_stay_open() -> None:
     assert tightest([Signal("x", "m")], [Signal("x", "m")]) == (Signal("x", "m"),)
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 2.0), (1.5, 2.0)])
-def test_limits_that_leave_nothing_between_are_refused(low: float, high: float) -> None:
+def test_limits_without_overlap_are_refused(low: float, high: float) -> None:
     with pytest.raises(
         ContractError, match="signal x: expected overlapping limits of the task and the policy file"
     ) as raised:

@@ -1,4 +1,4 @@
-"""The operator's panel: every word reaches the robot beside it, silence opens the switch, floods cost nothing."""
+"""The operator's panel: every command reaches the robot, silence opens the switch, floods do no harm."""
 
 import contextlib
 import socket
@@ -35,17 +35,17 @@ def operator() -> Iterator[socket.socket]:
         yield made
 
 
-def test_without_a_dead_man_switch_nobody_need_hold_it(path: Path, clock: FakeClock) -> None:
+def test_without_a_dead_man_switch_it_counts_as_held(path: Path, clock: FakeClock) -> None:
     with closing(Panel(path, dead_man=False, clock=clock)) as panel:
         assert panel.read() == Operator(stop=False, held=True, rearm=False)
         panel.wait_held(0)
 
 
-def test_a_switch_that_nobody_has_held_yet_is_open(panel: Panel) -> None:
+def test_a_switch_is_open_before_it_is_first_held(panel: Panel) -> None:
     assert panel.read() == Operator(held=False)
 
 
-def test_a_switch_is_held_for_200_ms_after_each_word(
+def test_a_switch_is_held_for_200_ms_after_each_message(
     panel: Panel, path: Path, clock: FakeClock, operator: socket.socket
 ) -> None:
     for _ in range(2):
@@ -57,7 +57,7 @@ def test_a_switch_is_held_for_200_ms_after_each_word(
         assert not panel.read().held
 
 
-def test_a_stop_lasts_until_a_rearming_which_is_told_once(
+def test_a_stop_lasts_until_a_rearming_which_is_read_once(
     panel: Panel, path: Path, operator: socket.socket
 ) -> None:
     send_word(operator, "stop", path)
@@ -67,17 +67,17 @@ def test_a_stop_lasts_until_a_rearming_which_is_told_once(
     assert panel.read() == Operator(stop=False, held=False, rearm=False)
 
 
-def test_of_a_stop_and_a_rearming_that_wait_the_later_counts(
+def test_the_later_of_a_waiting_stop_and_rearming_counts(
     panel: Panel, path: Path, operator: socket.socket
 ) -> None:
-    for words, wanted in ((("rearm", "stop"), (True, False)), (("stop", "rearm"), (False, True))):
+    for words, expected in ((("rearm", "stop"), (True, False)), (("stop", "rearm"), (False, True))):
         for word in words:
             send_word(operator, word, path)  # type: ignore[arg-type]
         read = panel.read()
-        assert (read.stop, read.rearm) == wanted
+        assert (read.stop, read.rearm) == expected
 
 
-def test_a_command_stands_until_the_next_one(panel: Panel, path: Path, operator: socket.socket) -> None:
+def test_a_command_is_kept_until_the_next_one(panel: Panel, path: Path, operator: socket.socket) -> None:
     assert not panel.command
     send_word(operator, "command", path, (0.5, -1e-3, 2.0))
     assert [panel.read() for _ in range(2)] == [Operator(held=False)] * 2
@@ -87,7 +87,7 @@ def test_a_command_stands_until_the_next_one(panel: Panel, path: Path, operator:
     assert list(panel.command) == [0.25]
 
 
-def test_the_numbers_stand_in_their_places_once_there_are_as_many_as_the_operator_sets(
+def test_a_command_replaces_signals_if_it_has_the_right_number_of_values(
     panel: Panel, path: Path, operator: socket.socket
 ) -> None:
     sensed = np.array([1, 2, 3], np.float32)
@@ -99,12 +99,12 @@ def test_the_numbers_stand_in_their_places_once_there_are_as_many_as_the_operato
     assert panel.commanded(sensed, (2,)) is sensed
 
 
-@pytest.mark.parametrize("said", [b"command", b"command ", b"command fast", b"command 1 nan", b"command inf"])
-def test_a_command_that_is_no_numbers_leaves_the_one_before(
-    panel: Panel, path: Path, operator: socket.socket, said: bytes
+@pytest.mark.parametrize("data", [b"command", b"command ", b"command fast", b"command 1 nan", b"command inf"])
+def test_an_invalid_command_leaves_the_previous_one(
+    panel: Panel, path: Path, operator: socket.socket, data: bytes
 ) -> None:
     send_word(operator, "command", path, (1.5,))
-    operator.sendto(said, str(path))
+    operator.sendto(data, str(path))
     assert panel.read() == Operator(held=False)
     assert panel.command == (1.5,)
 
@@ -113,7 +113,7 @@ def test_a_command_that_is_no_numbers_leaves_the_one_before(
     ("word", "numbers"),
     [("command", ()), ("command", (float("nan"),)), ("command", (0.1,) * 200), ("stop", (1.0,))],
 )
-def test_only_a_command_is_said_with_numbers(
+def test_only_a_command_can_be_sent_with_numbers(
     panel: Panel, path: Path, operator: socket.socket, word: str, numbers: tuple[float, ...]
 ) -> None:
     with pytest.raises(UsageError, match="finite numbers after `command`"):
@@ -122,15 +122,13 @@ def test_only_a_command_is_said_with_numbers(
 
 
 @pytest.mark.parametrize("word", [b"", b"STOP", b"stop\n", b"x" * 500, b"\xff"])
-def test_what_is_no_word_changes_nothing(panel: Panel, path: Path, operator: socket.socket, word: bytes) -> None:
+def test_an_unknown_word_changes_nothing(panel: Panel, path: Path, operator: socket.socket, word: bytes) -> None:
     operator.sendto(word, str(path))
     assert panel.read() == Operator(held=False)
 
 
-def test_a_stop_behind_a_flood_is_heard_at_the_next_tick(
-    panel: Panel, path: Path, operator: socket.socket
-) -> None:
-    with contextlib.suppress(BlockingIOError):  # the kernel keeps few words
+def test_a_stop_after_a_flood_is_read_at_the_next_tick(panel: Panel, path: Path, operator: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):  # the kernel keeps few messages
         for _ in range(10_000):
             operator.sendto(b"noise", str(path))
     panel.read()
@@ -138,14 +136,14 @@ def test_a_stop_behind_a_flood_is_heard_at_the_next_tick(
     assert panel.read().stop
 
 
-def test_the_socket_is_this_users_alone_and_goes_with_the_panel(path: Path, clock: FakeClock) -> None:
+def test_only_this_user_can_open_the_socket_and_it_is_removed_with_the_panel(path: Path, clock: FakeClock) -> None:
     panel = Panel(path, dead_man=False, clock=clock)
     assert path.stat().st_mode & 0o777 == 0o600
     panel.close()
     assert not path.exists()
 
 
-def test_a_place_that_is_taken_is_refused_and_left_alone(path: Path, clock: FakeClock) -> None:
+def test_an_existing_file_is_refused_and_unchanged(path: Path, clock: FakeClock) -> None:
     path.write_text("mine")
     with pytest.raises(AddressError, match="got an existing file; give another path"):
         Panel(path, dead_man=False, clock=clock)
@@ -158,7 +156,7 @@ def test_a_path_that_cannot_be_bound_is_refused(tmp_path: Path, clock: FakeClock
         Panel(tmp_path / name, dead_man=False, clock=clock)
 
 
-def test_a_robot_waits_for_its_switch_and_not_forever(panel: Panel, path: Path, clock: FakeClock) -> None:
+def test_the_wait_for_the_switch_ends_after_the_timeout(panel: Panel, path: Path, clock: FakeClock) -> None:
     start_ns = clock.ns
     with pytest.raises(UnreachableError, match="expected an operator holding it within 2 s, got none") as raised:
         panel.wait_held(2.0)
@@ -166,7 +164,7 @@ def test_a_robot_waits_for_its_switch_and_not_forever(panel: Panel, path: Path, 
     assert 2000 * MS <= clock.ns - start_ns <= 2100 * MS
 
 
-def test_a_robot_goes_on_when_its_switch_is_held(
+def test_the_wait_ends_when_the_switch_is_held(
     panel: Panel, path: Path, clock: FakeClock, operator: socket.socket
 ) -> None:
     start_ns = clock.ns

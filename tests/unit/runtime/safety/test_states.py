@@ -1,4 +1,4 @@
-"""The states alone: each limit in time and number, each cause, and who may end what."""
+"""The safety states: each limit in time and number, each cause, and how each state ends."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ RUN_, HOLD_, SAFE_, STOP_ = State
 
 
 class Ticking:
-    """A robot that has been armed and ticks on its grid."""
+    """Safety states of an armed robot that ticks on its grid."""
 
     def __init__(self, rate_hz: float = 100.0, rearm_after: int | None = None) -> None:
         self.safety = Safety(rate_hz, rearm_after)
@@ -21,7 +21,7 @@ class Ticking:
         self.safety.transitions.clear()
 
     def tick(self, *found: Cause, operator: Operator = HANDS_OFF, skipped: int = 0) -> State:
-        """The state after ticks that found these."""
+        """Return the state after ticks with these findings."""
         self.due_ns += skipped * self.safety.period_ns
         for each in found:
             self.due_ns += self.safety.period_ns
@@ -33,7 +33,7 @@ class Ticking:
 
 
 def in_safe(cause: Cause = Cause.SILENCE, rearm_after: int | None = None) -> Ticking:
-    """At its first tick of SAFE."""
+    """Return safety states at their first tick of SAFE."""
     robot = Ticking(rearm_after=rearm_after)
     if cause is Cause.DEAD_MAN:
         robot.tick(Cause.FRESH, operator=OPEN)
@@ -44,14 +44,14 @@ def in_safe(cause: Cause = Cause.SILENCE, rearm_after: int | None = None) -> Tic
     return robot
 
 
-def test_states_and_causes_have_the_numbers_that_traces_hold() -> None:
+def test_states_and_causes_have_the_numbers_of_the_trace_format() -> None:
     assert [state.name for state in sorted(State)] == ["RUN", "HOLD", "SAFE", "STOP"]
     names = "FRESH LIMITS MISSING STALE NOT_FINITE SILENCE DEAD_MAN OPERATOR REARMED"
     assert " ".join(cause.name for cause in sorted(Cause)) == names
     assert (min(State), max(State), min(Cause), max(Cause)) == (0, 3, 0, 8)
 
 
-def test_nothing_moves_before_somebody_arms_the_robot() -> None:
+def test_an_unarmed_robot_is_in_stop() -> None:
     safety = Safety(100.0)
     assert (safety.state, safety.cause) == (State.STOP, Cause.OPERATOR)
     assert safety.tick(1, Cause.FRESH, HANDS_OFF) is State.STOP
@@ -60,7 +60,7 @@ def test_nothing_moves_before_somebody_arms_the_robot() -> None:
 
 
 @pytest.mark.parametrize("rearm_after", [0, -1])
-def test_a_number_of_good_actions_that_is_none_is_refused(rearm_after: int) -> None:
+def test_less_than_one_good_action_is_refused(rearm_after: int) -> None:
     with pytest.raises(UsageError) as raised:
         Safety(100.0, rearm_after)
     assert str(raised.value) == (
@@ -70,7 +70,7 @@ def test_a_number_of_good_actions_that_is_none_is_refused(rearm_after: int) -> N
 
 
 @pytest.mark.parametrize("found", [Cause.FRESH, Cause.LIMITS])
-def test_an_action_that_may_be_applied_is_run(found: Cause) -> None:
+def test_a_fresh_or_clamped_action_is_run(found: Cause) -> None:
     robot = Ticking()
     assert robot.tick(found) is State.RUN
     assert robot.safety.cause is found
@@ -78,7 +78,7 @@ def test_an_action_that_may_be_applied_is_run(found: Cause) -> None:
 
 
 @pytest.mark.parametrize("found", [Cause.MISSING, Cause.STALE, Cause.NOT_FINITE])
-def test_the_first_miss_is_a_hold_that_says_why_and_one_good_action_ends_it(found: Cause) -> None:
+def test_the_first_miss_is_hold_with_its_cause_and_one_good_action_ends_it(found: Cause) -> None:
     robot = Ticking()
     assert robot.tick(found) is State.HOLD
     assert robot.safety.cause is found
@@ -86,7 +86,7 @@ def test_the_first_miss_is_a_hold_that_says_why_and_one_good_action_ends_it(foun
     assert robot.moved() == [(RUN_, HOLD_, found), (HOLD_, RUN_, Cause.FRESH)]
 
 
-def test_a_hold_says_what_its_last_tick_found() -> None:
+def test_the_cause_of_hold_is_that_of_its_last_tick() -> None:
     robot = Ticking()
     robot.tick(Cause.MISSING, Cause.STALE)
     assert robot.safety.cause is Cause.STALE
@@ -96,16 +96,16 @@ def test_a_hold_says_what_its_last_tick_found() -> None:
 @pytest.mark.parametrize("rate_hz", [1, 2, 10, 25, 29, 30, 31, 50, 70, 99, 100, 125, 200, 201, 500, 1000])
 def test_safe_follows_after_three_to_twenty_ticks_or_100_ms_without_a_fresh_action(rate_hz: int) -> None:
     robot = Ticking(rate_hz)
-    wanted = max(3, min(20, -(-rate_hz // 10)))
+    expected = max(3, min(20, -(-rate_hz // 10)))
     for _ in range(2):
-        assert robot.tick(*[Cause.MISSING] * (wanted - 1)) is State.HOLD
+        assert robot.tick(*[Cause.MISSING] * (expected - 1)) is State.HOLD
         assert robot.tick(Cause.FRESH) is State.RUN
-    robot.tick(*[Cause.STALE] * (wanted - 1))
+    robot.tick(*[Cause.STALE] * (expected - 1))
     assert robot.tick(Cause.MISSING) is State.SAFE
     assert robot.safety.cause is Cause.SILENCE
 
 
-def test_ticks_that_were_skipped_count_as_time_without_a_fresh_action() -> None:
+def test_skipped_ticks_count_as_time_without_a_fresh_action() -> None:
     robot = Ticking()
     assert robot.tick(Cause.MISSING, skipped=8) is State.HOLD
     assert robot.tick(Cause.MISSING) is State.SAFE
@@ -116,7 +116,7 @@ def test_a_fresh_action_after_a_stall_is_run() -> None:
 
 
 @pytest.mark.parametrize("rate_hz", [1, 3, 50, 125, 1000])
-def test_stop_follows_after_one_second_of_safe_whatever_comes_meanwhile(rate_hz: int) -> None:
+def test_stop_follows_after_one_second_of_safe_even_with_fresh_actions(rate_hz: int) -> None:
     robot = Ticking(rate_hz)
     robot.tick(*[Cause.NOT_FINITE] * 3)
     assert robot.tick(*[Cause.FRESH] * (rate_hz - 1)) is State.SAFE
@@ -125,14 +125,14 @@ def test_stop_follows_after_one_second_of_safe_whatever_comes_meanwhile(rate_hz:
     assert robot.tick(*[Cause.FRESH] * 3 * rate_hz) is State.STOP
 
 
-def test_three_actions_in_a_row_that_are_not_finite_are_safe_and_two_are_not() -> None:
+def test_three_non_finite_actions_in_a_row_lead_to_safe_and_two_do_not() -> None:
     robot, bad = Ticking(), Cause.NOT_FINITE
     assert robot.tick(bad, bad, Cause.FRESH, bad, bad, Cause.LIMITS, bad, Cause.MISSING, bad) is State.HOLD
     assert robot.tick(bad) is State.SAFE
     assert robot.safety.cause is Cause.NOT_FINITE
 
 
-def test_ten_clamped_actions_in_a_row_are_safe_and_nine_are_not() -> None:
+def test_ten_clamped_actions_in_a_row_lead_to_safe_and_nine_do_not() -> None:
     robot, wild = Ticking(), Cause.LIMITS
     assert robot.tick(*[wild] * 9, Cause.FRESH, *[wild] * 8, Cause.MISSING, wild) is State.RUN
     assert robot.tick(wild) is State.SAFE
@@ -140,7 +140,7 @@ def test_ten_clamped_actions_in_a_row_are_safe_and_nine_are_not() -> None:
 
 
 @pytest.mark.parametrize("found", list(Cause)[:5])
-def test_the_operators_stop_is_stop_at_once_from_every_state(found: Cause) -> None:
+def test_the_operators_stop_leads_to_stop_at_once_from_every_state(found: Cause) -> None:
     held = Ticking()
     held.tick(Cause.MISSING)
     for robot, before in ((Ticking(), RUN_), (held, HOLD_), (in_safe(), SAFE_)):
@@ -149,14 +149,14 @@ def test_the_operators_stop_is_stop_at_once_from_every_state(found: Cause) -> No
         assert robot.tick(Cause.FRESH) is State.STOP  # latched
 
 
-def test_an_open_dead_man_switch_is_safe_at_once_and_closing_it_again_changes_nothing() -> None:
+def test_an_open_dead_man_switch_leads_to_safe_at_once_and_closing_it_does_not_end_safe() -> None:
     robot = Ticking(rearm_after=1)
     assert robot.tick(Cause.FRESH, operator=OPEN) is State.SAFE
     assert robot.moved() == [(RUN_, SAFE_, Cause.DEAD_MAN)]
     assert robot.tick(*[Cause.FRESH] * 50) is State.SAFE
 
 
-def test_a_switch_that_is_opened_in_safe_makes_it_the_persons_to_end() -> None:
+def test_after_an_opened_switch_in_safe_good_actions_do_not_end_it() -> None:
     robot = in_safe(rearm_after=2)
     robot.tick(Cause.MISSING, operator=OPEN)
     assert robot.safety.cause is Cause.DEAD_MAN
@@ -164,7 +164,7 @@ def test_a_switch_that_is_opened_in_safe_makes_it_the_persons_to_end() -> None:
 
 
 @pytest.mark.parametrize("cause", [Cause.SILENCE, Cause.NOT_FINITE, Cause.LIMITS])
-def test_good_actions_in_a_row_end_safe_where_so_configured(cause: Cause) -> None:
+def test_good_actions_in_a_row_end_safe_if_configured(cause: Cause) -> None:
     robot = in_safe(cause, rearm_after=4)
     for bad in (Cause.LIMITS, Cause.MISSING, Cause.STALE, Cause.NOT_FINITE):
         assert robot.tick(*[Cause.FRESH] * 3, bad) is State.SAFE
@@ -174,18 +174,18 @@ def test_good_actions_in_a_row_end_safe_where_so_configured(cause: Cause) -> Non
     assert robot.tick(Cause.MISSING) is State.SAFE
 
 
-def test_without_that_configuration_safe_lasts_until_it_is_stop() -> None:
+def test_without_that_configuration_good_actions_do_not_end_safe() -> None:
     assert in_safe().tick(*[Cause.FRESH] * 99) is State.SAFE
 
 
-def test_good_actions_end_no_stop() -> None:
+def test_good_actions_do_not_end_stop() -> None:
     robot = in_safe(rearm_after=150)
     robot.tick(*[Cause.MISSING] * 100)
     assert robot.tick(*[Cause.FRESH] * 300) is State.STOP
 
 
 @pytest.mark.parametrize("cause", [Cause.NOT_FINITE, Cause.LIMITS])
-def test_a_rearming_forgets_what_was_counted(cause: Cause) -> None:
+def test_a_rearming_resets_the_counts(cause: Cause) -> None:
     robot = in_safe(cause)
     robot.safety.rearm(robot.due_ns)
     assert (robot.safety.state, robot.safety.cause) == (State.RUN, Cause.REARMED)
@@ -219,5 +219,5 @@ def test_every_transition_is_counted_with_its_cause() -> None:
     )
 
 
-def test_what_a_person_did_is_theirs_to_end() -> None:
+def test_stop_and_dead_man_are_the_operators_causes() -> None:
     assert {Cause.OPERATOR, Cause.DEAD_MAN} == BY_HAND

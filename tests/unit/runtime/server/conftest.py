@@ -1,4 +1,4 @@
-"""What the tests of the server share."""
+"""Shared fixtures of the server's tests."""
 
 from collections.abc import Iterator
 

@@ -28,16 +28,16 @@ def test_rates_are_taken_between_two_answers() -> None:
     assert rates(BEFORE, NOW) == {"actions_hz": pytest.approx(200), "inference_mean_us": pytest.approx(50)}
 
 
-def test_of_a_server_that_answered_nobody_no_inference_is_told() -> None:
+def test_without_answers_the_mean_inference_time_is_none() -> None:
     assert rates(BEFORE, BEFORE._replace(up_ns=11 * S)) == {"actions_hz": 0, "inference_mean_us": None}
     assert rates(BEFORE, BEFORE)["actions_hz"] is None
 
 
-def test_a_program_reads_the_same_as_json() -> None:
+def test_health_is_available_as_json() -> None:
     assert as_json(BEFORE, NOW)["shadow"] is None
-    said = json.loads(json.dumps(as_json(BEFORE, SHADOWED)))
-    assert said["fingerprints"] == ["b" * 64, "a" * 64]
-    assert said["shadow"] == {
+    parsed = json.loads(json.dumps(as_json(BEFORE, SHADOWED)))
+    assert parsed["fingerprints"] == ["b" * 64, "a" * 64]
+    assert parsed["shadow"] == {
         "fingerprint": "c" * 64,
         "compared": 100,
         "dropped": 7,

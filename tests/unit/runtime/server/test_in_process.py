@@ -1,4 +1,4 @@
-"""A policy in the robot's own process does what its server would do, and waits for nobody."""
+"""A policy in the robot's process gives the server's answers without waiting."""
 
 from pathlib import Path
 
@@ -33,20 +33,18 @@ def test_each_observation_is_answered_at_once_with_the_noise_of_its_tick(
     client = RobotClient(InProcessLink(policy, clock), hello(seed=7), clock, 1.0)
     noise = NoiseSource(policy.manifest.noise, 7)
     for seq in range(3):
-        began_ns = clock.ns
+        start_ns = clock.ns
         client.send(0, seq, VALUES)
         arrival = client.receive(0, seq, clock.ns + MS)
         assert arrival is not None
         expected = policy.infer(np.array([1.0, 2.0, 3.0], np.float32), noise.draw(0, seq))
         np.testing.assert_array_equal(arrival.values, expected)
-        assert clock.ns == began_ns
+        assert clock.ns == start_ns
     assert client.drops == Drops()
     client.close()
 
 
-def test_what_is_not_there_is_waited_for_until_the_deadline_and_not_longer(
-    policy: FakePolicy, clock: FakeClock
-) -> None:
+def test_the_wait_without_an_answer_ends_at_the_deadline(policy: FakePolicy, clock: FakeClock) -> None:
     client = RobotClient(InProcessLink(policy, clock), hello(), clock, 1.0)
     deadline_ns = clock.ns + 3 * MS
     assert client.receive(0, 0, deadline_ns) is None
@@ -55,12 +53,12 @@ def test_what_is_not_there_is_waited_for_until_the_deadline_and_not_longer(
     assert clock.ns == deadline_ns
 
 
-def test_a_robot_that_does_not_fit_is_refused_as_by_a_server(policy: FakePolicy, clock: FakeClock) -> None:
+def test_a_robot_with_other_signals_is_refused_as_by_a_server(policy: FakePolicy, clock: FakeClock) -> None:
     with pytest.raises(RefusedError, match="speed"):
         RobotClient(InProcessLink(policy, clock), hello(observation=["x", "y", "z"]), clock, 1.0)
 
 
-def test_an_observation_that_is_not_finite_gets_no_action_and_its_signal_is_named(
+def test_a_non_finite_observation_gets_no_action_and_its_signal_is_named(
     policy: FakePolicy, clock: FakeClock
 ) -> None:
     client = RobotClient(InProcessLink(policy, clock), hello(), clock, 1.0)
@@ -69,9 +67,9 @@ def test_an_observation_that_is_not_finite_gets_no_action_and_its_signal_is_name
     assert client.last_error == messages.Error(0, messages.NOT_FINITE, "y")
 
 
-def test_a_rehearsal_runs_the_policy_and_changes_no_answer(policy: FakePolicy, clock: FakeClock) -> None:
+def test_a_pre_touch_run_calls_the_policy_and_changes_no_answer(policy: FakePolicy, clock: FakeClock) -> None:
     client = RobotClient(InProcessLink(policy, clock), hello(), clock, 1.0)
-    client.touch(VALUES)  # before the first observation there is nothing to run
+    client.touch(VALUES)  # no run before the first observation
     assert policy.inferred == 0
     client.send(0, 0, VALUES)
     first = client.receive(0, 0, clock.ns + MS)
@@ -85,7 +83,7 @@ def test_a_rehearsal_runs_the_policy_and_changes_no_answer(policy: FakePolicy, c
     assert (first.tick, second.tick) == (0, 1)
 
 
-def test_one_call_connects_to_a_file_to_a_socket_and_refuses_what_is_neither(tmp_path: Path) -> None:
+def test_connect_accepts_a_file_or_an_endpoint_and_refuses_others(tmp_path: Path) -> None:
     clock, file = MonotonicClock(), tmp_path / "half.onnx"
     file.write_bytes(scaled_bytes(0.5))
     inside = connect(read(file), clock)

@@ -1,4 +1,4 @@
-"""The log's rate limit: no robot can flood it or fill it, and the operator's lines always pass."""
+"""The log's rate limit: no robot can flood it, and the operator's lines always pass."""
 
 import logging
 
@@ -11,7 +11,7 @@ S = 1_000_000_000
 
 
 class Log:
-    """A handler with the filter, and the lines that passed."""
+    """Handler with the filter, and the lines that passed it."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.lines: list[str] = []
@@ -28,14 +28,14 @@ def log(clock: FakeClock) -> Log:
     return Log(clock)
 
 
-def test_lines_are_passed_on_as_they_are(log: Log) -> None:
+def test_lines_pass_unchanged(log: Log) -> None:
     log("%r connected: γ", "arm")
     log("'arm' freed")
     assert log.lines == ["'arm' connected: γ", "'arm' freed"]
 
 
 @pytest.mark.parametrize("name", ["odeploy_runtime.server.sessions", "odeploy_runtime.transport.curve_auth"])
-def test_what_is_too_much_is_left_out_and_counted_in_the_next_line(log: Log, clock: FakeClock, name: str) -> None:
+def test_excess_lines_are_left_out_and_counted_in_the_next_line(log: Log, clock: FakeClock, name: str) -> None:
     for number in range(1000):
         log(str(number), name=name)
     assert log.lines == [str(number) for number in range(40)]
@@ -51,7 +51,7 @@ def test_the_same_line_again_is_counted_and_logged_again_after_five_seconds(log:
     assert log.lines == ["turned away", "turned away (9 lines left out before this one)"]
 
 
-def test_a_line_without_end_is_cut(log: Log) -> None:
+def test_a_long_line_is_truncated(log: Log) -> None:
     log("x" * 60_000)
     assert log.lines == ["x" * 500 + "…"]
 

@@ -1,4 +1,4 @@
-"""The server's loop, turn by turn: pre-touch, fairness among connections, its end."""
+"""The server's loop, turn by turn: pre-touch, fairness between connections, and its end."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ def touching(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waitin
     made.close()
 
 
-def test_the_server_rehearses_before_the_next_observation_is_expected(touching: World) -> None:
+def test_the_server_makes_a_pre_touch_run_before_the_next_expected_observation(touching: World) -> None:
     peer = touching.peer()
     ready = touching.welcome(peer)
     at_ns = touching.clock.ns
@@ -26,17 +26,17 @@ def test_the_server_rehearses_before_the_next_observation_is_expected(touching: 
     touching.server.turn()
     assert touching.policy.inferred == 1 + 2
     assert at_ns + T - 500_000 < touching.clock.ns < at_ns + T - 100_000
-    assert peer.hear() is None  # a pre-touch run sends nothing
+    assert peer.receive() is None  # a pre-touch run sends nothing
 
 
-def test_one_rehearsal_is_enough_until_the_observation_comes(touching: World) -> None:
+def test_one_pre_touch_run_is_enough_until_the_observation_comes(touching: World) -> None:
     peer = touching.peer()
     touching.observe(peer, touching.welcome(peer))
     touching.let_pass(900 * MS)
     assert touching.policy.inferred == 3
 
 
-def test_no_rehearsal_where_a_message_already_waits(touching: World) -> None:
+def test_there_is_no_pre_touch_run_while_a_message_waits(touching: World) -> None:
     peer = touching.peer()
     ready = touching.welcome(peer)
     touching.observe(peer, ready, 0)
@@ -45,30 +45,30 @@ def test_no_rehearsal_where_a_message_already_waits(touching: World) -> None:
     assert touching.policy.inferred == 2
 
 
-def test_no_rehearsal_where_the_period_leaves_no_room(touching: World) -> None:
+def test_there_is_no_pre_touch_run_in_a_short_period(touching: World) -> None:
     peer = touching.peer()
     touching.observe(peer, touching.welcome(peer, rate_hz=5000.0))
     touching.let_pass(600 * MS)
     assert touching.policy.inferred == 1
 
 
-def test_no_rehearsal_without_pre_touch(world: World) -> None:
+def test_without_the_option_there_is_no_pre_touch_run(world: World) -> None:
     peer = world.peer()
     world.observe(peer, world.welcome(peer))
     world.let_pass(600 * MS)
     assert world.policy.inferred == 1
 
 
-def test_no_rehearsal_for_a_robot_that_has_said_goodbye(touching: World) -> None:
+def test_there_is_no_pre_touch_run_for_a_robot_that_has_sent_bye(touching: World) -> None:
     peer = touching.peer()
     ready = touching.welcome(peer)
     touching.observe(peer, ready)
-    touching.ask(peer, messages.Bye(ready.session))
+    touching.request(peer, messages.Bye(ready.session))
     touching.let_pass(600 * MS)
     assert touching.policy.inferred == 1
 
 
-def test_a_rehearsal_of_a_bad_observation_is_harmless(touching: World) -> None:
+def test_a_pre_touch_run_with_a_bad_observation_does_no_harm(touching: World) -> None:
     peer = touching.peer()
     ready = touching.welcome(peer)
     touching.observe(peer, ready, 0, values=floats(float("nan"), 0, 0))
@@ -77,13 +77,11 @@ def test_a_rehearsal_of_a_bad_observation_is_harmless(touching: World) -> None:
 
 
 @pytest.mark.parametrize("sent_ns", [0, 2**63 - 1])
-def test_a_robot_whose_clock_lies_gets_its_answers_and_delays_only_its_own_rehearsals(
-    touching: World, sent_ns: int
-) -> None:
-    liar = touching.peer()
-    ready = touching.welcome(liar)
+def test_a_robot_with_a_wrong_clock_gets_its_answers(touching: World, sent_ns: int) -> None:
+    robot = touching.peer()
+    ready = touching.welcome(robot)
     for seq in range(5):
-        answer = touching.ask(liar, messages.Observation(ready.session, 0, seq, sent_ns, VALUES))
+        answer = touching.request(robot, messages.Observation(ready.session, 0, seq, sent_ns, VALUES))
         assert isinstance(answer, messages.Action)
         touching.server.turn()
 
@@ -98,7 +96,7 @@ def capped(context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting:
     made.close()
 
 
-def test_of_a_flood_so_much_is_answered_as_the_cap_allows_and_the_rest_is_dropped(capped: World) -> None:
+def test_a_flood_is_answered_up_to_the_rate_cap_and_the_rest_is_dropped(capped: World) -> None:
     peer = capped.peer()
     ready = capped.welcome(peer)
     answers = [capped.observe(peer, ready, seq) for seq in range(200)]
@@ -108,11 +106,11 @@ def test_of_a_flood_so_much_is_answered_as_the_cap_allows_and_the_rest_is_droppe
     assert capped.counters["dropped:rate_cap"] == 137 + 40
 
 
-def test_one_robots_flood_takes_nothing_from_anothers_allowance(capped: World) -> None:
+def test_a_flood_does_not_use_up_another_robots_rate(capped: World) -> None:
     flooder, robot = capped.peer(), capped.peer()
     ready = capped.welcome(robot)
     for _ in range(300):
-        capped.ask(flooder, b"garbage")
+        capped.request(flooder, b"garbage")
     assert isinstance(capped.observe(robot, ready), messages.Action)
 
 
@@ -120,32 +118,32 @@ def test_waiting_messages_of_two_robots_are_answered_in_turn(world: World) -> No
     flooder, robot = world.peer(), world.peer()
     theirs, ready = world.welcome(flooder, robot="flooder"), world.welcome(robot)
     for seq in range(8):
-        flooder.say(messages.Observation(theirs.session, 0, seq, 0, VALUES))
-    robot.say(messages.Observation(ready.session, 0, 0, 0, VALUES))
+        flooder.send(messages.Observation(theirs.session, 0, seq, 0, VALUES))
+    robot.send(messages.Observation(ready.session, 0, 0, 0, VALUES))
     for _ in range(3):
         world.server.turn()
-    assert isinstance(robot.hear(), messages.Action)
+    assert isinstance(robot.receive(), messages.Action)
 
 
-def test_a_stream_has_its_ticks_although_messages_never_cease(world: World) -> None:
+def test_a_stream_has_its_ticks_under_constant_load(world: World) -> None:
     peer, _, at_ns = streaming(world)
     flooder = world.peer()
     for _ in range(40):
         world.clock.ns += T // 2
-        world.ask(flooder, b"garbage")
+        world.request(flooder, b"garbage")
     assert stamps(peer) == [(0, at_ns + T // 2 + k * T) for k in range(20)]
 
 
-def test_the_silent_are_freed_although_messages_never_cease(world: World, logged: list[str]) -> None:
+def test_silent_sessions_are_freed_under_constant_load(world: World, logged: list[str]) -> None:
     world.observe(peer := world.peer(), world.welcome(peer))
     flooder = world.peer()
     for _ in range(150):
         world.clock.ns += 10 * MS
-        world.ask(flooder, b"garbage")
+        world.request(flooder, b"garbage")
     assert logged[-1] == "'robot' freed: silent"
 
 
-def test_a_server_that_was_stopped_itself_frees_nobody_for_their_silence(world: World) -> None:
+def test_a_server_that_was_stopped_itself_frees_no_session_for_silence(world: World) -> None:
     first, second = world.peer(), world.peer()
     one, two = world.welcome(first), world.welcome(second, robot="other")
     world.clock.ns += 5000 * MS
@@ -153,7 +151,7 @@ def test_a_server_that_was_stopped_itself_frees_nobody_for_their_silence(world: 
     assert isinstance(world.observe(second, two), messages.Action)
 
 
-def test_the_loop_shows_at_least_every_quarter_of_a_second_that_it_turns(world: World) -> None:
+def test_the_loop_publishes_its_turn_at_least_every_quarter_of_a_second(world: World) -> None:
     for _ in range(20):
         world.server.turn()
         assert world.clock.ns - world.counters["turned_ns"] <= 250 * MS
@@ -162,7 +160,7 @@ def test_the_loop_shows_at_least_every_quarter_of_a_second_that_it_turns(world: 
 # ---- the end
 
 
-def test_an_interrupted_server_says_goodbye_to_every_robot(world: World) -> None:
+def test_an_interrupted_server_sends_bye_to_every_robot(world: World) -> None:
     first, second = world.peer(), world.peer()
     one, two = world.welcome(first), world.welcome(second, robot="other")
 
@@ -170,8 +168,8 @@ def test_an_interrupted_server_says_goodbye_to_every_robot(world: World) -> None
         raise KeyboardInterrupt
 
     world.policy.infer = interrupt  # type: ignore[assignment,method-assign]
-    first.say(messages.Observation(one.session, 0, 0, 0, VALUES))
+    first.send(messages.Observation(one.session, 0, 0, 0, VALUES))
     with pytest.raises(KeyboardInterrupt):
         world.server.run()
-    assert first.hear() == messages.Bye(one.session)
-    assert second.hear() == messages.Bye(two.session)
+    assert first.receive() == messages.Bye(one.session)
+    assert second.receive() == messages.Bye(two.session)

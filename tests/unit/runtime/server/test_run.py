@@ -1,4 +1,4 @@
-"""A whole server: what its log says of its protection. Its parts and its processes have tests of their own."""
+"""A complete server: the log line about its protection. Its parts and processes have their own tests."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a server replies to each frame, on a clock that jumps."""
+"""A server's reply to each frame, on a simulated clock."""
 
 import threading
 from contextlib import closing
@@ -19,7 +19,7 @@ from tests.unit.runtime.server.world import MS, VALUES, T, World, stamps, stream
 # ---- observations
 
 
-def test_an_observation_is_answered_under_its_own_number_with_ordered_stamps(world: World) -> None:
+def test_an_observation_is_answered_with_its_number_and_ordered_stamps(world: World) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     answer = world.observe(peer, ready, seq=41, episode=3)
@@ -37,7 +37,7 @@ def test_the_action_is_the_policys_for_that_observation_and_noise(world: World) 
     assert answer.values == floats(1.0 + noise[0], 2.0 + noise[1])
 
 
-def test_noise_is_the_same_whenever_a_tick_is_asked_again_and_by_whom(world: World) -> None:
+def test_a_ticks_noise_is_the_same_in_every_request_and_for_every_robot(world: World) -> None:
     peer, other = world.peer(), world.peer()
     ready = world.welcome(peer)
     first = [world.observe(peer, ready, seq) for seq in (0, 1, 2)]
@@ -68,7 +68,7 @@ def test_seed_episode_and_number_each_change_the_noise(world: World, changes: di
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize(("place", "name"), [(0, "x"), (1, "y"), (2, "speed")])
-def test_an_observation_that_is_not_finite_is_an_error_that_names_the_signal(
+def test_a_non_finite_observation_is_an_error_that_names_the_signal(
     world: World, bad: float, place: int, name: str
 ) -> None:
     peer = world.peer()
@@ -87,7 +87,7 @@ def test_huge_but_finite_observations_are_served(world: World) -> None:
 
 
 @pytest.mark.parametrize("values", [b"", bytes(11), bytes(8), bytes(16), bytes(60_000)])
-def test_an_observation_of_another_length_is_an_error_that_says_the_right_one(world: World, values: bytes) -> None:
+def test_an_observation_of_another_length_is_an_error_with_the_right_length(world: World, values: bytes) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     assert world.observe(peer, ready, 4, values=values) == messages.Error(4, messages.WRONG_LENGTH, "12 bytes")
@@ -95,17 +95,17 @@ def test_an_observation_of_another_length_is_an_error_that_says_the_right_one(wo
 
 
 def test_an_observation_without_a_session_or_with_a_foreign_one_is_an_error(world: World) -> None:
-    known, stranger = world.peer(), world.peer()
-    ready = world.welcome(known)
-    assert world.observe(stranger, ready, 3) == messages.Error(3, messages.UNKNOWN_SESSION, "")
-    assert world.observe(known, ready._replace(session=ready.session + 1), 3) == messages.Error(
+    connected, other = world.peer(), world.peer()
+    ready = world.welcome(connected)
+    assert world.observe(other, ready, 3) == messages.Error(3, messages.UNKNOWN_SESSION, "")
+    assert world.observe(connected, ready._replace(session=ready.session + 1), 3) == messages.Error(
         3, messages.UNKNOWN_SESSION, ""
     )
-    assert isinstance(world.observe(known, ready, 3), messages.Action)
+    assert isinstance(world.observe(connected, ready, 3), messages.Action)
 
 
 @pytest.mark.parametrize(("place", "name"), [(0, "motor_x"), (1, "motor_y")])
-def test_an_action_that_is_not_finite_never_leaves_the_server(world: World, place: int, name: str) -> None:
+def test_a_non_finite_action_is_never_sent(world: World, place: int, name: str) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
     answer = np.zeros((1, 2), np.float32)
@@ -114,7 +114,7 @@ def test_an_action_that_is_not_finite_never_leaves_the_server(world: World, plac
     assert world.observe(peer, ready, 6) == messages.Error(6, messages.INFERENCE_FAILED, name)
 
 
-# ---- frames that no robot of ours sends
+# ---- invalid frames
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_an_action_that_is_not_finite_never_leaves_the_server(world: World, plac
         b"\xdd\xff\xff\xff\xff",
     ],
 )
-def test_garbage_is_answered_as_malformed_and_the_connection_is_kept(world: World, frame: bytes) -> None:
+def test_an_invalid_frame_is_answered_as_malformed_and_the_connection_is_kept(world: World, frame: bytes) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
-    answer = world.ask(peer, frame)
+    answer = world.request(peer, frame)
     assert isinstance(answer, messages.Error)
     assert (answer.seq, answer.code) == (0, messages.MALFORMED)
     assert "Traceback" not in answer.signal
@@ -145,7 +145,7 @@ def test_more_than_one_frame_is_malformed_and_the_connection_is_kept(world: Worl
     ready = world.welcome(peer)
     peer.socket.send_multipart([messages.pack(messages.Bye(ready.session)), b"more"])
     world.server.turn()
-    assert peer.hear() == messages.Error(0, messages.MALFORMED, "more than one frame")
+    assert peer.receive() == messages.Error(0, messages.MALFORMED, "more than one frame")
     assert isinstance(world.observe(peer, ready), messages.Action)
 
 
@@ -159,14 +159,14 @@ def test_more_than_one_frame_is_malformed_and_the_connection_is_kept(world: Worl
     ],
 )
 def test_a_servers_message_sent_to_a_server_is_malformed(world: World, message: messages.Message) -> None:
-    answer = world.ask(world.peer(), message)
+    answer = world.request(world.peer(), message)
     assert answer == messages.Error(0, messages.MALFORMED, f"{type(message).__name__} is a server's message")
 
 
-def test_a_robot_that_leaves_without_reading_does_not_stop_the_server(world: World) -> None:
+def test_a_robot_that_disconnects_without_reading_does_not_stop_the_server(world: World) -> None:
     gone, stays = world.peer(), world.peer()
     ready, theirs = world.welcome(gone), world.welcome(stays, robot="other")
-    gone.say(messages.Observation(ready.session, 0, 0, 0, VALUES))
+    gone.send(messages.Observation(ready.session, 0, 0, 0, VALUES))
     gone.socket.close()
     world.server.turn()
     assert isinstance(world.observe(stays, theirs), messages.Action)
@@ -175,7 +175,7 @@ def test_a_robot_that_leaves_without_reading_does_not_stop_the_server(world: Wor
 # ---- streams
 
 
-def test_a_stream_is_answered_on_the_servers_own_grid_half_a_period_beside_the_robots(world: World) -> None:
+def test_a_stream_is_answered_on_the_servers_grid_half_a_period_after_the_robots(world: World) -> None:
     peer, _, at_ns = streaming(world)
     for _ in range(3):
         world.server.turn()
@@ -191,17 +191,17 @@ def test_a_stream_is_answered_from_the_newest_observation_alone(world: World) ->
     assert world.policy.inferred == 1
 
 
-def test_the_age_of_the_observation_can_be_read_from_a_streamed_action(world: World) -> None:
+def test_a_streamed_action_contains_the_age_of_its_observation(world: World) -> None:
     peer, _, at_ns = streaming(world)
     world.server.turn()
     world.server.turn()
-    peer.hear()
-    answer = peer.hear()
+    peer.receive()
+    answer = peer.receive()
     assert isinstance(answer, messages.Action)
     assert (answer.received_ns, answer.started_ns - answer.received_ns) == (at_ns, T // 2 + T)
 
 
-def test_an_overrun_stream_skips_to_its_grid_and_never_bursts(world: World) -> None:
+def test_an_overrun_stream_skips_to_its_grid_without_a_burst(world: World) -> None:
     peer, _, at_ns = streaming(world)
     world.server.turn()
     world.clock.ns = at_ns + T // 2 + 7 * T + 3 * MS
@@ -214,14 +214,14 @@ def test_a_bad_observation_in_a_stream_is_an_error_at_the_tick(world: World) -> 
     peer, ready, _ = streaming(world)
     world.observe(peer, ready, 1, values=floats(1, float("nan"), 0))
     world.server.turn()
-    assert peer.hear() == messages.Error(1, messages.NOT_FINITE, "y")
+    assert peer.receive() == messages.Error(1, messages.NOT_FINITE, "y")
 
 
 # ---- another policy
 
 
 def exchange(world: World, policy: FakePolicy) -> None:
-    """Offers it, as the thread of the control socket does, and gives the loop its turn."""
+    """Offer a policy as the control socket's thread does, and let the loop take it."""
     offering = threading.Thread(target=world.slot.offer, args=(policy,))
     offering.start()
     while world.slot._offered is None:
@@ -230,7 +230,7 @@ def exchange(world: World, policy: FakePolicy) -> None:
     offering.join()
 
 
-def test_another_policy_answers_from_the_next_tick_on_under_its_own_epoch(world: World) -> None:
+def test_a_new_policy_answers_from_the_next_tick_with_its_own_epoch(world: World) -> None:
     peer, other = world.peer(), FakePolicy(fingerprint="b" * 64)
     other.answer = np.array([[7, 8]], np.float32)
     ready = world.welcome(peer)
@@ -240,31 +240,31 @@ def test_another_policy_answers_from_the_next_tick_on_under_its_own_epoch(world:
     assert isinstance(before, messages.Action)
     assert isinstance(after, messages.Action)
     assert (before.policy_epoch, after.policy_epoch, after.values) == (1, 2, floats(7, 8))
-    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL))
     assert isinstance(health, messages.Health)
     assert (health.policy_epoch, health.fingerprint) == (2, "b" * 64)
     assert health.fingerprints == ["f" * 64, "b" * 64]
     assert world.counters["policy_epoch"] == 2
 
 
-def test_a_policy_that_wants_other_noise_gets_the_draw_of_the_ticks_own_number(world: World) -> None:
-    peer, wanted = world.peer(), Noise("normal", (1, 1, 5))
+def test_a_new_policy_with_another_noise_shape_gets_the_ticks_draw(world: World) -> None:
+    peer, noise_contract = world.peer(), Noise("normal", (1, 1, 5))
     ready = world.welcome(peer, seed=7)
     world.observe(peer, ready, 0)
-    exchange(world, FakePolicy(manifest(noise=wanted, golden=())))
+    exchange(world, FakePolicy(manifest(noise=noise_contract, golden=())))
     answer = world.observe(peer, ready, 1)
-    noise = NoiseSource(wanted, 7).draw(0, 1).reshape(-1)
+    noise = NoiseSource(noise_contract, 7).draw(0, 1).reshape(-1)
     assert isinstance(answer, messages.Action)
     assert answer.values == floats(1.0 + noise[0], 2.0 + noise[1])
 
 
-def test_a_robot_that_comes_after_an_exchange_is_told_the_policy_that_answers_it(world: World) -> None:
+def test_a_robot_that_connects_after_a_swap_gets_the_new_policys_fingerprint(world: World) -> None:
     exchange(world, FakePolicy(fingerprint="b" * 64))
     assert world.welcome(world.peer()).fingerprint == "b" * 64
 
 
 class FakeShadow:
-    """Takes every second tick."""
+    """Shadow that accepts every second tick."""
 
     manifest, fingerprint = manifest(), "c" * 64
 
@@ -279,7 +279,7 @@ class FakeShadow:
         return Divergence(9, np.array([0.5, 0.25], np.float32), np.array([1, 2], np.float32))
 
 
-def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_counted(world: World) -> None:
+def test_a_shadow_gets_only_answered_ticks_and_its_dropped_ones_are_counted(world: World) -> None:
     peer, shadow = world.peer(), FakeShadow()
     ready = world.welcome(peer, seed=7)
     world.slot.attach(shadow)  # type: ignore[arg-type]
@@ -288,7 +288,7 @@ def test_a_shadow_sees_what_was_answered_and_nothing_else_and_what_it_drops_is_c
     assert [(seed, message.seq) for seed, message, _ in shadow.fed] == [(7, 0), (7, 1), (7, 2)]
     assert [action for *_, action in shadow.fed] == answers
     assert (world.counters["shadow:fed"], world.counters["shadow:dropped"]) == (2, 1)
-    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL))
     assert isinstance(health, messages.Health)
     assert (health.shadow, health.shadow_compared, health.shadow_dropped) == ("c" * 64, 9, 1)
     assert (health.shadow_mean, health.shadow_max) == (floats(0.5, 0.25), floats(1, 2))
@@ -301,18 +301,18 @@ RANGES = (-2.0, 2.0), (0.0, 1.0), (-1.0, 1.0)
 
 
 @pytest.fixture
-def knowing() -> FakePolicy:
+def ranged() -> FakePolicy:
     return FakePolicy(manifest(observed=RANGES))
 
 
-def test_what_is_far_outside_is_answered_flagged_counted_and_named(
+def test_an_observation_out_of_range_is_answered_flagged_counted_and_named(
     context: "zmq.Context[zmq.Socket[bytes]]",
     clock: FakeClock,
     waiting: FakeSelect,
-    knowing: FakePolicy,
+    ranged: FakePolicy,
     logged: list[str],
 ) -> None:
-    with closing(World(context, clock, knowing)) as world:
+    with closing(World(context, clock, ranged)) as world:
         ready = world.welcome(peer := world.peer())
         answers = [world.observe(peer, ready, seq, values=floats(x, 0, 0)) for seq, x in enumerate((0.5, 90.0))]
         assert [a.status for a in answers if isinstance(a, messages.Action)] == [messages.OK, messages.FAR]
@@ -320,10 +320,10 @@ def test_what_is_far_outside_is_answered_flagged_counted_and_named(
         assert logged[-1] == "'robot': x is far outside what the policy was trained on"
 
 
-def test_where_that_is_asked_for_it_is_refused_and_moves_nothing(
-    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, knowing: FakePolicy
+def test_with_the_option_an_observation_out_of_range_is_refused_without_inference(
+    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, ranged: FakePolicy
 ) -> None:
-    with closing(World(context, clock, knowing, refuse_out_of_range=True)) as world:
+    with closing(World(context, clock, ranged, refuse_out_of_range=True)) as world:
         ready = world.welcome(peer := world.peer())
         assert world.observe(peer, ready, 0, values=floats(0, 90, 0)) == messages.Error(
             0, messages.FAR_OUTSIDE, "y"

@@ -1,4 +1,4 @@
-"""A session: what one of its ticks does, and what it keeps of each robot for a policy with a recipe."""
+"""A session: one tick, and each robot's history for a policy with a recipe."""
 
 from typing import Any
 
@@ -17,23 +17,23 @@ from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, Floats, floats, hello, manifest
 from tests.unit.runtime.server.world import World
 
-T = 10_000_000  # of a robot at 100 Hz
+T = 10_000_000  # period of a robot at 100 Hz
 RAW = Signal("angle", "rad"), Signal("goal", "m")
 HISTORY = Term("signals", ("angle",), (2, 1, 0))
 NO_FLOW: dict[str, Any] = {"kind": "mlp", "sampler": None, "noise": Noise("none"), "golden": ()}
 
 
-def said(*terms: Term, **changes: Any) -> Manifest:
+def with_recipe(*terms: Term, **changes: Any) -> Manifest:
     recipe = Recipe(RAW, terms)
     seen = recipe.observation(manifest().action)
     return manifest(**NO_FLOW, observation=seen, recipe=recipe, **changes)
 
 
 class Witness(FakePolicy):
-    """Answers the sum of what it sees, and keeps that."""
+    """Policy that returns the sum of its observation and records it."""
 
-    def __init__(self, said: Manifest) -> None:
-        super().__init__(said)
+    def __init__(self, described: Manifest) -> None:
+        super().__init__(described)
         self.seen: list[list[float]] = []
 
     def infer(self, observation: Floats, noise: Floats) -> Floats:
@@ -43,7 +43,7 @@ class Witness(FakePolicy):
 
 @pytest.fixture
 def policy() -> Witness:
-    return Witness(said(HISTORY, Term("action")))
+    return Witness(with_recipe(HISTORY, Term("action")))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def world(
 NAMES = ["angle", "goal"]
 
 
-def test_robots_have_a_history_each(world: World, policy: Witness) -> None:
+def test_each_robot_has_its_own_history(world: World, policy: Witness) -> None:
     peers = [world.peer(), world.peer()]
     readies = [world.welcome(peer, robot=f"robot {i}", observation=NAMES) for i, peer in enumerate(peers)]
     for seq in range(2):
@@ -67,7 +67,7 @@ def test_robots_have_a_history_each(world: World, policy: Witness) -> None:
     assert policy.seen == [[0, 0, 0, 0, 0], [10, 10, 10, 0, 0], [0, 0, 1, 0, 0], [10, 10, 11, 30, 30]]
 
 
-def test_an_observation_that_is_refused_is_in_no_history(world: World, policy: Witness) -> None:
+def test_a_refused_observation_is_in_no_history(world: World, policy: Witness) -> None:
     peer = world.peer()
     ready = world.welcome(peer, observation=NAMES)
     world.observe(peer, ready, 0, values=floats(1, 0))
@@ -77,14 +77,14 @@ def test_an_observation_that_is_refused_is_in_no_history(world: World, policy: W
     assert policy.seen[-1] == [1, 1, 3, 3, 3]
 
 
-def test_a_streams_history_has_also_what_was_not_answered(world: World, policy: Witness) -> None:
+def test_a_streams_history_includes_unanswered_observations(world: World, policy: Witness) -> None:
     peer = world.peer()
     ready = world.welcome(peer, observation=NAMES, mode="stream")
     for seq in range(3):
         world.observe(peer, ready, seq, values=floats(seq, 0))
     world.let_pass(T // 2)
     assert policy.seen == [[0, 1, 2, 0, 0]]
-    world.let_pass(T)  # the same again: nothing moves
+    world.let_pass(T)  # the same observation again: the history is unchanged
     assert policy.seen == [[0, 1, 2, 0, 0]] * 2
 
 
@@ -92,7 +92,7 @@ def test_a_streams_history_has_also_what_was_not_answered(world: World, policy: 
 
 
 class Recorded(FakePolicy):
-    """Records in which order a tick calls policy state and policy."""
+    """Policy that records the order of a tick's calls."""
 
     calls: list[str]
 
@@ -149,7 +149,7 @@ def test_a_tick_calls_the_policy_state_and_the_policy_once_each_in_order(
         ((0, 90, 0), messages.FAR_OUTSIDE, ["prepare"]),
     ],
 )
-def test_a_tick_that_is_refused_infers_and_commits_nothing(
+def test_a_refused_tick_infers_and_commits_nothing(
     calls: list[str], clock: FakeClock, values: tuple[float, ...], code: int, made: list[str]
 ) -> None:
     policy = Recorded(manifest(observed=((-1.0, 1.0),) * 3))

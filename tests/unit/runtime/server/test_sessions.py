@@ -9,21 +9,23 @@ from odeploy_runtime.server.session import Session
 from odeploy_runtime.server.sessions import Refusal, Sessions, contract_refusal
 from odeploy_runtime.transport import messages
 from tests.unit.runtime.fakes import hello, manifest
-from tests.unit.runtime.server.test_session import HISTORY, said
+from tests.unit.runtime.server.test_session import HISTORY, with_recipe
 from tests.unit.runtime.server.world import MS, T, World, refusal
 
 S = 1_000_000_000
 
 
-def test_a_robot_is_asked_for_the_raw_signals_and_not_for_what_is_made_of_them() -> None:
+def test_a_robot_must_send_the_raw_signals_and_not_the_prepared_ones() -> None:
     robot = hello(observation=["angle", "goal"])
-    assert contract_refusal(robot, said(HISTORY)) is None
-    against = contract_refusal(robot._replace(observation=["angle_2_ago", "angle_1_ago", "angle"]), said(HISTORY))
-    assert against is not None
-    assert "missing goal" in against.reason
+    assert contract_refusal(robot, with_recipe(HISTORY)) is None
+    refused = contract_refusal(
+        robot._replace(observation=["angle_2_ago", "angle_1_ago", "angle"]), with_recipe(HISTORY)
+    )
+    assert refused is not None
+    assert "missing goal" in refused.reason
 
 
-def test_a_name_that_is_in_use_is_refused_and_one_that_fell_silent_is_replaced() -> None:
+def test_a_name_in_use_is_refused_and_a_silent_session_is_replaced() -> None:
     counters = Counters(SERVER)
     sessions = Sessions(counters)
     first = sessions.admit(b"one", hello(), manifest(), 0)
@@ -38,11 +40,11 @@ def test_a_name_that_is_in_use_is_refused_and_one_that_fell_silent_is_replaced()
     assert counters["sessions_ended:replaced"] == 1
 
 
-def test_sessions_end_after_their_silence() -> None:
+def test_silent_sessions_end_after_their_timeout() -> None:
     sessions = Sessions(Counters(SERVER))
-    begun, waiting = (sessions.admit(name, hello(robot=name.decode()), manifest(), 0) for name in (b"a", b"b"))
-    assert isinstance(begun, Session)
-    begun.frame = b"an observation"
+    active, waiting = (sessions.admit(name, hello(robot=name.decode()), manifest(), 0) for name in (b"a", b"b"))
+    assert isinstance(active, Session)
+    active.frame = b"an observation"
     sessions.end_silent(S + 1)
     assert [*sessions] == [waiting]
     sessions.end_silent(5 * S + 1)
@@ -52,7 +54,7 @@ def test_sessions_end_after_their_silence() -> None:
 # ---- in a server
 
 
-def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World, logged: list[str]) -> None:
+def test_a_matching_robot_gets_its_session_and_the_policy(world: World, logged: list[str]) -> None:
     ready = world.welcome(world.peer())
     assert ready._replace(session=0) == messages.Ready(messages.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
     assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
@@ -80,10 +82,10 @@ def test_a_robot_that_fits_is_told_its_session_and_the_policy(world: World, logg
         ({"observation": ["x"] * 1025}, "expected at most 1024 signals, got 1025"),
     ],
 )
-def test_a_robot_that_does_not_fit_is_refused_with_the_reason(
+def test_a_robot_that_does_not_match_is_refused_with_the_reason(
     world: World, changes: dict[str, Any], reason: str, logged: list[str]
 ) -> None:
-    assert reason in refusal(world.ask(world.peer(), hello(**changes)))
+    assert reason in refusal(world.request(world.peer(), hello(**changes)))
     assert logged[0].startswith("refused 'robot': ")
 
 
@@ -95,16 +97,16 @@ def test_rates_at_the_bounds_are_served(world: World, rate_hz: float, mode: str)
     world.server.turn()
 
 
-def test_a_refused_robot_may_mend_itself_and_come_again(world: World) -> None:
+def test_a_refused_robot_can_try_again(world: World) -> None:
     peer = world.peer()
-    refusal(world.ask(peer, hello(protocol=9)))
+    refusal(world.request(peer, hello(protocol=9)))
     world.welcome(peer)
 
 
-def test_a_second_robot_of_the_same_name_is_refused_and_the_first_goes_on(world: World) -> None:
+def test_a_second_robot_with_the_same_name_is_refused_and_the_first_keeps_running(world: World) -> None:
     first, second = world.peer(), world.peer()
     ready = world.welcome(first)
-    assert "'robot' is in use" in refusal(world.ask(second, hello()))
+    assert "'robot' is in use" in refusal(world.request(second, hello()))
     assert isinstance(world.observe(first, ready), messages.Action)
     world.welcome(second, robot="other")
 
@@ -113,7 +115,7 @@ def test_a_name_is_free_after_one_second_of_silence_and_not_before(world: World)
     first, second = world.peer(), world.peer()
     ready = world.welcome(first)
     world.clock.ns += 1000 * MS - 1
-    refusal(world.ask(second, hello()))
+    refusal(world.request(second, hello()))
     world.clock.ns += 1
     world.welcome(second)
     answer = world.observe(first, ready)
@@ -126,10 +128,10 @@ def test_an_observation_keeps_a_session_alive(world: World) -> None:
     for seq in range(4):
         world.clock.ns += 900 * MS
         assert isinstance(world.observe(first, ready, seq), messages.Action)
-    refusal(world.ask(second, hello()))
+    refusal(world.request(second, hello()))
 
 
-def test_a_silent_session_is_freed_without_anybody_asking(world: World, logged: list[str]) -> None:
+def test_a_silent_session_is_freed_without_another_message(world: World, logged: list[str]) -> None:
     ready = world.welcome(peer := world.peer())
     world.observe(peer, ready)
     world.let_pass(1300 * MS)
@@ -137,7 +139,7 @@ def test_a_silent_session_is_freed_without_anybody_asking(world: World, logged: 
     assert isinstance(world.observe(peer, ready), messages.Error)
 
 
-def test_a_robot_has_longer_to_begin(world: World, logged: list[str]) -> None:
+def test_a_session_without_an_observation_has_a_longer_timeout(world: World, logged: list[str]) -> None:
     world.welcome(world.peer())
     world.let_pass(4900 * MS)
     assert logged[-1] != "'robot' freed: silent"
@@ -145,7 +147,7 @@ def test_a_robot_has_longer_to_begin(world: World, logged: list[str]) -> None:
     assert logged[-1] == "'robot' freed: silent"
 
 
-def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(
+def test_a_silent_session_is_freed_while_another_robot_keeps_the_server_busy(
     world: World, logged: list[str]
 ) -> None:
     world.observe(peer := world.peer(), world.welcome(peer, robot="silent"))
@@ -155,12 +157,12 @@ def test_a_silent_session_is_freed_although_another_robot_keeps_the_server_busy(
         world.clock.ns += T
         world.observe(busy, ready, seq)
         if seq % 10 == 0:
-            world.server.turn()  # the one at which there is no message
+            world.server.turn()  # a turn without a message
     assert "'silent' freed: silent" in logged
     assert "'busy' freed: silent" not in logged
 
 
-def test_a_stream_whose_robot_fell_silent_is_ended(world: World, logged: list[str]) -> None:
+def test_the_stream_of_a_silent_robot_ends(world: World, logged: list[str]) -> None:
     peer = world.peer()
     world.observe(peer, world.welcome(peer, mode="stream"))
     world.let_pass(1500 * MS)
@@ -170,16 +172,16 @@ def test_a_stream_whose_robot_fell_silent_is_ended(world: World, logged: list[st
     assert world.policy.inferred == inferred
 
 
-def test_a_goodbye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
+def test_a_bye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
     peer = world.peer()
     ready = world.welcome(peer)
-    assert world.ask(peer, messages.Bye(ready.session)) is None
+    assert world.request(peer, messages.Bye(ready.session)) is None
     world.welcome(world.peer())
     assert logged[1] == "'robot' freed: said goodbye"
 
 
-def test_a_goodbye_of_a_stranger_is_nothing(world: World) -> None:
-    assert world.ask(world.peer(), messages.Bye(5)) is None
+def test_a_bye_without_a_session_is_ignored(world: World) -> None:
+    assert world.request(world.peer(), messages.Bye(5)) is None
 
 
 def test_a_second_hello_on_one_connection_begins_a_new_session(world: World) -> None:
@@ -192,5 +194,5 @@ def test_a_second_hello_on_one_connection_begins_a_new_session(world: World) -> 
 
 def test_a_reason_of_any_length_fits_a_frame(world: World) -> None:
     peer = world.peer()
-    long = refusal(world.ask(peer, hello(observation=["n" * 60_000])))
+    long = refusal(world.request(peer, hello(observation=["n" * 60_000])))
     assert len(long) == 1000

@@ -1,4 +1,4 @@
-"""The server's status: what it counts, and its answer to a Ping."""
+"""The server's status: its counters, and its answer to a Ping."""
 
 from typing import Any
 
@@ -17,13 +17,13 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     world.observe(peer, ready, values=floats(float("nan"), 0, 0))
     world.observe(peer, ready, values=b"")
     world.observe(peer, ready._replace(session=0))
-    world.ask(peer, b"garbage")
+    world.request(peer, b"garbage")
     misfits: list[dict[str, Any]] = [{}, {"protocol": 2}, {"rate_hz": 0.0}, {"mode": "push"}, {"action": []}]
     for changes in misfits:
-        refusal(world.ask(world.peer(), hello(**changes)))
-    world.ask(peer, messages.Bye(ready.session))
+        refusal(world.request(world.peer(), hello(**changes)))
+    world.request(peer, messages.Bye(ready.session))
     counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
-    assert counted.pop("inference_ns", 0) == 0  # on a clock that stands still
+    assert counted.pop("inference_ns", 0) == 0  # the clock does not advance
     assert counted == {
         "messages": 12,
         "actions": 1,
@@ -41,13 +41,13 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     }
 
 
-def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
+def test_a_peer_without_a_session_gets_the_servers_health(world: World) -> None:
     robot = world.peer()
     world.observe(robot, world.welcome(robot))
-    world.ask(robot, b"garbage")
-    refusal(world.ask(world.peer(), hello(protocol=9)))
+    world.request(robot, b"garbage")
+    refusal(world.request(world.peer(), hello(protocol=9)))
     world.clock.ns += 7 * MS
-    health = world.ask(world.peer(), messages.Ping(messages.PROTOCOL))
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL))
     assert health == messages.Health(
         messages.PROTOCOL,
         ready=1,
@@ -65,14 +65,14 @@ def test_a_stranger_may_ask_how_the_server_is(world: World) -> None:
     )
 
 
-def test_a_server_that_is_full_refuses_another_robot_and_says_that_it_is_not_ready(
+def test_a_full_server_refuses_another_robot_and_is_not_ready(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("odeploy_runtime.server.sessions._MAX_SESSIONS", 1)
     robot, other = world.peer(), world.peer()
     world.welcome(robot)
-    assert "expected at most 1 robots" in refusal(world.ask(other, hello(robot="other")))
-    health = world.ask(other, messages.Ping(messages.PROTOCOL))
+    assert "expected at most 1 robots" in refusal(world.request(other, hello(robot="other")))
+    health = world.request(other, messages.Ping(messages.PROTOCOL))
     assert isinstance(health, messages.Health)
     assert (health.ready, world.counters["ready"]) == (0, 0)
-    world.welcome(robot)  # its own place is no other
+    world.welcome(robot)  # it keeps its own place

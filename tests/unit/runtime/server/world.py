@@ -1,4 +1,4 @@
-"""One server and its robots, on sockets of one process and a clock that jumps."""
+"""One server and its robots, with sockets in one process and a simulated clock."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ from tests.unit.runtime.fakes import FakePolicy, Peer, floats, hello, served
 
 ENDPOINT = "inproc://server"
 MS = 1_000_000
-T = 10 * MS  # of a robot at 100 Hz
+T = 10 * MS  # period of a robot at 100 Hz
 VALUES = floats(1.0, 2.0, 3.0)
 
 
 class World:
-    """One server and the robots that talk to it."""
+    """One server and its robots."""
 
     def __init__(
         self,
@@ -46,24 +46,24 @@ class World:
         for socket in (self.socket, *(peer.socket for peer in self.peers)):
             socket.close()
 
-    def ask(self, peer: Peer, message: messages.Message | bytes) -> messages.Message | None:
-        """Says something, gives the server one turn, and hears what comes back."""
-        peer.say(message)
+    def request(self, peer: Peer, message: messages.Message | bytes) -> messages.Message | None:
+        """Send a message, give the server one turn, and return its reply."""
+        peer.send(message)
         self.server.turn()
-        return peer.hear()
+        return peer.receive()
 
     def welcome(self, peer: Peer, **changes: Any) -> messages.Ready:
-        ready = self.ask(peer, hello(**changes))
+        ready = self.request(peer, hello(**changes))
         assert isinstance(ready, messages.Ready)
         return ready
 
     def observe(
         self, peer: Peer, ready: messages.Ready, seq: int = 0, episode: int = 0, values: bytes = VALUES
     ) -> messages.Message | None:
-        return self.ask(peer, messages.Observation(ready.session, episode, seq, self.clock.ns, values))
+        return self.request(peer, messages.Observation(ready.session, episode, seq, self.clock.ns, values))
 
     def let_pass(self, ns: int) -> None:
-        """Gives turns until that time has passed; no message may wait."""
+        """Give the server turns until `ns` have passed; no message may wait."""
         until = self.clock.ns + ns
         while self.clock.ns < until:
             self.server.turn()
@@ -76,7 +76,7 @@ def refusal(answer: messages.Message | None) -> str:
 
 
 def streaming(world: World) -> tuple[Peer, messages.Ready, int]:
-    """A stream with its first observation: the robot, its session and when that observation came."""
+    """Open a stream with one observation; return the robot, its session and the observation's time [ns]."""
     peer = world.peer()
     ready = world.welcome(peer, mode="stream")
     at_ns = world.clock.ns
@@ -85,9 +85,9 @@ def streaming(world: World) -> tuple[Peer, messages.Ready, int]:
 
 
 def stamps(peer: Peer) -> list[tuple[int, int]]:
-    """(number, when it was inferred) of all actions that have come."""
-    heard = []
-    while (message := peer.hear()) is not None:
+    """Return (number, start of inference [ns]) of all received actions."""
+    received = []
+    while (message := peer.receive()) is not None:
         assert isinstance(message, messages.Action)
-        heard.append((message.seq, message.started_ns))
-    return heard
+        received.append((message.seq, message.started_ns))
+    return received

@@ -1,4 +1,4 @@
-"""The flight recorder: each way into SAFE or STOP is noticed once, and what came before it is kept as a trace."""
+"""The flight recorder: each transition to SAFE or STOP is detected once; the rows before it are dumped."""
 
 import tracemalloc
 from pathlib import Path
@@ -20,7 +20,7 @@ KEPT = 100  # 10 s
 
 
 class Recorded:
-    """A recorder over a ring that a loop writes to and nobody empties."""
+    """Recorder over a ring that a loop fills and no process empties."""
 
     def __init__(self, folder: Path, rate_hz: float = RATE_HZ) -> None:
         header = traces.header(rate_hz=rate_hz)
@@ -40,7 +40,7 @@ def recorded(tmp_path: Path) -> Recorded:
 
 
 def states(*each: State | None) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """Rows with these states; None is a skipped tick."""
+    """Return rows with these states; None is a skipped tick."""
     ticks = [
         {"episode": 2, "tick": i, "kind": SKIPPED if state is None else HELD, "state": state or 0}
         for i, state in enumerate(each)
@@ -59,13 +59,13 @@ def states(*each: State | None) -> np.ndarray[tuple[int], np.dtype[np.void]]:
         ([], None),
     ],
 )
-def test_the_first_way_into_safe_or_stop_is_named(
+def test_the_first_transition_to_safe_or_stop_is_named(
     recorded: Recorded, seen: list[State], fault: str | None
 ) -> None:
     assert recorded.flight.fault(states(*seen)) == fault
 
 
-def test_what_was_noticed_is_not_noticed_again_in_the_rows_that_follow(recorded: Recorded) -> None:
+def test_a_fault_is_detected_once_across_several_batches_of_rows(recorded: Recorded) -> None:
     parts: list[list[State | None]] = [[State.SAFE], [State.SAFE, None], [None], [State.SAFE], [State.STOP]]
     parts += [[State.RUN], [State.SAFE]]
     found = [recorded.flight.fault(states(*part)) for part in parts]
@@ -82,7 +82,7 @@ def test_the_last_ten_seconds_are_kept_as_a_trace(recorded: Recorded, tmp_path: 
     assert kept.rows["tick"].tolist() == list(range(330 - KEPT, 330))
 
 
-def test_a_dump_of_ten_thousand_rows_takes_no_memory_to_speak_of(tmp_path: Path) -> None:
+def test_a_dump_of_ten_thousand_rows_needs_less_memory_than_a_tenth_of_its_size(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path, rate_hz=1000.0)
     for number in range(11_000):
         recorded.tick(number)
@@ -97,7 +97,7 @@ def test_a_dump_of_ten_thousand_rows_takes_no_memory_to_speak_of(tmp_path: Path)
     assert peak < path.stat().st_size / 10
 
 
-def test_a_run_that_was_shorter_is_kept_whole_and_one_without_a_row_not_at_all(recorded: Recorded) -> None:
+def test_a_shorter_run_is_dumped_completely_and_one_without_rows_not_at_all(recorded: Recorded) -> None:
     assert recorded.flight.dump(0) is None
     for number in range(3):
         recorded.tick(number)
@@ -106,7 +106,7 @@ def test_a_run_that_was_shorter_is_kept_whole_and_one_without_a_row_not_at_all(r
     assert read_trace(path).rows["tick"].tolist() == [0, 1, 2]
 
 
-def test_dumps_of_earlier_runs_are_left_alone_and_a_run_has_few(recorded: Recorded, tmp_path: Path) -> None:
+def test_dumps_of_earlier_runs_are_kept_and_a_run_has_at_most_six(recorded: Recorded, tmp_path: Path) -> None:
     (tmp_path / "run.trace.fault-2").write_text("of an earlier run")
     recorded.tick(0)
     made = [recorded.flight.dump(1) for _ in range(9)]
@@ -115,7 +115,7 @@ def test_dumps_of_earlier_runs_are_left_alone_and_a_run_has_few(recorded: Record
     assert (tmp_path / "run.trace.fault-2").read_text() == "of an earlier run"
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
     (tmp_path / "file").touch()
     flight = FlightRecorder(recorded.ring, recorded.file, tmp_path / "file" / "t")

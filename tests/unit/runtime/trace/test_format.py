@@ -1,4 +1,4 @@
-"""The trace format: sizes and places of a row's fields."""
+"""The trace format: sizes and offsets of a row's fields."""
 
 import struct
 from pathlib import Path
@@ -10,20 +10,20 @@ from tests.unit.runtime.traces import numbered
 ROW_BYTES = 4 + 4 + 1 + 1 + 1 + 1 + 2 + 2 + 4 + 8 + 11 * 8 + 3 * 4 + 2 * 4 + 2 * 4
 
 
-def test_a_row_has_the_size_that_its_fields_have(tmp_path: Path) -> None:
+def test_a_row_has_the_size_of_its_fields(tmp_path: Path) -> None:
     assert row_type(3, 2).itemsize == ROW_BYTES
     traces.write(tmp_path / "0", *numbered(0))
     traces.write(tmp_path / "7", *numbered(7))
     assert (tmp_path / "7").stat().st_size - (tmp_path / "0").stat().st_size == 7 * ROW_BYTES
 
 
-def test_kinds_and_stamps_have_the_places_that_files_hold() -> None:
+def test_kinds_and_stamps_have_the_order_of_the_format() -> None:
     assert (APPLIED, HELD, SKIPPED) == (0, 1, 2)
     assert " ".join(STAMPS) == ("due woke observed sent received started inferred replied arrived applied stepped")
 
 
-def test_a_row_lies_in_the_file_as_the_format_says(tmp_path: Path) -> None:
-    """Packed here a second time, field by field."""
+def test_a_rows_bytes_follow_the_format(tmp_path: Path) -> None:
+    """Compare with an independent packing, field by field."""
     stamps = tuple(range(100, 111))
     values = struct.pack("<5f", 1, 2, 3, -1, 0.5)
     traces.write(

@@ -1,4 +1,4 @@
-"""Parquet: what was written as a trace is read back the same, by us and by anybody's reader."""
+"""Parquet: a trace is read back unchanged by us and by other readers."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def random_trace(count: int) -> Trace:
-    """Rows of random bytes, but for floats that are NaN in more than one way."""
+    """Return a trace of random bytes; floats are random numbers or NaN."""
     kind = row_type(3, 2)
     rows = np.frombuffer(RANDOM.bytes(count * kind.itemsize), kind).copy()
     for name in ("observation", "action", "offered"):
@@ -28,7 +28,7 @@ def random_trace(count: int) -> Trace:
 
 
 @pytest.mark.parametrize("count", [0, 1, 500])
-def test_every_row_comes_back_bit_for_bit_through_the_door_for_traces(tmp_path: Path, count: int) -> None:
+def test_every_row_is_read_back_bit_for_bit_by_read_trace(tmp_path: Path, count: int) -> None:
     trace = random_trace(count)
     path = write_parquet(trace, tmp_path / "run.trace")
     read = read_trace(path)
@@ -37,7 +37,7 @@ def test_every_row_comes_back_bit_for_bit_through_the_door_for_traces(tmp_path: 
     assert read.rows.tobytes() == trace.rows.tobytes()
 
 
-def test_a_reader_that_knows_nothing_of_us_finds_columns_by_their_names(tmp_path: Path) -> None:
+def test_another_reader_finds_columns_by_name(tmp_path: Path) -> None:
     trace = random_trace(4)
     table = pq.read_table(write_parquet(trace, tmp_path / "t.trace"))
     assert set(table.column_names) >= {f"{stamp}_ns" for stamp in STAMPS} | {"episode", "age_ns", "reward"}
@@ -56,14 +56,14 @@ def test_stamps_are_stored_as_differences(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
-def test_a_file_that_is_no_parquet_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+def test_an_invalid_parquet_file_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "t.parquet").write_bytes(data)
     with pytest.raises(FormatError) as raised:
         read_trace(tmp_path / "t.parquet")
     assert raised.value.where == str(tmp_path / "t.parquet")
 
 
-def test_parquet_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_parquet_file_without_a_trace_is_refused_by_name(tmp_path: Path) -> None:
     import pyarrow as pa
 
     pq.write_table(pa.table({"a": [1]}), tmp_path / "t.parquet")
@@ -71,7 +71,7 @@ def test_parquet_of_something_else_is_refused_by_name(tmp_path: Path) -> None:
         read_trace(tmp_path / "t.parquet")
 
 
-def test_a_missing_pyarrow_is_said_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pyarrow_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(MissingError, match=r"odeploy\[report\]"):
         require_pyarrow()

@@ -1,4 +1,4 @@
-"""Reading a trace: what is written is read, and a kill costs the torn row alone."""
+"""Reading a trace: rows are read as written, and a kill loses at most the torn row."""
 
 import struct
 from pathlib import Path
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.lists(ticks, max_size=12), st.integers(1, 5))
-def test_every_row_is_read_as_it_was_written_however_small_the_buffer(
+def test_every_row_is_read_as_written_for_any_buffer_size(
     folder: Path, written: list[dict[str, Any]], capacity: int
 ) -> None:
     path = folder / "t.trace"
@@ -71,12 +71,12 @@ def test_every_row_is_read_as_it_was_written_however_small_the_buffer(
         assert row["offered"].tobytes() == tick["offered"]
 
 
-def test_the_header_comes_back_as_it_was(tmp_path: Path) -> None:
+def test_the_header_is_read_back_unchanged(tmp_path: Path) -> None:
     traces.write(tmp_path / "t")
     assert read_trace(tmp_path / "t").header == traces.header()
 
 
-def test_a_skipped_tick_has_zeros_for_what_was_never_sensed(tmp_path: Path) -> None:
+def test_a_skipped_tick_has_zeros_for_observation_and_action(tmp_path: Path) -> None:
     full = {"episode": 0, "tick": 0, "kind": APPLIED, "stamps": (1,) * 11, "values": b"\xff" * 20}
     skipped = {"episode": 0, "tick": 1, "kind": SKIPPED, "stamps": (5,) + (0,) * 10}
     traces.write(tmp_path / "t", full, skipped, full, skipped, capacity=2)
@@ -86,13 +86,13 @@ def test_a_skipped_tick_has_zeros_for_what_was_never_sensed(tmp_path: Path) -> N
         assert not row["offered"].any()
 
 
-def test_a_tick_to_which_nothing_was_offered_says_so(tmp_path: Path) -> None:
+def test_a_tick_without_an_offered_action_has_nan(tmp_path: Path) -> None:
     (tick,) = numbered(1)
     traces.write(tmp_path / "t", tick, tick | {"offered": np.array([1, 2], "<f4").tobytes()})
     np.testing.assert_array_equal(read_trace(tmp_path / "t").rows["offered"], [[np.nan, np.nan], [1, 2]])
 
 
-def test_a_file_cut_at_any_byte_reads_up_to_the_last_whole_row(tmp_path: Path) -> None:
+def test_a_file_cut_at_any_byte_is_read_up_to_the_last_complete_row(tmp_path: Path) -> None:
     traces.write(tmp_path / "t", *numbered(3))
     data = (tmp_path / "t").read_bytes()
     begin = len(data) - 3 * ROW_BYTES
@@ -109,7 +109,7 @@ def test_a_file_cut_at_any_byte_reads_up_to_the_last_whole_row(tmp_path: Path) -
 @pytest.mark.parametrize(
     "data", [b"", b"ODTRACE1", b"ODTRACE2" + bytes(50), b"PK" + bytes(50), b"ODTRACE1\xff\xff\xff\xff{}"]
 )
-def test_a_file_that_is_no_trace_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
+def test_an_invalid_trace_is_refused_by_name(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "t").write_bytes(data)
     with pytest.raises(FormatError) as raised:
         read_trace(tmp_path / "t")
@@ -122,7 +122,7 @@ def test_a_path_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str
         read_trace(tmp_path / name)
 
 
-def test_a_trace_of_the_version_before_is_read_and_what_was_applied_unchanged_was_offered(tmp_path: Path) -> None:
+def test_a_trace_of_version_2_is_read_and_unclamped_applied_actions_count_as_offered(tmp_path: Path) -> None:
     text = to_json(traces.header()).replace('"version": 3', '"version": 2').encode()
     head = b"ODTRACE1" + len(text).to_bytes(4, "little") + text
     values = struct.pack("<5f", 1, 2, 3, -1, 0.5)
@@ -148,7 +148,7 @@ def test_another_version_is_refused_with_its_number(tmp_path: Path, version: int
 
 
 @given(st.binary(max_size=120))
-def test_random_bytes_raise_nothing_but_format_error(folder: Path, data: bytes) -> None:
+def test_random_bytes_raise_a_format_error(folder: Path, data: bytes) -> None:
     (folder / "random").write_bytes(b"ODTRACE1" + data)
     with pytest.raises(FormatError):
         read_trace(folder / "random")

@@ -1,4 +1,4 @@
-"""Writing a trace: rows are on disk after a flush, and a full disk costs the torn row alone."""
+"""Writing a trace: rows are on disk after a flush, and a full disk loses no complete row."""
 
 import resource
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_rows_are_on_disk_after_a_flush_and_before_the_end(tmp_path: Path) -> No
     writer.close()
 
 
-def test_a_full_buffer_is_written_and_goes_on(tmp_path: Path) -> None:
+def test_a_full_buffer_is_written_and_more_rows_follow(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "t", traces.header(), 3)
     for tick in numbered(4):
         writer.append(**tick)
@@ -36,8 +36,8 @@ def test_a_full_buffer_is_written_and_goes_on(tmp_path: Path) -> None:
     assert list(read_trace(tmp_path / "t").rows["tick"]) == [0, 1, 2, 3]
 
 
-def test_a_disk_that_fills_up_is_an_error_and_what_fitted_can_be_read(tmp_path: Path) -> None:
-    """The kernel takes a part of the write without complaint; a limit on file sizes does the same."""
+def test_a_full_disk_is_an_error_and_the_complete_rows_can_be_read(tmp_path: Path) -> None:
+    """On a full disk the kernel writes a part without an error; a file-size limit does the same."""
     path = tmp_path / "t"
     writer = TraceWriter(path, traces.header(), 20)
     for tick in numbered(10):
@@ -57,7 +57,7 @@ def test_a_writer_makes_the_folders_above_its_file(tmp_path: Path) -> None:
     assert len(read_trace(tmp_path / "a" / "b" / "t").rows) == 1
 
 
-def test_a_trace_says_at_its_end_how_many_rows_never_reached_it(tmp_path: Path) -> None:
+def test_the_end_of_a_trace_holds_the_number_of_lost_rows(tmp_path: Path) -> None:
     traces.write(tmp_path / "t", *numbered(3))
     with (tmp_path / "t").open("r+b") as file:
         TraceFile(file.fileno()).end(0)
@@ -68,19 +68,19 @@ def test_a_trace_says_at_its_end_how_many_rows_never_reached_it(tmp_path: Path) 
     assert (trace.rows["tick"].tolist(), trace.lost) == ([0, 1, 2], 70_000)
 
 
-def test_a_file_that_is_taken_over_loses_its_torn_row_before_it_goes_on(tmp_path: Path) -> None:
+def test_a_reopened_file_loses_its_torn_row_before_new_rows(tmp_path: Path) -> None:
     traces.write(tmp_path / "t", *numbered(3))
     with (tmp_path / "t").open("a+b") as file:
         last = (tmp_path / "t").read_bytes()[-ROW_BYTES:]
         file.write(last[:50])
         file.flush()
-        taken_over = TraceFile(file.fileno())
-        assert taken_over.rows == 3
-        taken_over.append(last)
+        reopened = TraceFile(file.fileno())
+        assert reopened.rows == 3
+        reopened.append(last)
     assert read_trace(tmp_path / "t").rows["tick"].tolist() == [0, 1, 2, 2]
 
 
-def test_a_place_where_no_file_can_be_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_invalid_path_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=f"--trace {tmp_path}/file/t"):
         TraceFile.create(tmp_path / "file" / "t", traces.header())

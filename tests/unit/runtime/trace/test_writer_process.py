@@ -1,4 +1,4 @@
-"""The writer process: every row reaches the file once, whatever the disk does; missing ones are recorded."""
+"""The writer process: every row reaches the file once, or is counted as lost."""
 
 import resource
 import socket
@@ -24,7 +24,7 @@ CAPACITY = 8
 
 
 class Half:
-    """Both ends in one process: a loop that appends, and a row mover that is told when to move."""
+    """Both ends in one process: a loop that appends, and a row mover that moves on call."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "t.trace"
@@ -39,7 +39,7 @@ class Half:
             self.loop.append(0, self.loop.rows, kind, (1,) * 11, state=state, values=bytes(20))
 
     def run(self, folder: Path) -> None:
-        """Until the end, which has come already."""
+        """Run the writer process's loop until the end, which has already come."""
         life, theirs = socket.socketpair()
         life.close()
         with theirs:
@@ -59,7 +59,7 @@ def half(tmp_path: Path) -> Iterator[Half]:
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """What a full disk does, a limit on file sizes does too."""
+    """Set a file-size limit, which acts like a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -68,7 +68,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_rows_come_to_the_file_in_parts_and_make_room(half: Half) -> None:
+def test_rows_are_moved_to_the_file_in_parts_and_make_room(half: Half) -> None:
     half.append(6)
     half.mover.move(4)
     assert half.ticks() == [0, 1, 2, 3]
@@ -78,7 +78,7 @@ def test_rows_come_to_the_file_in_parts_and_make_room(half: Half) -> None:
     assert (half.ticks(), half.ring.dropped, read_trace(half.path).lost) == (list(range(11)), 0, 0)
 
 
-def test_what_found_the_ring_full_is_counted_at_the_traces_end(half: Half) -> None:
+def test_rows_that_found_the_ring_full_are_counted_at_the_traces_end(half: Half) -> None:
     half.append(CAPACITY + 5)
     half.mover.move(half.ring.written)
     half.append(1)
@@ -87,12 +87,12 @@ def test_what_found_the_ring_full_is_counted_at_the_traces_end(half: Half) -> No
     assert read_trace(half.path).lost == 5
 
 
-def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Half, logged: list[str]) -> None:
+def test_a_full_disk_is_reported_once_and_lost_rows_are_counted(half: Half, logged: list[str]) -> None:
     with files_of_at_most(half.path.stat().st_size + 3 * ROW + 10):
         for _ in range(3):
             half.append(CAPACITY)
             half.mover.move(half.ring.written)
-        assert half.ring.place() >= 0  # the loop never hears of it
+        assert half.ring.place() >= 0  # the loop is not affected
     assert logged == ["trace: File too large; the run goes on, rows from 3 on are lost"]
     assert half.mover.lost == 3 * CAPACITY - 3
     assert half.ticks() == [0, 1, 2]
@@ -102,7 +102,7 @@ def test_a_full_disk_is_said_once_and_rows_that_do_not_fit_are_counted(half: Hal
     assert read_trace(half.path).lost == 3 * CAPACITY - 3
 
 
-def test_a_disk_that_stays_full_leaves_whole_rows_and_no_exception(half: Half, logged: list[str]) -> None:
+def test_a_disk_that_stays_full_leaves_complete_rows_and_no_exception(half: Half, logged: list[str]) -> None:
     with files_of_at_most(half.path.stat().st_size + 2 * ROW):
         half.append(5)
         half.mover.end()
@@ -110,9 +110,9 @@ def test_a_disk_that_stays_full_leaves_whole_rows_and_no_exception(half: Half, l
     assert half.ticks() == [0, 1]
 
 
-def test_a_successor_writes_no_row_twice_that_was_written_and_not_told_of(half: Half, logged: list[str]) -> None:
+def test_a_second_writer_writes_no_row_twice_after_a_kill(half: Half, logged: list[str]) -> None:
     half.append(6)
-    half.file.append(half.ring.read(0, 4))  # then killed, before it took them out
+    half.file.append(half.ring.read(0, 4))  # then killed, before it removed them from the ring
     successor = RowMover(half.ring, TraceFile(half.file.descriptor))
     successor.end()
     assert half.ticks() == list(range(6))
@@ -120,9 +120,7 @@ def test_a_successor_writes_no_row_twice_that_was_written_and_not_told_of(half: 
 
 
 @pytest.mark.parametrize("ending", [ENDED, FAILED, None])
-def test_an_end_that_is_not_as_it_should_be_is_a_reason_for_a_dump(
-    half: Half, tmp_path: Path, ending: int | None, logged: list[str]
-) -> None:
+def test_an_abnormal_end_makes_a_dump(half: Half, tmp_path: Path, ending: int | None, logged: list[str]) -> None:
     half.append(5)
     if ending is not None:
         half.ring.end(ending)
@@ -136,7 +134,7 @@ def test_an_end_that_is_not_as_it_should_be_is_a_reason_for_a_dump(
         assert read_trace(dump).rows["tick"].tolist() == list(range(5))
 
 
-def test_a_fault_of_the_guard_is_a_reason_for_a_dump(half: Half, tmp_path: Path, logged: list[str]) -> None:
+def test_a_fault_of_the_guard_makes_a_dump(half: Half, tmp_path: Path, logged: list[str]) -> None:
     half.append(3)
     half.append(2, State.SAFE)
     half.ring.end(ENDED)
@@ -146,7 +144,7 @@ def test_a_fault_of_the_guard_is_a_reason_for_a_dump(half: Half, tmp_path: Path,
     assert read_trace(tmp_path / "t.trace.fault-1").rows["state"].tolist() == [0, 0, 0, 2, 2]
 
 
-def test_a_dump_that_cannot_be_written_is_said_and_the_trace_is_whole(
+def test_a_failed_dump_is_reported_and_the_trace_is_complete(
     half: Half, tmp_path: Path, logged: list[str]
 ) -> None:
     half.append(3)
@@ -170,9 +168,7 @@ def test_a_process_writes_what_the_loop_appends_and_ends_with_it(tmp_path: Path,
     assert logged == []
 
 
-def test_a_process_that_was_killed_is_replaced_at_the_end_and_nothing_is_missing(
-    tmp_path: Path, logged: list[str]
-) -> None:
+def test_a_killed_process_is_replaced_at_the_end_and_no_row_is_missing(tmp_path: Path, logged: list[str]) -> None:
     with BackgroundWriter(tmp_path / "t", traces.header(), tmp_path / "t") as trace:
         trace.process.kill()
         trace.process.wait()
@@ -183,7 +179,7 @@ def test_a_process_that_was_killed_is_replaced_at_the_end_and_nothing_is_missing
 
 
 @pytest.mark.parametrize(("error", "dumps"), [(ValueError, 1), (KeyboardInterrupt, 0)])
-def test_an_error_is_a_reason_for_a_dump_and_an_interrupt_is_none(
+def test_an_error_makes_a_dump_and_an_interrupt_does_not(
     tmp_path: Path, error: type[BaseException], dumps: int
 ) -> None:
     def drive() -> None:
@@ -197,7 +193,7 @@ def test_an_error_is_a_reason_for_a_dump_and_an_interrupt_is_none(
     assert len(list(tmp_path.glob("flights/t.fault-*"))) == dumps
 
 
-def test_a_place_where_no_trace_can_be_is_refused_before_a_process_is_started(tmp_path: Path) -> None:
+def test_an_invalid_path_is_refused_before_a_process_is_started(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     open_before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(UsageError, match="--trace"):

@@ -1,4 +1,4 @@
-"""Authentication: listed keys are accepted, all others meet silence and are named in the log."""
+"""Authentication: listed keys are accepted, all others get no answer and are named in the log."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -19,12 +19,12 @@ S = 1_000_000_000
 CLOCK = MonotonicClock()
 
 
-class House:
-    """A server's socket with its authenticator; robots come from another context, as from another process."""
+class Secured:
+    """Server's socket with its authenticator; robots use another context, as in another process."""
 
     def __init__(self, folder: Path, context: Context, outside: Context, logged: list[str]) -> None:
         self.outside, self.robots, self.logged = outside, list[zmq.Socket[bytes]](), logged
-        for name in ("server", "stranger", "robots/arm", "robots/leg"):
+        for name in ("server", "unlisted", "robots/arm", "robots/leg"):
             main([str(folder / name)])
         self.folder, self.endpoint = folder, f"ipc://{folder}/s"
         self.counters: Counters = Counters(SERVER)
@@ -39,14 +39,14 @@ class House:
         self.robots.append(connect_dealer(self.outside, endpoint or self.endpoint, keys))
         return self.robots[-1]
 
-    def hears(self, seconds: float) -> list[bytes] | None:
-        """The next message, if one comes in time."""
+    def receives(self, seconds: float) -> list[bytes] | None:
+        """Return the next message, or None after the timeout."""
         return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.auth)
 
     def until_logged(self, count: int = 1) -> None:
         deadline_ns = CLOCK.now_ns() + 10 * S
         while len(self.logged) < count:
-            assert self.hears(0.02) is None
+            assert self.receives(0.02) is None
             assert CLOCK.now_ns() < deadline_ns
 
     def close(self) -> None:
@@ -57,98 +57,98 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, context: Context, logged: list[str]) -> Iterator[House]:
-    with Context() as outside, closing(House(tmp_path, context, outside, logged)) as made:
+def secured(tmp_path: Path, context: Context, logged: list[str]) -> Iterator[Secured]:
+    with Context() as outside, closing(Secured(tmp_path, context, outside, logged)) as made:
         yield made
 
 
 @pytest.mark.parametrize("name", ["arm", "leg"])
-def test_a_robot_whose_key_is_listed_is_heard_and_answered(house: House, name: str) -> None:
-    robot = house.robot(house.keys(f"robots/{name}"))
+def test_a_robot_with_a_listed_key_is_received_and_answered(secured: Secured, name: str) -> None:
+    robot = secured.robot(secured.keys(f"robots/{name}"))
     robot.setsockopt(zmq.SNDTIMEO, 0)
-    deadline_ns, heard = CLOCK.now_ns() + 10 * S, None
-    while heard is None and CLOCK.now_ns() < deadline_ns:
+    deadline_ns, received = CLOCK.now_ns() + 10 * S, None
+    while received is None and CLOCK.now_ns() < deadline_ns:
         try:
             robot.send(b"hello")
         except zmq.Again:
-            house.hears(0.01)
+            secured.receives(0.01)
         else:
-            heard = house.hears(5)
-    assert heard is not None
-    house.router.send_multipart((heard[0], b"welcome"))
+            received = secured.receives(5)
+    assert received is not None
+    secured.router.send_multipart((received[0], b"welcome"))
     assert robot.poll(5000)
     assert robot.recv() == b"welcome"
-    assert house.logged == []
+    assert secured.logged == []
 
 
-def test_a_robot_whose_key_is_not_listed_meets_silence_and_its_key_is_in_the_log(house: House) -> None:
-    robot = house.robot(house.keys("stranger"))
-    house.until_logged()
-    key = read_pair(house.folder / "stranger.key_secret").public.decode()
-    (line,) = house.logged
+def test_a_robot_with_an_unlisted_key_gets_no_answer_and_its_key_is_in_the_log(secured: Secured) -> None:
+    robot = secured.robot(secured.keys("unlisted"))
+    secured.until_logged()
+    key = read_pair(secured.folder / "unlisted.key_secret").public.decode()
+    (line,) = secured.logged
     assert line.startswith("rejected localhost")
     assert line.endswith(f": its key {key} is not listed")
-    assert house.counters["refusals:key"] == 1
+    assert secured.counters["refusals:key"] == 1
     with pytest.raises(zmq.Again):
-        robot.send(b"let me in", zmq.NOBLOCK)
+        robot.send(b"hello", zmq.NOBLOCK)
     assert not robot.poll(50)
 
 
-def test_a_robot_without_a_key_meets_silence_and_a_line_in_the_log(house: House) -> None:
-    robot = house.robot(None)
-    house.until_logged()
-    assert house.logged[0] == f"rejected at {house.endpoint}: no key, or not for this server"
-    assert house.counters["refusals:handshake"] >= 1
+def test_a_robot_without_a_key_gets_no_answer_and_a_line_in_the_log(secured: Secured) -> None:
+    robot = secured.robot(None)
+    secured.until_logged()
+    assert secured.logged[0] == f"rejected at {secured.endpoint}: no key, or not for this server"
+    assert secured.counters["refusals:handshake"] >= 1
     with pytest.raises(zmq.Again):
-        robot.send(b"let me in", zmq.NOBLOCK)
+        robot.send(b"hello", zmq.NOBLOCK)
     assert not robot.poll(50)
 
 
-def test_a_robot_that_expects_another_server_tells_this_one_nothing(house: House) -> None:
-    robot = house.robot(house.keys("robots/arm", "stranger"))
-    house.until_logged()
-    assert "no key, or not for this server" in house.logged[0]
+def test_a_robot_that_expects_another_server_sends_this_one_nothing(secured: Secured) -> None:
+    robot = secured.robot(secured.keys("robots/arm", "unlisted"))
+    secured.until_logged()
+    assert "no key, or not for this server" in secured.logged[0]
     with pytest.raises(zmq.Again):
-        robot.send(b"let me in", zmq.NOBLOCK)
+        robot.send(b"hello", zmq.NOBLOCK)
 
 
-def test_a_plain_server_tells_a_robot_with_keys_nothing(context: Context, house: House) -> None:
-    """Somebody else at the address: the robot neither sends its observations nor takes actions."""
-    endpoint = f"ipc://{house.folder}/impostor"
+def test_a_robot_with_keys_sends_nothing_to_a_plain_server(context: Context, secured: Secured) -> None:
+    """Another server at the address gets no observations."""
+    endpoint = f"ipc://{secured.folder}/impostor"
     with closing(bind_router(context, endpoint)) as impostor:
-        robot = house.robot(house.keys("robots/arm"), endpoint)
+        robot = secured.robot(secured.keys("robots/arm"), endpoint)
         assert not impostor.poll(200)
         with pytest.raises(zmq.Again):
             robot.send(b"observation", zmq.NOBLOCK)
 
 
-def test_the_door_is_not_answered_while_a_message_waits(house: House) -> None:
-    arm = house.robot(house.keys("robots/arm"))
+def test_authentication_waits_while_a_message_waits(secured: Secured) -> None:
+    arm = secured.robot(secured.keys("robots/arm"))
     arm.setsockopt(zmq.SNDTIMEO, 0)
     sent = 0
     while not sent:
-        house.hears(0.01)
+        secured.receives(0.01)
         try:
             arm.send(b"1")
             arm.send(b"2")
             sent = 2
         except zmq.Again:
             continue
-    assert house.router.poll(5000)
-    house.robot(house.keys("stranger"))
-    assert house.hears(5) is not None
-    assert house.hears(5) is not None
-    house.until_logged()
+    assert secured.router.poll(5000)
+    secured.robot(secured.keys("unlisted"))
+    assert secured.receives(5) is not None
+    assert secured.receives(5) is not None
+    secured.until_logged()
 
 
 @pytest.mark.parametrize(
     "how",
     [(b"NULL",), (b"PLAIN", b"user", b"word"), (b"CURVE",), (b"CURVE", b"short"), (b"CURVE", b"x" * 32, b"y")],
 )
-def test_any_other_question_is_answered_with_no(house: House, context: Context, how: tuple[bytes, ...]) -> None:
-    with closing(context.socket(zmq.REQ)) as asker:
-        asker.connect("inproc://zeromq.zap.01")
-        asker.send_multipart((b"1.0", b"7", b"odeploy", b"10.0.0.1", b"", *how))
-        assert house.auth.run_once()
-        assert asker.recv_multipart() == [b"1.0", b"7", b"400", b"", b"", b""]
-    assert house.logged[0].startswith("rejected 10.0.0.1: its key ")
+def test_any_other_zap_request_is_rejected(secured: Secured, context: Context, how: tuple[bytes, ...]) -> None:
+    with closing(context.socket(zmq.REQ)) as client:
+        client.connect("inproc://zeromq.zap.01")
+        client.send_multipart((b"1.0", b"7", b"odeploy", b"10.0.0.1", b"", *how))
+        assert secured.auth.run_once()
+        assert client.recv_multipart() == [b"1.0", b"7", b"400", b"", b"", b""]
+    assert secured.logged[0].startswith("rejected 10.0.0.1: its key ")

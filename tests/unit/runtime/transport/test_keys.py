@@ -1,4 +1,4 @@
-"""Key files: secret ones are secret from the first moment, none is ever overwritten, and no other file passes."""
+"""Key files: secret keys have mode 600, none is overwritten, and invalid files are refused."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def pair(tmp_path: Path) -> Path:
     return tmp_path / "arm.key_secret"
 
 
-def test_a_new_pair_belongs_together_and_its_secret_is_its_owners_alone(pair: Path) -> None:
+def test_a_new_pair_matches_and_only_its_owner_can_read_the_secret(pair: Path) -> None:
     read = read_pair(pair)
     assert zmq.curve_public(read.secret) == read.public == read_public(pair.with_suffix(".key"))
     assert pair.stat().st_mode & 0o777 == 0o600
@@ -33,7 +33,7 @@ def test_two_pairs_are_different(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".key", ".key_secret"])
-def test_a_key_that_exists_is_never_overwritten_not_even_by_half(tmp_path: Path, suffix: str) -> None:
+def test_an_existing_key_is_not_overwritten_and_no_partial_pair_is_written(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"arm{suffix}").write_text("old")
     with pytest.raises(UsageError, match="expected a name without a key"):
         main([str(tmp_path / "arm")])
@@ -46,7 +46,7 @@ def test_a_name_with_a_dot_keeps_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o666])
-def test_a_secret_that_others_can_open_is_refused_with_the_command_that_mends_it(pair: Path, mode: int) -> None:
+def test_a_secret_that_others_can_open_is_refused_with_the_command_that_fixes_it(pair: Path, mode: int) -> None:
     pair.chmod(mode)
     with pytest.raises(FormatError, match=f"got mode {mode:04o}; run: chmod 600"):
         read_pair(pair)
@@ -59,7 +59,7 @@ def test_a_public_key_is_no_secret_key(pair: Path) -> None:
         read_pair(public)
 
 
-def test_a_key_that_is_missing_is_an_error_that_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_missing_key_is_an_error_with_the_command_that_creates_one(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="odeploy keys NAME"):
         read_pair(tmp_path / "arm.key_secret")
     with pytest.raises(FormatError, match="odeploy keys NAME"):
@@ -67,7 +67,7 @@ def test_a_key_that_is_missing_is_an_error_that_says_how_to_make_one(tmp_path: P
 
 
 @given(st.binary(max_size=60))
-def test_no_key_is_taken_that_zeromq_would_not_take(tmp_path_factory: pytest.TempPathFactory, key: bytes) -> None:
+def test_every_accepted_key_is_valid_for_zeromq(tmp_path_factory: pytest.TempPathFactory, key: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.key"
     path.write_bytes(b'curve\n    public-key = "' + key + b'"\n')
     try:
@@ -79,13 +79,13 @@ def test_no_key_is_taken_that_zeromq_would_not_take(tmp_path_factory: pytest.Tem
 
 
 @pytest.mark.parametrize("key", ["", "x" * 39, "x" * 41, "~" * 40, "#" * 40])
-def test_what_is_no_key_of_32_bytes_is_refused(tmp_path: Path, key: str) -> None:
+def test_an_invalid_key_is_refused(tmp_path: Path, key: str) -> None:
     (tmp_path / "a.key").write_text(f'public-key = "{key}"\n')
     with pytest.raises(FormatError, match="40 characters in Z85"):
         read_public(tmp_path / "a.key")
 
 
-def test_the_keys_of_a_folder_are_those_that_may_connect(tmp_path: Path) -> None:
+def test_the_keys_of_a_folder_are_the_allowed_ones(tmp_path: Path) -> None:
     for name in ("arm", "leg"):
         main([str(tmp_path / name)])
     allowed = read_allowed(tmp_path)
@@ -93,14 +93,14 @@ def test_the_keys_of_a_folder_are_those_that_may_connect(tmp_path: Path) -> None
     assert z85.decode(read_public(tmp_path / "arm.key")) in allowed
 
 
-def test_a_folder_without_keys_would_let_nobody_in_and_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match=r"at least one public key, NAME\.key, got none"):
         read_allowed(tmp_path)
     with pytest.raises(MissingError, match="got no folder"):
         read_allowed(tmp_path / "missing")
 
 
-def test_one_damaged_key_in_a_folder_is_named_and_not_passed_over(pair: Path) -> None:
+def test_a_damaged_key_in_a_folder_is_named(pair: Path) -> None:
     (pair.parent / "bad.key").write_text("nothing")
     with pytest.raises(FormatError, match=r"bad\.key: expected a CURVE key"):
         read_allowed(pair.parent)

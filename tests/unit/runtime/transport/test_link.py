@@ -1,4 +1,4 @@
-"""The I/O process: whatever becomes of it, the robot neither waits too long nor fails, and frames stay whole."""
+"""The I/O process: for any fault of it, the robot's waits are bounded and frames stay complete."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def link(endpoint: str) -> Iterator[IoProcessLink]:
 
 
 def deliver(link: IoProcessLink, server: "zmq.Socket[bytes]", frame: bytes) -> bytes:
-    """Puts until it arrives, since the I/O process connects in its own time; returns its identity."""
+    """Put a frame until it arrives, since the I/O process connects asynchronously; return its identity."""
     deadline_ns = CLOCK.now_ns() + 20 * S
     link.put(frame)
     while not server.poll(10):
@@ -64,7 +64,7 @@ def await_frame(link: IoProcessLink) -> bytes | None:
     return link.take()
 
 
-def test_frames_travel_both_ways_whole(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
+def test_frames_arrive_complete_in_both_directions(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
     identity = deliver(link, server, b"first")
     for size in (1, 200, 65536):
         server.send_multipart((identity, b"x" * size))
@@ -74,7 +74,7 @@ def test_frames_travel_both_ways_whole(link: IoProcessLink, server: "zmq.Socket[
     link.require_alive()
 
 
-def test_a_frame_that_cannot_leave_is_reported_and_gone(
+def test_a_frame_that_cannot_be_sent_is_reported_and_dropped(
     link: IoProcessLink, context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str
 ) -> None:
     link.put(b"stale")
@@ -84,7 +84,7 @@ def test_a_frame_that_cannot_leave_is_reported_and_gone(
         deliver(link, server, b"fresh")
 
 
-def test_of_the_frames_that_waited_for_a_stopped_courier_the_newest_alone_is_sent(
+def test_only_the_newest_frame_that_waited_for_a_stopped_io_process_is_sent(
     link: IoProcessLink, server: "zmq.Socket[bytes]"
 ) -> None:
     identity = deliver(link, server, b"first")
@@ -101,14 +101,14 @@ def test_of_the_frames_that_waited_for_a_stopped_courier_the_newest_alone_is_sen
     assert not server.poll(20)
 
 
-def test_a_stopped_courier_that_nobody_empties_never_blocks_the_robot(link: IoProcessLink) -> None:
+def test_a_stopped_io_process_does_not_block_the_robot(link: IoProcessLink) -> None:
     os.kill(link.process.pid, signal.SIGSTOP)
     sent = [link.put(bytes(1000)) for _ in range(3000)]
     assert not all(sent)
     os.kill(link.process.pid, signal.SIGCONT)
 
 
-def test_a_touch_reaches_no_server(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
+def test_a_pre_touch_frame_is_not_sent_to_the_server(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
     deliver(link, server, b"first")
     for _ in range(10):
         link.touch()
@@ -116,14 +116,18 @@ def test_a_touch_reaches_no_server(link: IoProcessLink, server: "zmq.Socket[byte
     assert server.recv_multipart()[1] == b"second"
 
 
-def test_an_empty_frame_of_a_server_is_no_death(link: IoProcessLink, server: "zmq.Socket[bytes]") -> None:
+def test_an_empty_frame_from_a_server_does_not_count_as_the_processs_end(
+    link: IoProcessLink, server: "zmq.Socket[bytes]"
+) -> None:
     identity = deliver(link, server, b"first")
     server.send_multipart((identity, b""))
     server.send_multipart((identity, b"answer"))
     assert await_frame(link) == b"answer"
 
 
-def test_a_killed_courier_costs_each_wait_its_deadline_and_is_named_with_its_signal(link: IoProcessLink) -> None:
+def test_with_a_killed_io_process_each_wait_ends_at_its_deadline_and_the_error_names_the_signal(
+    link: IoProcessLink,
+) -> None:
     link.process.kill()
     assert await_frame(link) is None
     deadline_ns = CLOCK.now_ns() + S // 100
@@ -136,7 +140,7 @@ def test_a_killed_courier_costs_each_wait_its_deadline_and_is_named_with_its_sig
     assert raised.value.where == f"I/O process {link.process.pid}"
 
 
-def test_a_courier_killed_with_frames_that_it_had_not_taken_is_a_death_as_any_other(link: IoProcessLink) -> None:
+def test_an_io_process_killed_with_unread_frames_is_detected_too(link: IoProcessLink) -> None:
     os.kill(link.process.pid, signal.SIGSTOP)
     link.put(b"x")
     link.process.kill()
@@ -145,12 +149,12 @@ def test_a_courier_killed_with_frames_that_it_had_not_taken_is_a_death_as_any_ot
         link.require_alive()
 
 
-def test_an_endpoint_that_is_none_is_the_couriers_own_complaint() -> None:
+def test_an_invalid_endpoint_is_reported_by_the_io_process() -> None:
     with pytest.raises(RelayedError, match="endpoint nowhere: expected ipc:///path or tcp://host:port"):
         IoProcessLink("nowhere", CLOCK)
 
 
-def test_closing_sends_what_was_put_last_and_ends_the_courier(endpoint: str, server: "zmq.Socket[bytes]") -> None:
+def test_closing_sends_the_last_frame_and_ends_the_io_process(endpoint: str, server: "zmq.Socket[bytes]") -> None:
     link = IoProcessLink(endpoint, CLOCK)
     deliver(link, server, b"first")
     link.put(b"goodbye")
@@ -159,7 +163,7 @@ def test_closing_sends_what_was_put_last_and_ends_the_courier(endpoint: str, ser
     assert link.process.returncode == 0
 
 
-def test_closing_ends_a_courier_that_hears_nothing(endpoint: str) -> None:
+def test_closing_ends_a_stopped_io_process(endpoint: str) -> None:
     link = IoProcessLink(endpoint, CLOCK)
     os.kill(link.process.pid, signal.SIGSTOP)
     start = time.monotonic()
@@ -168,6 +172,6 @@ def test_closing_ends_a_courier_that_hears_nothing(endpoint: str) -> None:
     assert time.monotonic() - start < 5
 
 
-def test_a_sign_of_life_is_no_message() -> None:
+def test_control_frames_are_no_messages() -> None:
     assert TOUCH != UNSENT
-    assert {TOUCH[0], UNSENT[0]} == {0xC1}  # which MessagePack never uses
+    assert {TOUCH[0], UNSENT[0]} == {0xC1}  # never used by MessagePack

@@ -1,4 +1,4 @@
-"""The wire: what is sent comes back, and no frame whatever does anything but raise WireError."""
+"""The wire protocol: messages are decoded as sent, and invalid frames only raise WireError."""
 
 import json
 import math
@@ -55,25 +55,27 @@ def only_wire_error(frame: bytes) -> None:
     except WireError:
         return
     assert isinstance(message, TYPES)
-    for name, wanted in get_type_hints(type(message)).items():
+    for name, expected in get_type_hints(type(message)).items():
         value = getattr(message, name)
-        assert isinstance(value, (int, float) if wanted is float else (list if wanted == list[str] else wanted))
+        assert isinstance(
+            value, (int, float) if expected is float else (list if expected == list[str] else expected)
+        )
 
 
 @given(MESSAGES)
-def test_every_message_comes_back_as_it_was_sent(message: messages.Message) -> None:
+def test_every_message_is_decoded_as_sent(message: messages.Message) -> None:
     back = messages.unpack(messages.pack(message))
     assert type(back) is type(message)
     assert back == message
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_raise_nothing_but_wire_error(frame: bytes) -> None:
+def test_random_bytes_raise_only_wire_errors(frame: bytes) -> None:
     only_wire_error(frame)
 
 
 @given(MESSAGES, st.data())
-def test_a_mutated_frame_raises_nothing_but_wire_error(message: messages.Message, data: st.DataObject) -> None:
+def test_a_mutated_frame_raises_only_wire_errors(message: messages.Message, data: st.DataObject) -> None:
     frame = bytearray(messages.pack(message))
     for _ in range(data.draw(st.integers(1, 4))):
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
@@ -89,7 +91,7 @@ def test_a_truncated_frame_is_refused_at_every_length(message: messages.Message)
 
 
 @given(JSON_LIKE, st.integers(0, 9))
-def test_any_structure_in_any_place_raises_nothing_but_wire_error(value: Any, code: int) -> None:
+def test_any_structure_in_any_place_raises_only_wire_errors(value: Any, code: int) -> None:
     only_wire_error(msgpack.packb(value))
     only_wire_error(msgpack.packb([code, *value] if isinstance(value, list) else [code, value]))
 
@@ -128,7 +130,7 @@ def test_nested_frames_are_refused(opener: bytes, depth: int) -> None:
         b"\x92\x04\xdd\x7f\xff\xff\xff",
     ],
 )
-def test_a_promise_of_more_bytes_than_come_is_refused(bomb: bytes) -> None:
+def test_a_length_beyond_the_frame_is_refused(bomb: bytes) -> None:
     with pytest.raises(WireError):
         messages.unpack(bomb)
 
@@ -137,7 +139,7 @@ def test_a_promise_of_more_bytes_than_come_is_refused(bomb: bytes) -> None:
     "frame",
     [b"", b"\x90", b"\xc0", b"\x01", b"\x91\x00", b"\x91\x0a", b"\x91\xff", b"\x91\xc3", b"\x91\xcb" + bytes(8)],
 )
-def test_an_array_that_begins_with_no_type_is_refused(frame: bytes) -> None:
+def test_an_array_without_a_message_type_is_refused(frame: bytes) -> None:
     with pytest.raises(WireError):
         messages.unpack(frame)
 
@@ -148,7 +150,7 @@ def test_a_frame_with_bytes_after_the_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seq", [-1, 2**63, 2**64 - 1])
-def test_a_number_outside_of_63_bits_is_refused(seq: int) -> None:
+def test_a_number_outside_63_bits_is_refused(seq: int) -> None:
     frame = msgpack.packb([4, 1, 2, seq, 4, b""])
     with pytest.raises(WireError, match=r"Observation\.seq as int"):
         messages.unpack(frame)
@@ -171,7 +173,7 @@ def test_fields_that_a_newer_peer_adds_are_ignored(message: messages.Message, mo
     assert messages.unpack(msgpack.packb([TYPES.index(type(message)) + 1, *message, *more])) == message
 
 
-def test_a_rate_that_travels_as_an_integer_is_a_number_still() -> None:
+def test_a_rate_sent_as_an_integer_is_accepted() -> None:
     message = messages.unpack(msgpack.packb([1, 1, "robot", "task", 100, 0, ["x"], ["u"]]))
     assert isinstance(message, messages.Hello)
     assert message.rate_hz == 100
@@ -186,7 +188,7 @@ def test_an_extension_type_is_refused_in_every_place() -> None:
 
 
 @given(st.lists(st.floats(width=32), max_size=20))
-def test_a_vector_travels_as_little_endian_float32(values: list[float]) -> None:
+def test_a_vector_is_encoded_as_little_endian_float32(values: list[float]) -> None:
     data = messages.to_bytes(np.array(values, np.float32))
     assert data == struct.pack(f"<{len(values)}f", *values)
     back = messages.from_bytes(data, len(values))
@@ -199,7 +201,7 @@ def test_a_vector_of_another_length_is_none(size: int) -> None:
     assert messages.from_bytes(bytes(size), 2) is None
 
 
-def test_a_big_endian_vector_is_turned_before_it_travels() -> None:
+def test_a_big_endian_vector_is_converted() -> None:
     assert messages.to_bytes(np.array([1.5, -2.0], ">f4")) == struct.pack("<2f", 1.5, -2.0)
 
 
@@ -210,7 +212,7 @@ def test_the_first_entry_that_is_not_finite_is_named(values: list[float]) -> Non
     assert messages.first_not_finite(np.array(values, np.float32), names) == expected
 
 
-def test_the_culprit_in_a_chunk_of_actions_is_named_by_its_place_in_the_action() -> None:
+def test_the_non_finite_signal_in_an_action_chunk_is_named_by_its_place_in_the_action() -> None:
     chunk = np.zeros((3, 2), np.float32)
     chunk[2, 1] = np.nan
     assert messages.first_not_finite(chunk.reshape(-1), ["a", "b"]) == "b"
@@ -229,13 +231,13 @@ def note_of(vector: dict[str, Any]) -> str:
     return f"{vector.get('type', '')} {vector['note']}"
 
 
-def test_the_vectors_are_of_this_protocol_and_have_every_message() -> None:
+def test_the_vectors_have_this_protocol_version_and_every_message() -> None:
     assert VECTORS["protocol"] == messages.PROTOCOL
     assert {vector["type"] for vector in VECTORS["messages"]} == {kind.__name__ for kind in TYPES}
 
 
 @pytest.mark.parametrize("vector", VECTORS["messages"], ids=note_of)
-def test_frames_are_byte_for_byte_those_that_other_releases_and_languages_speak(vector: dict[str, Any]) -> None:
+def test_frames_are_byte_for_byte_those_of_other_releases_and_languages(vector: dict[str, Any]) -> None:
     frame, message = bytes.fromhex(vector["frame"]), message_of(vector)
     assert messages.pack(message) == frame
     assert messages.unpack(frame) == message
@@ -252,7 +254,7 @@ def test_frames_that_are_no_message_are_refused(vector: dict[str, Any]) -> None:
         messages.unpack(bytes.fromhex(vector["frame"]))
 
 
-def test_codes_have_the_numbers_that_other_releases_know() -> None:
+def test_codes_have_the_numbers_of_other_releases() -> None:
     assert (messages.OK, messages.FAR) == (0, 1)
     codes = (
         messages.UNKNOWN_SESSION,

@@ -1,4 +1,4 @@
-"""Sockets: what may be bound, who is told that it is taken, and waiting that is neither short nor long."""
+"""Sockets: allowed addresses, addresses in use, and exact waits."""
 
 import socket as plain
 import threading
@@ -37,7 +37,7 @@ def test_a_tcp_address_in_use_is_refused(context: Context) -> None:
 
 
 def test_an_ipc_path_in_use_is_refused_and_the_first_server_keeps_it(context: Context, tmp_path: Path) -> None:
-    """ZeroMQ itself would unlink the file and take its place without a word."""
+    """ZeroMQ itself would silently replace the file."""
     endpoint = f"ipc://{tmp_path}/s"
     with bind_router(context, endpoint) as first:
         with pytest.raises(AddressError, match="another server answers"):
@@ -49,7 +49,7 @@ def test_an_ipc_path_in_use_is_refused_and_the_first_server_keeps_it(context: Co
             assert first.recv_multipart()[1] == b"still there"
 
 
-def test_an_ipc_path_that_a_killed_server_left_is_taken(context: Context, tmp_path: Path) -> None:
+def test_an_ipc_path_left_by_a_killed_server_is_reused(context: Context, tmp_path: Path) -> None:
     with plain.socket(plain.AF_UNIX) as dead:
         dead.bind(f"{tmp_path}/s")
         dead.listen()
@@ -79,7 +79,7 @@ def test_an_address_that_other_machines_reach_is_refused(context: Context, endpo
         bind_router(context, endpoint)
 
 
-def test_told_to_be_insecure_it_listens_everywhere(context: Context) -> None:
+def test_with_insecure_it_listens_everywhere(context: Context) -> None:
     bind_router(context, "tcp://0.0.0.0:*", insecure=True).close()
 
 
@@ -87,9 +87,7 @@ def test_with_keys_it_listens_everywhere(context: Context) -> None:
     bind_router(context, "tcp://0.0.0.0:*", KeyPair(*zmq.curve_keypair())).close()
 
 
-def test_an_abstract_name_which_every_user_reaches_is_refused_without_keys(
-    context: Context, tmp_path: Path
-) -> None:
+def test_an_abstract_name_is_refused_without_keys(context: Context, tmp_path: Path) -> None:
     name = f"ipc://@odeploy-{tmp_path.name}"
     with pytest.raises(AddressError, match="open to every user of this machine"):
         bind_router(context, name)
@@ -97,12 +95,14 @@ def test_an_abstract_name_which_every_user_reaches_is_refused_without_keys(
 
 
 @pytest.mark.parametrize("endpoint", ["ws://0.0.0.0:5555", "pgm://eth0;239.192.1.1:5555", "TCP://0.0.0.0:5555"])
-def test_ways_of_zeromq_that_are_not_ours_are_refused_even_if_insecure(context: Context, endpoint: str) -> None:
+def test_other_transports_of_zeromq_are_refused_even_with_insecure(context: Context, endpoint: str) -> None:
     with pytest.raises(AddressError, match="another kind of address"):
         bind_router(context, endpoint, insecure=True)
 
 
-def test_a_server_with_keys_and_nobody_at_its_door_lets_nobody_in(context: Context, tmp_path: Path) -> None:
+def test_a_server_with_keys_and_without_an_authenticator_accepts_no_robot(
+    context: Context, tmp_path: Path
+) -> None:
     main([str(tmp_path / "server")])
     main([str(tmp_path / "arm")])
     pair = read_pair(tmp_path / "server.key_secret")
@@ -111,7 +111,7 @@ def test_a_server_with_keys_and_nobody_at_its_door_lets_nobody_in(context: Conte
     with bind_router(context, endpoint, pair) as router, connect_dealer(context, endpoint, robot) as dealer:
         dealer.setsockopt(zmq.SNDTIMEO, 300)
         with pytest.raises(zmq.Again):
-            dealer.send(b"let me in")
+            dealer.send(b"hello")
         assert not router.poll(100)
 
 
@@ -121,7 +121,7 @@ def test_loopback_addresses_are_bound(context: Context, host: str) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["nowhere", "udp://127.0.0.1:1", "tipc://{1,2,3}", "tcp://127.0.0.1:x", ""])
-def test_what_is_no_address_of_ours_is_refused(context: Context, endpoint: str) -> None:
+def test_an_invalid_address_is_refused(context: Context, endpoint: str) -> None:
     with pytest.raises(AddressError) as raised:
         bind_router(context, endpoint)
     assert raised.value.where == f"endpoint {endpoint}"
@@ -135,19 +135,19 @@ def test_an_ipc_path_may_have_107_bytes_and_not_108(context: Context, tmp_path: 
     assert raised.value.got.startswith("108 bytes")
 
 
-def test_the_limit_of_an_ipc_path_counts_bytes_not_characters(context: Context, tmp_path: Path) -> None:
+def test_the_limit_of_an_ipc_path_counts_bytes_and_not_characters(context: Context, tmp_path: Path) -> None:
     room = 107 - len(f"{tmp_path}/".encode())
     with pytest.raises(AddressError, match="at most 107 bytes"):
         bind_router(context, f"ipc://{tmp_path}/{'é' * (room // 2 + 1)}")
 
 
-def test_an_ipc_path_in_a_folder_that_is_missing_is_refused(context: Context, tmp_path: Path) -> None:
+def test_an_ipc_path_in_a_missing_folder_is_refused(context: Context, tmp_path: Path) -> None:
     with pytest.raises(AddressError, match="in an existing folder"):
         bind_router(context, f"ipc://{tmp_path}/missing/s")
 
 
 def test_a_refused_bind_leaves_no_socket_open() -> None:
-    """A context with an open socket would hang in term."""
+    """With an open socket, the context's end would block."""
     with Context() as context:
         for endpoint in ("nowhere", "tcp://127.0.0.1:x", "tcp://0.0.0.0:1"):
             with pytest.raises(AddressError):
@@ -156,7 +156,7 @@ def test_a_refused_bind_leaves_no_socket_open() -> None:
             connect_dealer(context, "nowhere")
 
 
-def test_both_ends_are_bounded(context: Context, tmp_path: Path) -> None:
+def test_both_ends_have_bounded_queues_and_frames(context: Context, tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/s"
     with bind_router(context, endpoint) as router, connect_dealer(context, endpoint) as dealer:
         for sock in (router, dealer):
@@ -169,14 +169,12 @@ def test_both_ends_are_bounded(context: Context, tmp_path: Path) -> None:
 
 
 def test_a_dealer_queues_nothing_while_the_server_is_away(context: Context, tmp_path: Path) -> None:
-    with connect_dealer(context, f"ipc://{tmp_path}/nobody") as dealer, pytest.raises(zmq.Again):
+    with connect_dealer(context, f"ipc://{tmp_path}/absent") as dealer, pytest.raises(zmq.Again):
         dealer.send(b"stale", zmq.NOBLOCK)
 
 
-def test_a_thousand_exchanges_lose_nothing_however_soon_one_follows_the_other(
-    context: Context, tmp_path: Path
-) -> None:
-    """Without the second try, a twentieth of them would be refused: the queue seems full after eight in 1 ms."""
+def test_a_thousand_exchanges_in_quick_succession_lose_nothing(context: Context, tmp_path: Path) -> None:
+    """Without a second try, one in twenty would be refused: the queue appears full after eight in 1 ms."""
     with bind_router(context, f"ipc://{tmp_path}/s") as router, Context() as other:
 
         def echo() -> None:
@@ -185,7 +183,7 @@ def test_a_thousand_exchanges_lose_nothing_however_soon_one_follows_the_other(
                 frames = receive(router, clock.now_ns() + 20_000_000_000, clock)
                 assert frames is not None
                 answered.append(send_at_once(router, *frames))
-                time.sleep(10e-6)  # what is next to come is there before it is asked for
+                time.sleep(10e-6)  # the next message is there before it is requested
 
         answered: list[bool] = []
         thread = threading.Thread(target=echo)
@@ -201,48 +199,46 @@ def test_a_thousand_exchanges_lose_nothing_however_soon_one_follows_the_other(
     assert answered == [True] * 1000
 
 
-def test_a_message_for_a_robot_that_is_not_there_is_not_sent_and_nothing_of_it_is_left(
-    context: Context, tmp_path: Path
-) -> None:
+def test_a_message_for_an_absent_robot_is_not_sent_and_leaves_no_frame(context: Context, tmp_path: Path) -> None:
     with (
         bind_router(context, f"ipc://{tmp_path}/s") as router,
         connect_dealer(context, f"ipc://{tmp_path}/s") as dealer,
     ):
         dealer.send(b"hello")
         identity, _ = router.recv_multipart()
-        assert not send_at_once(router, b"nobody", b"action")
+        assert not send_at_once(router, b"absent", b"action")
         assert send_at_once(router, identity, b"action")
         assert dealer.recv_multipart() == [b"action"]
 
 
-def test_a_queue_that_is_full_takes_nothing_more(context: Context) -> None:
+def test_a_full_queue_accepts_no_more_messages(context: Context) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
         sent = [send_at_once(dealer, bytes([i])) for i in range(20)]
-        assert sent == [True] * 16 + [False] * 4  # eight at either end
+        assert sent == [True] * 16 + [False] * 4  # eight at each end
         assert [router.recv_multipart()[1] for _ in range(16)] == [bytes([i]) for i in range(16)]
 
 
-def test_an_error_of_another_kind_is_not_hidden(context: Context) -> None:
+def test_another_error_is_raised(context: Context) -> None:
     with bind_router(context, "inproc://s") as router:
         router.close()
         with pytest.raises(zmq.ZMQError, match="socket"):
-            send_at_once(router, b"nobody", b"action")
+            send_at_once(router, b"absent", b"action")
 
 
-def test_a_waiting_message_is_received_although_the_deadline_has_passed(
+def test_a_waiting_message_is_received_after_the_deadline(
     context: Context, clock: FakeClock, waiting: FakeSelect
 ) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
         dealer.send(b"1")
         dealer.send(b"2")
-        for said in (b"1", b"2"):
+        for expected in (b"1", b"2"):
             message = receive(router, 0, clock)
             assert message is not None
-            assert message[1:] == [said]
+            assert message[1:] == [expected]
         assert receive(router, 0, clock) is None
 
 
-def test_a_message_of_several_frames_is_received_whole(
+def test_a_message_of_several_frames_is_received_completely(
     context: Context, clock: FakeClock, waiting: FakeSelect
 ) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
@@ -264,7 +260,7 @@ def test_without_a_message_the_wait_ends_at_the_deadline(
 def test_a_wake_up_without_a_message_does_not_end_the_wait(
     context: Context, clock: FakeClock, waiting: FakeSelect
 ) -> None:
-    """ZeroMQ's descriptor also signals what is no message."""
+    """ZeroMQ's descriptor also signals other events than messages."""
     woken: list[int] = []
 
     def wake() -> bool:
@@ -279,8 +275,8 @@ def test_a_wake_up_without_a_message_does_not_end_the_wait(
     assert clock.ns == deadline_ns
 
 
-class Knocks:
-    """Something aside that has so many things to do."""
+class FakeSideTask:
+    """Side task with `count` steps of work."""
 
     descriptors: tuple[int, ...] = ()
 
@@ -293,24 +289,20 @@ class Knocks:
         return self.left >= 0
 
 
-def test_what_is_aside_gets_its_turn_while_no_message_waits(
-    context: Context, clock: FakeClock, waiting: FakeSelect
-) -> None:
+def test_a_side_task_runs_while_no_message_waits(context: Context, clock: FakeClock, waiting: FakeSelect) -> None:
     with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
-        aside = Knocks(3)
-        assert receive(router, clock.ns + 1000, clock, aside) is None
-        assert aside.done == 3
+        task = FakeSideTask(3)
+        assert receive(router, clock.ns + 1000, clock, task) is None
+        assert task.done == 3
         dealer.send(b"1")
-        aside = Knocks(3)
-        assert receive(router, clock.ns + 1000, clock, aside) is not None
-        assert aside.done == 0
+        task = FakeSideTask(3)
+        assert receive(router, clock.ns + 1000, clock, task) is not None
+        assert task.done == 0
 
 
-def test_what_is_aside_never_outlasts_the_deadline(
-    context: Context, clock: FakeClock, waiting: FakeSelect
-) -> None:
+def test_a_side_task_does_not_extend_the_deadline(context: Context, clock: FakeClock, waiting: FakeSelect) -> None:
     with bind_router(context, "inproc://s") as router:
-        assert receive(router, clock.ns, clock, Knocks(10**9)) is None
+        assert receive(router, clock.ns, clock, FakeSideTask(10**9)) is None
 
 
 def test_a_message_from_another_thread_of_zeromq_wakes_the_real_wait(context: Context, tmp_path: Path) -> None:
