@@ -1,4 +1,4 @@
-"""`python -m odeploy` in a folder with files named like modules."""
+"""`python -m odeploy` in a folder whose files have the names of modules."""
 
 import subprocess
 import sys

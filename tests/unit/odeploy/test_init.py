@@ -1,4 +1,4 @@
-"""The public Python API: all names are there, and none is imported before it is used."""
+"""The public Python API: every name exists, and each is imported at its first use."""
 
 import importlib
 import subprocess
@@ -18,7 +18,7 @@ def test_every_public_name_is_what_its_module_defines(name: str) -> None:
     assert name in dir(odeploy)
 
 
-def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'odeploy' has no attribute 'export_modul'"):
         odeploy.export_modul  # noqa: B018
 

@@ -1,4 +1,4 @@
-"""The console entry point: user errors are one line, defects keep their traceback."""
+"""The console entry point: a user error is one line, a defect keeps its traceback."""
 
 import signal
 import subprocess
@@ -21,22 +21,22 @@ def run(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setattr(front, "VERBS", {"collect": Verb("fake_verb", "sim", "")})
     monkeypatch.setattr(sys, "argv", ["odeploy", "collect"])
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # put back after the test
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")  # restored after the test
     front.main()
 
 
 @pytest.mark.parametrize("missing", ["mujoco", "h5py", "torch._C"])
-def test_a_missing_package_is_one_line_with_the_command_that_installs_it(
+def test_a_missing_package_is_one_line_with_its_install_command(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as error:
         run(monkeypatch, missing)
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert said == f"odeploy collect: the package {missing} is missing; run: pip install 'odeploy[sim]'\n"
+    assert error.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed == f"odeploy collect: the package {missing} is missing; run: pip install 'odeploy[sim]'\n"
 
 
-def test_a_missing_module_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_odeploy_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModuleNotFoundError):
         run(monkeypatch, "odeploy_sim.tusks")
 

@@ -1,4 +1,4 @@
-"""Two policy files compared: equal ones are said to be equal, and of others only what differs is shown."""
+"""`odeploy diff`: equal files are reported as equal, other files by their differences alone."""
 
 import dataclasses
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_file_and_its_copy_are_equal(tmp_path: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("the files are equal: fingerprint ")
 
 
-def test_what_is_equal_is_said_to_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_parts_are_reported_as_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(changed(name="other").data)
     main([str(trained(HOPPER)), str(other)])
@@ -78,13 +78,13 @@ def test_golden_rows_are_one_line() -> None:
     assert line[2].startswith("2 rows, SHA-256 ")
 
 
-def test_a_weight_that_differs_is_named_with_the_largest_difference() -> None:
+def test_a_changed_weight_is_named_with_its_largest_difference() -> None:
     assert graph_lines(graph(expert()), graph(changed(add=0.25))) == [
         ("weight bias.2", "(3,)", "max difference 0.25")
     ]
 
 
-def test_weights_of_other_shapes_and_operators_are_counted() -> None:
+def test_weights_of_other_shapes_are_listed_and_operators_are_counted() -> None:
     walker = trained(WALKER2D)
     assert walker is not None
     lines = graph_lines(graph(expert()), graph(read(walker)))
@@ -94,7 +94,7 @@ def test_weights_of_other_shapes_and_operators_are_counted() -> None:
     assert ("operator Tanh", "2", "3") in graph_lines(graph(expert()), more)
 
 
-def test_nodes_that_are_wired_otherwise_are_told() -> None:
+def test_nodes_with_other_inputs_are_counted_and_the_first_is_shown() -> None:
     rewired = graph(expert())
     rewired.node[0].input[1] = "scale"
     assert graph_lines(graph(expert()), rewired) == [
@@ -102,7 +102,7 @@ def test_nodes_that_are_wired_otherwise_are_told() -> None:
     ]
 
 
-def test_the_largest_difference_is_told_by_signal() -> None:
+def test_the_largest_difference_is_listed_per_signal() -> None:
     answers = changed(add=-0.01)
     lines = {what.split(",")[0]: (a, b) for what, a, b in behaviour_lines(expert(), answers)}
     assert set(lines) == set(HOPPER.action_names)
@@ -110,11 +110,11 @@ def test_the_largest_difference_is_told_by_signal() -> None:
     assert float(lines["thigh_joint_torque"][1].split()[0]) <= 1e-5
 
 
-def test_files_that_answer_alike_have_no_line() -> None:
+def test_files_with_equal_answers_have_no_line() -> None:
     assert behaviour_lines(expert(), changed(name="other")) == []
 
 
-def test_files_of_other_signals_are_not_compared_by_their_answers() -> None:
+def test_answers_of_files_with_other_signals_are_not_compared() -> None:
     other = Signal("other", "1")
     renamed = (other, *HOPPER.action[1:])
     assert behaviour_lines(expert(), changed(action=renamed)) == [("not comparable", "other action names", "")]

@@ -1,4 +1,4 @@
-"""`odeploy export`: which options belong to which source, and what it prints of the log."""
+"""`odeploy export`: the options of each source, and the printed log."""
 
 import logging
 from pathlib import Path
@@ -27,7 +27,7 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(("source", "option", "expected"), ELSEWHERE)
-def test_an_option_of_another_source_is_refused_before_anything_is_read(
+def test_an_option_of_another_source_is_refused_before_any_file_is_read(
     source: str, option: str, expected: str, tmp_path: Path
 ) -> None:
     config = Config(tmp_path / "none", tmp_path / "p.onnx", source, **{option: GIVEN[option]})  # type: ignore[arg-type]
@@ -39,13 +39,15 @@ def test_an_option_of_another_source_is_refused_before_anything_is_read(
 
 
 @pytest.mark.parametrize("source", ["sb3", "module", "torchscript", "onnx"])
-def test_a_model_needs_its_task(source: str, tmp_path: Path) -> None:
+def test_an_external_model_without_a_task_is_refused(source: str, tmp_path: Path) -> None:
     config = Config(tmp_path / "none", tmp_path / "p.onnx", source)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"^--from {source}: expected --task"):
         read_source(config)
 
 
-def test_the_log_is_printed_once_and_left_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_log_is_printed_once_and_its_settings_are_restored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, log = (
         run_folder(tmp_path / "run", MAZE_MEDIUM, flow_policy(MAZE_MEDIUM)),
         logging.getLogger("odeploy_export"),

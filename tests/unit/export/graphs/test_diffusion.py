@@ -1,4 +1,4 @@
-"""The unrolled sampler computes what the policy computes, and its file says which noise it wants."""
+"""The unrolled sampler: it matches the policy, and its file declares the noise it needs."""
 
 import dataclasses
 from pathlib import Path
@@ -30,7 +30,7 @@ S = 4
 def denoiser(
     task: Task, clip: bool, name: ScheduleName = "cosine", observation_clip: float | None = None
 ) -> DiffusionPolicy:
-    """Trained a little, since random weights answer nothing but limits: ε is what x itself nearly shows."""
+    """Return a briefly trained policy; with random weights every action lies at its limits."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
     O, A = len(task.observation), len(task.action)  # noqa: E741
@@ -78,20 +78,20 @@ def answer(policy: DiffusionPolicy, observation: np.ndarray, noise: np.ndarray) 
 @pytest.mark.parametrize("clip", [True, False])
 def test_the_unrolled_form_equals_the_sampler(clip: bool, name: ScheduleName) -> None:
     trained = denoiser(HOPPER, clip, name).double()
-    trained.low[0], trained.high[0] = -0.8, 0.3  # uneven limits, one of them below the 1 in the state
+    trained.low[0], trained.high[0] = -0.8, 0.3  # uneven limits
     generator = torch.Generator().manual_seed(3)
     observation = torch.randn(7, 11, generator=generator, dtype=torch.float64)
     for steps in (1, 2, 9, 100):
         t_grid = trained.levels.t_grid(steps)
         noise = torch.randn(7, 1, steps, 3, generator=generator, dtype=torch.float64)
-        wanted = trained.sample(observation, noise[:, 0], t_grid)
+        expected = trained.sample(observation, noise[:, 0], t_grid)
         got = UnrolledDiffusion(trained, t_grid).double()(observation, noise)[:, 0]
         assert got.shape == (7, 3)
-        assert torch.allclose(got, wanted, atol=4e-6)  # constants were folded in float64 and stored in float32
-        assert wanted.std() > 0.1
+        assert torch.allclose(got, expected, atol=4e-6)  # constants were folded in float64 and stored in float32
+        assert expected.std() > 0.1
 
 
-def test_observations_far_outside_are_clipped_in_the_graph_too(tmp_path: Path) -> None:
+def test_observations_out_of_range_are_clipped_in_the_graph_too(tmp_path: Path) -> None:
     trained = denoiser(HOPPER, True, observation_clip=1.5)
     t_grid, noise = trained.levels.t_grid(S), torch.zeros(2, 1, S, 3)
     far = trained.observation_mean + torch.tensor([[1.6], [1e3]]) * trained.observation_std
@@ -102,7 +102,9 @@ def test_observations_far_outside_are_clipped_in_the_graph_too(tmp_path: Path) -
     assert manifest.parity[0].rows == 128 + 64 + 7  # with edges on both sides of the clip
 
 
-def test_the_manifest_asks_for_one_draw_a_step_and_passed_the_gate(policy: DiffusionPolicy, file: Path) -> None:
+def test_the_manifest_has_one_draw_per_step_and_passed_the_parity_check(
+    policy: DiffusionPolicy, file: Path
+) -> None:
     manifest = OnnxPolicy.load(file).manifest
     assert (manifest.kind, manifest.method, manifest.sampler_label) == ("diffusion", "dp", "ddpm × 4")
     assert (manifest.noise.mode, manifest.noise.shape) == ("normal", (1, S, 2))
@@ -111,17 +113,17 @@ def test_the_manifest_asks_for_one_draw_a_step_and_passed_the_gate(policy: Diffu
     assert manifest.parity[0].max_error <= 1e-5
 
 
-def test_the_runtime_draws_its_noise_and_answers_as_torch_does(policy: DiffusionPolicy, file: Path) -> None:
+def test_with_the_runtimes_noise_the_file_matches_torch(policy: DiffusionPolicy, file: Path) -> None:
     served, observations = OnnxPolicy.load(file), recorded(MAZE_MEDIUM)
     noises = NoiseSource(served.manifest.noise, seed=7)
     for seq, observation in enumerate(observations[:5]):
         noise = noises.draw(episode=0, seq=seq)
         assert noise.shape == (1, 1, S, 2)
-        wanted = answer(policy, observation[None], noise)
-        assert np.allclose(served.infer(observation, noise), wanted, atol=1e-5)
+        expected = answer(policy, observation[None], noise)
+        assert np.allclose(served.infer(observation, noise), expected, atol=1e-5)
 
 
-def test_draws_in_another_order_give_torch_s_answer_to_that_order(policy: DiffusionPolicy, file: Path) -> None:
+def test_reordered_draws_give_torchs_action_for_that_order(policy: DiffusionPolicy, file: Path) -> None:
     served, observation = OnnxPolicy.load(file), recorded(MAZE_MEDIUM)[0]
     noise = np.random.default_rng(0).standard_normal((1, 1, S, 2), np.float32)
     first = served.infer(observation, noise).copy()
@@ -131,7 +133,7 @@ def test_draws_in_another_order_give_torch_s_answer_to_that_order(policy: Diffus
     assert np.allclose(second, answer(policy, observation[None], swapped), atol=1e-5)
 
 
-def test_zero_noise_is_a_mode_of_its_own_with_the_same_shape(tmp_path: Path) -> None:
+def test_zero_noise_is_a_mode_with_the_same_shape(tmp_path: Path) -> None:
     manifest = export(
         source(denoiser(MAZE_MEDIUM, True), MAZE_MEDIUM), **config(tmp_path / "z.onnx", 2, noise="zero")
     )
@@ -148,7 +150,7 @@ def test_zero_noise_is_a_mode_of_its_own_with_the_same_shape(tmp_path: Path) -> 
     ],
     ids=["too few draws", "a flow with ancestral steps", "a diffusion with an ODE's solver"],
 )
-def test_a_manifest_whose_kind_sampler_and_noise_do_not_fit_is_refused(
+def test_a_manifest_with_inconsistent_type_sampler_and_noise_is_refused(
     file: Path, changes: dict[str, Any]
 ) -> None:
     manifest = dataclasses.replace(read(file).manifest, golden=())
@@ -156,7 +158,7 @@ def test_a_manifest_whose_kind_sampler_and_noise_do_not_fit_is_refused(
         dataclasses.replace(manifest, **changes)
 
 
-def test_a_solver_and_more_steps_than_were_trained_are_refused(tmp_path: Path) -> None:
+def test_a_solver_or_more_steps_than_in_training_are_refused(tmp_path: Path) -> None:
     trained = source(denoiser(MAZE_MEDIUM, True), MAZE_MEDIUM)
     with pytest.raises(UsageError, match="--solver: expected a flow policy"):
         export(trained, **config(tmp_path / "x.onnx", solver="euler"))

@@ -1,4 +1,4 @@
-"""The written-out gradient is autograd's; with no chunk before the graph is the plain flow; the gate sees both."""
+"""Real-time chunking: the graph's gradient is autograd's, and without a previous chunk it is the plain flow."""
 
 from dataclasses import replace
 
@@ -46,8 +46,8 @@ def sampler(name: str = "euler", steps: int = 4) -> Sampler:
     return Sampler(name, steps, uniform_grid(steps))
 
 
-def graph(policy: FlowPolicy, how: Sampler) -> onnx.ModelProto:
-    return real_time_chunk_graph(policy, solver(how.solver), how.t_grid)
+def graph(policy: FlowPolicy, chosen: Sampler) -> onnx.ModelProto:
+    return real_time_chunk_graph(policy, solver(chosen.solver), chosen.t_grid)
 
 
 def answers(model: onnx.ModelProto, rows: Rows, previous: Floats, frozen: Floats) -> Floats:
@@ -63,32 +63,32 @@ def before(rows: Rows, played: int = 2, frozen: int = 2) -> tuple[Floats, Floats
 
 
 @pytest.mark.parametrize("name", list(SOLVERS))
-def test_the_gate_finds_autograds_answers_in_the_graph(policy: FlowPolicy, rows: Rows, name: str) -> None:
-    how = sampler(name)
-    session = open_session(graph(policy, how).SerializeToString(), "cpu", "graph")
-    assert 0 < checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
+def test_the_graph_passes_the_parity_check_against_autograd(policy: FlowPolicy, rows: Rows, name: str) -> None:
+    chosen = sampler(name)
+    session = open_session(graph(policy, chosen).SerializeToString(), "cpu", "graph")
+    assert 0 < checked(session, policy, chosen, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
 
 
 def test_a_clipped_observation_is_clipped_in_the_graph_too(policy: FlowPolicy, rows: Rows) -> None:
     clipped = FlowPolicy(replace(policy.config, clip=1.0))
     clipped.load_state_dict(policy.state_dict())
-    how = sampler()
-    session = open_session(graph(clipped, how).SerializeToString(), "cpu", "graph")
-    assert checked(session, clipped.eval(), how, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
+    chosen = sampler()
+    session = open_session(graph(clipped, chosen).SerializeToString(), "cpu", "graph")
+    assert checked(session, clipped.eval(), chosen, rows, MAZE_MEDIUM.action, frozen=2).max_error < 1e-5
     with pytest.raises(ParityError):
-        checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2)
+        checked(session, policy, chosen, rows, MAZE_MEDIUM.action, frozen=2)
 
 
-def test_without_a_chunk_before_it_is_the_plain_sampler(policy: FlowPolicy, rows: Rows) -> None:
-    how = sampler()
-    session = open_session(graph(policy, how).SerializeToString(), "cpu", "graph")
+def test_without_a_previous_chunk_the_graph_is_the_plain_sampler(policy: FlowPolicy, rows: Rows) -> None:
+    chosen = sampler()
+    session = open_session(graph(policy, chosen).SerializeToString(), "cpu", "graph")
     with torch.no_grad():
         noise = torch.from_numpy(rows.noise).flatten(1)
-        plain = policy.sample(torch.from_numpy(rows.observation), noise, solver("euler"), how.t_grid)
+        plain = policy.sample(torch.from_numpy(rows.observation), noise, solver("euler"), chosen.t_grid)
     np.testing.assert_allclose(run_in_batches(session, rows, 8), plain.numpy(), atol=2e-6)
 
 
-def test_the_frozen_prefix_comes_out_to_the_last_bit_and_the_rest_is_drawn_towards_what_was(
+def test_the_frozen_prefix_is_exact_and_the_next_action_is_closer_to_the_previous_chunk(
     policy: FlowPolicy, rows: Rows
 ) -> None:
     previous, frozen = before(rows)
@@ -99,15 +99,13 @@ def test_the_frozen_prefix_comes_out_to_the_last_bit_and_the_rest_is_drawn_towar
 
 
 @pytest.mark.parametrize("weight", ["hidden.0.weight", "last.weight", "first.weight"])
-def test_a_graph_whose_gradient_is_wrong_is_refused_although_it_samples_right(
-    policy: FlowPolicy, rows: Rows, weight: str
-) -> None:
-    how = sampler()
-    model = graph(policy, how)
+def test_a_graph_with_a_wrong_gradient_is_refused(policy: FlowPolicy, rows: Rows, weight: str) -> None:
+    chosen = sampler()
+    model = graph(policy, chosen)
     (old,) = (w for w in model.graph.initializer if w.name == weight)
     model.graph.initializer.append(numpy_helper.from_array(1.01 * numpy_helper.to_array(old), "wrong"))
     backward = [n for n in model.graph.node if n.op_type == "Gemm" and n.input[1] == weight]
-    transposed = weight != "last.weight"  # which the way forward takes transposed, and the way back as it is
+    transposed = weight != "last.weight"  # transposed in the forward pass, as stored in the backward pass
     backward = [n for n in backward if any(a.name == "transB" and a.i for a in n.attribute) == transposed]
     assert len(backward) == 4
     for node in backward:
@@ -116,31 +114,31 @@ def test_a_graph_whose_gradient_is_wrong_is_refused_although_it_samples_right(
     nothing = Rows(rows.observation, rows.noise)
     assert np.isfinite(run_in_batches(session, nothing, 8)).all()
     with pytest.raises(ParityError, match="of the chunk"):
-        checked(session, policy, how, rows, MAZE_MEDIUM.action, frozen=2)
+        checked(session, policy, chosen, rows, MAZE_MEDIUM.action, frozen=2)
 
 
-def test_golden_chunks_go_on_one_from_the_other(policy: FlowPolicy, rows: Rows) -> None:
-    how, few = sampler(), slice(0, 3)
+def test_each_golden_chunk_continues_the_one_before(policy: FlowPolicy, rows: Rows) -> None:
+    chosen, few = sampler(), slice(0, 3)
     observation, noise = rows.observation[few], rows.noise[few]
-    chunks = golden_chunks(policy, how, observation, noise, frozen=2)
+    chunks = golden_chunks(policy, chosen, observation, noise, frozen=2)
     assert [c.shape for c in chunks] == [(1, D)] * 3
     continuation = PreviousChunk()
     continuation.commit(0, 0, 0, chunks[0].reshape(H, A).astype(np.float32), 2)
     previous, frozen = continuation.before(0, 0, 1)
-    wanted = guided_reference(policy, how, torch.float32)(
+    expected = guided_reference(policy, chosen, torch.float32)(
         observation[1:2], noise[1:2], previous[None], frozen[None]
     )
-    np.testing.assert_array_equal(chunks[1], wanted)
+    np.testing.assert_array_equal(chunks[1], expected)
     np.testing.assert_allclose(chunks[1].reshape(H, A)[:2], chunks[0].reshape(H, A)[1:3], atol=1e-6)
 
 
 @pytest.mark.parametrize("frozen", [-1, H])
-def test_as_many_frozen_actions_as_the_chunk_has_leave_nothing_to_decide(policy: FlowPolicy, frozen: int) -> None:
+def test_frozen_actions_out_of_range_are_refused(policy: FlowPolicy, frozen: int) -> None:
     with pytest.raises(UsageError, match=f"0 to {H - 1} for a chunk of {H} actions"):
         continuable(policy, frozen)
 
 
-def test_a_policy_that_answers_one_action_or_is_squashed_has_no_chunk_to_go_on_from(policy: FlowPolicy) -> None:
+def test_frozen_actions_need_chunks_of_an_unsquashed_policy(policy: FlowPolicy) -> None:
     squashed = FlowPolicy(replace(policy.config, squash=True))
     for other in (flow_policy(MAZE_MEDIUM), squashed):
         with pytest.raises(UsageError, match="--frozen"):

@@ -1,4 +1,4 @@
-"""The recurrent graph against torch's own cell, and its file in the runtime: what it remembers, and when not."""
+"""The recurrent graph against torch's GRU cell, and its state in the runtime."""
 
 import dataclasses
 from pathlib import Path
@@ -33,33 +33,33 @@ def policy(data: bytes) -> OnnxPolicy:
 
 @pytest.mark.parametrize("task", [MAZE_MEDIUM, HOPPER], ids=lambda t: t.name)
 @pytest.mark.parametrize("batch", [1, 3, 8])
-def test_a_tick_is_torchs_gru_cell_behind_the_normaliser(task: Task, batch: int) -> None:
+def test_a_tick_is_torchs_gru_cell_after_the_normaliser(task: Task, batch: int) -> None:
     policy = recurrent_policy(task)
     observation = torch.from_numpy(recurrent_rows(task)[:batch])
     state = torch.rand(batch, 16, generator=torch.Generator().manual_seed(2)) * 2 - 1
     cell = nn.GRUCell(len(task.observation), 16)
     with torch.no_grad():
-        for mine, its in zip(cell.parameters(), policy.gru.parameters(), strict=True):
-            mine.copy_(its)
+        for ours, theirs in zip(cell.parameters(), policy.gru.parameters(), strict=True):
+            ours.copy_(theirs)
         following = cell((observation - policy.observation_mean) / policy.observation_std, state)
-        wanted = torch.tanh(following @ policy.last.weight.T + policy.last.bias)
+        expected = torch.tanh(following @ policy.last.weight.T + policy.last.bias)
     session = open_session(recurrent_graph(policy).SerializeToString(), "cpu", "graph")
     feed = {"observation": observation.numpy(), "state_in": state.numpy()}
     action, state_out = session.run(["action", "state_out"], feed)
     assert action.shape == (batch, 1, len(task.action))
     np.testing.assert_allclose(state_out, following.numpy(), atol=3e-6)
-    np.testing.assert_allclose(action[:, 0], wanted.numpy(), atol=3e-6)
+    np.testing.assert_allclose(action[:, 0], expected.numpy(), atol=3e-6)
 
 
-def test_uneven_limits_are_spanned_and_kept_to_the_last_bit() -> None:
+def test_actions_span_uneven_limits_and_keep_them_exactly() -> None:
     policy = recurrent_policy(MAZE_MEDIUM)
     policy.low, policy.high = torch.tensor([-2.3, -0.7]), torch.tensor([0.7, 0.1])
     observation, state = recurrent_rows(MAZE_MEDIUM), np.zeros((32, 16), np.float32)
     feed = {"observation": observation, "state_in": state}
     action = open_session(recurrent_graph(policy).SerializeToString(), "cpu", "graph").run(["action"], feed)[0]
     with torch.no_grad():
-        wanted, _ = policy(torch.from_numpy(observation), torch.from_numpy(state))
-        np.testing.assert_allclose(action[:, 0], wanted.numpy(), atol=1e-5)
+        expected, _ = policy(torch.from_numpy(observation), torch.from_numpy(state))
+        np.testing.assert_allclose(action[:, 0], expected.numpy(), atol=1e-5)
         policy.last.weight.mul_(1e4)
     action = open_session(recurrent_graph(policy).SerializeToString(), "cpu", "graph").run(["action"], feed)[0]
     low, high = policy.low.numpy(), policy.high.numpy()
@@ -67,12 +67,12 @@ def test_uneven_limits_are_spanned_and_kept_to_the_last_bit() -> None:
     assert ((action[:, 0] >= low) & (action[:, 0] <= high)).all()
 
 
-def test_the_same_policy_gives_the_same_bytes() -> None:
+def test_a_policy_always_gives_the_same_bytes() -> None:
     first, again = (recurrent_graph(recurrent_policy(MAZE_MEDIUM)).SerializeToString() for _ in "ab")
     assert first == again
 
 
-def test_a_loaded_file_goes_on_from_its_state_and_forgets_when_told(policy: OnnxPolicy) -> None:
+def test_a_loaded_file_continues_from_its_state_and_reset_clears_it(policy: OnnxPolicy) -> None:
     rows = recurrent_rows(MAZE_MEDIUM)
     assert not policy.state.any()
     first = [policy.infer(row, NO_NOISE).copy() for row in rows]
@@ -83,7 +83,7 @@ def test_a_loaded_file_goes_on_from_its_state_and_forgets_when_told(policy: Onnx
     assert np.array_equal(first, again)
 
 
-def test_a_state_that_is_written_is_what_it_goes_on_from(policy: OnnxPolicy) -> None:
+def test_inference_continues_from_a_restored_state(policy: OnnxPolicy) -> None:
     rows = recurrent_rows(MAZE_MEDIUM)
     policy.infer(rows[0], NO_NOISE)
     kept = policy.state.copy()
@@ -92,7 +92,7 @@ def test_a_state_that_is_written_is_what_it_goes_on_from(policy: OnnxPolicy) -> 
     assert np.array_equal(policy.infer(rows[1], NO_NOISE), second)
 
 
-def test_a_touch_leaves_the_state_and_the_next_action(policy: OnnxPolicy) -> None:
+def test_a_touch_does_not_change_the_state_or_the_next_action(policy: OnnxPolicy) -> None:
     rows = recurrent_rows(MAZE_MEDIUM)
     answers = []
     for touches in (0, 3):
@@ -106,11 +106,11 @@ def test_a_touch_leaves_the_state_and_the_next_action(policy: OnnxPolicy) -> Non
     assert np.array_equal(answers[0], answers[1])
 
 
-def test_golden_rows_are_one_sequence_so_a_state_that_is_lost_is_found(data: bytes) -> None:
+def test_golden_rows_are_one_sequence_and_detect_a_wrong_or_late_state(data: bytes) -> None:
     sound = parse(Path("recurrent.onnx"), data)
     model = onnx.load_from_string(data)
     kept = next(node for node in model.graph.node if list(node.output) == ["kept"])
-    kept.input[0] = "r"  # another gate: the first tick, from a zero state, is changed too
+    kept.input[0] = "r"  # the GRU's other gate, which changes even the first tick, from a zero state
     broken = PolicyFile(sound.path, sound.manifest, sound.fingerprint, model.SerializeToString())
     with pytest.raises(PolicyFileError, match="golden row"):
         OnnxPolicy(broken)
@@ -121,7 +121,7 @@ def test_golden_rows_are_one_sequence_so_a_state_that_is_lost_is_found(data: byt
         )
 
 
-def test_a_file_that_says_nothing_of_its_state_is_refused(data: bytes) -> None:
+def test_a_file_whose_manifest_declares_no_state_is_refused(data: bytes) -> None:
     sound = parse(Path("recurrent.onnx"), data)
     stateless = dataclasses.replace(sound.manifest, kind="mlp", state_size=0)
     with pytest.raises(PolicyFileError, match="state_in"):

@@ -1,4 +1,4 @@
-"""Rewrites of a graph: names of outputs, the form of narrow Gemms, half precision."""
+"""Rewrites of a graph: names of outputs, narrow Gemms, half precision."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 
 
 def model(columns: int, alphas: tuple[float, ...]) -> onnx.ModelProto:
-    """x @ w * alpha + c for each alpha, with one shared weight."""
+    """Return x @ w * alpha + c for each alpha, with one shared weight."""
     weight = RNG.standard_normal((8, columns)).astype(np.float32)
     nodes = [
         helper.make_node("Gemm", ["x", "w", "c"], [f"y{i}"], alpha=alpha, beta=1.0, transA=0, transB=0)
@@ -48,7 +48,7 @@ def run(m: onnx.ModelProto, x: Array) -> list[Array]:
     return [np.asarray(y) for y in outputs]
 
 
-def test_a_narrow_gemm_gives_the_same_with_its_alpha_inside_the_weight() -> None:
+def test_a_narrow_gemm_with_alpha_folded_into_its_weight_computes_the_same() -> None:
     m = model(3, (0.1, 1.0, 1 / 3, 0.1))
     x = RNG.standard_normal((5, 8)).astype(np.float32)
     before = run(m, x)
@@ -60,13 +60,13 @@ def test_a_narrow_gemm_gives_the_same_with_its_alpha_inside_the_weight() -> None
     assert all(a["alpha"] == 1 and a["transB"] == 1 for a in attributes)
 
 
-def test_each_distinct_alpha_has_one_copy_and_the_old_weight_is_gone() -> None:
+def test_each_distinct_alpha_has_one_copy_and_the_old_weight_is_removed() -> None:
     m = model(3, (0.1, 0.25, 0.1))
     narrow_gemms(m)
     assert [t.name for t in m.graph.initializer] == ["c", "w.times_0.100000001", "w.times_0.25"]
 
 
-def test_a_wide_gemm_stays_as_it_is() -> None:
+def test_a_wide_gemm_is_unchanged() -> None:
     m = model(64, (1.0,))
     before = m.SerializeToString()
     narrow_gemms(m)
@@ -74,7 +74,7 @@ def test_a_wide_gemm_stays_as_it_is() -> None:
 
 
 def two_outputs() -> onnx.ModelProto:
-    """y = x + x is an output, and z = y · x another."""
+    """Return a graph with the outputs y = x + x and z = y · x."""
     nodes = [helper.make_node("Add", ["x", "x"], ["y"]), helper.make_node("Mul", ["y", "x"], ["z"])]
     x, y, z = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xyz")
     return helper.make_model(
@@ -90,7 +90,7 @@ def test_outputs_are_renamed_in_order_with_all_their_uses() -> None:
     assert [list(values) for values in got] == [[2, 6], [2, 18]]
 
 
-def test_another_number_of_outputs_is_a_defect() -> None:
+def test_a_wrong_number_of_output_names_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="zip"):
         name_outputs(two_outputs(), ("action",))
 
@@ -103,11 +103,11 @@ def graph() -> onnx.ModelProto:
     return trace_graph(SplitFlow(policy, EULER, uniform_grid(2)), 6, (1, 1, 2))
 
 
-def test_float32_is_the_graph_as_it_is(graph: onnx.ModelProto) -> None:
+def test_float32_leaves_the_graph_unchanged(graph: onnx.ModelProto) -> None:
     assert in_precision(graph, "f32") is graph
 
 
-def test_weights_are_halved_but_neither_inputs_nor_outputs_nor_limits(graph: onnx.ModelProto) -> None:
+def test_half_precision_applies_to_weights_but_not_to_inputs_outputs_and_limits(graph: onnx.ModelProto) -> None:
     before = graph.SerializeToString(deterministic=True)
     half = in_precision(graph, "fp16")
     kinds = {t.name: t.data_type for t in half.graph.initializer}
@@ -121,7 +121,7 @@ def test_weights_are_halved_but_neither_inputs_nor_outputs_nor_limits(graph: onn
     assert graph.SerializeToString(deterministic=True) == before
 
 
-def test_a_half_file_passes_under_its_own_tolerance_only_and_says_so(tmp_path: Path) -> None:
+def test_a_half_precision_file_passes_only_its_own_tolerance_and_records_it(tmp_path: Path) -> None:
     path = tmp_path / "half.onnx"
     manifest = export(SOURCE, path, steps=3, precision="fp16")
     (parity,) = manifest.parity
@@ -130,7 +130,7 @@ def test_a_half_file_passes_under_its_own_tolerance_only_and_says_so(tmp_path: P
     assert 1e-5 < OnnxPolicy.load(path).golden_error <= TOLERANCES["fp16"]
 
 
-def test_half_precision_is_refused_under_the_tolerance_of_float32(tmp_path: Path) -> None:
+def test_half_precision_fails_the_tolerance_of_float32(tmp_path: Path) -> None:
     with pytest.raises(ParityError, match=r"signal motor_[xy]: expected torch and ONNX within 1e-05"):
         export(SOURCE, tmp_path / "p.onnx", steps=3, precision="fp16", tolerance=1e-5)
     assert list(tmp_path.iterdir()) == []

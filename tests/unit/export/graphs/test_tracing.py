@@ -1,4 +1,4 @@
-"""Traced graphs: the operators that were meant, the same bytes every time, nothing of this machine inside."""
+"""Traced graphs: the intended operators, reproducible bytes, no paths of this machine."""
 
 import hashlib
 import subprocess
@@ -23,7 +23,7 @@ print(hashlib.sha256(policy_bytes("maze-medium", "flow")).hexdigest())
 """
 
 
-def test_each_evaluation_costs_one_gemm_a_layer_and_no_time_operator() -> None:
+def test_each_evaluation_costs_one_gemm_per_layer_and_no_time_operator() -> None:
     steps, depth = 3, 3
     graph = SplitFlow(flow_policy(HOPPER, depth=depth), solver("euler"), uniform_grid(steps))
     model = trace_graph(graph, 11, (1, 1, 3))
@@ -32,14 +32,14 @@ def test_each_evaluation_costs_one_gemm_a_layer_and_no_time_operator() -> None:
     assert not {"Sin", "Cos", "Concat", "Expand", "Transpose", "Loop", "Add"} & set(count)
 
 
-def test_weights_are_shared_by_the_steps() -> None:
+def test_steps_share_their_weights() -> None:
     graphs = [SplitFlow(flow_policy(HOPPER), solver("euler"), uniform_grid(steps)) for steps in (1, 9)]
     few, many = (len(trace_graph(graph, 11, (1, 1, 3)).SerializeToString()) for graph in graphs)
     hidden_weights = 2 * 32 * 32 * 4
     assert many - few < 8 * hidden_weights / 2
 
 
-def test_the_batch_is_dynamic_and_the_opset_is_the_one_asked_for() -> None:
+def test_the_batch_is_dynamic_and_the_opset_is_fixed() -> None:
     model = onnx.load_from_string(policy_bytes("hopper", "flow"))
     dims = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
     shapes = {name: [d.dim_param or d.dim_value for d in dim] for name, dim in dims.items()}
@@ -55,13 +55,13 @@ def test_two_processes_write_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("kind", ["mlp", "flow"])
-def test_no_path_of_this_machine_is_inside(kind: str) -> None:
+def test_a_file_contains_no_path_of_this_machine(kind: str) -> None:
     data = policy_bytes("maze-medium", kind)
     for path in (str(Path(__file__).parents[4]), str(Path.home()), "site-packages", ".py"):
         assert path.encode() not in data
 
 
-def test_the_manifest_in_the_file_is_the_one_that_was_given() -> None:
+def test_writing_the_parsed_manifest_again_gives_the_same_bytes() -> None:
     data = policy_bytes("maze-medium", "flow")
     file = parse(Path("f.onnx"), data)
     model = onnx.load_from_string(data)

@@ -1,4 +1,4 @@
-"""What ONNX cannot hold is named by operator and layer, in one line."""
+"""Modules that ONNX cannot express: the error names operator and layer in one line."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ class Branches(nn.Module):
 
 
 class Policy(nn.Module):
-    """A linear layer, then one of the above."""
+    """A linear layer, then an unsupported head."""
 
     def __init__(self, head: nn.Module) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ def refusal(head: nn.Module) -> str:
     return str(refused.value)
 
 
-def test_an_operator_that_onnx_has_not() -> None:
-    said = refusal(Decomposes())
-    assert said.startswith("Policy, layer head: expected operators of ONNX opset 18, got aten._linalg_svd;")
-    assert "\n" not in said
+def test_an_operator_without_an_onnx_form_is_named_with_its_layer() -> None:
+    message = refusal(Decomposes())
+    assert message.startswith("Policy, layer head: expected operators of ONNX opset 18, got aten._linalg_svd;")
+    assert "\n" not in message
 
 
-def test_a_branch_on_a_value() -> None:
-    said = refusal(nn.Sequential(nn.Identity(), Branches()))
-    assert said.startswith("Policy, layer head.1: expected")
-    assert "a branch on the value of a tensor; use torch.where" in said
+def test_a_branch_on_a_value_is_named_with_its_layer() -> None:
+    message = refusal(nn.Sequential(nn.Identity(), Branches()))
+    assert message.startswith("Policy, layer head.1: expected")
+    assert "a branch on the value of a tensor; use torch.where" in message

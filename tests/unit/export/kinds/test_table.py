@@ -1,4 +1,4 @@
-"""The table of policy types is all that the export asks; a new type is one file and one row."""
+"""The table of policy types: a new type is one file and one row, and every command supports it."""
 
 import json
 from pathlib import Path
@@ -31,21 +31,21 @@ NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
 
 @pytest.fixture
 def affine(monkeypatch: pytest.MonkeyPatch) -> Source:
-    """A policy of a type that the table has one more row for."""
+    """A policy whose type is an extra row of the table."""
     monkeypatch.setattr(table, "KINDS", (*KINDS, AFFINE))
     seen = recorded(MAZE_MEDIUM, rows=256)
     return Source(AffinePolicy(seen.shape[1], 2), "regression", "line", MAZE_MEDIUM, seen, {})
 
 
-def test_a_new_type_is_exported_and_served_as_torch_answers(affine: Source, tmp_path: Path) -> None:
+def test_a_new_type_is_exported_and_its_file_matches_torch(affine: Source, tmp_path: Path) -> None:
     out = tmp_path / "p.onnx"
     manifest = export(affine, out)
     assert (manifest.kind, manifest.horizon, manifest.sampler) == ("mlp", 1, None)
     assert 0 < manifest.parity[0].max_error <= 1e-5
     policy = OnnxPolicy.load(out)
     for observation in recorded(MAZE_MEDIUM):
-        wanted = affine.policy(torch.from_numpy(observation[None])).numpy()
-        assert np.allclose(policy.infer(observation, NO_NOISE), wanted, atol=1e-5)
+        expected = affine.policy(torch.from_numpy(observation[None])).numpy()
+        assert np.allclose(policy.infer(observation, NO_NOISE), expected, atol=1e-5)
 
 
 def test_a_wrong_graph_of_a_new_type_is_refused_with_its_fault(
@@ -77,7 +77,7 @@ def test_an_existing_file_of_a_new_type_is_verified(
     assert capsys.readouterr().out.startswith("parity check: 77 rows at batches (1, 3, 8): max error")
 
 
-def test_a_new_type_is_listed_where_types_are(
+def test_a_new_type_appears_in_the_export_page_and_in_inspect(
     affine: Source, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (row,) = measured(affine, ("cpu",))
@@ -88,7 +88,7 @@ def test_a_new_type_is_listed_where_types_are(
     assert "regression (mlp) for maze-medium" in capsys.readouterr().out
 
 
-def test_options_and_searches_that_a_new_type_does_not_have_are_refused_by_its_name(affine: Source) -> None:
+def test_options_and_searches_that_a_new_type_lacks_are_refused_with_its_name(affine: Source) -> None:
     with pytest.raises(UsageError, match="--steps: expected a flow or diffusion policy, got one of type affine"):
         deployed(affine.policy, SamplerOptions(steps=3), 2)
     with pytest.raises(ContractError, match="got one of type affine"):
@@ -97,17 +97,17 @@ def test_options_and_searches_that_a_new_type_does_not_have_are_refused_by_its_n
         deployed(affine.policy, SamplerOptions(), 2, frozen=1)
 
 
-def test_without_its_row_a_policy_has_no_type() -> None:
+def test_a_policy_without_a_row_has_no_type() -> None:
     with pytest.raises(TypeError, match="no policy type for AffinePolicy"):
         kind_of(AffinePolicy(2, 1))
 
 
-def test_every_type_that_training_leaves_has_a_row() -> None:
+def test_every_type_that_training_writes_has_a_row() -> None:
     rows = [kind.policy for kind in KINDS]
     assert all(kind.policy in rows for kind in trained.KINDS.values())
 
 
-def test_names_are_unique_and_only_options_that_a_type_has_are_published() -> None:
+def test_names_are_unique_and_published_options_are_options_of_the_type() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     for kind in KINDS:
         for options in kind.published:
@@ -115,7 +115,7 @@ def test_names_are_unique_and_only_options_that_a_type_has_are_published() -> No
             assert given <= set(kind.options), kind.name
 
 
-def test_of_one_candidate_no_critics_remain() -> None:
+def test_with_one_candidate_the_deployment_has_no_critics() -> None:
     for policy in (best_of_n(MAZE_MEDIUM), best_of_diffusion(MAZE_MEDIUM)):
         one, many = (deployed(policy, SamplerOptions(candidates=n, steps=2), 2) for n in (1, 4))
         assert one.policy is policy.proposer
@@ -123,21 +123,21 @@ def test_of_one_candidate_no_critics_remain() -> None:
         assert (one.noise.shape[0], many.noise.shape[0]) == (1, 4)
 
 
-def test_a_deployment_is_found_again_from_the_manifest(tmp_path: Path) -> None:
+def test_the_manifest_restores_the_deployment(tmp_path: Path) -> None:
     policy = chunk_flow(MAZE_MEDIUM, 4)
     source = Source(policy, "fm-bc", "p", MAZE_MEDIUM, recorded(MAZE_MEDIUM, rows=128), {})
     for frozen in (None, 2):
-        wanted = deployed(policy, SamplerOptions(steps=2), 2, frozen)
+        expected = deployed(policy, SamplerOptions(steps=2), 2, frozen)
         manifest = export(source, tmp_path / "p.onnx", steps=2, frozen=frozen, tolerance=1e-3)
         found: Deployment = deployed_as(policy, manifest)
-        assert found == wanted
+        assert found == expected
         assert found.kind.freezes == (frozen is not None)
 
 
 @pytest.mark.parametrize(
     ("policy", "name"), [(flow_policy(MAZE_MEDIUM), "flow"), (student_policy(MAZE_MEDIUM), "student")]
 )
-def test_options_of_a_type_are_those_that_it_has(policy: object, name: str) -> None:
+def test_a_type_keeps_only_its_own_options(policy: object, name: str) -> None:
     kind = kind_of(policy)
     assert kind.name == name
     options = kind.options_of(noise="zero", steps=3, candidates=4)

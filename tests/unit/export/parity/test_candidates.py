@@ -1,4 +1,4 @@
-"""The gate of a choice: wrong candidates, values and choices are refused by name, ties are counted."""
+"""Parity of a choice: wrong candidates, values and choices are refused by name, ties are counted."""
 
 from collections.abc import Callable
 
@@ -31,11 +31,11 @@ EXACT = Proposals(ACTIONS, VALUES)
 
 
 def graph(choice: tuple[int, int], value_error: float = 0.0, action_error: float = 0.0) -> Callable[..., Chosen]:
-    """What a graph might answer: these candidates where it has a choice, wrong by so much at candidate 2."""
+    """Return a fake graph that makes this choice, with these errors at candidate 2."""
 
     def run(noise: np.ndarray, batch: int) -> Chosen:
-        alone = len(np.unique(noise[0])) == 1
-        index = np.zeros(2, np.int64) if alone else np.array(choice)
+        single = len(np.unique(noise[0])) == 1
+        index = np.zeros(2, np.int64) if single else np.array(choice)
         draw = noise[np.arange(2), index, 0, 0].astype(int)
         wrong = draw % 3 == 2
         action = ACTIONS.reshape(-1)[draw] + action_error * wrong
@@ -44,36 +44,36 @@ def graph(choice: tuple[int, int], value_error: float = 0.0, action_error: float
     return run
 
 
-def gate(run: Callable[..., Chosen], tolerance: float = 1e-5) -> tuple[float, int]:
+def measure(run: Callable[..., Chosen], tolerance: float = 1e-5) -> tuple[float, int]:
     return measure_choice(run, [EXACT], NOISE, (1, 3), Allowed(np.ones(1), ["signal a"], tolerance, "f"))
 
 
 def test_the_same_choice_has_no_ties() -> None:
-    assert gate(graph((1, 0))) == (0.0, 0)
+    assert measure(graph((1, 0))) == (0.0, 0)
 
 
-def test_another_choice_of_equal_value_is_a_tie_and_no_refusal() -> None:
-    assert gate(graph((1, 2))) == (0.0, 1)
+def test_another_choice_of_equal_value_is_a_tie() -> None:
+    assert measure(graph((1, 2))) == (0.0, 1)
 
 
 def test_a_worse_choice_is_refused_with_both_values() -> None:
     with pytest.raises(
         ParityError, match="f, row 0 at batch 1, the choice: expected candidate 1 of value 2, got "
     ):
-        gate(graph((2, 0)))
+        measure(graph((2, 0)))
     with pytest.raises(ParityError, match=r"row 1 .* expected candidate 0 of value 4, got candidate 2"):
-        gate(graph((1, 2)), tolerance=1e-7)
+        measure(graph((1, 2)), tolerance=1e-7)
 
 
-def test_a_wrong_candidate_is_found_though_it_is_never_chosen() -> None:
+def test_a_wrong_candidate_is_refused_although_it_is_never_chosen() -> None:
     with pytest.raises(ParityError, match="row 0 of candidate 2 at batch 3, signal a: "):
-        gate(graph((1, 0), action_error=1e-3))
+        measure(graph((1, 0), action_error=1e-3))
     with pytest.raises(ParityError, match="of candidate 2 at batch 3, value: "):
-        gate(graph((1, 0), value_error=1e-3))
+        measure(graph((1, 0), value_error=1e-3))
 
 
-def test_values_count_in_units_of_the_largest() -> None:
-    deviation, _ = gate(graph((1, 0), value_error=2e-5))
+def test_deviations_of_values_are_relative_to_the_largest_value() -> None:
+    deviation, _ = measure(graph((1, 0), value_error=2e-5))
     assert deviation == pytest.approx(2e-5 / 4)
 
 
@@ -84,7 +84,7 @@ def session(policy: BestOfN, sampler: Sampler) -> ort.InferenceSession:
     return open_session(model.SerializeToString(), "cpu", "graph", rows=sampler.candidates)
 
 
-def gated(policy: BestOfN, against: BestOfN, sampler: Sampler, noise: Noise) -> Parity:
+def parity_of(policy: BestOfN, against: BestOfN, sampler: Sampler, noise: Noise) -> Parity:
     rows = rows_of(against, recorded(HOPPER), noise)
     return checked(session(policy, sampler), against, sampler, rows, HOPPER.action, "graph")
 
@@ -92,14 +92,14 @@ def gated(policy: BestOfN, against: BestOfN, sampler: Sampler, noise: Noise) -> 
 @pytest.mark.parametrize("name", mostly_thorough(SOLVERS))
 def test_every_solver_passes_at_full_width(name: str) -> None:
     policy, sampler = best_of_n(HOPPER, width=256), Sampler(name, 1, uniform_grid(1), 4)
-    parity = gated(policy, policy, sampler, Noise("normal", (4, 1, 3)))
+    parity = parity_of(policy, policy, sampler, Noise("normal", (4, 1, 3)))
     assert parity.max_error <= TOLERANCE
     assert (parity.batches, parity.ties) == (BATCHES, 0)
 
 
-def test_without_noise_all_candidates_tie_and_pass() -> None:
+def test_without_noise_identical_candidates_pass() -> None:
     policy, sampler = best_of_n(HOPPER), Sampler("euler", 1, uniform_grid(1), 3)
-    assert gated(policy, policy, sampler, Noise("zero", (3, 1, 3))).max_error <= TOLERANCE
+    assert parity_of(policy, policy, sampler, Noise("zero", (3, 1, 3))).max_error <= TOLERANCE
 
 
 def _one_critic(policy: BestOfN) -> None:
@@ -121,4 +121,4 @@ def test_another_policy_is_refused(fault: Callable[[BestOfN], None]) -> None:
     with torch.no_grad():
         fault(wrong)
     with pytest.raises(ParityError, match=r"row \d+ of candidate 0 at batch 8, (signal|value)"):
-        gated(wrong, policy, sampler, Noise("normal", (3, 1, 3)))
+        parity_of(wrong, policy, sampler, Noise("normal", (3, 1, 3)))

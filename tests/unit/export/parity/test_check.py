@@ -1,4 +1,4 @@
-"""The gate lets right graphs through and names the row and signal of wrong ones."""
+"""The parity check: correct graphs pass, wrong ones are refused with their row and signal."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def traced(graph: nn.Module, task: Task, noise_shape: tuple[int, int, int]) -> o
     return open_session(model.SerializeToString(), "cpu", "graph")
 
 
-def gate_student(policy: StudentPolicy, task: Task) -> Parity:
+def parity_of_student(policy: StudentPolicy, task: Task) -> Parity:
     session = traced(StudentGraph(policy), task, (0, 0, 0))
     return checked(session, policy, None, rows_of(policy, recorded(task), Noise("none")), task.action, "graph")
 
@@ -47,7 +47,7 @@ def session() -> ort.InferenceSession:
     return traced(SplitFlow(flow_policy(MAZE_MEDIUM), solver("euler"), EULER_3.t_grid), MAZE_MEDIUM, (1, 1, 2))
 
 
-def gate_flow(session: ort.InferenceSession, policy: FlowPolicy, sampler: Sampler = EULER_3) -> Parity:
+def parity_of_flow(session: ort.InferenceSession, policy: FlowPolicy, sampler: Sampler = EULER_3) -> Parity:
     rows = rows_of(flow_policy(MAZE_MEDIUM), recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
     return checked(session, policy, sampler, rows, MAZE_MEDIUM.action, "graph")
 
@@ -66,15 +66,15 @@ def test_every_solver_passes_at_full_width_in_every_noise_mode(name: str) -> Non
 
 
 @pytest.mark.parametrize("task", mostly_thorough([MAZE_MEDIUM, HOPPER, FETCH_REACH]), ids=lambda t: t.name)
-def test_students_of_every_task_pass(task: Task) -> None:
+def test_students_of_several_tasks_pass(task: Task) -> None:
     policy = student_policy(task, width=256)
-    assert gate_student(policy, task).max_error <= TOLERANCE
+    assert parity_of_student(policy, task).max_error <= TOLERANCE
 
 
-def test_a_student_with_uneven_bounds_passes_and_keeps_them() -> None:
+def test_a_student_with_uneven_bounds_passes() -> None:
     policy = student_policy(MAZE_MEDIUM)
     policy.low, policy.high = torch.tensor([-2.0, 0.5]), torch.tensor([3.0, 0.75])
-    assert gate_student(policy, MAZE_MEDIUM).max_error <= TOLERANCE
+    assert parity_of_student(policy, MAZE_MEDIUM).max_error <= TOLERANCE
 
 
 def _swapped_actions(p: FlowPolicy) -> None:
@@ -100,14 +100,14 @@ def _nan_weights(p: FlowPolicy) -> None:
 
 
 @pytest.mark.parametrize("fault", [_swapped_actions, _no_normaliser, _dropped_bound, _other_weights, _nan_weights])
-def test_another_policy_is_refused_by_row_and_signal(
+def test_another_policy_is_refused_with_row_and_signal(
     session: ort.InferenceSession, fault: Callable[[FlowPolicy], None]
 ) -> None:
     policy = flow_policy(MAZE_MEDIUM)
-    assert gate_flow(session, policy).max_error <= TOLERANCE
+    assert parity_of_flow(session, policy).max_error <= TOLERANCE
     fault(policy)
     with pytest.raises(ParityError, match=r"row \d+ at batch \d, signal motor_[xy]: expected torch and ONNX"):
-        gate_flow(session, policy)
+        parity_of_flow(session, policy)
 
 
 @pytest.mark.parametrize(
@@ -121,10 +121,10 @@ def test_another_policy_is_refused_by_row_and_signal(
 )
 def test_another_sampler_is_refused(session: ort.InferenceSession, sampler: Sampler) -> None:
     with pytest.raises(ParityError):
-        gate_flow(session, flow_policy(MAZE_MEDIUM), sampler)
+        parity_of_flow(session, flow_policy(MAZE_MEDIUM), sampler)
 
 
-def test_a_flow_so_steep_that_torchs_own_float32_misses_the_tolerance_passes_by_what_float32_loses() -> None:
+def test_a_flow_too_steep_for_float32_passes_with_a_wider_tolerance() -> None:
     policy = flow_policy(MAZE_MEDIUM)
     with torch.no_grad():
         for parameter in policy.velocity.parameters():
@@ -143,7 +143,7 @@ def test_a_flow_so_steep_that_torchs_own_float32_misses_the_tolerance_passes_by_
 
 
 @pytest.mark.parametrize(("lost", "allowed"), [(1e-6, 1e-5), (1e-5, 4e-5), (0.1, MOST), (np.inf, MOST)])
-def test_what_float32_loses_is_allowed_four_times_and_up_to_a_limit(lost: float, allowed: float) -> None:
+def test_the_tolerance_is_four_times_the_loss_of_float32_up_to_a_limit(lost: float, allowed: float) -> None:
     exact = np.zeros((3, 2))
     rounded = exact.copy()
     rounded[1, 1] = 2 * lost
@@ -151,7 +151,7 @@ def test_what_float32_loses_is_allowed_four_times_and_up_to_a_limit(lost: float,
     assert limit.tolerance == pytest.approx(allowed)
 
 
-def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None:
+def test_rows_are_recorded_random_and_edge_observations_in_that_order() -> None:
     policy, seen = student_policy(MAZE_MEDIUM), recorded(MAZE_MEDIUM)
     rows = rows_of(policy, seen, Noise("none"))
     assert np.array_equal(rows.observation[: len(seen)], seen)
@@ -160,7 +160,7 @@ def test_rows_hold_recorded_random_and_edge_observations_in_that_order() -> None
     assert 2.5 < unit[len(seen) : -5].std() < 3.5
 
 
-def test_batches_give_the_rows_in_order() -> None:
+def test_batches_return_the_rows_in_order() -> None:
     policy = student_policy(MAZE_MEDIUM)
     session = open_session(trace_graph(StudentGraph(policy), 6, (0, 0, 0)).SerializeToString(), "cpu", "graph")
     rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("none"))

@@ -1,4 +1,4 @@
-"""torch and the file play the same episodes; where they part is told by its tick."""
+"""Closed-loop comparison: torch and the file play the same episodes, up to the first tick that differs."""
 
 import dataclasses
 from pathlib import Path
@@ -42,7 +42,7 @@ def one_thread() -> None:
 
 
 @pytest.mark.parametrize("kind", mostly_thorough(["flow", "mlp"]))
-def test_the_policy_and_its_file_stay_together(kind: str) -> None:
+def test_the_policy_and_its_file_play_equal_episodes(kind: str) -> None:
     policy = student_policy(MAZE_MEDIUM) if kind == "mlp" else flow_policy(MAZE_MEDIUM)
     agreement = compare(torch_side(policy), file(kind), SHORT, episodes=2)
     assert agreement.parted == (None, None)
@@ -52,27 +52,27 @@ def test_the_policy_and_its_file_stay_together(kind: str) -> None:
     assert agreement.provider == "CPUExecutionProvider"
 
 
-def test_another_policy_parts_at_the_first_tick() -> None:
+def test_another_policy_differs_at_the_first_tick() -> None:
     agreement = compare(torch_side(student_policy(MAZE_MEDIUM, seed=1)), file(), SHORT, episodes=1)
     assert agreement.parted == (0,)
     assert "1 of 1 episodes part by more than 0.001, first at tick 0" in str(agreement)
 
 
-def test_the_tick_of_parting_is_the_first_beyond_the_tolerance() -> None:
+def test_the_reported_tick_depends_on_the_tolerance() -> None:
     policy = student_policy(MAZE_MEDIUM)
-    policy.observation_mean[0] += 1e-4  # a small fault, which grows as the two drift apart
+    policy.observation_mean[0] += 1e-4  # a small error, which grows along the episode
     close, wide = (
         compare(torch_side(policy), file(), SHORT, episodes=1, tolerance=t).parted[0] for t in (1e-9, 1.0)
     )
     assert (close, wide) == (0, None)
 
 
-def test_no_episodes_are_refused() -> None:
+def test_zero_episodes_are_refused() -> None:
     with pytest.raises(UsageError, match="--episodes: expected at least one, got 0"):
         compare(torch_side(student_policy(MAZE_MEDIUM)), file(), SHORT, episodes=0)
 
 
-def test_an_export_keeps_what_came_of_it_in_the_manifest(tmp_path: Path) -> None:
+def test_an_export_records_its_closed_loop_comparison_in_the_manifest(tmp_path: Path) -> None:
     source = Source(student_policy(MAZE_MEDIUM), "distill", "p", SHORT, recorded(MAZE_MEDIUM, rows=256), {})
     export(source, tmp_path / "p.onnx", closed_loop=2)
     kept = decode(ClosedLoop, read(tmp_path / "p.onnx").manifest.provenance[CLOSED_LOOP], "closed_loop")

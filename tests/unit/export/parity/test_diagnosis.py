@@ -1,4 +1,4 @@
-"""A graph that computes something else is named by what it computes; what is unknown stays unnamed."""
+"""Diagnosis of a wrong graph: known faults are named, unknown ones are not."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,7 +30,7 @@ ACTION = MAZE_MEDIUM.action
 
 
 class TorchSession:
-    """A graph that was never traced, in place of an ONNX session: tracing takes seconds, and changes nothing."""
+    """A torch module with the interface of an ONNX session. It saves the seconds of tracing."""
 
     def __init__(self, graph: nn.Module, *inputs: str) -> None:
         self._graph, self._inputs = graph.eval(), inputs
@@ -55,7 +55,7 @@ def session_of(graph: nn.Module, *inputs: str) -> ort.InferenceSession:
 
 
 def flow_fault(graph: nn.Module) -> str | None:
-    """What is said of a graph that should be `flow_policy` with four Euler steps; the gate refuses it first."""
+    """Return the diagnosed fault of a graph that is not `flow_policy` with four Euler steps."""
     policy, session = flow_policy(MAZE_MEDIUM), session_of(graph, "observation", "noise")
     rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
     with pytest.raises(ParityError) as refused:
@@ -71,13 +71,13 @@ def split(policy: FlowPolicy, sampler: Sampler = EULER_4) -> SplitFlow:
     return SplitFlow(policy, solver(sampler.solver), sampler.t_grid)
 
 
-def test_a_right_graph_has_no_fault() -> None:
+def test_a_correct_graph_has_no_fault() -> None:
     policy, session = flow_policy(MAZE_MEDIUM), session_of(split(flow_policy(MAZE_MEDIUM)), "observation", "noise")
     rows = rows_of(policy, recorded(MAZE_MEDIUM), Noise("normal", (1, 1, 2)))
     assert diagnosed(session, policy, EULER_4, rows, ACTION) is None
 
 
-def test_time_that_runs_backwards() -> None:
+def test_time_that_runs_backwards_is_named() -> None:
     class Backwards(nn.Module):
         def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
             t_grid = EULER_4.t_grid[::-1]
@@ -88,7 +88,7 @@ def test_time_that_runs_backwards() -> None:
     assert flow_fault(Backwards()) == "time ran backwards, from t = 1 to 0"
 
 
-def test_a_velocity_at_the_time_of_the_other_convention() -> None:
+def test_a_velocity_at_the_time_of_the_other_convention_is_named() -> None:
     class Reversed(nn.Module):
         def __init__(self, inside: nn.Module) -> None:
             super().__init__()
@@ -108,7 +108,7 @@ def test_a_velocity_at_the_time_of_the_other_convention() -> None:
     assert flow_fault(Graph()) == "the velocity were taken at 1 - t: t = 1 is the action here"
 
 
-def test_a_velocity_from_action_to_noise() -> None:
+def test_a_velocity_from_action_to_noise_is_named() -> None:
     policy = flow_policy(MAZE_MEDIUM)
     policy.velocity.last.weight.data.neg_()
     policy.velocity.last.bias.data.neg_()
@@ -130,7 +130,7 @@ def _no_bounds(p: FlowPolicy) -> None:
     p.high.fill_(torch.inf)
 
 
-def _others(p: FlowPolicy) -> None:
+def _other_weights(p: FlowPolicy) -> None:
     nn.init.normal_(p.velocity.hidden[0].weight, generator=torch.Generator().manual_seed(9))  # type: ignore[arg-type]
 
 
@@ -140,22 +140,24 @@ def _others(p: FlowPolicy) -> None:
         (_no_normaliser, "the observation's normaliser were left out"),
         (_no_scale, "the action's scale were left out"),
         (_no_bounds, "the bounds were dropped"),
-        (_others, None),
+        (_other_weights, None),
     ],
 )
-def test_a_stage_that_is_missing(change: Callable[[FlowPolicy], None], fault: str | None) -> None:
+def test_a_missing_stage_is_named_and_an_unknown_fault_is_not(
+    change: Callable[[FlowPolicy], None], fault: str | None
+) -> None:
     policy = flow_policy(MAZE_MEDIUM)
     change(policy)
     assert flow_fault(split(policy)) == fault
 
 
-def test_another_solver() -> None:
+def test_another_solver_is_named() -> None:
     graph = split(flow_policy(MAZE_MEDIUM), dataclasses.replace(EULER_4, solver="heun"))
     assert flow_fault(graph) == "the solver were heun, not euler"
 
 
 class _After(nn.Module):
-    """A graph with one more stage behind it."""
+    """A graph followed by one more stage."""
 
     def __init__(self, graph: nn.Module, stage: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -165,25 +167,25 @@ class _After(nn.Module):
         return self._stage(self.inside(observation, noise))
 
 
-def test_tanh_twice() -> None:
+def test_a_second_tanh_is_named() -> None:
     policy = flow_policy(MAZE_MEDIUM)
     assert flow_fault(_After(split(policy), torch.tanh)) == "tanh were applied twice"
 
 
-def test_swapped_joints() -> None:
+def test_swapped_joints_are_named() -> None:
     fault = flow_fault(_After(split(flow_policy(MAZE_MEDIUM)), lambda action: action.flip(-1)))
     assert fault is not None
     assert "permuted: signal motor_x held signal motor_y, signal motor_y held signal motor_x" in fault
 
 
-def test_weights_that_are_not_numbers() -> None:
+def test_a_flow_with_a_weight_that_is_not_finite_is_named() -> None:
     policy = flow_policy(MAZE_MEDIUM)
     policy.velocity.last.weight.data[0, 0] = torch.nan
     assert flow_fault(split(policy)) == "a weight in the graph were not finite"
 
 
 @pytest.mark.parametrize("kind", ["student", "mlp"])
-def test_policies_of_one_pass_are_diagnosed_too(kind: str) -> None:
+def test_policies_without_a_solver_are_diagnosed_too(kind: str) -> None:
     policy, changed = _one_pass(kind), _one_pass(kind)
     changed.observation_mean.zero_()
     changed.observation_std.fill_(1)
@@ -205,7 +207,7 @@ def _one_pass(kind: str) -> Any:
     return policy
 
 
-def test_weights_that_are_not_finite_are_named() -> None:
+def test_weights_that_are_not_finite_are_listed_by_name() -> None:
     sound, spoilt = np.ones((2, 2), np.float32), np.array([1, np.inf], np.float32)
     value = helper.make_tensor_value_info("y", TensorProto.FLOAT, (2,))
     count = numpy_helper.from_array(np.array([3]), "count")

@@ -1,4 +1,4 @@
-"""Inputs of a parity check: which recorded rows are taken, where edges lie, which rows become golden."""
+"""Inputs of a parity check: recorded rows, edge rows and golden rows."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from odeploy_runtime.policy_file.manifest import Noise
 SPREAD = Spread(np.array([0.0, 10.0]), np.array([1.0, 2.0]))
 
 
-def test_recorded_rows_are_spread_evenly_or_consecutive() -> None:
+def test_recorded_rows_are_evenly_spaced_or_consecutive() -> None:
     recorded = np.arange(255, dtype=np.float32)[:, None]
     assert picked(recorded, consecutive=False)[:, 0].tolist() == list(range(0, 255, 2))
     assert picked(recorded, consecutive=True)[:, 0].tolist() == list(range(128))
@@ -32,7 +32,7 @@ def test_too_few_recorded_rows_are_repeated() -> None:
 
 
 @pytest.mark.parametrize(("clip", "beyond"), [(np.inf, ()), (5.0, (-10.0, 10.0))])
-def test_edges_lie_on_both_sides_of_a_clip(clip: float, beyond: tuple[float, ...]) -> None:
+def test_edge_rows_lie_on_both_sides_of_a_clip(clip: float, beyond: tuple[float, ...]) -> None:
     assert edges_beyond(clip) == (*EDGE_STDS, *beyond)
 
 
@@ -44,7 +44,7 @@ def test_an_edge_row_has_every_signal_at_the_same_multiple_of_its_spread() -> No
     assert not rows.noise.any()
 
 
-def test_golden_rows_are_spread_or_the_first_of_an_order_and_flat() -> None:
+def test_golden_rows_are_evenly_spaced_or_the_first_of_an_order_and_flat() -> None:
     assert golden_picks().tolist() == [0, 18, 36, 54, 72, 90, 108, 127]
     assert golden_picks(np.arange(127, -1, -1)).tolist() == list(range(120, 128))
     rows = Rows(np.arange(6, dtype=np.float32).reshape(3, 2), np.zeros((3, 1, 1, 2), np.float32))

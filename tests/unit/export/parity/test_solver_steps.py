@@ -1,4 +1,4 @@
-"""The states of the graph along the ODE are torch's, and the first step that is not is named."""
+"""Parity of a flow's intermediate states: the first step that differs from torch's is named."""
 
 import math
 
@@ -50,7 +50,7 @@ def test_every_solver_agrees_after_every_step(name: str) -> None:
     assert max(errors) <= TOLERANCE
 
 
-def test_candidates_agree_too_and_a_squashed_flow_before_its_tanh() -> None:
+def test_candidates_of_a_squashed_flow_agree_before_its_tanh() -> None:
     sampler, noise = Sampler("heun", 3, uniform_grid(3), 4), Noise("normal", (4, 1, 2))
     policy = best_of_n(MAZE_MEDIUM, squash=True, clip=3.0)
     model = trace_graph(best_of_n_graph(policy, solver("heun"), sampler.t_grid, 4), 6, noise.shape)
@@ -58,22 +58,22 @@ def test_candidates_agree_too_and_a_squashed_flow_before_its_tanh() -> None:
     assert len(steps(model, policy, sampler, noise)) == 2
 
 
-def test_a_single_step_has_no_state_on_the_way() -> None:
+def test_a_single_step_has_no_intermediate_state() -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 1, uniform_grid(1))
     assert steps(traced(policy, sampler), policy, sampler) == ()
 
 
-def test_the_states_of_a_constant_velocity_lie_on_its_line() -> None:
+def test_with_a_constant_velocity_every_state_predicts_the_final_action() -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 4, uniform_grid(4))
     policy.velocity.last.weight.data.zero_()
     rows = rows_of(policy, recorded(MAZE_MEDIUM), NOISE)
     end = policy.action_std * policy.velocity.last.bias + policy.action_mean
-    wanted = rows.noise[:, 0, 0] * policy.action_std.numpy() + end.detach().numpy()
+    expected = rows.noise[:, 0, 0] * policy.action_std.numpy() + end.detach().numpy()
     for state in reference_states(policy, sampler, rows, torch.float64):
-        assert np.allclose(state, wanted, atol=1e-6)  # y = x + what is still to come, in robot units
+        assert np.allclose(state, expected, atol=1e-6)  # y = x + the remaining displacement, in robot units
 
 
-def test_a_fault_on_the_way_that_the_limits_hide_is_named_by_its_step() -> None:
+def test_a_fault_that_the_limits_hide_is_named_by_its_step() -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 4, uniform_grid(4))
     policy.low.fill_(-1e-7)
     policy.high.fill_(1e-7)
@@ -91,7 +91,7 @@ def test_a_fault_on_the_way_that_the_limits_hide_is_named_by_its_step() -> None:
         steps(model, policy, sampler)
 
 
-def test_a_state_that_is_not_a_number_is_refused() -> None:
+def test_a_nan_state_is_refused() -> None:
     policy, sampler = flow_policy(MAZE_MEDIUM), Sampler("euler", 2, uniform_grid(2))
     model = traced(policy, sampler)
     policy.action_mean[0] = math.nan
@@ -99,7 +99,7 @@ def test_a_state_that_is_not_a_number_is_refused() -> None:
         steps(model, policy, sampler)
 
 
-def test_a_graph_of_another_form_is_told() -> None:
+def test_a_graph_of_another_form_is_a_value_error() -> None:
     model = trace_graph(StudentGraph(student_policy(MAZE_MEDIUM)), 6, (0, 0, 0))
     with pytest.raises(ValueError, match="0 slices of a Gemm"):
         with_states(model, EULER, 3)

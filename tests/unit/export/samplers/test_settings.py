@@ -1,4 +1,4 @@
-"""Settings are what the axes span, less what makes no sense for a policy."""
+"""Settings of a search: all combinations of the axes that are possible for a policy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def made(policy: Any, axes: Axes = AXES) -> list[Setting]:
     return settings(policy, axes, 2, "run")
 
 
-def test_a_flow_has_every_noise_solver_and_number_of_steps() -> None:
+def test_a_flow_has_settings_for_every_noise_solver_and_number_of_steps() -> None:
     assert len(made(flow_policy(MAZE_MEDIUM), Axes())) == 2 * 3 * 4
     found = made(flow_policy(MAZE_MEDIUM))
     assert {s.candidates for s in found} == {1}
@@ -29,13 +29,13 @@ def test_a_flow_has_every_noise_solver_and_number_of_steps() -> None:
     }  # fmt: skip
 
 
-def test_candidates_are_an_axis_of_policies_with_critics_and_draw_noise() -> None:
+def test_several_candidates_need_critics_and_noise() -> None:
     found = made(best_of_n(MAZE_MEDIUM))
     assert len(found) == 3 * 2 * (1 + 2)
     assert {s.candidates for s in found if s.noise == "zero"} == {1}
 
 
-def test_a_diffusion_has_its_one_sampler() -> None:
+def test_a_diffusion_has_only_its_ancestral_sampler() -> None:
     found = made(best_of_diffusion(MAZE_MEDIUM))
     assert {s.solver for s in found} == {"ddpm"}
     assert [s.sampler for s in found if s.noise == "normal"] == [
@@ -44,18 +44,21 @@ def test_a_diffusion_has_its_one_sampler() -> None:
 
 
 @pytest.mark.parametrize("make", [best_of_n, best_of_diffusion, flow_policy])
-def test_a_setting_s_options_export_what_it_says(make: Callable[[Task], Any]) -> None:
+def test_the_options_of_a_setting_deploy_exactly_that_setting(make: Callable[[Task], Any]) -> None:
     policy = make(MAZE_MEDIUM)
     for setting in made(policy):
-        made_of = deployed(policy, setting.sampler_options(kind_of(policy)), 2)
-        sampler, noise = made_of.sampler, made_of.noise
+        deployment = deployed(policy, setting.sampler_options(kind_of(policy)), 2)
+        sampler, noise = deployment.sampler, deployment.noise
         assert sampler is not None
-        said = sampler.solver, sampler.steps, sampler.candidates
-        assert said == (setting.solver, setting.steps, setting.candidates)
+        assert (sampler.solver, sampler.steps, sampler.candidates) == (
+            setting.solver,
+            setting.steps,
+            setting.candidates,
+        )
         assert noise.mode == setting.noise
 
 
-def test_what_cannot_be_set_is_refused_before_anything_is_exported() -> None:
+def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ContractError, match="run: expected a policy that samples its actions"):
         made(student_policy(MAZE_MEDIUM))
     with pytest.raises(UsageError, match="expected one of euler"):

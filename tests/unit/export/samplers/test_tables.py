@@ -1,4 +1,4 @@
-"""One training makes a list, several make grids; the choice is the fastest of those that are good enough."""
+"""Tables of a search: a list for one training, grids for several; the fastest good setting is marked."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ def line(value: float, p50: float, steps: int = 1, noise: NoiseMode = "zero", **
     return Measured(**fields | {"options": given} | changed)
 
 
-def test_the_fastest_within_the_share_of_the_best_is_chosen() -> None:
+def test_the_fastest_setting_within_a_share_of_the_best_is_chosen() -> None:
     measured = [line(2000, 20), line(2460, 40, steps=5), line(2450, 30, steps=2), line(2500, 80, steps=10)]
     (table,) = tables(measured, within=0.02)
     assert table.title == "hopper, return over 50 episodes, fpo, euler × 10"
@@ -36,12 +36,12 @@ def test_the_fastest_within_the_share_of_the_best_is_chosen() -> None:
     assert [row[3][-1] for row in strict.rows] == ["]", "]", "]", "←"]
 
 
-def test_a_negative_best_allows_its_share_below_it() -> None:
+def test_a_negative_best_score_has_its_share_below_it() -> None:
     (table,) = tables([line(-101, 20), line(-100, 40, steps=5), line(-103, 10, steps=2)], within=0.02)
     assert [row[3][-1] for row in table.rows] == ["←", "≈", "]"]
 
 
-def test_trainings_that_differ_are_the_rows_of_a_grid_and_settings_its_columns() -> None:
+def test_trainings_are_the_rows_of_a_grid_and_settings_its_columns() -> None:
     measured = [
         line(100 * k + deployed, 10.0 * deployed, deployed, noise, options={"solver_steps": k})
         for k in (15, 30)
@@ -70,7 +70,7 @@ def test_seeds_of_one_training_are_one_row() -> None:
     assert table.rows[0][3].startswith("200 [")
 
 
-def test_what_sets_trainings_apart_is_in_their_names_and_what_trains_nothing_is_not() -> None:
+def test_names_of_trainings_contain_the_differing_options_of_training_only() -> None:
     measured = [line(1, 1, options={"lr": lr, "score_steps": i}) for i, lr in enumerate((1e-3, 1e-4))]
     measured.append(line(1, 1, method="dppo", options={"lr": 1.0}))
     assert list(trainings_of(measured)) == [
@@ -78,13 +78,13 @@ def test_what_sets_trainings_apart_is_in_their_names_and_what_trains_nothing_is_
     ]  # fmt: skip
 
 
-def test_tasks_have_tables_of_their_own() -> None:
+def test_each_task_has_its_own_table() -> None:
     made = tables([line(1, 1), line(0.5, 1, task="maze-medium", scored_by="success")], within=0.02)
     assert [table.title.split(",")[0] for table in made] == ["hopper", "maze-medium"]
 
 
 @pytest.mark.parametrize("results", sorted(ROOT.glob("results/samplers/*.jsonl")), ids=lambda path: path.stem)
-def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
+def test_the_results_page_contains_every_measured_table(results: Path) -> None:
     page = (ROOT / "docs/results.md").read_text()
     for table in tables(list(read(results).values()), within=0.02):
         rows = table.markdown().strip().split("\n\n")[-1]

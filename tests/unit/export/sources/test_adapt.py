@@ -1,4 +1,4 @@
-"""The ends of a foreign graph: limits, shape and batch, each against what numpy computes."""
+"""Adapting an external graph: limits, shape and batch, each compared with numpy."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ FREE = tuple(Signal(f"a{i}", "1") for i in range(A))
 
 
 def graph(*nodes: onnx.NodeProto, out: str, batch: str | int = "n", **constants: Any) -> onnx.ModelProto:
-    """observation -> MatMul -> h -> the nodes; the input's and the output's names are those of somebody else."""
+    """Return obs -> MatMul -> h -> the nodes, with input and output names that odeploy does not use."""
     weights = {"W": WEIGHT, **constants}
     made = helper.make_graph(
         [helper.make_node("MatMul", ["obs", "W"], ["h"]), *nodes],
@@ -43,13 +43,13 @@ def answers(model: onnx.ModelProto, observation: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("actions", "low", "high"), [(SAME, -1, 1), (UNEVEN, [-2, -np.inf], [0.5, 3])])
-def test_limits_are_appended_and_the_answer_gets_its_chunk(
+def test_limits_are_appended_and_the_action_gets_a_chunk_dimension(
     actions: tuple[Signal, ...], low: object, high: object
 ) -> None:
     made = finished(graph(out="h"), actions)
     observation = np.random.default_rng(0).standard_normal((5, O), np.float32)
-    wanted = np.clip(observation @ WEIGHT, low, high)[:, None]  # type: ignore[call-overload]
-    assert np.allclose(answers(made.model, observation), wanted, atol=1e-6)
+    expected = np.clip(observation @ WEIGHT, low, high)[:, None]  # type: ignore[call-overload]
+    assert np.allclose(answers(made.model, observation), expected, atol=1e-6)
     assert made.notes == ("limits: nodes that clip to the task's limits were appended",)
     assert made.batches == (1, 3, 8)
 
@@ -72,14 +72,14 @@ def test_limits_are_appended_and_the_answer_gets_its_chunk(
     ],
     ids=["tanh", "tanh beyond", "clip", "clip beyond", "half a clip", "no limits", "unknown"],
 )
-def test_a_graph_that_keeps_the_limits_is_left_as_it_is(
+def test_only_a_graph_that_keeps_the_limits_is_unchanged(
     node: onnx.NodeProto, constants: dict[str, Any], actions: tuple[Signal, ...], kept: bool
 ) -> None:
     made = finished(graph(node, out="a", **constants), actions)
     assert (made.notes == ()) == kept
 
 
-def test_a_batch_of_one_becomes_any_where_rows_stay_apart() -> None:
+def test_a_batch_of_one_becomes_dynamic_if_rows_are_independent() -> None:
     made = finished(graph(out="h", batch=1), SAME)
     assert made.batches == (1, 3, 8)
     assert made.model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
@@ -93,7 +93,7 @@ def test_a_batch_of_one_becomes_any_where_rows_stay_apart() -> None:
     ],
     ids=["a shape of one row", "rows that are averaged"],
 )
-def test_a_batch_of_one_is_kept_where_the_graph_needs_it(node: onnx.NodeProto) -> None:
+def test_a_batch_of_one_stays_if_the_graph_needs_it(node: onnx.NodeProto) -> None:
     made = finished(graph(node, out="a", batch=1, shape=np.array([1, A]), axes=np.array([0])), SAME)
     assert made.batches == (1,)
     assert "batch: fixed at 1" in made.notes
@@ -101,14 +101,14 @@ def test_a_batch_of_one_is_kept_where_the_graph_needs_it(node: onnx.NodeProto) -
     assert np.allclose(answers(made.model, observation), np.clip(observation @ WEIGHT, -1, 1)[None], atol=1e-6)
 
 
-def test_a_graph_that_answers_nothing_is_refused_in_a_line() -> None:
+def test_a_graph_that_does_not_run_is_refused_in_one_line() -> None:
     node = helper.make_node("Reshape", ["h", "shape"], ["a"])
     with pytest.raises(ContractError, match=r"p.onnx: expected a graph for one .*; export it with") as refused:
         finished(graph(node, out="a", shape=np.array([5, A])), SAME)
     assert "\n" not in str(refused.value)
 
 
-def test_names_that_are_ours_already_do_not_collide() -> None:
+def test_a_graph_with_odeploys_own_names_has_no_collision() -> None:
     model = graph(helper.make_node("Identity", ["h"], ["observation"]), out="action", batch="n")
     model.graph.node.append(helper.make_node("Sin", ["observation"], ["action"]))
     made = finished(model, SAME)
@@ -116,9 +116,9 @@ def test_names_that_are_ours_already_do_not_collide() -> None:
     assert np.allclose(answers(made.model, observation)[:, 0], np.sin(observation @ WEIGHT), atol=1e-6)
 
 
-def test_nobody_s_paths_go_into_the_file() -> None:
-    model = graph(helper.make_node("Sin", ["h"], ["a"], doc_string="/home/somebody/net.py"), out="a")
-    model.graph.initializer[0].doc_string = "/home/somebody"
-    model.graph.doc_string = model.doc_string = "/home/somebody"
-    helper.set_model_props(model, {"made": "/home/somebody"})
-    assert b"somebody" not in finished(model, SAME).model.SerializeToString()
+def test_paths_in_metadata_are_not_written_to_the_file() -> None:
+    model = graph(helper.make_node("Sin", ["h"], ["a"], doc_string="/home/alice/net.py"), out="a")
+    model.graph.initializer[0].doc_string = "/home/alice"
+    model.graph.doc_string = model.doc_string = "/home/alice"
+    helper.set_model_props(model, {"made": "/home/alice"})
+    assert b"alice" not in finished(model, SAME).model.SerializeToString()

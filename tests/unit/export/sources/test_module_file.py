@@ -1,4 +1,4 @@
-"""A module out of somebody's Python file, and its weights, which stay data."""
+"""A torch module from the user's Python file, and its weights, which are never executed."""
 
 import pickle
 import sys
@@ -49,7 +49,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["Net", "built"])
-def test_a_class_or_a_function_gives_the_module(file: Path, name: str) -> None:
+def test_a_class_or_a_function_returns_the_module(file: Path, name: str) -> None:
     before = list(sys.path)
     module, provenance = load_module(f"{file}:{name}", None)
     assert isinstance(module, nn.Sequential)
@@ -85,7 +85,7 @@ def test_weights_are_loaded_from_either_format(file: Path, suffix: str) -> None:
         ("layers_beside.txt:Net", "expected a Python file, got '.txt'"),
     ],
 )
-def test_what_gives_no_module_is_refused_by_its_place(
+def test_a_name_without_a_module_is_refused_with_its_place(
     file: Path, place: str, fragment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
@@ -112,7 +112,9 @@ def test_what_gives_no_module_is_refused_by_its_place(
         ),
     ],
 )
-def test_other_weights_are_refused_by_name(file: Path, state: object, fragment: str, tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_by_name(
+    file: Path, state: object, fragment: str, tmp_path: Path
+) -> None:
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(OdeployError) as refused:
         load_module(f"{file}:Net", tmp_path / "w.pt")

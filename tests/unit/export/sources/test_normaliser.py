@@ -1,4 +1,4 @@
-"""Normalisers are read from arrays and from pickles alike, and no pickle runs."""
+"""Normalisers: read from arrays and from pickles, and no pickle is executed."""
 
 import pickle
 from collections.abc import Callable
@@ -36,14 +36,14 @@ def written(normal: VecNormalize, path: Path, form: str) -> Path:
 
 
 @pytest.mark.parametrize("form", ["npz", "3", "4", "5"])
-def test_every_form_gives_what_the_library_computes(normal: VecNormalize, tmp_path: Path, form: str) -> None:
+def test_every_form_matches_the_library(normal: VecNormalize, tmp_path: Path, form: str) -> None:
     suffix = "npz" if form == "npz" else "pkl"
     read = read_normaliser(written(normal, tmp_path / f"n.{suffix}", form))
     assert read is not None
     rows = np.concatenate([recorded(HOPPER), 30 * recorded(HOPPER)])
-    wanted = np.asarray(normal.normalize_obs(rows))
-    assert np.allclose(applied(read, rows), wanted, atol=1e-6)
-    assert np.abs(wanted).max() == 4.0
+    expected = np.asarray(normal.normalize_obs(rows))
+    assert np.allclose(applied(read, rows), expected, atol=1e-6)
+    assert np.abs(expected).max() == 4.0
 
 
 def test_numpys_own_scalars_are_read(normal: VecNormalize, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_numpys_own_scalars_are_read(normal: VecNormalize, tmp_path: Path) -> No
     assert np.allclose(read.std**2, normal.obs_rms.var + 0.25)
 
 
-def test_one_that_leaves_observations_alone_is_none(tmp_path: Path) -> None:
+def test_a_normaliser_without_effect_on_observations_is_none(tmp_path: Path) -> None:
     env = normalised(flat_spaces(HOPPER), HOPPER)
     env.norm_obs = False
     assert read_normaliser(written(env, tmp_path / "n.pkl", "4")) is None
@@ -73,7 +73,7 @@ class _Touch:
         return Path.touch, (self.path,)
 
 
-def test_a_malicious_pickle_does_nothing(normal: VecNormalize, tmp_path: Path) -> None:
+def test_a_malicious_pickle_is_refused_and_not_executed(normal: VecNormalize, tmp_path: Path) -> None:
     path, executed = tmp_path / "n.pkl", tmp_path / "executed"
     path.write_bytes(pickle.dumps(_Touch(executed)))
     with pytest.raises(
@@ -82,10 +82,10 @@ def test_a_malicious_pickle_does_nothing(normal: VecNormalize, tmp_path: Path) -
         read_normaliser(path)
     assert not executed.exists()
     pickle.loads(path.read_bytes())
-    assert executed.exists()  # it does, when it is let
+    assert executed.exists()  # the pickle itself works
 
 
-def test_malice_inside_of_a_true_normaliser_does_nothing_either(tmp_path: Path) -> None:
+def test_a_malicious_field_of_a_real_normaliser_is_not_executed(tmp_path: Path) -> None:
     env = normalised(flat_spaces(HOPPER), HOPPER)
     executed = tmp_path / "executed"
     env.metadata = {"render_modes": [_Touch(executed)]}
@@ -96,14 +96,14 @@ def test_malice_inside_of_a_true_normaliser_does_nothing_either(tmp_path: Path) 
     assert not executed.exists()
 
 
-def test_a_normaliser_of_dictionaries_is_refused(tmp_path: Path) -> None:
+def test_a_normaliser_of_dictionary_observations_is_refused(tmp_path: Path) -> None:
     box = Box(-1, 1, (3,), np.float32)
     env = VecNormalize(DummyVecEnv([lambda: Spaces(Dict({"hand": box, "goal": box}), box)]))
     with pytest.raises(ContractError, match="dictionary observations with the keys goal, hand"):
         read_normaliser(written(env, tmp_path / "n.pkl", "4"))
 
 
-def test_moments_that_are_no_numbers_are_refused(normal: VecNormalize, tmp_path: Path) -> None:
+def test_invalid_moments_are_refused(normal: VecNormalize, tmp_path: Path) -> None:
     good = {"mean": np.zeros(3), "var": np.ones(3), "epsilon": 1e-8, "clip": 10.0}
     for fault in ({"mean": np.full(3, np.nan)}, {"var": np.ones(4)}, {"clip": 0.0}, {"mean": np.zeros((3, 1))}):
         np.savez(tmp_path / "n.npz", **(good | fault))  # type: ignore[arg-type]
@@ -115,13 +115,13 @@ def test_moments_that_are_no_numbers_are_refused(normal: VecNormalize, tmp_path:
 
 
 @pytest.mark.parametrize("suffix", ["npz", "pkl"])
-def test_a_damaged_or_missing_file_is_said_so(normal: VecNormalize, tmp_path: Path, suffix: str) -> None:
+def test_a_damaged_or_missing_file_is_refused(normal: VecNormalize, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"n.{suffix}"
     with pytest.raises(MissingError, match="No such file"):
         read_normaliser(path)
     data = written(normal, path, "npz" if suffix == "npz" else "4").read_bytes()
-    for spoilt in (data[:300], b"", b"plain text\n"):
-        path.write_bytes(spoilt)
+    for damaged in (data[:300], b"", b"plain text\n"):
+        path.write_bytes(damaged)
         with pytest.raises(FormatError, match="a file that does not read"):
             read_normaliser(path)
 

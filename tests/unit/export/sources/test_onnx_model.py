@@ -1,4 +1,4 @@
-"""An ONNX file of unknown make: what is taken, and what is refused in one line that names the culprit."""
+"""External ONNX files: accepted ones match numpy, others are refused in one line that names the cause."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ def net(
     outputs: tuple[onnx.ValueInfoProto, ...] = (),
     **weights: Any,
 ) -> onnx.ModelProto:
-    """tanh(x W1) W2, and what is asked for behind it."""
+    """Return tanh(x W1) W2, followed by the given nodes."""
     body = [
         helper.make_node("MatMul", ["x", "W1"], ["h1"], name="first"),
         helper.make_node("Tanh", ["h1"], ["h2"]),
@@ -67,7 +67,7 @@ def refusal(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> str:
 
 
 @pytest.mark.parametrize("opset", [13, 17, 18, 21])
-def test_a_file_of_any_usual_opset_answers_as_numpy_does(
+def test_a_file_of_any_common_opset_matches_numpy(
     opset: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -81,8 +81,8 @@ def test_a_file_of_any_usual_opset_answers_as_numpy_does(
     assert [(o.domain, o.version) for o in written.opset_import] == [("", 18)]
     policy, no_noise = OnnxPolicy.load(tmp_path / "p.onnx"), np.zeros((1, 0, 0, 0), np.float32)
     for observation in recorded(HOPPER):
-        wanted = np.clip(np.tanh(observation @ W1) @ W2, -1, 1)
-        assert np.allclose(policy.infer(observation, no_noise)[0], wanted, atol=1e-5)
+        expected = np.clip(np.tanh(observation @ W1) @ W2, -1, 1)
+        assert np.allclose(policy.infer(observation, no_noise)[0], expected, atol=1e-5)
 
 
 def test_a_chunk_of_actions_is_served_as_one(tmp_path: Path) -> None:
@@ -91,20 +91,20 @@ def test_a_chunk_of_actions_is_served_as_one(tmp_path: Path) -> None:
     model = net(*nodes, outputs=(value("c", ["n", 2, 3]),), W3=W3, s=np.array([-1, 2, 3]))
     assert exported(model, tmp_path).horizon == 2
     policy, observation = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[0]
-    wanted = np.clip(np.tanh(observation @ W1) @ W3, -1, 1).reshape(2, 3)
-    assert np.allclose(policy.infer(observation, np.zeros((1, 0, 0, 0), np.float32)), wanted, atol=1e-5)
+    expected = np.clip(np.tanh(observation @ W1) @ W3, -1, 1).reshape(2, 3)
+    assert np.allclose(policy.infer(observation, np.zeros((1, 0, 0, 0), np.float32)), expected, atol=1e-5)
 
 
-def test_a_fixed_batch_of_one_that_has_to_stay_is_served(tmp_path: Path) -> None:
+def test_a_graph_with_a_fixed_batch_of_one_is_served(tmp_path: Path) -> None:
     model = net(helper.make_node("Reshape", ["y", "s"], ["c"]), out="c", batch=1, s=np.array([1, 3]))
     assert exported(model, tmp_path).parity[0].batches == (1,)
     assert OnnxPolicy.load(tmp_path / "p.onnx").golden_error <= 1e-5
 
 
-def test_golden_rows_are_the_reference_evaluator_s(tmp_path: Path) -> None:
+def test_golden_rows_match_numpy(tmp_path: Path) -> None:
     row = exported(net(), tmp_path).golden[3]
-    wanted = np.clip(np.tanh(np.array(row.observation) @ W1.astype(float)) @ W2.astype(float), -1, 1)
-    assert np.allclose(row.action, wanted, atol=1e-5)
+    expected = np.clip(np.tanh(np.array(row.observation) @ W1.astype(float)) @ W2.astype(float), -1, 1)
+    assert np.allclose(row.action, expected, atol=1e-5)
 
 
 _BRANCH = helper.make_graph(
@@ -145,17 +145,17 @@ _BRANCH = helper.make_graph(
     ids=["chance", "chance in a branch", "two inputs", "int", "two outputs", "wrong size", "batch of 4", "nan",
          "infinite", "broken"],
 )  # fmt: skip
-def test_what_no_policy_file_may_have_is_refused(model: onnx.ModelProto, fragment: str, tmp_path: Path) -> None:
+def test_a_model_that_is_no_valid_policy_is_refused(model: onnx.ModelProto, fragment: str, tmp_path: Path) -> None:
     assert fragment in refusal(model, tmp_path)
 
 
-def test_another_task_s_observation_is_refused_by_its_size(tmp_path: Path) -> None:
-    said = refusal(net(), tmp_path, WALKER2D)
-    assert "input x: expected one float32 input (B, 17): task walker2d has 17 observation signals" in said
-    assert "got x float (n, 11)" in said
+def test_an_observation_of_another_task_is_refused_by_its_size(tmp_path: Path) -> None:
+    message = refusal(net(), tmp_path, WALKER2D)
+    assert "input x: expected one float32 input (B, 17): task walker2d has 17 observation signals" in message
+    assert "got x float (n, 11)" in message
 
 
-def test_an_operator_of_one_runtime_is_refused(tmp_path: Path) -> None:
+def test_an_operator_of_another_domain_is_refused(tmp_path: Path) -> None:
     model = net(helper.make_node("Gelu", ["y"], ["g"], name="fused", domain="com.microsoft"), out="g")
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     assert "node fused: expected operators of ONNX's own domain, got Gelu of com.microsoft" in refusal(
@@ -170,7 +170,7 @@ def test_weights_in_another_file_are_refused(tmp_path: Path) -> None:
         from_onnx(path, HOPPER)
 
 
-def test_a_policy_file_is_no_bare_one(tmp_path: Path) -> None:
+def test_a_policy_file_is_refused_as_a_bare_file(tmp_path: Path) -> None:
     path = tmp_path / "p.onnx"
     path.write_bytes(policy_bytes("hopper"))
     with pytest.raises(OdeployError, match="expected a bare ONNX file, got a policy file; serve it as it is"):
@@ -178,7 +178,7 @@ def test_a_policy_file_is_no_bare_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x08\x0a"])
-def test_what_is_no_onnx_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_a_missing_file_or_one_that_is_not_onnx_is_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.onnx").write_bytes(data)
     with pytest.raises(OdeployError, match=r"x\.onnx: expected a (whole|valid) ONNX"):
         from_onnx(tmp_path / "x.onnx", HOPPER)
@@ -186,7 +186,7 @@ def test_what_is_no_onnx_is_refused(data: bytes, tmp_path: Path) -> None:
         from_onnx(tmp_path / "none.onnx", HOPPER)
 
 
-def test_an_answer_that_the_reference_does_not_give_is_refused_with_both(tmp_path: Path) -> None:
+def test_an_output_that_differs_from_the_reference_evaluators_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bare.onnx"
     path.write_bytes(net().SerializeToString())
     external = from_onnx(path, HOPPER)

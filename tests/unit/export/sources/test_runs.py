@@ -1,4 +1,4 @@
-"""A flow that reward alone taught has no demonstrations: it plays for the observations of its gate."""
+"""Export of a run without demonstrations: the policy plays to collect observations for its parity check."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_flow_without_demonstrations_plays_from_zero_noise(run: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flow_without_demonstrations_plays_reproducibly(run: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     source, again = from_run(run, None), from_run(run, None)
     assert source.method == "fpo"

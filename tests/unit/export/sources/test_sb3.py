@@ -1,4 +1,4 @@
-"""Another library's policy answers from our file what it answers there; one that is not understood is refused."""
+"""Policies of Stable-Baselines3: the exported file matches the library, unsupported models are refused."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,12 +59,12 @@ def computed(policy: MlpPolicy, observations: Rows) -> np.ndarray[Any, Any]:
 
 
 def observations(task: Task, reach: float = 3.0) -> Rows:
-    """Rows that the gate does not have, some of them as far out as `reach` says."""
+    """Return rows that are not in the parity check, some of them scaled by `reach`."""
     rows = recorded(task, 64, seed=9)
     return np.concatenate([rows, reach * rows[:8], -reach * rows[8:16]]).astype(np.float32)
 
 
-# Each graph once with the activation that its algorithm has by default, and once with another.
+# Each graph once with its algorithm's default activation, and once with another.
 @pytest.mark.parametrize(
     ("name", "activation", "normal"),
     mostly_thorough(
@@ -83,7 +83,7 @@ def observations(task: Task, reach: float = 3.0) -> Rows:
         3,
     ),
 )
-def test_every_algorithm_answers_the_same_from_the_file(
+def test_the_file_of_every_algorithm_matches_the_library(
     env: FlatEnv, tmp_path: Path, name: str, activation: type[nn.Module] | None, normal: bool
 ) -> None:
     vec = normalised(env, HOPPER) if normal else None
@@ -93,15 +93,15 @@ def test_every_algorithm_answers_the_same_from_the_file(
         vec.save(str(tmp_path / "vecnormalize.pkl"))
     policy = exported(saved(made, tmp_path / "m.zip"), HOPPER, tmp_path / "vecnormalize.pkl" if normal else None)
     rows = observations(HOPPER, reach=100.0 if normal else 3.0)  # beyond the clip, where there is one
-    wanted = answers(made, vec, rows)
-    assert np.abs(inferred(policy, rows) - wanted).max() <= 1e-5
-    assert wanted.std(axis=0).min() > 0.1  # the policy does answer different things
-    assert np.abs(wanted).max() <= 1
+    expected = answers(made, vec, rows)
+    assert np.abs(inferred(policy, rows) - expected).max() <= 1e-5
+    assert expected.std(axis=0).min() > 0.1  # actions differ between rows
+    assert np.abs(expected).max() <= 1
 
 
 @pytest.mark.parametrize("activation", [nn.ELU, nn.GELU, nn.LeakyReLU, nn.ReLU, nn.SiLU, nn.Tanh])
 @pytest.mark.parametrize("name", ["ppo", "sac", "td3"])
-def test_every_activation_is_the_librarys(tmp_path: Path, name: str, activation: type[nn.Module]) -> None:
+def test_every_activation_matches_the_library(tmp_path: Path, name: str, activation: type[nn.Module]) -> None:
     made = model(name, flat_spaces(HOPPER), policy_kwargs={"activation_fn": activation})
     policy = mlp_policy(read_zip(saved(made, tmp_path / "m.zip")), HOPPER, None)
     rows = observations(HOPPER)
@@ -120,7 +120,7 @@ def test_limits_narrower_than_the_tasks_are_kept(tmp_path: Path, name: str) -> N
     assert np.allclose(far.max(axis=0), high)
 
 
-def test_the_graph_keeps_limits_that_are_uneven(tmp_path: Path) -> None:
+def test_the_graph_keeps_uneven_limits(tmp_path: Path) -> None:
     made = model("sac", flat_spaces(HOPPER, [-0.1, -1.0, 0.25], [0.5, 0.0, 1.0]))
     policy = exported(saved(made, tmp_path / "m.zip"), HOPPER)
     rows = observations(HOPPER)
@@ -136,7 +136,7 @@ def test_a_network_without_hidden_layers_is_one_product(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_algorithm_and_library_are_told_apart(tmp_path: Path, name: str) -> None:
+def test_algorithm_and_library_are_identified(tmp_path: Path, name: str) -> None:
     made = model(name, flat_spaces(HOPPER))
     read = read_zip(saved(made, tmp_path / "m.zip"))
     assert algorithm(read) == name
@@ -145,7 +145,7 @@ def test_algorithm_and_library_are_told_apart(tmp_path: Path, name: str) -> None
     assert np.abs(computed(mlp_policy(read, HOPPER, None), rows) - answers(made, None, rows)).max() <= 1e-5
 
 
-def test_training_behind_a_normaliser_leaves_a_trace_in_the_model(tmp_path: Path) -> None:
+def test_a_model_records_that_its_training_used_a_normaliser(tmp_path: Path) -> None:
     short: dict[str, Any] = {"n_steps": 8, "batch_size": 8, "n_epochs": 1}
     env = flat_spaces(HOPPER)
     for normal in (False, True):
@@ -181,13 +181,13 @@ def test_what_is_not_an_mlp_on_flat_numbers_is_refused(
         (MAZE_MEDIUM, "expected 6 observations as task maze-medium has, ball_x to goal_y, got a network with 11"),
     ],
 )
-def test_a_model_of_another_task_is_refused_by_name(tmp_path: Path, task: Task, fragment: str) -> None:
+def test_a_model_of_another_task_is_refused_by_its_observations(tmp_path: Path, task: Task, fragment: str) -> None:
     path = saved(model("ppo", flat_spaces(HOPPER)), tmp_path / "m.zip")
     with pytest.raises(ContractError, match=fragment):
         mlp_policy(read_zip(path), task, None)
 
 
-def test_as_many_observations_but_other_actions_are_refused(tmp_path: Path) -> None:
+def test_a_model_with_another_number_of_actions_is_refused(tmp_path: Path) -> None:
     path = saved(model("td3", Spaces(FLAT, Box(-1, 1, (4,), np.float32))), tmp_path / "m.zip")
     with pytest.raises(
         ContractError, match="3 actions as task hopper has, thigh_joint_torque to foot_joint_torque"
@@ -249,7 +249,7 @@ def _no_spaces(m: SavedModel) -> None:
         (_no_spaces, "got an observation_space None"),
     ],
 )
-def test_a_model_that_is_not_understood_to_the_last_tensor_is_refused(
+def test_a_model_with_any_unknown_part_is_refused(
     tmp_path: Path, fault: Callable[[SavedModel], None], fragment: str
 ) -> None:
     read = read_zip(saved(model("ppo", flat_spaces(HOPPER)), tmp_path / "m.zip"))
@@ -259,7 +259,7 @@ def test_a_model_that_is_not_understood_to_the_last_tensor_is_refused(
         mlp_policy(read, HOPPER, None)
 
 
-def test_weights_that_are_no_numbers_do_not_pass_the_gate(tmp_path: Path) -> None:
+def test_nan_weights_do_not_pass_the_parity_check(tmp_path: Path) -> None:
     made = model("ppo", flat_spaces(HOPPER))
     with torch.no_grad():
         made.policy.action_net.bias[1] = torch.nan  # type: ignore[union-attr,operator]
@@ -268,7 +268,7 @@ def test_weights_that_are_no_numbers_do_not_pass_the_gate(tmp_path: Path) -> Non
     assert not (tmp_path / "m.onnx").exists()
 
 
-def test_limits_are_the_tasks_where_the_text_does_not_tell(tmp_path: Path) -> None:
+def test_limits_are_the_tasks_if_the_models_are_abbreviated(tmp_path: Path) -> None:
     read = read_zip(saved(model("sac", flat_spaces(HOPPER, -0.5, 0.5)), tmp_path / "m.zip"))
     assert mlp_policy(read, HOPPER, None).high.tolist() == [0.5] * 3
     read.fields["action_space"]["low"] = "[-0.5 ... -0.5]"

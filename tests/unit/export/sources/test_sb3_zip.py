@@ -1,4 +1,4 @@
-"""A saved model is read whole or refused in one line, and nothing in it runs."""
+"""Saved models: read completely or refused in one line, and no code in them is executed."""
 
 import io
 import json
@@ -22,7 +22,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def rewritten(zipped: bytes, **members: bytes | None) -> bytes:
-    """The zip with members (a `_` for a `.`) replaced or left out."""
+    """Return the zip with members (`_` for `.`) replaced or left out."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(zipped)) as old, zipfile.ZipFile(out, "w") as new:
         for name in old.namelist():
@@ -54,7 +54,7 @@ class _Touch:
         return Path.touch, (self.path,)
 
 
-def test_pickled_fields_are_not_run_and_pickled_weights_are_refused(good: bytes, tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_and_not_executed(good: bytes, tmp_path: Path) -> None:
     bomb = io.BytesIO()
     torch.save({"action_net.weight": _Touch(tmp_path / "executed")}, bomb)
     (tmp_path / "m.zip").write_bytes(rewritten(good, policy_pth=bomb.getvalue()))
@@ -85,11 +85,11 @@ def test_a_damaged_zip_is_refused(good: bytes, tmp_path: Path, spoil: Callable[[
         read_zip(tmp_path / "m.zip")
 
 
-def test_a_zip_without_a_system_report_is_still_a_model(good: bytes, tmp_path: Path) -> None:
+def test_a_zip_without_a_system_report_is_read(good: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.zip").write_bytes(rewritten(good, system_info_txt=None))
     assert read_zip(tmp_path / "m.zip").versions == {}
 
 
-def test_a_missing_zip_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_zip_is_a_missing_error(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="No such file"):
         read_zip(tmp_path / "none.zip")

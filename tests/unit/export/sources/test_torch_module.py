@@ -1,4 +1,4 @@
-"""Anybody's torch module: exported from Python, served as torch answers, or refused by layer and size."""
+"""The user's torch module: its file matches torch, or it is refused by layer and size."""
 
 import doctest
 from pathlib import Path
@@ -23,7 +23,7 @@ NO_NOISE = np.zeros((1, 0, 0, 0), np.float32)
 
 
 class Net(nn.Module):
-    """Of trained scale, so that a wrong graph answers otherwise; `head` comes last."""
+    """A network with large weights, so that a wrong graph shows; `head` comes last."""
 
     def __init__(self, head: nn.Module | None = None, out: int = A) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Net(nn.Module):
 
 
 class Noisy(nn.Module):
-    """A chunk of H actions out of observation and noise."""
+    """A module that maps observation and noise to a chunk of H actions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Noisy(nn.Module):
 
 
 class Single(nn.Module):
-    """Insists on float32."""
+    """A module that runs only in float32."""
 
     def forward(self, observation: Tensor) -> Tensor:
         return observation[:, :A] @ torch.eye(A, dtype=torch.float32)
@@ -64,8 +64,8 @@ class Branches(nn.Module):
         return -x if x.sum() > 0 else x
 
 
-class Sorts(nn.Module):
-    """Sees the other rows of its batch."""
+class Centres(nn.Module):
+    """A module whose rows depend on the rest of their batch."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x - x.mean(dim=0)
@@ -90,7 +90,7 @@ def export(module: nn.Module, out: Path, **options: Any) -> Manifest:
     return export_module(module, HOPPER, out, recorded=recorded(HOPPER, 200), **options)
 
 
-def test_the_docstring_s_example_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_docstrings_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (example,) = (e for e in doctest.DocTestFinder().find(pipeline) if e.name.endswith(".export_module"))
     result = doctest.DocTestRunner().run(example)
@@ -98,36 +98,34 @@ def test_the_docstring_s_example_is_true(tmp_path: Path, monkeypatch: pytest.Mon
     assert OnnxPolicy.load(Path("hopper.onnx")).golden_error <= 1e-5
 
 
-def test_the_file_answers_what_torch_answers_within_the_limits(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_file_matches_torch_clipped_to_the_limits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     module = Net().train()
     manifest = export(module, tmp_path / "p.onnx", name="mine")
     assert (manifest.name, manifest.method, manifest.kind) == ("mine", "torch module", "mlp")
     assert manifest.provenance["class"] == "Net"
-    assert module.training  # it was copied
+    assert module.training  # the export works on a copy
     policy = OnnxPolicy.load(tmp_path / "p.onnx")
     with torch.no_grad():
-        wanted = module.eval()(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
+        expected = module.eval()(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
     got = np.stack([policy.infer(o, NO_NOISE)[0].copy() for o in recorded(HOPPER)])
-    assert np.allclose(got, wanted, atol=1e-5)
+    assert np.allclose(got, expected, atol=1e-5)
     assert caplog.messages[-1].endswith("actions exceed the task's and are clipped")
 
 
-def test_a_module_with_noise_gets_the_robot_s_draws(tmp_path: Path) -> None:
+def test_a_module_with_noise_gets_the_runtimes_draws(tmp_path: Path) -> None:
     module = Noisy()
     manifest = export(module, tmp_path / "p.onnx", noise_size=D)
     assert (manifest.noise, manifest.horizon) == (Noise("normal", (1, 1, D)), H)
     policy, observation = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[0]
     draw = NoiseSource(manifest.noise, seed=1).draw(0, 0)
     with torch.no_grad():
-        wanted = module(torch.from_numpy(observation[None]), torch.from_numpy(draw).reshape(1, D))[0].numpy()
-    assert np.allclose(policy.infer(observation, draw), wanted, atol=1e-5)
+        expected = module(torch.from_numpy(observation[None]), torch.from_numpy(draw).reshape(1, D))[0].numpy()
+    assert np.allclose(policy.infer(observation, draw), expected, atol=1e-5)
     assert export(module, tmp_path / "z.onnx", noise_size=D, noise="zero").noise.mode == "zero"
 
 
-def test_a_module_that_insists_on_float32_is_exported_and_logged(
+def test_a_module_that_runs_only_in_float32_is_exported_with_a_log_message(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -140,7 +138,7 @@ def test_a_module_that_insists_on_float32_is_exported_and_logged(
     [
         (Net(Decomposes()), "Net, layer head: expected operators of ONNX opset 18, got aten._linalg_svd"),
         (Net(Branches()), "Net, layer head: expected operators of ONNX opset 18, got a branch on the value"),
-        (Net(Sorts()), "expected torch and ONNX within 1e-05"),
+        (Net(Centres()), "expected torch and ONNX within 1e-05"),
         (
             nn.Linear(7, A),
             "Linear: expected a forward that takes observation (B, 11): task hopper has 11 observation",
@@ -153,7 +151,7 @@ def test_a_module_that_insists_on_float32_is_exported_and_logged(
     ],
     ids=["operator", "branch", "other rows", "observations", "noise", "actions", "tuple", "int", "nan"],
 )
-def test_what_cannot_be_served_is_refused_in_a_line(module: nn.Module, fragment: str, tmp_path: Path) -> None:
+def test_an_unsupported_module_is_refused_in_one_line(module: nn.Module, fragment: str, tmp_path: Path) -> None:
     with pytest.raises(OdeployError) as refused:
         export(module, tmp_path / "p.onnx")
     assert fragment in str(refused.value)
@@ -161,7 +159,7 @@ def test_what_cannot_be_served_is_refused_in_a_line(module: nn.Module, fragment:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_weight_that_is_no_number_is_named(tmp_path: Path) -> None:
+def test_a_nan_weight_is_named(tmp_path: Path) -> None:
     module = Net()
     list(module.body.parameters())[-1].data[1] = torch.nan
     with pytest.raises(OdeployError, match=r"Net, weight .*: expected numbers, got NaN; export a checkpoint"):

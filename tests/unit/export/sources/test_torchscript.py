@@ -19,7 +19,7 @@ from tests.policies import recorded
 
 
 class Loops(nn.Module):
-    """As long as its first layer's bias is, which a trace would not know."""
+    """A module whose forward is a loop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def saved(module: nn.Module, path: Path, traced: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("traced", [False, True], ids=["scripted", "traced"])
-def test_an_archive_is_served_as_torch_answers(
+def test_the_file_of_an_archive_matches_torch(
     traced: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -69,24 +69,24 @@ def test_an_archive_is_served_as_torch_answers(
     assert caplog.messages[0].startswith("torchscript: loading the archive runs its program")
     policy, no_noise = OnnxPolicy.load(tmp_path / "p.onnx"), np.zeros((1, 0, 0, 0), np.float32)
     with torch.no_grad():
-        wanted = module(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
+        expected = module(torch.from_numpy(recorded(HOPPER))).clamp(-1, 1).numpy()
     got = np.stack([policy.infer(o, no_noise)[0].copy() for o in recorded(HOPPER)])
-    assert np.allclose(got, wanted, atol=1e-5)
+    assert np.allclose(got, expected, atol=1e-5)
 
 
-def test_an_archive_with_noise(tmp_path: Path) -> None:
+def test_the_file_of_an_archive_with_noise_matches_torch(tmp_path: Path) -> None:
     module = Noisy()
     external = from_torchscript(saved(module, tmp_path / "m.pt"), HOPPER, 2)
     manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
     assert manifest.noise.shape == (1, 1, 2)
     observation, noise = recorded(HOPPER)[:1], np.array([[0.5, -2]], np.float32)
     with torch.no_grad():
-        wanted = module(torch.from_numpy(observation), torch.from_numpy(noise)).numpy()
+        expected = module(torch.from_numpy(observation), torch.from_numpy(noise)).numpy()
     got = OnnxPolicy.load(tmp_path / "p.onnx").infer(observation[0], noise.reshape(1, 1, 1, 2))
-    assert np.allclose(got, wanted, atol=1e-5)
+    assert np.allclose(got, expected, atol=1e-5)
 
 
-def test_what_cannot_be_served_is_refused_in_a_line(tmp_path: Path) -> None:
+def test_an_unsupported_archive_is_refused_in_one_line(tmp_path: Path) -> None:
     refusals = []
     for module, task in ((Decomposes(), HOPPER), (Loops(), WALKER2D)):
         with pytest.raises(OdeployError) as refused:
@@ -94,10 +94,10 @@ def test_what_cannot_be_served_is_refused_in_a_line(tmp_path: Path) -> None:
         refusals.append(str(refused.value))
     assert "expected operators of ONNX opset 18, got aten::linalg_eigh; script" in refusals[0]
     assert "expected a forward that takes observation (B, 17): task walker2d has 17" in refusals[1]
-    assert all("\n" not in said for said in refusals)
+    assert all("\n" not in message for message in refusals)
 
 
-def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_or_one_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, tmp_path / "state.pt")
     (tmp_path / "text.pt").write_bytes(b"hello")
     for name in ("state.pt", "text.pt"):
