@@ -86,11 +86,14 @@ class ControlLoop:
         self._spare_guard = copy.deepcopy(self.guard)  # pre-touch runs must not move the real one
         self._spare_guard.rearm(0)
         self._touches = self._clamped = self._next_tick = 0
+        self._not_observed = messages.to_bytes(np.full(len(self.plant.observation), np.nan, np.float32))
+        self._sensed = self._not_observed  # of the present tick
 
     def run_episode(self, mode: str, episode: int, seed: int) -> None:
         """Run one episode; the guard is re-armed at its start, and the trace flushed at its end.
 
-        An interrupt is an operator's stop: the safe action is the last command, and has its row.
+        An interrupt is an operator's stop: the safe action is the last command, and has its row. That row has the
+        observation of its tick, or NaN if the interrupt came before the tick observed.
 
         Args:
             mode: `lockstep`, `realtime` or `stream`.
@@ -98,7 +101,7 @@ class ControlLoop:
             seed: of the plant's reset.
         """
         self.plant.reset(seed)
-        self._next_tick = 0
+        self._next_tick, self._sensed = 0, self._not_observed
         self.chunks.begin()
         try:
             if mode == "lockstep":
@@ -117,7 +120,7 @@ class ControlLoop:
         for seq in range(self.plant.horizon):
             due_ns = self._clock.now_ns()
             tick = Tick(seq, due_ns, due_ns)
-            sensed = messages.to_bytes(self.plant.observe())
+            sensed = self._sensed = messages.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
             sent_ns, answer = 0, None
             if self.chunks.requests(seq):
@@ -154,7 +157,7 @@ class ControlLoop:
                 if self.counters is not None:
                     self.counters.skipped()
             self._next_tick = tick.number
-            sensed = messages.to_bytes(self.plant.observe())
+            sensed = self._sensed = messages.to_bytes(self.plant.observe())
             observed_ns = self._clock.now_ns()
             sends = mode == "stream" or self.chunks.requests(tick.number)
             sent_ns = self.client.send(episode, tick.number, sensed) if sends else 0
@@ -214,8 +217,8 @@ class ControlLoop:
     ) -> int:
         """Hand the command over and record the tick; return how the episode goes on.
 
-        The stamp `applied` is taken when handing over begins, `stepped` when the outcome is known. `sent_ns` is 0
-        for a tick that sent no observation; `answer` is what arrived during it.
+        The stamp `applied` is taken when handing over begins, `stepped` when the outcome is known. `observed_ns`
+        and `sent_ns` are 0 for a tick that did not observe or send; `answer` is what arrived during it.
         """
         safety, clamped = self.guard.safety, self.guard.counts.clamped
         applied_ns = self._clock.now_ns()
@@ -250,12 +253,14 @@ class ControlLoop:
         if self.counters is not None:
             late = 0 < self._deadline_ns < applied_ns - tick.due_ns
             self.counters.ran(stepped_ns, episode, missed=late or safety.state is not _RUN)
-        self._next_tick, self._clamped = tick.number + 1, clamped
+        self._next_tick, self._clamped, self._sensed = tick.number + 1, clamped, self._not_observed
         return end
 
     def _stop(self, episode: int) -> None:
-        """Command the safe action as the last one, at once instead of on the grid."""
-        sensed, now_ns = messages.to_bytes(self.plant.observe()), self._clock.now_ns()
+        """Command the safe action as the last one, at once instead of on the grid.
+
+        Nothing is observed for it, since a sensor that hangs may be the reason for the interrupt.
+        """
+        now_ns = self._clock.now_ns()
         command = self.guard.tick(now_ns, now_ns, None, Operator(stop=True))
-        tick = Tick(self._next_tick, now_ns, now_ns)
-        self._apply(episode, tick, sensed, now_ns, now_ns, None, None, command)
+        self._apply(episode, Tick(self._next_tick, now_ns, now_ns), self._sensed, 0, 0, None, None, command)

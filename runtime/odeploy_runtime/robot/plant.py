@@ -63,8 +63,7 @@ class Plant(Protocol):
     def observe(self) -> NDArray[np.float32]:
         """Return what is sensed now. Shape (R,).
 
-        Called at the tick, after the loop wakes up, and once more when an interrupt ends an episode. The loop
-        does not modify the array and does not keep it.
+        Called once a tick, after the loop wakes up. The loop does not modify the array and does not keep it.
         """
 
     def apply(self, command: NDArray[np.float32]) -> None:

@@ -78,7 +78,8 @@ def new_header(**fields: Any) -> TraceHeader:
 def row_type(observation_size: int, action_size: int) -> np.dtype[np.void]:
     """Return the NumPy type of a row.
 
-    `action` is the command, `offered` the policy's action before the guard; NaN where nothing arrived.
+    `observation` is NaN for the last command of an episode that an interrupt ended between two ticks. `action` is
+    the command, `offered` the policy's action before the guard; NaN where nothing arrived.
     """
     return np.dtype(
         [

@@ -1,8 +1,8 @@
 """Demonstrations from traces: recorded runs become episodes of a dataset.
 
 A trace has flat float32 rows. A dataset has the environment's raw observations, one more than actions, and the
-reason why each episode ended. So the commands are played again, as for a film, and each observation on the way
-must equal the recorded one bit by bit. The stored action is the command after the guard.
+reason why each episode ended. So the commands are replayed, as for a film (`odeploy_sim/tasks/replay.py`). The
+stored action is the command after the guard.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from odeploy_runtime.trace.format import ENDED, INVALID, SKIPPED, STOPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.replay import diverged, replay
 from odeploy_sim.tasks.task import Task
 
 
@@ -61,7 +62,7 @@ def read_traces(paths: Sequence[Path]) -> list[Trace]:
 
 
 def gather(env: TaskEnv, traces: Sequence[Trace], successes_only: bool, stopped_too: bool) -> Gathered:
-    """Play every complete episode of the traces again, and keep the wanted ones.
+    """Replay every complete episode of the traces; return the wanted ones.
 
     Raises:
         ContractError: the simulation differs from a trace, or no episode is left.
@@ -80,14 +81,14 @@ def gather(env: TaskEnv, traces: Sequence[Trace], successes_only: bool, stopped_
             elif successes_only and not rows["success"][-1]:
                 found.failures += 1
             else:
-                found.episodes.append(_again(env, rows[rows["kind"] != SKIPPED], trace.header.seed))
+                found.episodes.append(_replayed(env, rows[rows["kind"] != SKIPPED], trace.header.seed))
     if not found.episodes:
         raise ContractError(
             where="--from-trace",
             expected="an episode to keep",
             got=f"none: {found.failures} failed, {found.invalid} broke, {found.stopped} were stopped, "
             f"{found.cut} are not whole",
-            remedy="give traces of whole runs, or ask for less",
+            remedy="give traces of whole runs, or leave out --successes-only",
         )
     return found
 
@@ -97,35 +98,28 @@ def _episodes(trace: Trace) -> Iterator[NDArray[np.void]]:
     return (rows for rows in np.split(trace.rows, edges) if len(rows))
 
 
-def _again(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
+def _replayed(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
     """Return an episode as the recorder would have recorded it, from the rows of the ticks that ran."""
     number = int(rows["episode"][0])
-    reset_seed = episode_seed(seed, number)
-    observation, observations, rewards = env.reset(reset_seed), [], []
-    for row in rows:
-        if not np.array_equal(observation, row["observation"]):
-            raise _another_way(number, int(row["tick"]), "observation")
+    observations, rewards = [], []
+    for step in replay(env, rows, seed):
         observations.append(env.raw)
-        step = env.step(row["action"].copy())
-        observation = step.observation
-        rewards.append(step.reward)
+        if step is not None:
+            rewards.append(step.reward)
+    assert step is not None  # rows are not empty
     # The guard's STOP or the operator ended an episode that the simulation would have continued.
     if step.invalid or step.success != bool(rows["success"][-1]):
-        raise _another_way(number, int(rows["tick"][-1]), "end")
-    observations.append(env.raw)
-    actions = rows["action"].copy()
-    return Episode(observations, actions, np.array(rewards), step.terminated, step.success, reset_seed)
+        raise diverged(number, int(rows["tick"][-1]), "end")
+    return Episode(
+        observations=observations,
+        actions=rows["action"].copy(),
+        rewards=np.array(rewards),
+        terminated=step.terminated,
+        success=step.success,
+        seed=episode_seed(seed, number),
+    )
 
 
 def _require_fit(trace: Trace, task: Task) -> None:
     require_same_names(task.observation_names, [s.name for s in trace.header.observation], "trace, observation")
     require_same_names(task.action_names, [s.name for s in trace.header.action], "trace, action")
-
-
-def _another_way(episode: int, tick: int, what: str) -> ContractError:
-    return ContractError(
-        where=f"episode {episode}, tick {tick}",
-        expected=f"the {what} of the trace",
-        got="another one from the same commands",
-        remedy="collect on the machine, and with the versions, that recorded the trace",
-    )

@@ -1,9 +1,8 @@
-"""The renderer: the child process that plays a trace again in a fresh simulation and films it.
+"""The renderer: the child process that replays a trace and films it.
 
     python -m odeploy_sim.simulated_robot.renderer TRACE OUT EPISODES
 
-Filming after the run costs the loop nothing. Each observation on the way must equal the recorded one bit for bit,
-so the film shows what was driven.
+Filming after the run costs the loop nothing.
 """
 
 import os
@@ -16,12 +15,13 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import ContractError, MissingError, OdeployError
+from odeploy_runtime.errors import MissingError, OdeployError
 from odeploy_runtime.trace.format import SKIPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.simulated_robot.film import NO_OPENGL
-from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.replay import replay
 
 _MAX_FPS = 50
 _STRIP = 6  # pictures of an episode, evenly over its steps, each at half its size
@@ -34,8 +34,8 @@ def frames(trace: Trace, env: TaskEnv, episodes: int, stride: int = 1) -> Iterat
         ContractError: the simulation and the trace diverge.
         MissingError: no tick was stepped.
     """
-    for episode, rows in _stepped(trace, episodes):
-        yield from _played(trace, env, episode, rows, {*range(0, len(rows), stride), len(rows)})
+    for rows in _stepped(trace, episodes):
+        yield from _rendered(trace, env, rows, {*range(0, len(rows), stride), len(rows)})
 
 
 def strip(trace: Trace, env: TaskEnv, episodes: int) -> NDArray[np.uint8]:
@@ -45,14 +45,14 @@ def strip(trace: Trace, env: TaskEnv, episodes: int) -> NDArray[np.uint8]:
         ContractError, MissingError: see `frames`.
     """
     made = []
-    for episode, rows in _stepped(trace, episodes):
+    for rows in _stepped(trace, episodes):
         at = np.linspace(0, len(rows), _STRIP).round().astype(int).tolist()
-        shown = dict(zip(sorted(set(at)), _played(trace, env, episode, rows, set(at)), strict=True))
+        shown = dict(zip(sorted(set(at)), _rendered(trace, env, rows, set(at)), strict=True))
         made.append(np.hstack([shown[i] for i in at]))  # an episode of few ticks shows some of them twice
     return np.vstack(made)
 
 
-def _stepped(trace: Trace, episodes: int) -> Iterator[tuple[int, NDArray[Any]]]:
+def _stepped(trace: Trace, episodes: int) -> Iterator[NDArray[Any]]:
     rows = trace.rows[trace.rows["kind"] != SKIPPED]
     if not len(rows):
         raise MissingError(
@@ -62,27 +62,16 @@ def _stepped(trace: Trace, episodes: int) -> Iterator[tuple[int, NDArray[Any]]]:
             remedy="record another one",
         )
     for episode in np.unique(rows["episode"])[:episodes].tolist():
-        yield episode, rows[rows["episode"] == episode]
+        yield rows[rows["episode"] == episode]
 
 
-def _played(
-    trace: Trace, env: TaskEnv, episode: int, rows: NDArray[Any], shown: Container[int]
+def _rendered(
+    trace: Trace, env: TaskEnv, rows: NDArray[Any], shown: Container[int]
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the frames of the ticks in `shown`; the end of the episode is number `len(rows)`."""
-    observation = env.reset(episode_seed(trace.header.seed, episode))
-    for i, row in enumerate(rows):
+    for i, _ in enumerate(replay(env, rows, trace.header.seed)):
         if i in shown:
             yield env.render()
-        if not np.array_equal(observation, row["observation"]):
-            raise ContractError(
-                where=f"episode {episode}, tick {row['tick']}",
-                expected="the observation of the trace",
-                got="another one from the same commands",
-                remedy="film on the machine, and with the versions, that recorded the trace",
-            )
-        observation = env.step(row["action"]).observation
-    if len(rows) in shown:
-        yield env.render()
 
 
 def _write(trace: Trace, env: TaskEnv, out: Path, episodes: int) -> None:

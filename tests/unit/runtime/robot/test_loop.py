@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.realtime.counters import Counters
@@ -251,6 +252,30 @@ def test_an_interrupt_commands_and_records_the_safe_action_before_it_propagates(
     assert rows["observation"][:, 0].tolist() == list(range(5))
     last = rows[-1]
     assert (last["kind"], last["state"], last["cause"], last["end"]) == (HELD, State.STOP, Cause.OPERATOR, STOPPED)
+
+
+def test_an_interrupt_of_a_sensor_that_hangs_commands_the_safe_action_without_observing_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe, calls = bench.plant.observe, list[int]()
+
+    def hanging() -> NDArray[np.float32]:
+        calls.append(len(bench.plant.commands))
+        if len(calls) == 4:
+            raise KeyboardInterrupt  # the operator's, who sees that nothing moves any more
+        return observe()
+
+    monkeypatch.setattr(bench.plant, "observe", hanging)
+    bench.client.act = lambda seq: [0.5, 0.0]
+    with pytest.raises(KeyboardInterrupt):
+        bench.run("realtime")
+    assert calls == [0, 1, 2, 3]
+    assert bench.plant.commands == [[0.5, 0.0]] * 3 + [[0.0, -1.0]]
+    last = read_trace(bench.path).rows[-1]
+    assert (last["tick"], last["state"], last["end"]) == (3, State.STOP, STOPPED)
+    assert np.isnan(last["observation"]).all()
+    assert last["action"].tolist() == [0.0, -1.0]
+    assert last["stamps"][[STAMPS.index("observed"), STAMPS.index("sent")]].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("mode", ["lockstep", "realtime"])
