@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 import tyro
@@ -26,30 +26,27 @@ from odeploy_train.inverse_rl import flow_reward
 from odeploy_train.inverse_rl.flow_reward import TeacherOptions, reward_by_teacher
 from odeploy_train.inverse_rl.learned_reward import warn_of_one_episode
 from odeploy_train.modules.networks import initialise, initialise_orthogonal, mlp
-from odeploy_train.modules.ode import solver, uniform_grid
+from odeploy_train.modules.ode import SolverName, solver, uniform_grid
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP
 from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.ppo import PpoOptions
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import EnvironmentOptions, Learner, OnPolicyConfig, ppo_config
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy, velocity_net
-from odeploy_train.runs.folder import load_policy
+from odeploy_train.runs.folder import Method, load_policy
 from odeploy_train.runs.options import require_from_zero, require_positive
 from odeploy_train.runs.provenance import weights_hash
-
-Solver = Literal["euler", "midpoint", "heun", "rk4"]
-Method = Literal["fpo", "fpo++", "dppo", "fm-ppo", "fm-a2c"]
 
 
 @dataclass(frozen=True)
 class FlowOptions(PpoOptions, EnvironmentOptions):
     """Options of a flow policy."""
 
-    solver: Solver = "euler"
+    solver: SolverName = "euler"
     """Solver of rollouts."""
     solver_steps: int = 10
     """K, solver steps of rollouts."""
-    score_solver: Solver = "euler"
+    score_solver: SolverName = "euler"
     """Solver of scores; `odeploy export` chooses its own."""
     score_steps: int = 10
     """Solver steps of scores."""

@@ -6,7 +6,6 @@ environment's own reward; it is not used otherwise.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import tyro
@@ -25,6 +24,7 @@ from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.run import Learner, run
 from odeploy_train.policies.mlp import MlpConfig
+from odeploy_train.runs.folder import Method
 from odeploy_train.runs.options import require_positive
 
 
@@ -105,7 +105,6 @@ class DrailConfig(Config):
 
 
 AnyConfig = GailConfig | AirlConfig | WailConfig | VailConfig | DrailConfig
-Method = Literal["gail", "airl", "wail", "vail", "drail"]
 
 
 def gail(arguments: list[str]) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
@@ -52,6 +53,12 @@ HEUN = Tableau("heun", a=((), (1.0,)), b=(0.5, 0.5), order=2)
 RK4 = Tableau("rk4", a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6), order=4)
 
 SOLVERS = {tableau.name: tableau for tableau in (EULER, MIDPOINT, HEUN, RK4)}
+
+# Type of a command's option that names a solver: its choices are those of the table.
+if TYPE_CHECKING:
+    SolverName = str
+else:
+    SolverName = Literal[tuple(SOLVERS)]
 
 
 def solver(name: str) -> Tableau:
