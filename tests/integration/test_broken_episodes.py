@@ -49,7 +49,7 @@ def still(observation: Tensor) -> Tensor:
 
 
 def test_odeploy_score_replaces_broken_episodes(file: PolicyFile, broken: int) -> None:
-    figures = score(FRAGILE, EPISODES, SEED, 1.0, file.path, ChunkOptions(), Console(quiet=True))
+    figures = score(FRAGILE, EPISODES, SEED, 1.0, file, ChunkOptions(), Console(quiet=True))
     assert (figures["episodes"], figures["invalid"]) == (EPISODES, broken)
     with closing(FileScorer(FRAGILE)) as scorer:
         scores = scorer.play(file, SEED, EPISODES, ChunkOptions())

@@ -7,6 +7,7 @@ import pytest
 
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.trace.format import APPLIED, Trace
 from odeploy_runtime.trace.reader import read_trace
@@ -50,7 +51,7 @@ def test_real_time_chunking_and_blending_give_the_same_actions_through_a_server_
     tmp_path: Path, files: dict[int | None, Path], options: ChunkOptions
 ) -> None:
     rows = driven(tmp_path, files[2], "--mode", "lockstep", *options.given()).rows
-    act = player(files[2], MAZE_MEDIUM, SEED, options).begin(0)
+    act = player(read(files[2]), MAZE_MEDIUM, SEED, options).begin(0)
     for row in rows:
         np.testing.assert_array_equal(row["offered"], act(row["observation"]))
 

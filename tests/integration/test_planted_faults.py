@@ -57,7 +57,7 @@ def faulty(folder: Path, fault: Fault, golden: bool = True) -> Path:
 
 
 def errors(path: Path, check: str) -> list[Finding]:
-    seen = examine(path, HOPPER, episodes=3, seed=1, clock=MonotonicClock())
+    seen = examine(read(path), HOPPER, episodes=3, seed=1, clock=MonotonicClock())
     return [f for f in seen.findings if f.severity == "error" and f.check == check]
 
 
@@ -111,7 +111,7 @@ def _nan(model: onnx.ModelProto) -> None:
 
 
 def test_the_expert_itself_has_no_findings_above_a_note() -> None:
-    seen: Examination = examine(expert(), HOPPER, episodes=3, seed=1, clock=MonotonicClock())
+    seen: Examination = examine(read(expert()), HOPPER, episodes=3, seed=1, clock=MonotonicClock())
     assert [f for f in seen.findings if f.severity != "note" and f.check != "too slow"] == []
     assert len(seen.facts) == 3
 
@@ -147,7 +147,7 @@ def test_nan_weights_are_an_error(tmp_path: Path) -> None:
 
 
 def test_a_dead_input_is_a_warning(tmp_path: Path) -> None:
-    seen = examine(faulty(tmp_path, _dead_input), HOPPER, episodes=1, seed=1, clock=MonotonicClock())
+    seen = examine(read(faulty(tmp_path, _dead_input)), HOPPER, episodes=1, seed=1, clock=MonotonicClock())
     (finding,) = (f for f in seen.findings if f.check == "dead input")
     assert (finding.severity, finding.where) == ("warning", "leg_joint_angle")
 

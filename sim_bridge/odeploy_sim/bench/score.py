@@ -1,13 +1,12 @@
 """The score of an expert or a policy file on a task, played in lockstep."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.statistics import mean_interval, wilson_interval
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
@@ -22,33 +21,33 @@ def score(
     episodes: int,
     seed: int,
     noise_level: float,
-    policy: Path | None,
+    policy: PolicyFile | None,
     chunks: ChunkOptions,
     console: Console,
 ) -> dict[str, Any]:
-    """Play episodes of a task; return its score with the interval, and who achieved it, ready for JSON.
+    """Play episodes of a task; return its score and its player, ready for JSON.
 
     Args:
         task: to play.
-        episodes: how many.
-        seed: of resets and of a policy's noise.
-        noise_level: of the task.
+        episodes: number of episodes.
+        seed: seed of resets and of a policy's noise.
+        noise_level: noise level of the task.
         policy: policy file to score; None for the task's expert.
         chunks: how a policy's chunks are played.
         console: shows the progress.
     """
     if policy is not None:
-        task = task.with_actuation(read(policy).manifest.actuation)
+        task = task.with_actuation(policy.manifest.actuation)
     env = TaskEnv(task, noise_level)
     expert = demonstrator(env, policy, seed, chunks)
-    kept = gather(env, expert, Wanted(Size(episodes), seed), console)
+    collected = gather(env, expert, Wanted(Size(episodes), seed), console)
     env.close()
-    returns = np.array([episode.rewards.sum() for episode in kept.episodes])
-    successes = np.array([episode.success for episode in kept.episodes])
+    returns = np.array([episode.rewards.sum() for episode in collected.episodes])
+    successes = np.array([episode.success for episode in collected.episodes])
     command = " ".join(["odeploy score", task.name, "--episodes", str(episodes), *chunks.given()])
     return {
         **judged(task, returns, successes),
-        "invalid": kept.invalid,
+        "invalid": collected.invalid,
         "noise_level": noise_level,
         "seed": seed,
         "expert": expert.card.name,

@@ -1,27 +1,24 @@
 """`odeploy collect TASK`: an expert's episodes, or those of traces, as a Minari dataset with a card.
 
-Failures are kept, and the default sizes are those of the papers.
+Failures are included, and the default sizes are those of the papers.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.trace.format import Trace
 from odeploy_sim.catalogue import get
-from odeploy_sim.demonstrations.card import Card, ExpertCard, processor, versions
-from odeploy_sim.demonstrations.dataset import check_free, data_hash, flatten, save
-from odeploy_sim.demonstrations.demonstrator import demonstrator
-from odeploy_sim.demonstrations.from_trace import gather as gather_traces
+from odeploy_sim.demonstrations.card import Card
+from odeploy_sim.demonstrations.collection import CollectOptions, collect, collect_traces
 from odeploy_sim.demonstrations.from_trace import read_traces
-from odeploy_sim.demonstrations.quality import Quality, region
-from odeploy_sim.demonstrations.recorder import Collected, Size, Wanted, gather
-from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.demonstrations.quality import Quality
+from odeploy_sim.demonstrations.recorder import Size
 from odeploy_sim.tasks.task import Task
 
 # Sizes of the sets in FM-IRL (arXiv 2510.09222).
@@ -83,42 +80,28 @@ def _collect(config: Config, console: Console) -> None:
             remedy="name one (odeploy tasks lists them), or give traces with --from-trace",
         )
     task, quality = get(config.task), Quality.parse(config.quality)
-    size = _size(config, task)
+    options = CollectOptions(
+        size=_size(config, task),
+        quality=quality,
+        noise_level=config.noise,
+        successes_only=config.successes_only,
+        seed=config.seed,
+        policy=None if config.policy is None else read(config.policy),
+    )
     level = "" if config.noise == 1 else f"-level-{config.noise:g}".replace(".", "_")
     out = config.out or Path("runs/demos") / f"{task.name}{level}-{quality.slug}-v0"
-    check_free(out)
-    env = TaskEnv(task, config.noise, **quality.arguments(task))
-    expert, shown = demonstrator(env, config.policy, config.seed), region(env, quality)
-    wanted = Wanted(size, config.seed, quality.action_std, shown, config.successes_only)
-    kept = gather(env, expert, wanted, console)
-    goals = "all" if quality.coverage is None else shown.said if shown else "a part, drawn by the environment"
-    card = _card(config, str(quality), goals, env, expert.card, kept)
-    with console.status("writing"):
-        save(out, env, kept.episodes, expert.card.name, f"{task.name}, {quality}, level {config.noise:g}", card)
-    env.close()
-    _report(card, out, console)
+    _report(collect(task, options, out, console), out, console)
 
 
 def _collect_traces(config: Config, console: Console) -> None:
     traces = _traces(config)
-    header = traces[0].header
-    task = get(header.task)
+    task = get(traces[0].header.task)
     out = config.out or Path("runs/demos") / f"{task.name}-trace-v0"
-    check_free(out)
-    _require_success_key(config, task)
-    env = TaskEnv(task, header.noise_level)
-    found = gather_traces(env, traces, config.successes_only, config.stopped_too)
-    names, fingerprints = ({getattr(t.header, name) for t in traces} for name in ("policy", "fingerprint"))
-    expert = ExpertCard("policy", ", ".join(sorted(names)), ", ".join(sorted(fingerprints)))
-    quality = ", ".join(sorted({f"driven {t.header.mode} at {t.header.rate_hz:g} Hz" for t in traces}))
-    config = replace(config, noise=header.noise_level, seed=header.seed)
-    card = _card(config, quality, "all", env, expert, Collected(found.episodes, found.failures, found.invalid))
-    with console.status("writing"):
-        save(out, env, found.episodes, expert.name, f"{task.name}, {quality}", card)
-    env.close()
+    chosen = {"successes_only": config.successes_only, "stopped_too": config.stopped_too}
+    card, found = collect_traces(traces, task, out, console, **chosen)
     _report(card, out, console)
     if found.stopped or found.cut:
-        console.print(f"not kept: {found.stopped} that were stopped, {found.cut} that are not whole")
+        console.print(f"not included: {found.stopped} that were stopped, {found.cut} that are not complete")
 
 
 def _traces(config: Config) -> list[Trace]:
@@ -160,42 +143,7 @@ def _size(config: Config, task: Task) -> Size:
         raise UsageError(where=f"--{size.unit}", expected="at least 1", got=str(size.amount), remedy="change it")
     if config.seed < 0:
         raise UsageError(where="--seed", expected="0 or more", got=str(config.seed), remedy="change it")
-    _require_success_key(config, task)
     return size
-
-
-def _require_success_key(config: Config, task: Task) -> None:
-    if config.successes_only and task.success_key is None:
-        raise UsageError(
-            where="--successes-only",
-            expected="a task that is solved or not",
-            got=f"{task.name}, which is scored by its return",
-            remedy="leave it out",
-        )
-
-
-def _card(config: Config, quality: str, goals: str, env: TaskEnv, expert: ExpertCard, kept: Collected) -> Card:
-    returns = np.array([e.rewards.sum() for e in kept.episodes])
-    successes = [e.success for e in kept.episodes]
-    return Card(
-        task=env.task.name,
-        noise_level=config.noise,
-        quality=quality,
-        goals=goals,
-        successes_only=config.successes_only,
-        episodes=len(returns),
-        transitions=sum(len(e.rewards) for e in kept.episodes),
-        return_mean=float(returns.mean()),
-        return_std=float(returns.std()),
-        success=float(np.mean(successes)) if env.task.success_key else None,
-        failures_dropped=kept.failures,
-        invalid_dropped=kept.invalid,
-        seed=config.seed,
-        expert=expert,
-        data_hash=data_hash(*flatten(env.task, kept.episodes)),
-        versions=versions(),
-        processor=processor(),
-    )
 
 
 def _report(card: Card, out: Path, console: Console) -> None:
@@ -205,6 +153,6 @@ def _report(card: Card, out: Path, console: Console) -> None:
         f"return {card.return_mean:.2f} ± {card.return_std:.2f}{success}"
     )
     if card.invalid_dropped or card.failures_dropped:
-        console.print(f"not kept: {card.invalid_dropped} that broke, {card.failures_dropped} that failed")
+        console.print(f"not included: {card.invalid_dropped} that broke, {card.failures_dropped} that failed")
     console.print(f"data hash: {card.data_hash}", soft_wrap=True)
     console.print(f"dataset: {out}", soft_wrap=True)

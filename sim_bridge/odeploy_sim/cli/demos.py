@@ -64,7 +64,7 @@ def measured(demonstrations: Demonstrations) -> dict[str, str]:
         "episodes": f"{len(lengths):,} of {lengths.min()} to {lengths.max()} ticks",
         "transitions": f"{lengths.sum():,}",
         "return": f"{returns.mean():.2f} ± {returns.std():.2f}, {returns.min():.2f} to {returns.max():.2f}",
-        "success": "not said" if successes is None else f"{successes.mean():.3f}",
+        "success": "not recorded" if successes is None else f"{successes.mean():.3f}",
         "data hash": demonstrations.data_hash,
     }
 
@@ -77,12 +77,12 @@ def stated(card: Card, demonstrations: Demonstrations) -> dict[str, str]:
         "quality": card.quality,
         "goals": card.goals,
         "noise level": f"{card.noise_level:g}",
-        "not kept": f"{card.invalid_dropped} broken, "
-        + (f"{card.failures_dropped} failed" if card.successes_only else "failures are kept"),
+        "not included": f"{card.invalid_dropped} broken, "
+        + (f"{card.failures_dropped} failed" if card.successes_only else "failures are included"),
         "expert": f"{card.expert.name} ({card.expert.kind})",
         "fingerprint": card.expert.fingerprint,
         "seed": str(card.seed),
-        "data hash": demonstrations.data_hash + ("" if same else f", but the card says {card.data_hash}"),
+        "data hash": demonstrations.data_hash + ("" if same else f", but the card has {card.data_hash}"),
         "versions": ", ".join(f"{package} {version}" for package, version in card.versions.items()),
         "processor": card.processor,
     }

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from odeploy_runtime.errors import OdeployError, UsageError
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.reports.tables import wide
 from odeploy_sim.catalogue import get
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.doctor"), Console()
     if config.episodes < 1:
         raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
-    examination = examine(config.file, get(config.task), config.episodes, config.seed, MonotonicClock())
+    examination = examine(read(config.file), get(config.task), config.episodes, config.seed, MonotonicClock())
     for fact in examination.facts:
         console.print(fact, highlight=False, soft_wrap=True)
     if examination.findings:

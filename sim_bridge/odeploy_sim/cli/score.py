@@ -15,6 +15,7 @@ from rich.table import Table
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import UsageError
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.score import score
@@ -36,7 +37,7 @@ class Config(ChunkOptions):
     seed: int = 1
     """Seed of resets and of a policy's noise."""
     out: Path | None = None
-    """JSON file for the figures; those of other tasks in it are kept."""
+    """JSON file for the figures; those of other tasks stay in it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -51,20 +52,22 @@ def main(arguments: list[str]) -> None:
             got="none",
             remedy="give one, or leave the option out",
         )
+    policy = None if config.policy is None else read(config.policy)
     table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
     for task in [get(name) for name in config.tasks]:
-        figures = score(task, config.episodes, config.seed, config.noise, config.policy, config, console)
+        figures = score(task, config.episodes, config.seed, config.noise, policy, config, console)
         digits = 3 if figures["scored_by"] == "success" else 1
         value, low, high, std = (f"{figures[k]:.{digits}f}" for k in ("value", "low", "high", "std"))
         counts = str(figures["episodes"]), str(figures["invalid"])
         table.add_row(task.name, figures["expert"], f"{value} [{low}, {high}]", std, *counts)
         if config.out is not None:
-            _keep(config.out, task.name, figures)
+            _add(config.out, task.name, figures)
     wide(console).print(table)
 
 
-def _keep(path: Path, task: str, figures: dict[str, Any]) -> None:
-    kept = json.loads(path.read_text()) if path.is_file() else {"tasks": {}}
-    kept["tasks"][task] = figures
+def _add(path: Path, task: str, figures: dict[str, Any]) -> None:
+    """Write a task's figures into a JSON file, beside those of other tasks."""
+    whole = json.loads(path.read_text()) if path.is_file() else {"tasks": {}}
+    whole["tasks"][task] = figures
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(kept, indent=1) + "\n").encode())
+    write_whole(path, (json.dumps(whole, indent=1) + "\n").encode())

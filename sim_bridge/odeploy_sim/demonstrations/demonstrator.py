@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 
 from odeploy_runtime.errors import MissingError
+from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.demonstrations.expert import Demonstrator
@@ -15,7 +16,7 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 def demonstrator(
-    env: TaskEnv, policy: Path | None, seed: int, options: ChunkOptions | None = None
+    env: TaskEnv, policy: PolicyFile | None, seed: int, options: ChunkOptions | None = None
 ) -> Demonstrator:
     """Return the policy file if one is given, else the task's scripted expert, else its trained one.
 
@@ -30,19 +31,21 @@ def demonstrator(
         ContractError: the policy has other signals than the task.
     """
     task = env.task
-    if policy is None and task.name in EXPERTS:
-        return _script(env)
-    file = policy or trained(task)
-    if file is None:
-        raise MissingError(
-            where=f"task {task.name}",
-            expected="a scripted expert, or a trained one that comes with odeploy",
-            got="neither",
-            remedy=f"make one (odeploy train expert --task {task.name}) and give its file with --policy FILE",
-        )
+    if policy is None:
+        if task.name in EXPERTS:
+            return _script(env)
+        path = trained(task)
+        if path is None:
+            raise MissingError(
+                where=f"task {task.name}",
+                expected="a scripted expert, or a trained one that comes with odeploy",
+                got="neither",
+                remedy=f"make one (odeploy train expert --task {task.name}) and give its file with --policy FILE",
+            )
+        policy = read(path)
     from odeploy_sim.demonstrations.policy_player import player  # scripts need no onnxruntime
 
-    return player(file, task, seed, options or ChunkOptions())
+    return player(policy, task, seed, options or ChunkOptions())
 
 
 def _script(env: TaskEnv) -> Demonstrator:

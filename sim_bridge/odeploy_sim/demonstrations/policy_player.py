@@ -4,7 +4,6 @@ Both answer from the same `inference.policy_state.PolicyState` and play chunks a
 equal tick by tick.
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.inference.policy_state import PolicyState
+from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.demonstrations.card import ExpertCard
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     values: NDArray[np.float32]
 
 
-def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstrator:
+def player(file: PolicyFile, task: Task, seed: int, options: ChunkOptions) -> Demonstrator:
     """Return a policy file as an expert.
 
     Args:
@@ -40,10 +40,10 @@ def player(file: Path, task: Task, seed: int, options: ChunkOptions) -> Demonstr
         ContractError: the policy has other signals than the task.
         UsageError: its horizon is too short for the options.
     """
-    policy = OnnxPolicy.load(file)
+    policy = OnnxPolicy(file)
     manifest = policy.manifest
-    require_same_names(manifest.raw_names, task.observation_names, f"{file}, observation")
-    require_same_names(manifest.action_names, task.action_names, f"{file}, action")
+    require_same_names(manifest.raw_names, task.observation_names, f"{file.path}, observation")
+    require_same_names(manifest.action_names, task.action_names, f"{file.path}, action")
     chunking = options.chunking(manifest.horizon, paced=False)
 
     def begin(episode: int) -> Expert:

@@ -80,12 +80,12 @@ class Region:
     Attributes:
         at_start: whether an episode's first observation has its goal; otherwise the goal is the place nearest to
             the last observation.
-        said: description of the goals.
+        description: the goals in words.
         shows: returns whether the goal of an observation (O,) is among them.
     """
 
     at_start: bool
-    said: str
+    description: str
     shows: Callable[[NDArray[np.float32]], bool]
 
 

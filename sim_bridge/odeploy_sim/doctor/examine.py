@@ -5,9 +5,9 @@ episodes are what everything else is measured on.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.doctor.answers import answers
@@ -39,16 +39,16 @@ class Examination:
     findings: tuple[Finding, ...]
 
 
-def examine(path: Path, task: Task, episodes: int, seed: int, clock: Clock) -> Examination:
+def examine(file: PolicyFile, task: Task, episodes: int, seed: int, clock: Clock) -> Examination:
     """Examine a file on its task; if the signals do not fit, check nothing else."""
-    policy = OnnxPolicy.load(path)
+    policy = OnnxPolicy(file)
     findings = check_fit(policy.manifest, task)
     if any(f.check == "signals" and f.severity == "error" for f in findings):
         return Examination((), tuple(findings))
-    file, expert, still = _play_all(path, task, episodes, seed)
-    met = [player for player in (file, expert) if player is not None and len(player.observations)]
+    own, expert, still = _play_all(file, task, episodes, seed)
+    met = [player for player in (own, expert) if player is not None and len(player.observations)]
     observations = joined(met or [still], _ROWS)
-    findings += check_score(file, expert, still)
+    findings += check_score(own, expert, still)
     if expert is not None:
         picks = spread(len(expert.observations), _ROWS)
         answered = answers(policy, expert.observations[picks])
@@ -60,7 +60,7 @@ def examine(path: Path, task: Task, episodes: int, seed: int, clock: Clock) -> E
     findings += check_extremes(policy, observations)
     findings += check_not_numbers(policy, observations[0])
     speed, slow = check_speed(policy, task.rate_hz, clock)
-    scores = f"score: {file}; " + (f"the expert {expert}; " if expert else "no expert; ") + f"safe action {still}"
+    scores = f"score: {own}; " + (f"the expert {expert}; " if expert else "no expert; ") + f"safe action {still}"
     facts = (
         f"{scores} ({task.scored_by}, {episodes} episodes each)",
         f"observations: {len(observations)} of {sum(len(p.observations) for p in met)} ticks met",
@@ -70,13 +70,13 @@ def examine(path: Path, task: Task, episodes: int, seed: int, clock: Clock) -> E
 
 
 def _play_all(
-    path: Path, task: Task, episodes: int, seed: int
+    file: PolicyFile, task: Task, episodes: int, seed: int
 ) -> tuple[PlayerScore, PlayerScore | None, PlayerScore]:
     env, expert = TaskEnv(task), None
     try:
         if task.name in EXPERTS or trained(task):
             expert = play(env, demonstrator(env, None, seed), episodes, seed)
-        file = play(env, demonstrator(env, path, seed), episodes, seed)
-        return file, expert, play(env, standing_still(task), episodes, seed)
+        own = play(env, demonstrator(env, file, seed), episodes, seed)
+        return own, expert, play(env, standing_still(task), episodes, seed)
     finally:
         env.close()

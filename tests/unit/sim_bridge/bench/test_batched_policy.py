@@ -36,7 +36,7 @@ def scorer() -> Iterator[FileScorer]:
 
 
 def one_by_one(path: Path, options: ChunkOptions) -> list[float]:
-    demonstrator, unused = player(path, TASK, SEED, options), np.random.default_rng(0)
+    demonstrator, unused = player(read(path), TASK, SEED, options), np.random.default_rng(0)
     returns = []
     with closing(TaskEnv(TASK)) as env:
         for number in range(EPISODES):

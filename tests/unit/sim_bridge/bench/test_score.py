@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.score import judged, score
 from odeploy_sim.catalogue import get
@@ -27,7 +28,8 @@ def test_a_task_without_success_is_scored_by_its_return() -> None:
 def test_a_score_names_its_player_and_the_command_that_repeats_it(given: bool) -> None:
     task, quiet = get("hopper"), Console(quiet=True)
     path = trained(task)
-    figures = score(task, 2, 3, 1.0, path if given else None, ChunkOptions(), quiet)
+    assert path is not None
+    figures = score(task, 2, 3, 1.0, read(path) if given else None, ChunkOptions(), quiet)
     assert (figures["episodes"], figures["invalid"], figures["seed"], figures["noise_level"]) == (2, 0, 3, 1.0)
     assert figures["command"] == "odeploy score hopper --episodes 2"
     assert figures["expert_kind"] == "policy"

@@ -10,6 +10,7 @@ from odeploy_runtime.errors import ContractError, MissingError, OdeployError, Us
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_sim.catalogue import TASKS
 from odeploy_sim.cli import collect
+from odeploy_sim.demonstrations import collection
 from odeploy_sim.demonstrations.card import Card, read_card
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.demonstrations.recorder import Size
@@ -120,7 +121,7 @@ def test_with_successes_only_failures_are_dropped_and_counted_on_the_card(
     card = collected(tmp_path / "a-v0", "maze-medium", "--episodes", "5", "--successes-only")
     assert (card.success, card.successes_only) == (1.0, True)
     assert card.failures_dropped > 0
-    assert f"not kept: 0 that broke, {card.failures_dropped} that failed" in capsys.readouterr().out
+    assert f"not included: 0 that broke, {card.failures_dropped} that failed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_with_successes_only_failures_are_dropped_and_counted_on_the_card(
 def test_invalid_options_are_refused_by_name(
     tmp_path: Path, task: str, options: list[str], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "gather", never)
+    monkeypatch.setattr(collection, "gather", never)
     with pytest.raises(UsageError) as raised:
         collect.main([task, "--out", str(tmp_path / "a-v0"), *options])
     assert raised.value.where == where
@@ -154,14 +155,14 @@ def never(*_: object) -> None:
 
 
 def test_a_coverage_of_a_task_without_goals_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "gather", never)
+    monkeypatch.setattr(collection, "gather", never)
     options = ["--policy", str(policy_path(tmp_path, TASKS["hopper"])), "--quality", "coverage:0.5"]
     with pytest.raises(UsageError, match="hopper has no goals"):
         collect.main(["hopper", *options, "--out", str(tmp_path / "a-v0")])
 
 
 def test_a_policy_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collect, "gather", never)
+    monkeypatch.setattr(collection, "gather", never)
     file = policy_path(tmp_path, TASKS["hopper"])
     with pytest.raises(ContractError, match="observation"):
         collect.main(["maze-medium", "--policy", str(file), "--out", str(tmp_path / "a-v0")])
@@ -171,7 +172,7 @@ def test_a_policy_of_another_task_is_refused(tmp_path: Path, monkeypatch: pytest
 def test_an_invalid_path_is_refused_before_collecting(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "gather", never)
+    monkeypatch.setattr(collection, "gather", never)
     (tmp_path / "taken-v0").mkdir()
     with pytest.raises(UsageError, match=f"--out .*{name}"):
         collect.main(["maze-medium", "--out", str(tmp_path / name)])

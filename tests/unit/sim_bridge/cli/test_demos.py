@@ -84,7 +84,7 @@ def test_data_that_differ_from_the_card_are_reported(
     (tmp_path / "card.json").write_text(json.dumps(card | {"data_hash": "f" * 64}))
     (tmp_path / "data").symlink_to(made / "data")
     demos.main([str(tmp_path)])
-    assert f"{card['data_hash']}, but the card says {'f' * 64}" in capsys.readouterr().out
+    assert f"{card['data_hash']}, but the card has {'f' * 64}" in capsys.readouterr().out
 
 
 def test_a_dataset_without_a_card_is_measured(

@@ -13,6 +13,7 @@ import pytest
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.policy_file.file import read
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations import demonstrator as module
 from odeploy_sim.demonstrations.demonstrator import demonstrator, script_fingerprint
@@ -49,7 +50,7 @@ def test_every_episode_begins_with_a_new_script(maze: TaskEnv) -> None:
 def test_a_given_file_takes_precedence_over_the_script(maze: TaskEnv, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM)
     policy = OnnxPolicy.load(file)
-    expert = demonstrator(maze, file, 0)
+    expert = demonstrator(maze, read(file), 0)
     assert (expert.card.kind, expert.card.name, expert.card.fingerprint) == (
         "policy",
         "test-mlp",
@@ -61,7 +62,7 @@ def test_a_given_file_takes_precedence_over_the_script(maze: TaskEnv, tmp_path: 
 
 def test_a_policys_noise_is_numbered_by_episode_and_tick_as_on_a_server(maze: TaskEnv, tmp_path: Path) -> None:
     file = policy_path(tmp_path, MAZE_MEDIUM, "flow")
-    expert, policy = demonstrator(maze, file, 7), OnnxPolicy.load(file)
+    expert, policy = demonstrator(maze, read(file), 7), OnnxPolicy.load(file)
     source = NoiseSource(policy.manifest.noise, 7)
     for episode in (0, 3):
         act = expert.begin(episode)
@@ -105,7 +106,7 @@ def test_a_policy_file_that_does_not_match_the_task_is_refused(
 ) -> None:
     monkeypatch.setattr(maze, "task", dataclasses.replace(MAZE_MEDIUM, **changes))
     with pytest.raises(ContractError, match=message):
-        demonstrator(maze, policy_path(tmp_path, MAZE_MEDIUM), 0)
+        demonstrator(maze, read(policy_path(tmp_path, MAZE_MEDIUM)), 0)
 
 
 def test_scripts_need_no_onnxruntime() -> None:

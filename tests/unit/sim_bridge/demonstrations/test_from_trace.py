@@ -113,8 +113,8 @@ def test_broken_stopped_and_truncated_episodes_are_left_out_and_counted(
     kept = rows[(rows["episode"] == 2) & (rows["kind"] != SKIPPED)]
     np.testing.assert_array_equal(loaded.observations, kept["observation"])
     output = capsys.readouterr().out
-    assert "not kept: 1 that broke, 0 that failed" in output
-    assert "not kept: 1 that were stopped, 1 that are not whole" in output
+    assert "not included: 1 that broke, 0 that failed" in output
+    assert "not included: 1 that were stopped, 1 that are not complete" in output
 
 
 def test_with_stopped_too_stopped_episodes_are_kept(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_episode_with_a_missing_row_is_left_out(tmp_path: Path, capsys: pytes
     path.write_bytes(data[: head + 3 * size] + data[head + 4 * size :])
     loaded = collected(tmp_path / "a-v0", "--from-trace", str(path))
     assert loaded.lengths.tolist() == [TICKS]
-    assert "0 that were stopped, 1 that are not whole" in capsys.readouterr().out
+    assert "0 that were stopped, 1 that are not complete" in capsys.readouterr().out
 
 
 def test_several_traces_make_one_dataset_in_order(tmp_path: Path) -> None:

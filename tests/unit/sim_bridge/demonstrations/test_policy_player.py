@@ -9,6 +9,7 @@ from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.inference.previous_chunk import PreviousChunk
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
@@ -29,7 +30,7 @@ def test_by_default_the_first_action_of_each_answer_is_played(tmp_path: Path) ->
     path = policy_path(tmp_path, MAZE_MEDIUM, "flow")
     policy = OnnxPolicy.load(path)
     noise = NoiseSource(policy.manifest.noise, SEED)
-    act = player(path, MAZE_MEDIUM, SEED, ChunkOptions()).begin(4)
+    act = player(read(path), MAZE_MEDIUM, SEED, ChunkOptions()).begin(4)
     for tick, observation in enumerate(OBSERVATIONS):
         np.testing.assert_array_equal(act(observation), policy.infer(observation, noise.draw(4, tick))[0])
 
@@ -37,7 +38,7 @@ def test_by_default_the_first_action_of_each_answer_is_played(tmp_path: Path) ->
 def test_a_chunk_continues_the_previous_one_and_repeats_its_frozen_actions(file: Path) -> None:
     policy = OnnxPolicy.load(file)
     noise, continuation = NoiseSource(policy.manifest.noise, SEED), PreviousChunk()
-    act = player(file, MAZE_MEDIUM, SEED, ChunkOptions(execute=4, ahead=D)).begin(0)
+    act = player(read(file), MAZE_MEDIUM, SEED, ChunkOptions(execute=4, ahead=D)).begin(0)
     expected, chunk = [], np.zeros((8, 2), np.float32)
     for tick, observation in enumerate(OBSERVATIONS):
         before = chunk
@@ -53,7 +54,7 @@ def test_a_chunk_continues_the_previous_one_and_repeats_its_frozen_actions(file:
 
 def test_an_episode_begins_with_a_reset_state(file: Path) -> None:
     options = ChunkOptions(execute=2, blend=0.1)
-    demonstrator = player(file, MAZE_MEDIUM, SEED, options)
+    demonstrator = player(read(file), MAZE_MEDIUM, SEED, options)
     first = [demonstrator.begin(1)(OBSERVATIONS[0]).copy() for _ in range(2)]
     act = demonstrator.begin(0)
     for observation in OBSERVATIONS:
@@ -63,6 +64,6 @@ def test_an_episode_begins_with_a_reset_state(file: Path) -> None:
 
 def test_another_tasks_file_and_more_actions_than_its_horizon_are_refused(file: Path) -> None:
     with pytest.raises(ContractError, match="observation"):
-        player(file, HOPPER, 0, ChunkOptions())
+        player(read(file), HOPPER, 0, ChunkOptions())
     with pytest.raises(UsageError, match="--execute"):
-        player(file, MAZE_MEDIUM, 0, ChunkOptions(execute=9))
+        player(read(file), MAZE_MEDIUM, 0, ChunkOptions(execute=9))

@@ -118,13 +118,13 @@ def test_a_region_does_not_depend_on_earlier_simulation(env: TaskEnv) -> None:
     before = shown(env, 0.3)
     env.step(env.env.action_space.sample())
     after = shown(env, 0.3)
-    assert before.said == after.said
+    assert before.description == after.description
     assert [before.shows(o) for o in goals(env, 50)] == [after.shows(o) for o in goals(env, 50)]
 
 
 def test_a_region_of_a_maze_consists_of_whole_cells(maze: TaskEnv) -> None:
     part, plan = shown(maze, 0.25), maze.env.unwrapped.maze  # type: ignore[attr-defined]
-    assert part.said == "6 of 26 goals"
+    assert part.description == "6 of 26 goals"
     cells: dict[tuple[int, ...], set[bool]] = {}
     for observation in goals(maze, 600):
         cells.setdefault(tuple(map(int, plan.cell_xy_to_rowcol(observation[4:6]))), set()).add(
@@ -162,7 +162,7 @@ def test_a_region_of_hand_rotate_is_a_range_of_yaw() -> None:
     inside = np.array([part.shows(o) for o in observations])
     assert yaws[inside].max() < yaws[~inside].min()
     assert yaws[inside].max() == pytest.approx(np.pi / 3, abs=0.1)
-    assert part.said.startswith("the goal's yaw up to 1.0")
+    assert part.description.startswith("the goal's yaw up to 1.0")
 
 
 @pytest.mark.parametrize("angle", [-2.5, -0.4, 0.0, 0.7, 3.0])
