@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from odeploy_export.graphs.diffusion import UnrolledDiffusion
 from odeploy_export.graphs.flow import ObservationPart, SplitFlow
+from odeploy_export.graphs.weights import constant, linears
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 
@@ -34,13 +35,13 @@ class BestOfNGraph(nn.Module):
         self._action_size, self._horizon = trained.config.action_size, proposer.horizon
         self.proposer = proposer
         self.activation: nn.Module = getattr(nn, policy.critic_activation)()
-        first, *later = zip(*(_linears(critic) for critic in policy.critics), strict=True)
+        first, *later = zip(*(linears(critic.modules()) for critic in policy.critics), strict=True)
         W = torch.cat([layer.weight.detach().double() for layer in first])
         b = torch.cat([layer.bias.detach().double() for layer in first])
         low, high = trained.low.double(), trained.high.double()
         W_s, W_a = W[:, : -len(low)], W[:, -len(low) :] / ((high - low) / 2)
         self.critics_observation = ObservationPart(trained, W_s, b - W_a @ ((high + low) / 2))
-        self.action_weight = _constant(W_a.T)
+        self.action_weight = constant(W_a.T)
         self.later = nn.ModuleList(
             nn.Sequential(*(m for layer in layers for m in (self.activation, _frozen(layer))))
             for layers in zip(*later, strict=True)
@@ -67,16 +68,8 @@ class BestOfNGraph(nn.Module):
         return part.repeat(1, self._candidates).reshape(-1, part.shape[1])
 
 
-def _linears(critic: nn.Module) -> list[nn.Linear]:
-    return [layer for layer in critic.modules() if isinstance(layer, nn.Linear)]
-
-
 def _frozen(layer: nn.Linear) -> nn.Linear:
     """Return a copy in float32."""
     copy = nn.Linear(layer.in_features, layer.out_features)
     copy.load_state_dict(layer.state_dict())
     return copy.requires_grad_(False)
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

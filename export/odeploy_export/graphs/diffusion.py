@@ -27,6 +27,7 @@ from torch.nn.functional import pad, silu
 
 from odeploy_export.graphs.bounds import Bounds
 from odeploy_export.graphs.flow import ObservationPart
+from odeploy_export.graphs.weights import constant, linears
 from odeploy_train.modules.ddpm import posterior
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.policies.diffusion import DiffusionPolicy
@@ -53,13 +54,13 @@ class UnrolledDiffusion(nn.Module):
         self.state_weight = nn.ParameterList()
         for t, a in zip(t_grid[:-1], alpha_bar, strict=False):
             e = time_embedding(torch.tensor([t], dtype=torch.float64), net.time_features)[0]
-            constant = W_t @ e + W_x @ (math.sqrt(1 - a) * b_l - math.sqrt(a) * m / s)
-            self.state_weight.append(_constant(torch.cat([math.sqrt(a) * W_x / s, constant[:, None]], dim=1).T))
-        hidden = [layer for layer in net.hidden if isinstance(layer, nn.Linear)]
-        self.hidden_weight = nn.ParameterList(_constant(layer.weight.detach().T) for layer in hidden)
-        self.hidden_bias = nn.ParameterList(_constant(layer.bias.detach()) for layer in hidden)
+            time_part = W_t @ e + W_x @ (math.sqrt(1 - a) * b_l - math.sqrt(a) * m / s)
+            self.state_weight.append(constant(torch.cat([math.sqrt(a) * W_x / s, time_part[:, None]], dim=1).T))
+        hidden = linears(net.hidden)
+        self.hidden_weight = nn.ParameterList(constant(layer.weight.detach().T) for layer in hidden)
+        self.hidden_bias = nn.ParameterList(constant(layer.bias.detach()) for layer in hidden)
         W_l = s[:, None] * net.last.weight.detach().double()
-        self.last_weight = _constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
+        self.last_weight = constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
 
         self._clips, self._sigma, self._keep = policy.clips, sigma[:-1], [p.keep for p in steps]
         self.bounds = Bounds(*(torch.cat([limit, limit[:1]]) for limit in (policy.low, policy.high)))
@@ -69,8 +70,8 @@ class UnrolledDiffusion(nn.Module):
             scale.append(s * p.std / math.sqrt(alpha_bar[i + 1]))
             drift = (p.keep * sigma[i] - sigma[i + 1]) * s * b_l
             offset.append(torch.cat([drift, (1 - p.keep) * (1 - one)]))
-        self.draw_scale = _constant(pad(torch.stack(scale), (0, 1)))
-        self.draw_offset = _constant(torch.stack(offset))
+        self.draw_scale = constant(pad(torch.stack(scale), (0, 1)))
+        self.draw_offset = constant(torch.stack(offset))
 
     def forward(self, observation: Tensor, noise: Tensor) -> Tensor:
         """Shapes (B, O), (B, 1, S, D) -> (B, 1, A)."""
@@ -100,7 +101,3 @@ class UnrolledDiffusion(nn.Module):
         for weight, bias in zip(self.hidden_weight, self.hidden_bias, strict=True):
             h = silu(torch.addmm(bias, h, weight))
         return h
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

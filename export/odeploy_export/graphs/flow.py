@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from odeploy_export.graphs.bounds import Bounds
+from odeploy_export.graphs.weights import constant, linears
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.modules.ode import Tableau, evaluation_times, integrate
 from odeploy_train.policies.diffusion import DiffusionPolicy
@@ -55,20 +56,20 @@ class SplitFlow(nn.Module):
         drift = s * b_l
         self.observation = ObservationPart(policy, W_o, net.first.bias.detach().double())
         start = m + (1 - t_grid[0]) * drift
-        self.noise_weight = _constant(torch.cat([torch.diag(s), torch.zeros(D, 1)], dim=1))
-        self.noise_bias = _constant(torch.cat([start, torch.ones(1)]))
+        self.noise_weight = constant(torch.cat([torch.diag(s), torch.zeros(D, 1)], dim=1))
+        self.noise_bias = constant(torch.cat([start, torch.ones(1)]))
         self.state_weight = nn.ParameterList(
-            _constant(torch.cat([W_x, constant[:, None]], dim=1).T)
-            for constant in (
+            constant(torch.cat([W_x, time_part[:, None]], dim=1).T)
+            for time_part in (
                 W_t @ time_embedding(torch.tensor([t], dtype=torch.float64), net.time_features)[0]
                 - W_x @ (m + (1 - t) * drift)
                 for t in evaluation_times(tableau, t_grid)
             )
         )
-        self.hidden_weight = nn.ParameterList(_constant(h.weight.detach().T) for h in _linears(net.hidden))
-        self.hidden_bias = nn.ParameterList(_constant(h.bias.detach()) for h in _linears(net.hidden))
+        self.hidden_weight = nn.ParameterList(constant(h.weight.detach().T) for h in linears(net.hidden))
+        self.hidden_bias = nn.ParameterList(constant(h.bias.detach()) for h in linears(net.hidden))
         W_l = s[:, None] * net.last.weight.detach().double()
-        self.last_weight = _constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
+        self.last_weight = constant(torch.cat([W_l, torch.zeros(1, W_l.shape[1])]).T)
         bound = Squash if policy.config.squash else Bounds
         self.bounds = bound(policy.low, policy.high)
 
@@ -108,11 +109,11 @@ class ObservationPart(nn.Module):
         mean, std = policy.observation_mean.double(), policy.observation_std.double()
         self._clip, self._clips = policy.clip, math.isfinite(policy.clip)
         if self._clips:
-            self.mean, self.scale = _constant(mean), _constant(1 / std)
+            self.mean, self.scale = constant(mean), constant(1 / std)
         else:
             weight = weight / std
             bias = bias - weight @ mean
-        self.weight, self.bias = _constant(weight.T), _constant(bias)
+        self.weight, self.bias = constant(weight.T), constant(bias)
 
     def forward(self, observation: Tensor) -> Tensor:
         """Shapes (B, O) -> (B, W)."""
@@ -128,7 +129,7 @@ class Squash(nn.Module):
         super().__init__()
         half_range, middle = (high.double() - low.double()) / 2, (high.double() + low.double()) / 2
         self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
-        self.half_range, self.middle = _constant(half_range), _constant(middle)
+        self.half_range, self.middle = constant(half_range), constant(middle)
         self.bounds = Bounds(low, high)
 
     def forward(self, action: Tensor) -> Tensor:
@@ -138,11 +139,3 @@ class Squash(nn.Module):
             return unit
         bounded: Tensor = self.bounds(unit * self.half_range + self.middle)
         return bounded
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)
-
-
-def _linears(layers: nn.ModuleList) -> list[nn.Linear]:
-    return [layer for layer in layers if isinstance(layer, nn.Linear)]

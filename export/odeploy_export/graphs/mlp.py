@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from odeploy_export.graphs.bounds import Bounds
+from odeploy_export.graphs.weights import constant, linears
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
 from odeploy_train.policies.student import StudentPolicy
 
@@ -16,23 +17,23 @@ class MlpGraph(nn.Module):
 
     def __init__(self, policy: MlpPolicy) -> None:
         super().__init__()
-        layers = [layer for layer in policy.layers if isinstance(layer, nn.Linear)]
+        layers = linears(policy.layers)
         weights, biases = [layer.weight.detach() for layer in layers], [layer.bias.detach() for layer in layers]
         self._horizon, self._action_size = policy.config.horizon, policy.config.action_size
         self._clip = policy.clip
         self._clips = policy.config.normalised and math.isfinite(policy.clip)
         if self._clips:  # the clip lies between normaliser and first layer
-            self.mean, self.scale = _constant(policy.observation_mean), _constant(1 / policy.observation_std)
+            self.mean, self.scale = constant(policy.observation_mean), constant(1 / policy.observation_std)
         elif policy.config.normalised:
             weights[0] = weights[0] / policy.observation_std
             biases[0] = biases[0] - weights[0] @ policy.observation_mean
-        self.weight = nn.ParameterList(_constant(w) for w in weights)
-        self.bias = nn.ParameterList(_constant(b) for b in biases)
+        self.weight = nn.ParameterList(constant(w) for w in weights)
+        self.bias = nn.ParameterList(constant(b) for b in biases)
         self.activation = policy.activation
         self._squash = policy.config.squash
         half_range, middle = (policy.high - policy.low) / 2, (policy.high + policy.low) / 2
         self._unit_scale = bool((half_range == 1).all() and (middle == 0).all())
-        self.half_range, self.middle = _constant(half_range), _constant(middle)
+        self.half_range, self.middle = constant(half_range), constant(middle)
         self.bounds = Bounds(policy.low.float(), policy.high.float())
 
     def forward(self, observation: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ class StudentGraph(MlpGraph):
     """Graph of a student: tanh throughout, and a normaliser without a clip."""
 
     def __init__(self, policy: StudentPolicy) -> None:
-        layers = [layer for layer in (*policy.net.hidden, policy.net.last) if isinstance(layer, nn.Linear)]
+        layers = linears((*policy.net.hidden, policy.net.last))
         widths = tuple(layer.out_features for layer in layers[:-1])
         same = MlpPolicy(MlpConfig(layers[0].in_features, layers[-1].out_features, widths, squash=True))
         for mine, its in zip(same.layers, layers, strict=True):
@@ -66,7 +67,3 @@ class StudentGraph(MlpGraph):
         for name in ("observation_mean", "observation_std", "low", "high"):
             setattr(same, name, getattr(policy, name).double())
         super().__init__(same)
-
-
-def _constant(values: Tensor) -> nn.Parameter:
-    return nn.Parameter(values.to(torch.float32).contiguous(), requires_grad=False)

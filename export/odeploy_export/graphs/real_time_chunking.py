@@ -17,10 +17,11 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from onnx import helper, numpy_helper
+from torch import Tensor
 
-from odeploy_export.graphs.tracing import OPSET
+from odeploy_export.graphs.assembly import assemble, batched
+from odeploy_export.graphs.weights import linears
 from odeploy_runtime.errors import UsageError
 from odeploy_train.modules.networks import time_embedding
 from odeploy_train.modules.ode import Tableau, integrate
@@ -28,7 +29,6 @@ from odeploy_train.policies.chunk_guidance import strength
 from odeploy_train.policies.flow import FlowPolicy
 
 PREVIOUS, FROZEN = "previous", "frozen"
-_IR_VERSION = 10  # as torch's exporter writes it
 
 
 class _Nodes:
@@ -80,22 +80,13 @@ def real_time_chunk_graph(policy: FlowPolicy, tableau: Tableau, t_grid: Sequence
     for operator, name, limit in (("Max", "low", policy.low), ("Min", "high", policy.high)):
         action = new.add(operator, action, new.weight(name, limit))
     new.nodes.append(helper.make_node("Reshape", [action, new.weight("chunk", np.array([-1, H, A]))], ["action"]))
-    graph = helper.make_graph(
-        new.nodes,
-        "policy",
-        [
-            _value("observation", policy.config.observation_size),
-            _value("noise", 1, 1, D),
-            _value(PREVIOUS, H, A),
-            _value(FROZEN, H),
-        ],
-        [_value("action", H, A)],
-        list(new.weights.values()),
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="odeploy")
-    model.ir_version = _IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    inputs = [
+        batched("observation", policy.config.observation_size),
+        batched("noise", 1, 1, D),
+        batched(PREVIOUS, H, A),
+        batched(FROZEN, H),
+    ]
+    return assemble(new.nodes, inputs, [batched("action", H, A)], new.weights.values())
 
 
 class _Field:
@@ -109,10 +100,9 @@ class _Field:
         self._features = net.time_features
         self._observation = _observation_part(new, policy, W_o, net.first.bias)
         self._first = new.weight("first.weight", W_x.T)
-        hidden = [layer for layer in net.hidden if isinstance(layer, nn.Linear)]
         self._hidden = [
             (new.weight(f"hidden.{i}.weight", layer.weight.T), new.weight(f"hidden.{i}.bias", layer.bias))
-            for i, layer in enumerate(hidden)
+            for i, layer in enumerate(linears(net.hidden))
         ]
         # By rows: a narrow weight by columns leaves ONNX Runtime's vector kernel (graphs/rewrites.py).
         self._last = new.weight("last.weight", net.last.weight), new.weight("last.bias", net.last.bias)
@@ -179,7 +169,3 @@ def _observation_part(new: _Nodes, policy: FlowPolicy, weight: Tensor, bias: Ten
         weight = weight / std
         bias = bias.detach().double() - weight @ mean
     return new.add("Gemm", observation, new.weight("observation.weight", weight.T), new.weight("first.bias", bias))
-
-
-def _value(name: str, *sizes: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sizes])

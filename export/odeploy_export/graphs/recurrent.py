@@ -8,15 +8,14 @@ own GRU operator takes 7 to 10 % longer for one row (docs/decisions.md).
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor
 
-from odeploy_export.graphs.tracing import OPSET
+from odeploy_export.graphs.assembly import assemble, batched
 from odeploy_train.policies.recurrent import RecurrentPolicy
 
 STATE_IN, STATE_OUT = "state_in", "state_out"
 Weights = dict[str, NDArray[np.float32] | NDArray[np.int64]]
-_IR_VERSION = 10  # as torch's exporter writes it
 
 
 def recurrent_graph(policy: RecurrentPolicy) -> onnx.ModelProto:
@@ -24,17 +23,12 @@ def recurrent_graph(policy: RecurrentPolicy) -> onnx.ModelProto:
     O, A, S = policy.config.observation_size, policy.config.action_size, policy.config.state_size  # noqa: E741
     nodes, weights = _cell(policy)
     head, head_weights = _head(policy)
-    graph = helper.make_graph(
+    return assemble(
         [*nodes, *head],
-        "policy",
-        [_value("observation", O), _value(STATE_IN, S)],
-        [_value("action", 1, A), _value(STATE_OUT, S)],
+        [batched("observation", O), batched(STATE_IN, S)],
+        [batched("action", 1, A), batched(STATE_OUT, S)],
         [numpy_helper.from_array(array, name) for name, array in (weights | head_weights).items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="odeploy")
-    model.ir_version = _IR_VERSION
-    onnx.checker.check_model(model, full_check=True)
-    return model
 
 
 def _cell(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
@@ -100,10 +94,6 @@ def _head(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
             last = f"within_{name}"
     nodes.append(helper.make_node("Unsqueeze", [last, "axis"], ["action"]))
     return nodes, weights
-
-
-def _value(name: str, *sizes: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *sizes])
 
 
 def _double(values: Tensor) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from odeploy_export.graphs.assembly import IR_VERSION
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import BATCHES, run_in_batches
 from odeploy_export.parity.rows import Array, Rows
@@ -14,7 +15,6 @@ from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.signals import Signal, highs, lows
 
-_IR_VERSION = 10
 _KEEP_VALUES = ("Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 _NEAR = 1e-3  # rows that depend on each other differ by more; the parity check measures exactness
 
@@ -107,7 +107,7 @@ def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: s
         sparse_initializer=inner.sparse_initializer,
     )
     opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION, producer_name="odeploy")
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="odeploy")
 
 
 def _keeps(graph: onnx.GraphProto, low: Array, high: Array) -> bool:
