@@ -48,7 +48,7 @@ def picture() -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with its picture written anew."""
+    """Return the page with a new picture."""
     before, rest = text.split(_BEGIN)
     _, after = rest.split(_END)
     return before + _BEGIN + picture() + _END + after

@@ -1,4 +1,4 @@
-"""The manifest of an export: what the file says of itself."""
+"""The manifest of an exported policy."""
 
 from collections.abc import Iterable
 

@@ -20,6 +20,11 @@ class OdeployError(Exception):
         super().__init__(f"{where}: expected {expected}, got {got}; {remedy}".replace("\n", " "))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's error, or its type; at most 200 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 class FormatError(OdeployError):
     """Bytes or JSON that violate their format."""
 

@@ -14,10 +14,10 @@ from rich.console import Console
 
 from odeploy_export.kinds.table import deployed_as
 from odeploy_export.parity.closed_loop import compare
-from odeploy_runtime.errors import ContractError, OdeployError
+from odeploy_export.sources.runs import policy_of
+from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_sim.catalogue import get
-from odeploy_train.runs.folder import load_policy
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,7 @@ def main() -> None:
             "closed loop: not run (a recurrent policy; its parity check plays sequences)", highlight=False
         )
         return
-    policy, card = load_policy(config.run)
-    if card.method != file.manifest.method:
-        raise ContractError(
-            where=str(config.run),
-            expected=f"a run of {file.manifest.method}",
-            got=card.method,
-            remedy="give the run that the file was exported from",
-        )
+    policy = policy_of(config.run, file.manifest)
     act = deployed_as(policy, file.manifest).reference(torch.float32)
     agreement = compare(act, file, get(file.manifest.task), config.episodes, config.seed)
     Console().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)

@@ -60,7 +60,7 @@ class Config(ParityOptions, SamplerOptions):
     any policy of raw observations (B, O) to actions (B, A) or (B, H, A): a torch `module`, whose Python file is
     executed; a `torchscript` archive, whose program is executed; an `onnx` file."""
     task: str | None = None
-    """Catalogued task that the policy was trained on. A run knows its own."""
+    """Catalogued task that the policy was trained on. A run's card names its own."""
     weights: Path | None = None
     """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
     noise_size: int | None = None

@@ -20,10 +20,10 @@ from odeploy_export.kinds.table import deployed_as
 from odeploy_export.parity.deviation import TOLERANCE, allowed_actions
 from odeploy_export.parity.diagnosis import not_finite_weights
 from odeploy_export.parity.rows import check_rows
-from odeploy_runtime.errors import ContractError, OdeployError, PolicyFileError
+from odeploy_export.sources.runs import policy_of
+from odeploy_runtime.errors import OdeployError, PolicyFileError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
-from odeploy_train.runs.folder import load_policy
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,7 @@ def main() -> None:
     config = tyro.cli(Config, prog="python -m odeploy_export.cli.verify")
     file = read(config.file)
     manifest = file.manifest
-    policy, card = load_policy(config.run)
-    if card.method != manifest.method:
-        raise ContractError(
-            where=str(config.run),
-            expected=f"a run of {manifest.method}",
-            got=card.method,
-            remedy="give the run that the file was exported from",
-        )
+    policy = policy_of(config.run, manifest)
     broken = not_finite_weights(onnx.load_from_string(file.data))
     if broken:
         raise PolicyFileError(

@@ -52,7 +52,7 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
     _strip(model)
     got = {entry.domain: entry.version for entry in model.opset_import}
     if got.get("") != OPSET:
-        raise RuntimeError(f"asked torch for opset {OPSET}, got {got}")
+        raise RuntimeError(f"requested opset {OPSET} from torch, got {got}")
     onnx.checker.check_model(model, full_check=True)
     return model
 

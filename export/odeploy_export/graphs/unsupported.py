@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from odeploy_runtime.errors import ContractError
+from odeploy_runtime.errors import ContractError, first_line
 
 _NO_FUNCTION = re.compile(r"OpOverload\(op='([\w.]+)'")
 _READS_A_VALUE = "aten._local_scalar_dense"  # the operator of `if tensor:` and `.item()`
@@ -36,7 +36,7 @@ def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, o
         got, remedy = "a branch on the value of a tensor", "use torch.where or clamp, which compute both ways"
         layer = layers[_READS_A_VALUE]
     else:
-        got, layer = (str(error.__cause__ or error).strip().splitlines() or [type(error).__name__])[0][:200], None
+        got, layer = first_line(error.__cause__ or error), None
         remedy = "write the module with fixed shapes and plain tensor operators"
     where = type(module).__name__ + (f", layer {layer}" if layer else "")
     return ContractError(where=where, expected=f"operators of ONNX opset {opset}", got=got, remedy=remedy)
@@ -56,7 +56,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _told_which_layer(module: nn.Module) -> Iterator[list[str]]:
+def _layers_in_progress(module: nn.Module) -> Iterator[list[str]]:
     inside = [""]
     hooks = []
     for name, layer in module.named_modules():
@@ -70,7 +70,7 @@ def _told_which_layer(module: nn.Module) -> Iterator[list[str]]:
 
 
 def _layer_of_each_operator(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
-    with torch.no_grad(), _told_which_layer(module) as inside:
+    with torch.no_grad(), _layers_in_progress(module) as inside:
         operators = _Operators(inside)
         with operators:
             module(*inputs)

@@ -24,7 +24,7 @@ from odeploy_train.policies.chunk_guidance import guided_sample
 from odeploy_train.policies.flow import FlowPolicy
 
 Guided = Callable[[Array, Array, Array, Array], Numbers]
-_BEGINS_ANEW = 4
+_FRESH_EVERY = 4
 _FAR_STDS = 1.5  # root mean square over an observation's signals
 
 
@@ -68,7 +68,7 @@ def check_continuations(
     unit = policy.normalise(torch.from_numpy(observation)).numpy()
     near = np.sqrt((unit**2).mean(axis=1)) <= _FAR_STDS
     for row in range(M):
-        if near[row] and row % _BEGINS_ANEW:
+        if near[row] and row % _FRESH_EVERY:
             played = 1 + row % (H - 1)
             frozen[row] = frozen_weights(H, row % (H - played + 1), played)
     feed = {"observation": observation, "noise": noise, "previous": previous, "frozen": frozen}

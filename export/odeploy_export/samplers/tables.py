@@ -82,7 +82,7 @@ def tables(lines: Sequence[Measured], within: float) -> list[Table]:
         of_task = [line for line in lines if line.task == task]
         first = of_task[0]
         title = f"{task}, {first.scored_by} over {first.episodes + first.invalid} episodes"
-        trainings = {name: judged(_cells(runs), within) for name, runs in trainings_of(of_task).items()}
+        trainings = {name: marked(_cells(runs), within) for name, runs in trainings_of(of_task).items()}
         if len(trainings) == 1:
             ((name, cells),) = trainings.items()
             made.append(_list(f"{title}, {name}", first.scored_by, cells))
@@ -103,16 +103,16 @@ def trainings_of(lines: Sequence[Measured]) -> dict[str, list[Measured]]:
             values.setdefault((line.method, option), set()).add(repr(value))
     made: dict[str, list[Measured]] = {}
     for line in lines:
-        told = [
+        differing = [
             f"{option.replace('_', ' ')} {value}"
             for option, value in line.options.items()
             if option not in (*_ROLLOUTS, *_NO_DIFFERENCE) and len(values[line.method, option]) > 1
         ]
-        made.setdefault(", ".join([line.method, *_rollouts(line), *told]), []).append(line)
+        made.setdefault(", ".join([line.method, *_rollouts(line), *differing]), []).append(line)
     return made
 
 
-def judged(cells: Sequence[Cell], within: float) -> list[Cell]:
+def marked(cells: Sequence[Cell], within: float) -> list[Cell]:
     """Mark the cells near the best, and the fastest of them."""
     best = max(cell.score.value for cell in cells)
     enough = best - within * abs(best)

@@ -11,7 +11,7 @@ from odeploy_export.graphs.assembly import IR_VERSION
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import BATCHES, run_in_batches
 from odeploy_export.parity.rows import Array, Rows
-from odeploy_runtime.errors import ContractError
+from odeploy_runtime.errors import ContractError, first_line
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.signals import Signal, highs, lows
 
@@ -20,7 +20,7 @@ _NEAR = 1e-3  # rows that depend on each other differ by more; the parity check 
 
 
 @dataclass(frozen=True)
-class Finished:
+class Adapted:
     """Graph with our inputs and outputs.
 
     Attributes:
@@ -34,14 +34,14 @@ class Finished:
     notes: tuple[str, ...]
 
 
-def finish(
+def adapt(
     model: onnx.ModelProto,
     observation: tuple[Signal, ...],
     actions: tuple[Signal, ...],
     noise_size: int,
     horizon: int,
     where: str,
-) -> Finished:
+) -> Adapted:
     """Give a graph of one output, (B, A) or (B, H, A), our inputs and outputs.
 
     The batch becomes dynamic if rows are then still independent; otherwise it is fixed at 1.
@@ -54,13 +54,13 @@ def finish(
     notes = () if clipped else ("limits: nodes that clip to the task's limits were appended",)
     fault = ""
     for batch, sizes in (("batch", BATCHES), (1, BATCHES[:1])):
-        finished = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch)
+        adapted = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch)
         if not clipped:
-            _clip(finished.graph, low, high)
-        fault = _fault(finished, sizes, len(observation), noise_size, where)
+            _clip(adapted.graph, low, high)
+        fault = _fault(adapted, sizes, len(observation), noise_size, where)
         if not fault:
             kept = () if batch != 1 else ("batch: fixed at 1",)
-            return Finished(finished, sizes, notes + kept)
+            return Adapted(adapted, sizes, notes + kept)
     raise ContractError(
         where=where,
         expected="a graph for one observation, or for any number",
@@ -69,7 +69,7 @@ def finish(
     )
 
 
-def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     """Return the inputs that are not weights; old files list weights as inputs."""
     weights = {tensor.name for tensor in graph.initializer}
     return [value for value in graph.input if value.name not in weights]
@@ -87,7 +87,7 @@ def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: s
         del tensor.metadata_props[:]
     ends = {"observation": [batch, O]} | ({"noise": [batch, 1, 1, D]} if D else {})
     entries = [
-        helper.make_node("Identity", [ours], [its.name]) for ours, its in zip(ends, fed(inner), strict=True)
+        helper.make_node("Identity", [ours], [its.name]) for ours, its in zip(ends, inputs_of(inner), strict=True)
     ]
     output = inner.output[0]
     axis = numpy_helper.from_array(np.array([1]), "action_axis")
@@ -168,7 +168,7 @@ def _fault(
         session = open_session(model.SerializeToString(), "cpu", where)
         answers: list[NDArray[np.float64]] = [run_in_batches(session, rows, batch) for batch in batches]
     except Exception as error:  # noqa: BLE001 - onnx and ONNX Runtime raise a dozen bare types
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return first_line(error)
     for batch, got in zip(batches, answers, strict=True):
         if not np.allclose(got, answers[0], rtol=_NEAR, atol=_NEAR, equal_nan=True):
             return f"other actions at batch {batch} than row by row"

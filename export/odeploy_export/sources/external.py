@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from odeploy_export.kinds.external import ExternalPolicy, external_noise
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
-from odeploy_export.sources.adapt import finish
+from odeploy_export.sources.adapt import adapt
 from odeploy_export.sources.play import play_graph
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError
@@ -105,7 +105,7 @@ def from_external(
     """
     external.refuse_nan()
     horizon, noise_size, where = external.horizon(task), external.noise_size, external.where
-    graph = finish(external.model, task.observation, task.action, noise_size, horizon, where)
+    graph = adapt(external.model, task.observation, task.action, noise_size, horizon, where)
     for note in graph.notes:
         log.info(note)
     if recorded is None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
+from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError, first_line
 
 
 def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, Any]]:
@@ -129,7 +129,7 @@ def _state_dict(path: Path) -> dict[str, Tensor]:
     except ModuleNotFoundError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged zip or pickle raises almost anything
-        raise _no_weights(path, (str(error).strip().splitlines() or [type(error).__name__])[0][:200]) from None
+        raise _no_weights(path, first_line(error)) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise _no_weights(path, f"a {type(state).__name__} of other things")
     return state

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import ContractError, FormatError, MissingError, OdeployError
+from odeploy_export.sources.files import read_bytes
+from odeploy_runtime.errors import ContractError, FormatError, OdeployError
 
 BESIDE = ("normaliser.npz", "vecnormalize.pkl", "vec_normalize.pkl")
 """File names next to a policy: ours, rl-baselines3-zoo's, the model hub's."""
@@ -44,15 +45,11 @@ def read_normaliser(path: Path) -> Normaliser | None:
         FormatError: a damaged file or another format.
         ContractError: a normaliser of dictionary observations.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MissingError(
-            where=str(path),
-            expected="a normaliser: normaliser.npz or stable-baselines3's vecnormalize.pkl",
-            got=error.strerror or type(error).__name__,
-            remedy="give the path of the file that was saved with the policy",
-        ) from None
+    content = read_bytes(
+        path,
+        "a normaliser: normaliser.npz or stable-baselines3's vecnormalize.pkl",
+        "give the path of the file that was saved with the policy",
+    )
     try:
         normaliser = _from_npz(content) if path.suffix == ".npz" else _from_pickle(content, path)
     except OdeployError:

@@ -18,9 +18,10 @@ from onnx.reference import ReferenceEvaluator
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
-from odeploy_export.sources.adapt import fed
+from odeploy_export.sources.adapt import inputs_of
 from odeploy_export.sources.external import External
-from odeploy_runtime.errors import ContractError, FormatError, MissingError
+from odeploy_export.sources.files import read_bytes
+from odeploy_runtime.errors import ContractError, FormatError, first_line
 from odeploy_runtime.policy_file.file import MANIFEST_KEY
 from odeploy_runtime.policy_file.protobuf import metadata_spans
 from odeploy_sim.tasks.task import Task
@@ -37,15 +38,7 @@ def from_onnx(path: Path, task: Task) -> External:
         FormatError: not a valid model.
         ContractError: inputs, outputs or operators that a policy file must not have.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise MissingError(
-            where=str(path),
-            expected="an ONNX file",
-            got=error.strerror or type(error).__name__,
-            remedy="give the path of the model",
-        ) from None
+    data = read_bytes(path, "an ONNX file", "give the path of the model")
     where = str(path)
     if MANIFEST_KEY in metadata_spans(data, where):
         raise _refusal(where, "a bare ONNX file", "a policy file", "serve it as it is")
@@ -78,7 +71,7 @@ def _checked(data: bytes, where: str) -> onnx.ModelProto:
         raise FormatError(
             where=where,
             expected="a valid ONNX model",
-            got=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
+            got=first_line(error),
             remedy="export it again, with the weights inside",
         ) from None
 
@@ -113,7 +106,7 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 def _require_ends(graph: onnx.GraphProto, task: Task, where: str) -> bool:
     """Check the single input and output; return whether the batch is fixed at 1."""
-    inputs = fed(graph)
+    inputs = inputs_of(graph)
     O = len(task.observation)  # noqa: E741
     expected = f"one float32 input (B, {O}): task {task.name} has {O} observation signals"
     remedy = "export the deterministic action of one flat observation, for the task of --task"
@@ -158,7 +151,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _reference(model: onnx.ModelProto, row_by_row: bool, where: str) -> Reference:
-    evaluator, name = ReferenceEvaluator(model), fed(model.graph)[0].name
+    evaluator, name = ReferenceEvaluator(model), inputs_of(model.graph)[0].name
 
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
         del noise
@@ -168,7 +161,7 @@ def _reference(model: onnx.ModelProto, row_by_row: bool, where: str) -> Referenc
             with np.errstate(all="ignore"):  # actions that are not finite are refused later, by their row
                 answers: list[Array] = [np.asarray(*evaluator.run(None, {name: part})) for part in parts]
         except Exception as error:  # noqa: BLE001 - numpy's own, and those of missing operators
-            got = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            got = first_line(error)
             expected = f"a graph that onnx's reference evaluator runs on observations ({len(parts[0])}, {O})"
             raise _refusal(where, expected, got, "give --task the task that it was trained on") from None
         return np.concatenate(answers).astype(np.float64)

@@ -11,10 +11,12 @@ from odeploy_export.sources.play import play_policy
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
 from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_export.sources.source import Source
-from odeploy_runtime.errors import MissingError
+from odeploy_runtime.errors import ContractError, MissingError
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
+from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs.folder import load_policy
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,23 @@ def from_run(folder: Path, demos: str | None) -> Source:
     demos = demos or card.demos
     recorded = play_policy(policy, task) if demos is None else load(demos, task).observations
     return Source(policy, card.method, name, task, recorded, card.provenance)
+
+
+def policy_of(folder: Path, manifest: Manifest) -> Policy:
+    """Return the policy of the run that a file was exported from.
+
+    Raises:
+        ContractError: a run of another method.
+    """
+    policy, card = load_policy(folder)
+    if card.method != manifest.method:
+        raise ContractError(
+            where=str(folder),
+            expected=f"a run of {manifest.method}",
+            got=card.method,
+            remedy="give the run that the file was exported from",
+        )
+    return policy
 
 
 def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | None) -> Source:

@@ -23,7 +23,7 @@ from odeploy_train.policies.mlp import Activation, MlpConfig, MlpPolicy
 
 _ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)  # without arguments, as sb3 builds them
 # A field that only this algorithm has, or only it and those above it.
-_SIGNS = {
+_FIELDS = {
     "tqc": "top_quantiles_to_drop_per_net",
     "sac": "target_entropy",
     "td3": "policy_delay",
@@ -41,14 +41,14 @@ class _Actor:
     Attributes:
         hidden: prefix of its layers' names.
         last: prefix of the last layer's name; None if it is among the hidden ones.
-        aside: prefixes of tensors that a deterministic action does not use.
+        unused: prefixes of tensors that a deterministic action does not use.
         activation: default activation.
         squash: whether tanh maps the output onto the limits; otherwise it is clipped to them.
     """
 
     hidden: str
     last: str | None
-    aside: tuple[str, ...]
+    unused: tuple[str, ...]
     activation: Activation
     squash: bool
 
@@ -79,7 +79,7 @@ def algorithm(model: SavedModel) -> str:
         ContractError: an algorithm that cannot be exported.
     """
     _actor(model)
-    name = next((name for name, field in _SIGNS.items() if field in model.fields), None)
+    name = next((name for name, field in _FIELDS.items() if field in model.fields), None)
     if name is None:
         raise _refusal(model, "an algorithm of these", "another one with the same policy class")
     # DDPG is TD3 without delayed actor and target noise
@@ -180,7 +180,7 @@ def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
     places = sorted({int(m[1]) for name in model.tensors if (m := member.fullmatch(name))})
     prefixes = [f"{actor.hidden}.{i}" for i in places] + [actor.last] * (actor.last is not None)
     wanted = {f"{prefix}.{part}" for prefix in prefixes for part in ("weight", "bias")}
-    unknown = [n for n in model.tensors if n not in wanted and not n.startswith(actor.aside)]
+    unknown = [n for n in model.tensors if n not in wanted and not n.startswith(actor.unused)]
     if unknown:
         raise _refusal(model, "only linear layers", f"also the tensor {unknown[0]}")
     shapes = {name: tuple(model.tensors[name].shape) for name in wanted & model.tensors.keys()}

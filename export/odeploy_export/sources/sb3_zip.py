@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odeploy_runtime.errors import FormatError, MissingError
+from odeploy_export.sources.files import read_bytes
+from odeploy_runtime.errors import FormatError
 
 
 @dataclass(frozen=True)
@@ -50,15 +51,9 @@ def read_zip(path: Path) -> SavedModel:
         MissingError: no such file.
         FormatError: a damaged file or another format.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MissingError(
-            where=str(path),
-            expected="a model that stable-baselines3 saved",
-            got=error.strerror or type(error).__name__,
-            remedy="give the path of the zip that model.save wrote",
-        ) from None
+    content = read_bytes(
+        path, "a model that stable-baselines3 saved", "give the path of the zip that model.save wrote"
+    )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as file:
             fields = json.loads(file.read("data"))

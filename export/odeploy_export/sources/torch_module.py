@@ -32,7 +32,9 @@ def from_module(
     module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
     require_answer(module, task, noise_size, where)
     try:
-        graph = trace_graph(Fed(module), len(task.observation), (1, 1, noise_size) if noise_size else (0, 0, 0))
+        graph = trace_graph(
+            WithGraphInputs(module), len(task.observation), (1, 1, noise_size) if noise_size else (0, 0, 0)
+        )
     except ContractError as error:
         layer = error.where.partition("layer module.")[2]
         place = f"{where}, layer {layer}" if layer else where
@@ -53,7 +55,7 @@ def from_module(
     )
 
 
-class Fed(nn.Module):
+class WithGraphInputs(nn.Module):
     """Module with a graph's inputs: our names, and noise of shape (B, 1, 1, D) instead of (B, D)."""
 
     def __init__(self, module: nn.Module) -> None:

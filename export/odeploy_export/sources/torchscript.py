@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.sources.external import External
+from odeploy_export.sources.files import read_bytes
 from odeploy_export.sources.torch_module import references, require_answer
-from odeploy_runtime.errors import ContractError, FormatError, MissingError
+from odeploy_runtime.errors import ContractError, FormatError, first_line
 from odeploy_sim.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -38,15 +39,7 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
         FormatError: not a TorchScript archive.
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MissingError(
-            where=str(path),
-            expected="a TorchScript archive",
-            got=error.strerror or type(error).__name__,
-            remedy="give the file that torch.jit.save wrote",
-        ) from None
+    content = read_bytes(path, "a TorchScript archive", "give the file that torch.jit.save wrote")
     script = _loaded(content, str(path))
     require_answer(script, task, noise_size, str(path))
     log.info(_NOTE)
@@ -75,7 +68,7 @@ def _loaded(content: bytes, where: str) -> Any:
         raise FormatError(
             where=where,
             expected="a TorchScript archive",
-            got=(str(error).strip().splitlines() or [type(error).__name__])[0][:200],
+            got=first_line(error),
             remedy="save it with torch.jit.save; for a state dict or a pickled module give --from module",
         ) from None
     for parameter in script.parameters():
@@ -121,7 +114,7 @@ def _converted(script: Any, observation_size: int, noise_size: int, where: str) 
             raise ContractError(
                 where=where,
                 expected=f"operators of ONNX opset {OPSET}",
-                got=operator[1] if operator else str(error).strip().splitlines()[0][:200],
+                got=operator[1] if operator else first_line(error),
                 remedy="script a module with fixed shapes, built from operators of ONNX",
             ) from None
     return onnx.load_from_string(file.getvalue())

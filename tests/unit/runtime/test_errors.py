@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from odeploy_runtime import errors
-from odeploy_runtime.errors import FormatError, OdeployError, PolicyFileError, RelayedError, WireError
+from odeploy_runtime.errors import FormatError, OdeployError, PolicyFileError, RelayedError, WireError, first_line
 
 KINDS = [
     kind
@@ -16,13 +16,13 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_error_has_where_expected_got_and_remedy(kind: type[OdeployError]) -> None:
-    error = kind(where="file.onnx", expected="weights", got="none", remedy="export anew")
-    assert str(error) == "file.onnx: expected weights, got none; export anew"
+    error = kind(where="file.onnx", expected="weights", got="none", remedy="export it again")
+    assert str(error) == "file.onnx: expected weights, got none; export it again"
     assert (error.where, error.expected, error.got, error.remedy) == (
         "file.onnx",
         "weights",
         "none",
-        "export anew",
+        "export it again",
     )
 
 
@@ -42,3 +42,15 @@ def test_a_relayed_error_repeats_the_line_of_the_child() -> None:
     assert str(RelayedError("odeploy serve: file: expected a, got b; do c")) == (
         "odeploy serve: file: expected a, got b; do c"
     )
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("\n one\ntwo"), "one"),
+        (ValueError(""), "ValueError"),
+        (ValueError("x" * 300), "x" * 200),
+    ],
+)
+def test_another_librarys_error_becomes_its_first_line(error: Exception, line: str) -> None:
+    assert first_line(error) == line

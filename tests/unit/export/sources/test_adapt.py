@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from odeploy_export.sources.adapt import Finished, finish
+from odeploy_export.sources.adapt import Adapted, adapt
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import Signal
 
@@ -33,8 +33,8 @@ def graph(*nodes: onnx.NodeProto, out: str, batch: str | int = "n", **constants:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-def finished(model: onnx.ModelProto, actions: tuple[Signal, ...]) -> Finished:
-    return finish(model, OBSERVATION, actions, 0, 1, "p.onnx")
+def finished(model: onnx.ModelProto, actions: tuple[Signal, ...]) -> Adapted:
+    return adapt(model, OBSERVATION, actions, 0, 1, "p.onnx")
 
 
 def answers(model: onnx.ModelProto, observation: np.ndarray) -> np.ndarray:
