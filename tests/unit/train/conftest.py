@@ -1,5 +1,7 @@
-"""Demonstrations and off-policy runs, tiny, made once for all training tests; one torch thread: two spin on a busy
-machine."""
+"""Small demonstrations and off-policy runs, made once for all training tests, with one torch thread.
+
+On a busy machine a second thread only spins.
+"""
 
 from pathlib import Path
 
@@ -14,13 +16,13 @@ from odeploy_train.on_policy import gaussian_ppo
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """As every verb has by default."""
+    """Set the number of threads that every verb has by default."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three noisy episodes of the maze's expert."""
+    """Return a folder with three noisy episodes of the maze's expert."""
     path = tmp_path_factory.mktemp("demos") / "maze-v0"
     collect.main(["maze-medium", "--episodes", "3", "--quality", "noisy:0.5", "--out", str(path)])
     return path
@@ -28,7 +30,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def multigoal(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs on multigoal-2d by name, hardly trained: two seeds of sac, fmer at 24 and at 48 steps, dipo, ppo."""
+    """Return a folder of short runs on multigoal-2d: two seeds of sac, fmer at 24 and 48 steps, dipo, ppo."""
     folder = tmp_path_factory.mktemp("multigoal")
     tiny = ("--task", "multigoal-2d", "--envs", "2", "--workers", "0", "--score-episodes", "0", "--batch", "8")
     critics = "--start-steps", "16", "--critic-widths", "8"

@@ -23,7 +23,7 @@ def test_rewards_of_a_known_probability(form: RewardForm, probability: float, re
     assert reward_of(logit, form).item() == pytest.approx(reward, abs=1e-9)
 
 
-def test_rewards_stay_finite_where_the_discriminator_is_certain() -> None:
+def test_rewards_are_finite_when_the_discriminator_is_certain() -> None:
     logit = torch.tensor([-500.0, 500.0])
     torch.testing.assert_close(reward_of(logit, "positive"), torch.tensor([0.0, 500.0]))
     torch.testing.assert_close(reward_of(logit, "negative"), torch.tensor([-500.0, 0.0]))
@@ -38,5 +38,5 @@ def test_classification_is_the_cross_entropy_of_both_labels() -> None:
     torch.testing.assert_close(loss, expected)
 
 
-def test_accuracy_weighs_both_sides_the_same() -> None:
+def test_accuracy_weights_both_sides_equally() -> None:
     assert accuracy(torch.tensor([1.0, 2.0, -1.0, 3.0]), torch.tensor([-1.0, 1.0])).item() == 0.625

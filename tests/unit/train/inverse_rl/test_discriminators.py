@@ -1,4 +1,4 @@
-"""Discriminators: scores, losses and rewards against what is known of them in closed form."""
+"""Discriminators: scores, losses and rewards against closed forms."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from odeploy_train.inverse_rl.classification import (
 from odeploy_train.inverse_rl.discriminators import Airl, Gail, Vail, Wail, gradient_penalty
 from odeploy_train.inverse_rl.drail import Drail
 
-# Of the agent's pairs, and how far the expert's mean lies from theirs; actions are well within ±1.
+# Moments of the agent's pairs, and the distance of the expert's mean; actions are well within ±1.
 MEAN, STD, SHIFT = torch.tensor([[0.5, -0.5, -0.15], [1.0, 1.0, 0.25], [-1.0, 0.0, 0.25]])
 O, A = 2, 1  # noqa: E741
 
@@ -23,7 +23,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def transitions(pair: Tensor, ended: Tensor | None = None) -> Transitions:
-    """Rows [s, a] whose next observation is the same again."""
+    """Return rows [s, a] whose next observation equals the observation."""
     return Transitions(pair[:, :O], pair[:, O:], pair[:, :O], torch.zeros(len(pair)) if ended is None else ended)
 
 
@@ -33,7 +33,7 @@ def gaussian(rows: int, mean: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def fit(module: Discriminator, batches: int = 250, lr: float = 1e-2) -> None:
-    """On two Gaussians: the expert's around MEAN + SHIFT, the agent's around MEAN."""
+    """Fit to two Gaussians: the expert's around MEAN + SHIFT, the agent's around MEAN."""
     assert isinstance(module, nn.Module)
     optimizer, draws = torch.optim.Adam(module.parameters(), lr=lr), generator(7)
     for i in range(batches):
@@ -47,12 +47,12 @@ def fit(module: Discriminator, batches: int = 250, lr: float = 1e-2) -> None:
 
 
 def log_ratio(pair: Tensor) -> Tensor:
-    """log N(x; MEAN + SHIFT, STD²) - log N(x; MEAN, STD²)."""
+    """Return log N(x; MEAN + SHIFT, STD²) - log N(x; MEAN, STD²)."""
     return log_density(pair - MEAN - SHIFT) - log_density(pair - MEAN)
 
 
 def log_density(off: Tensor) -> Tensor:
-    """log N(off; 0, STD²), up to a constant."""
+    """Return log N(off; 0, STD²), up to a constant."""
     value: Tensor = -(off / STD).square().sum(-1) / 2
     return value
 
@@ -73,12 +73,12 @@ def test_the_optimal_logit_is_the_log_ratio_of_the_densities(make: Callable[[], 
     with torch.no_grad():
         found = module.reward(transitions(pair), generator(2))
     expected = log_ratio(pair)
-    assert (found - expected).abs().mean() < 0.25  # of a ratio that spreads over ± 3
+    assert (found - expected).abs().mean() < 0.25  # the ratio spans ± 3
     assert torch.corrcoef(torch.stack([found, expected]))[0, 1] > 0.98
 
 
-def test_airls_d_is_that_of_the_paper() -> None:
-    """D = e^f / (e^f + π), with f and π from elsewhere; actions beyond ±1 are taken as drawn."""
+def test_airls_d_is_the_papers() -> None:
+    """D = e^f / (e^f + π), with f and π computed here; actions beyond ±1 are used as drawn."""
 
     def of_agent(observation: Tensor, action: Tensor) -> Tensor:
         return log_density(torch.cat([observation, action], dim=-1) - MEAN)
@@ -100,8 +100,8 @@ def test_airls_d_is_that_of_the_paper() -> None:
     torch.testing.assert_close(reward.double(), d.log() - rest.log(), atol=1e-4, rtol=1e-4)
 
 
-def test_wails_critic_climbs_from_agent_to_expert_with_slope_1() -> None:
-    """For two Gaussians apart by SHIFT the best 1-Lipschitz critic is x · SHIFT / ‖SHIFT‖."""
+def test_wails_critic_rises_from_agent_to_expert_with_slope_1() -> None:
+    """For two Gaussians separated by SHIFT the best 1-Lipschitz critic is x · SHIFT / ‖SHIFT‖."""
     module = Wail(O, A, (32,), 10.0, generator())
     fit(module)
     step = 0.5 * SHIFT / SHIFT.norm()
@@ -132,10 +132,10 @@ def test_the_gradient_penalty_of_a_linear_critic_is_that_of_its_slope(slope: flo
     assert penalty.item() == pytest.approx((slope - 1) ** 2, abs=1e-6)
     if slope > 1:
         (gradient,) = torch.autograd.grad(penalty, critic.weight)
-        assert (gradient > 0).all()  # descent makes it less steep
+        assert (gradient > 0).all()  # descent reduces the slope
 
 
-def test_the_penalty_is_taken_between_the_two_sides() -> None:
+def test_the_penalty_is_computed_between_the_two_sides() -> None:
     seen: list[Tensor] = []
 
     class Watched(nn.Module):
@@ -161,7 +161,7 @@ def test_airls_potentials_cancel_along_an_episode() -> None:
     torch.testing.assert_close((discounts * f).sum(), (discounts * g).sum() - h)
 
 
-def test_a_state_only_reward_does_not_see_the_action() -> None:
+def test_a_state_only_reward_does_not_depend_on_the_action() -> None:
     t = transitions(torch.randn(4, O + A))
     other = Transitions(t.observation, t.action + 1, t.following, t.ended)
 
@@ -184,7 +184,7 @@ def test_airl_learns_nothing_from_ticks_without_a_successor() -> None:
     assert none.item() == info["accuracy"].item() == 0
 
 
-def test_vails_beta_moves_the_information_to_its_target() -> None:
+def test_vails_beta_brings_the_information_to_its_target() -> None:
     module = Vail(O, A, (32,), 4, 0.1, 0.1, "logit", generator())
     fit(module, 300)
     expert, agent = (transitions(gaussian(2000, m, generator(3))) for m in (MEAN + SHIFT, MEAN))
@@ -193,7 +193,7 @@ def test_vails_beta_moves_the_information_to_its_target() -> None:
     assert info["information"].item() == pytest.approx(0.1, abs=0.04)
 
 
-def test_vails_beta_takes_the_dual_step_of_the_formula_and_never_falls_below_0() -> None:
+def test_vails_beta_takes_the_formulas_dual_step_and_stays_at_or_above_0() -> None:
     x = transitions(torch.randn(64, O + A))
     module = Vail(O, A, (8,), 4, 0.0, 0.5, "logit", generator())
     with torch.no_grad():
@@ -210,8 +210,8 @@ def test_vails_beta_takes_the_dual_step_of_the_formula_and_never_falls_below_0()
 
 
 @pytest.mark.parametrize("off", [-0.5, 0.0, 2.0])
-def test_drails_d_is_that_of_known_losses(off: float) -> None:
-    """A denoiser that answers `off` under the expert's label and 0 under the agent's."""
+def test_drails_d_matches_known_losses(off: float) -> None:
+    """The denoiser returns `off` under the expert's label and 0 under the agent's."""
     module = Drail(O, A, 8, 1, 50, 3, generator())
 
     class Known(nn.Module):
@@ -234,7 +234,7 @@ def test_drails_d_is_that_of_known_losses(off: float) -> None:
     )
 
 
-def test_more_draws_make_drails_reward_steadier() -> None:
+def test_more_draws_reduce_the_noise_of_drails_reward() -> None:
     x = transitions(torch.randn(200, O + A))
 
     def spread(draws: int) -> float:

@@ -1,4 +1,4 @@
-"""The label-conditioned flow: losses by hand, a density ratio that ranks, samples of the expert's pairs."""
+"""The label-conditioned flow: losses by hand, a reward that ranks pairs, samples of the expert's pairs."""
 
 import math
 
@@ -26,10 +26,10 @@ def ticks(pairs: Tensor) -> Transitions:
 
 
 class Known(nn.Module):
-    """v = 3 under the expert's label and 1 under the agent's, whatever x and t; it keeps what it was asked."""
+    """v = 3 under the expert's label and 1 under the agent's, for all x and t; it records its inputs."""
 
     def forward(self, label: Tensor, x: Tensor, t: Tensor) -> Tensor:
-        self.asked = label, x, t
+        self.inputs = label, x, t
         return (1 + 2 * label).expand(x.shape)
 
 
@@ -39,11 +39,11 @@ def known(**options: object) -> tuple[JointFlow, Known]:
     return made, field
 
 
-def test_the_losses_are_those_of_the_formula_on_the_very_draws() -> None:
+def test_the_losses_follow_the_formula_on_the_same_draws() -> None:
     made, field = known(draws=2)
     x = torch.tensor([[0.5, -1.0], [2.0, 0.25], [0.0, 0.0]])
     expert, agent = made.losses(x, 2, generator())
-    label, x_t, t = (a.view(2, 2, 3, -1) for a in field.asked)
+    label, x_t, t = (a.view(2, 2, 3, -1) for a in field.inputs)
     # x_t = (1 - t) x_0 + t x, so x_0 = (x_t - t x) / (1 - t)
     x0 = (x_t - t * x) / (1 - t)
     by_hand = (1 + 2 * label - (x - x0)).square().mean(-1).mean(1)
@@ -51,29 +51,29 @@ def test_the_losses_are_those_of_the_formula_on_the_very_draws() -> None:
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_labels_share_their_draws_or_have_their_own(shared: bool) -> None:
+def test_labels_share_their_draws_or_have_separate_ones(shared: bool) -> None:
     made, field = known(shared=shared)
     made.losses(torch.randn(5, 2, generator=generator(1)), 3, generator())
-    _, x_t, t = field.asked
+    _, x_t, t = field.inputs
     assert torch.equal(*x_t.view(2, -1).unbind()) == shared
     assert torch.equal(*t.view(2, -1).unbind()) == shared
 
 
-def test_several_draws_of_a_row_are_spread_over_the_whole_path() -> None:
+def test_draws_of_a_row_are_stratified_over_the_path() -> None:
     made, field = known()
     made.losses(torch.zeros(6, 2), 8, generator())
-    times = field.asked[2].view(2, 8, 6)[0]
+    times = field.inputs[2].view(2, 8, 6)[0]
     torch.testing.assert_close((times * 8).floor(), torch.arange(8.0)[:, None].expand(8, 6))
 
 
-def test_the_reward_is_the_difference_of_the_losses_and_the_bonus() -> None:
+def test_the_reward_is_the_difference_of_the_losses_plus_the_bonus() -> None:
     made, _ = known(bonus=20.0)
     pairs = torch.rand(7, 2, generator=generator(2))  # actions are compared within ±1
     expert, agent = made.losses(pairs, made.draws, generator(3))
     torch.testing.assert_close(made.reward(ticks(pairs), generator(3)), agent - expert + 20)
 
 
-def test_the_teachers_loss_is_the_classification_and_the_experts_flow_loss() -> None:
+def test_the_teachers_loss_is_the_classification_plus_the_experts_flow_loss() -> None:
     """With D known: -log sigmoid(L_0 - L_1) for the expert, -log sigmoid(L_1 - L_0) for the agent."""
     made, _ = known(weight=0.5)
     a, b = torch.rand(2, 9, 2, generator=generator(4))
@@ -88,8 +88,8 @@ def test_the_teachers_loss_is_the_classification_and_the_experts_flow_loss() -> 
     torch.testing.assert_close(info["flow"], expert_1.mean())
 
 
-def test_sharing_and_averaging_take_noise_out_of_the_reward() -> None:
-    """The same ticks rewarded again and again: the spread is the noise of the estimate."""
+def test_shared_draws_and_averaging_reduce_the_noise_of_the_reward() -> None:
+    """The spread over repeated rewards of the same ticks is the noise of the estimate."""
     pairs = ticks(torch.randn(64, 2, generator=generator(6)))
 
     def noise(draws: int, shared: bool) -> float:
@@ -106,7 +106,7 @@ def test_sharing_and_averaging_take_noise_out_of_the_reward() -> None:
 
 @pytest.fixture(scope="module")
 def trained() -> JointFlow:
-    """Expert pairs around (0.5, -0.5), agent pairs around (-0.5, 0.5), both with deviation 0.15."""
+    """Return a flow trained on expert pairs around (0.5, -0.5), agent pairs around (-0.5, 0.5), deviation 0.15."""
     made, draws = teacher(width=64), generator(7)
     optimizer = torch.optim.Adam(made.parameters(), lr=3e-3, fused=True)
     middle = torch.tensor([0.5, -0.5])
@@ -121,7 +121,7 @@ def trained() -> JointFlow:
 
 
 def test_the_reward_ranks_the_expert_above_the_agent(trained: JointFlow) -> None:
-    """Along the line between them the true log-ratio rises, and so does the reward, through 0 in the middle."""
+    """Along the line between them the true log-ratio and the reward rise, and cross 0 at the midpoint."""
     places = torch.linspace(-0.5, 0.5, 9)[:, None] * torch.tensor([[1.0, -1.0]])
     with torch.no_grad():
         reward = trained.reward(ticks(places.repeat_interleave(64, 0)), generator()).view(9, 64).mean(1)
@@ -140,7 +140,7 @@ def test_samples_under_the_experts_label_are_the_experts_pairs(trained: JointFlo
 
 
 def test_time_runs_from_noise_to_data() -> None:
-    """v = x - x_0 of a single point m is (m - x_t) / (1 - t): integrated it ends at m from any noise."""
+    """For a single point m, v = (m - x_t) / (1 - t); integrated from any noise it ends at m."""
     made = teacher()
 
     class ToPoint(nn.Module):

@@ -1,4 +1,4 @@
-"""FM-IRL: the regulariser pulls, pairs are redrawn when asked, and the verb trains, continues and is exported."""
+"""FM-IRL: regulariser, redrawn pairs, ablations, and the verb."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -34,16 +34,16 @@ def config(out: Path, demos: Path) -> Config:
 
 
 @pytest.fixture(scope="module")
-def shown(demos: Path) -> Demonstrations:
+def demonstrations(demos: Path) -> Demonstrations:
     return load(str(demos), MAZE)
 
 
-def learner(options: Config, shown: Demonstrations) -> Learner:
-    return start(options, MAZE, make_vector(MAZE, options.envs, workers=0), SIZES, shown)
+def learner(options: Config, demonstrations: Demonstrations) -> Learner:
+    return start(options, MAZE, make_vector(MAZE, options.envs, workers=0), SIZES, demonstrations)
 
 
 def test_a_regularised_mean_moves_to_the_teachers_action() -> None:
-    """With every pair at (s, 0.7) the loss alone brings μ(s) there."""
+    """With every pair at (s, 0.7) the loss alone moves μ(s) to 0.7."""
     actor = GaussianActor(1, 1, (8,))
     pairs = torch.zeros(4, 1), torch.full((4, 1), 0.7)
     held = Regulariser(actor, lambda: pairs, weight=1.0, each_minibatch=False)
@@ -66,8 +66,13 @@ def test_the_regulariser_is_half_the_weighted_mean_squared_distance() -> None:
 
 
 @pytest.mark.parametrize(("redraw", "draws"), [("update", 2), ("minibatch", 8)])
-def test_pairs_are_made_anew_for_each_rollout_or_each_minibatch(
-    tmp_path: Path, demos: Path, shown: Demonstrations, redraw: str, draws: int, monkeypatch: pytest.MonkeyPatch
+def test_pairs_are_drawn_for_each_rollout_or_each_minibatch(
+    tmp_path: Path,
+    demos: Path,
+    demonstrations: Demonstrations,
+    redraw: str,
+    draws: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[Tensor] = []
     real = JointFlow.sample
@@ -79,7 +84,7 @@ def test_pairs_are_made_anew_for_each_rollout_or_each_minibatch(
 
     monkeypatch.setattr(JointFlow, "sample", sample)
     options = replace(config(tmp_path, demos), redraw=redraw)  # type: ignore[arg-type]
-    found = learner(options, shown)
+    found = learner(options, demonstrations)
     with closing(found.ppo.envs):
         for _ in range(2):
             rollout = found.ppo.collect()
@@ -90,8 +95,10 @@ def test_pairs_are_made_anew_for_each_rollout_or_each_minibatch(
     assert not torch.equal(made[0], made[1])
 
 
-def test_the_teachers_reward_replaces_the_environments(tmp_path: Path, demos: Path, shown: Demonstrations) -> None:
-    found = learner(config(tmp_path, demos), shown)
+def test_the_teachers_reward_replaces_the_environments(
+    tmp_path: Path, demos: Path, demonstrations: Demonstrations
+) -> None:
+    found = learner(config(tmp_path, demos), demonstrations)
     with closing(found.ppo.envs):
         rollout = found.ppo.collect()
         assert found.before_update is not None
@@ -104,11 +111,11 @@ def test_the_teachers_reward_replaces_the_environments(tmp_path: Path, demos: Pa
 
 
 def test_ablations_leave_out_the_reward_or_the_regulariser(
-    tmp_path: Path, demos: Path, shown: Demonstrations
+    tmp_path: Path, demos: Path, demonstrations: Demonstrations
 ) -> None:
-    free = learner(replace(config(tmp_path, demos), regulariser=0.0), shown)
+    free = learner(replace(config(tmp_path, demos), regulariser=0.0), demonstrations)
     assert free.ppo.added_loss is None
-    blind = learner(replace(config(tmp_path, demos), rewarded=False, bonus=2.0), shown)
+    blind = learner(replace(config(tmp_path, demos), rewarded=False, bonus=2.0), demonstrations)
     with closing(free.ppo.envs), closing(blind.ppo.envs):
         rollout = blind.ppo.collect()
         assert blind.ppo.reward is not None

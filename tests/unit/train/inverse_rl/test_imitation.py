@@ -1,4 +1,4 @@
-"""The adversarial verbs: students that move to the expert, on rewards that are not the environment's."""
+"""The adversarial verbs: students approach the expert on learned rewards."""
 
 import math
 from collections.abc import Callable
@@ -46,7 +46,7 @@ SHORT = [
 
 
 def demonstrations(rows: int = 40, mean: float = TARGET, std: float = 0.2) -> Demonstrations:
-    """Two equally long episodes on hopper, all in one state, with actions around the mean."""
+    """Return two equally long episodes on hopper, all in one state, with actions around the mean."""
     draws = np.random.default_rng(0)
     actions = draws.normal(mean, std, (rows, 3)).astype(np.float32)
     observations = np.zeros((rows, 11), np.float32)
@@ -59,7 +59,7 @@ def learner(config: AnyConfig, data: Demonstrations) -> Learner:
 
 
 def bandit(action: Tensor) -> Rollout:
-    """One tick an episode, always in the same state, each cut by the horizon. Shape (T, N, 3)."""
+    """Return a rollout of one-tick episodes, all in one state and cut by the horizon. Action shape (T, N, 3)."""
     T, N, _ = action.shape
     observation, ones = torch.zeros(T, N, 11), torch.ones(T, N)
     where = torch.cartesian_prod(torch.arange(T), torch.arange(N))
@@ -71,9 +71,9 @@ def bandit(action: Tensor) -> Rollout:
 
 def options(kind: type[AnyConfig], **more: object) -> AnyConfig:
     shared = {"task": "hopper", "out": Path(), "demos": "", "envs": ENVS, "ticks": TICKS, "epochs": 4}
-    chosen = {"lr": 2e-3, "batch": 64, "widths": (8,), "discount": 0.0, "discriminator_widths": (16,)}
-    its = {"discriminator_lr": 1e-2, "discriminator_batch": 32, "discriminator_epochs": 4}
-    return kind(**(shared | chosen | its | more))  # type: ignore[arg-type]
+    sizes = {"lr": 2e-3, "batch": 64, "widths": (8,), "discount": 0.0, "discriminator_widths": (16,)}
+    discriminator = {"discriminator_lr": 1e-2, "discriminator_batch": 32, "discriminator_epochs": 4}
+    return kind(**(shared | sizes | discriminator | more))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,10 @@ def test_the_student_moves_to_the_experts_actions(config: AnyConfig) -> None:
         ppo.update(ppo.rows(rollout), i / rounds)
     ppo.envs.close()
     mean = ppo.actor.mean(torch.zeros(11))
-    assert (mean - TARGET).abs().max() < 0.15, mean  # it began at 0
+    assert (mean - TARGET).abs().max() < 0.15, mean  # starts at 0
 
 
-def test_the_environments_reward_is_never_learnt_from() -> None:
+def test_the_environments_reward_is_not_used() -> None:
     made = learner(options(GailConfig), demonstrations())
     assert made.before_update is not None
     rollout = bandit(torch.randn(TICKS, ENVS, 3, generator=torch.Generator().manual_seed(0)))
@@ -125,7 +125,7 @@ def reward_of(made: Learner) -> LearnedReward:
 
 
 def test_actions_are_compared_as_executed_and_on_unit_scale() -> None:
-    """hand-rotate's motors have limits of their own; halfway between them is 0."""
+    """The motors of hand-rotate have limits other than ±1; their midpoint is 0."""
     task = get("hand-rotate")
     low, high = limits(task.action)
     O, A = len(task.observation), len(task.action)  # noqa: E741
@@ -141,11 +141,11 @@ def test_actions_are_compared_as_executed_and_on_unit_scale() -> None:
     hopper = learner(options(GailConfig), demonstrations())
     agent = reward_of(hopper).agent_transitions(bandit(torch.full((TICKS, ENVS, 3), -3.0)))
     assert (agent.pair[:, -3:] == -1).all()
-    assert (agent.action == -3).all()  # for AIRL, whose densities are of what was drawn
+    assert (agent.action == -3).all()  # for AIRL, which needs the density of the drawn action
     hopper.ppo.envs.close()
 
 
-def test_an_ended_episode_is_followed_by_nothing_and_a_cut_one_by_its_own_last_state() -> None:
+def test_a_terminated_tick_has_no_successor_and_a_cut_one_has_its_episodes_last_state() -> None:
     made = learner(options(AirlConfig), demonstrations())
     T, N = 4, 2
     raw = torch.arange(T * N * 11, dtype=torch.float32).view(T, N, 11) / 10
@@ -169,7 +169,7 @@ def test_an_ended_episode_is_followed_by_nothing_and_a_cut_one_by_its_own_last_s
     made.ppo.envs.close()
 
 
-def test_the_normaliser_begins_with_the_demonstrations_and_is_the_students() -> None:
+def test_the_normaliser_starts_from_the_demonstrations_and_is_shared_with_the_student() -> None:
     data = demonstrations()
     data.observations[:] = np.random.default_rng(1).normal(3, 2, data.observations.shape)
     made = learner(options(GailConfig), data)
@@ -206,14 +206,14 @@ def test_every_verb_trains_and_its_policy_is_exported(method: str, demos: Path, 
 def test_an_interrupted_run_continues_where_it_stopped(
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class AtOnce(Interrupts):
-        def __enter__(self) -> "AtOnce":
+    class Immediate(Interrupts):
+        def __enter__(self) -> "Immediate":
             self.asked = True
             return self
 
     command = [*SHORT, *VERBS["vail"][1], "--demos", str(demos), "--out", str(tmp_path / "run")]
     with monkeypatch.context() as patch:
-        patch.setattr(scored_loop, "Interrupts", AtOnce)
+        patch.setattr(scored_loop, "Interrupts", Immediate)
         with pytest.raises(KeyboardInterrupt):
             imitation.vail(command)
     saved = checkpoint.load(tmp_path / "run")
@@ -247,7 +247,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
         imitation.vail([*command, "--information", "0.7"])
 
 
-def test_a_single_episode_is_allowed_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_episode_is_accepted_with_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     collect.main(["maze-medium", "--episodes", "1", "--out", str(tmp_path / "one-v0")])
     imitation.wail([*SHORT, "--demos", str(tmp_path / "one-v0"), "--out", str(tmp_path / "run")])
     assert "one episode only" in capsys.readouterr().out
@@ -262,7 +262,7 @@ def test_demonstrations_of_another_task_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize(
-    ("method", "more", "said"),
+    ("method", "more", "message"),
     [
         ("gail", ["--discriminator-lr", "0"], "--discriminator-lr: expected a number above 0, got 0"),
         ("vail", ["--information", "-1"], "--information: expected a number above 0, got -1"),
@@ -271,10 +271,10 @@ def test_demonstrations_of_another_task_are_refused_before_anything_is_written(
         ("airl", ["--discriminator-widths", "8", "0"], "--discriminator-widths: expected a number above 0, got 0"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
-    method: str, more: list[str], said: str, demos: Path, tmp_path: Path
+def test_invalid_options_are_refused(
+    method: str, more: list[str], message: str, demos: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         VERBS[method][0]([*SHORT, *more, "--demos", str(demos), "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 

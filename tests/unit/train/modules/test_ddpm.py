@@ -26,7 +26,7 @@ def betas(levels: Schedule) -> list[float]:
 
 
 @pytest.mark.parametrize("levels", [cosine(1000), cosine(20), linear(1000), linear(50)])
-def test_noise_added_step_by_step_has_the_mean_and_variance_of_one_jump(levels: Schedule) -> None:
+def test_noise_added_step_by_step_has_the_mean_and_variance_of_a_single_step(levels: Schedule) -> None:
     mean, variance = 1.0, 0.0
     assert levels.alpha_bar[0] == 1
     for k, beta in enumerate(betas(levels), start=1):
@@ -36,7 +36,7 @@ def test_noise_added_step_by_step_has_the_mean_and_variance_of_one_jump(levels: 
         assert variance == pytest.approx(1 - levels.alpha_bar[k], rel=1e-9)
 
 
-def test_the_cosine_is_one_up_to_the_last_step() -> None:
+def test_the_cosine_schedule_follows_its_formula_up_to_the_bounded_last_step() -> None:
     levels = cosine(100)
     for k in range(100):
         phase = [(j / 100 + 0.008) / 1.008 * math.pi / 2 for j in (k, 0)]
@@ -44,13 +44,13 @@ def test_the_cosine_is_one_up_to_the_last_step() -> None:
     assert levels.alpha_bar[100] == pytest.approx((1 - BETA_MAX) * levels.alpha_bar[99])
 
 
-def test_the_linear_schedule_ends_at_the_same_noise_with_fewer_steps() -> None:
+def test_the_linear_schedule_has_the_published_ends_and_the_same_final_noise_with_fewer_steps() -> None:
     assert betas(linear(1000))[0] == pytest.approx(1e-4)
     assert betas(linear(1000))[-1] == pytest.approx(0.02)
     assert math.log(linear(200).alpha_bar[-1]) == pytest.approx(math.log(linear(1000).alpha_bar[-1]), rel=0.1)
 
 
-def test_a_weighted_loss_is_the_mean_of_its_rows_losses_by_weight() -> None:
+def test_a_weighted_loss_is_the_weighted_mean_of_its_rows_losses() -> None:
     alpha_bar, generator = torch.tensor(cosine(10).alpha_bar), torch.Generator()
     o, x0 = torch.zeros(4, 1), torch.randn(4, 3)
 
@@ -63,7 +63,7 @@ def test_a_weighted_loss_is_the_mean_of_its_rows_losses_by_weight() -> None:
     assert loss(torch.tensor([0.0, 3.0, 1.0, 0.0])) == pytest.approx(3 * rows[1] + rows[2])
 
 
-def test_noised_rows_have_the_mean_and_variance_of_their_own_step() -> None:
+def test_noised_rows_have_the_mean_and_variance_of_their_step() -> None:
     alpha_bar = torch.tensor([0.9, 0.3]).repeat_interleave(50_000)[:, None]
     epsilon = torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0))
     rows = noised(torch.full((100_000, 1), 2.0), epsilon, alpha_bar)
@@ -86,7 +86,7 @@ def test_the_posterior_is_that_of_gaussian_conditioning(k: int, following: int) 
     assert p.std**2 == pytest.approx(variance, abs=1e-12)
 
 
-def test_between_neighbours_the_posterior_variance_is_the_published_one() -> None:
+def test_between_adjacent_steps_the_posterior_variance_is_the_published_one() -> None:
     levels = linear(100)
     for k, beta in enumerate(betas(levels), start=1):
         before, now = levels.alpha_bar[k - 1], levels.alpha_bar[k]
@@ -99,7 +99,7 @@ MU, TAU = 0.8, 0.3
 
 
 def optimal(levels: Schedule, t: float, x: Tensor) -> Tensor:
-    """E[ε | x] for data from N(MU, TAU²)."""
+    """Return E[ε | x] for data from N(MU, TAU²)."""
     a = levels.alpha_bar[levels.step(t)]
     return math.sqrt(1 - a) * (x - math.sqrt(a) * MU) / (a * TAU**2 + 1 - a)
 
@@ -113,10 +113,10 @@ def test_with_the_optimal_denoiser_of_a_gaussian_samples_have_its_mean_and_varia
 
 
 @pytest.mark.parametrize("steps", [3, 20, 100])
-def test_fewer_steps_keep_the_mean_and_narrow_the_spread_as_two_points_say(steps: int) -> None:
+def test_fewer_steps_keep_the_mean_and_reduce_the_standard_deviation(steps: int) -> None:
     levels = cosine(1000)
     t_grid = levels.t_grid(steps)
-    # The sampler is affine here: where it carries 0 and each draw alone gives its exact mean and variance.
+    # The sampler is affine here: its outputs for 0 and for each unit draw give the exact mean and variance.
     probes = torch.cat([torch.zeros(1, steps), torch.eye(steps)]).double()[..., None]
     ends = ancestral(lambda t, x: optimal(levels, t, x), probes, levels, t_grid)[:, 0]
     mean, std = ends[0].item(), (ends[1:] - ends[0]).square().sum().sqrt().item()
@@ -128,20 +128,20 @@ def test_fewer_steps_keep_the_mean_and_narrow_the_spread_as_two_points_say(steps
     assert {3: 0.4, 20: 0.8, 100: 0.94}[steps] * TAU < std < {3: 0.7, 20: 0.85, 100: 0.96}[steps] * TAU
 
 
-def test_draw_i_enters_once_at_its_own_step_and_the_last_step_adds_none() -> None:
+def test_each_draw_is_used_once_at_its_step_and_the_last_step_adds_none() -> None:
     levels, S = cosine(50), 6
     t_grid = levels.t_grid(S)
     level = [levels.alpha_bar[levels.step(t)] for t in t_grid]
     noise = torch.zeros(1, S, 1, dtype=torch.float64, requires_grad=True)
-    # A denoiser that always answers 0 predicts x_0 = x / √ᾱ, so y = x / √ᾱ changes by the draws alone.
+    # A denoiser with the constant output 0 predicts x_0 = x / √ᾱ, so y = x / √ᾱ changes by the draws alone.
     ancestral(lambda _, x: 0 * x, noise, levels, t_grid).sum().backward()  # type: ignore[no-untyped-call]
-    wanted = [1 / math.sqrt(level[0])]
-    wanted += [posterior(level[i], level[i + 1]).std / math.sqrt(level[i + 1]) for i in range(S - 1)]
+    expected = [1 / math.sqrt(level[0])]
+    expected += [posterior(level[i], level[i + 1]).std / math.sqrt(level[i + 1]) for i in range(S - 1)]
     assert noise.grad is not None
-    assert noise.grad[0, :, 0].tolist() == pytest.approx(wanted, rel=1e-9)
+    assert noise.grad[0, :, 0].tolist() == pytest.approx(expected, rel=1e-9)
 
 
-def test_every_predicted_x0_goes_through_the_bound() -> None:
+def test_every_predicted_x0_is_bounded() -> None:
     levels, seen = cosine(20), []
 
     def bound(x0: Tensor) -> Tensor:
@@ -154,7 +154,7 @@ def test_every_predicted_x0_goes_through_the_bound() -> None:
     assert (samples.min().item(), samples.max().item()) == (-0.5, 0.25)
 
 
-def test_the_loss_is_zero_for_the_denoiser_that_knows_and_one_for_the_one_that_says_nothing() -> None:
+def test_the_loss_is_zero_for_the_exact_denoiser_and_one_for_a_zero_denoiser() -> None:
     levels = cosine(30)
     alpha_bar = torch.tensor(levels.alpha_bar, dtype=torch.float64)
     action = torch.full((4000, 2), 0.7, dtype=torch.float64)
@@ -166,8 +166,8 @@ def test_the_loss_is_zero_for_the_denoiser_that_knows_and_one_for_the_one_that_s
     generator = torch.Generator().manual_seed(0)
     observation = torch.zeros(4000, 3, dtype=torch.float64)
     assert epsilon_loss(oracle, alpha_bar, observation, action, generator).item() < 1e-20
-    silent = epsilon_loss(lambda _, x, __: 0 * x, alpha_bar, observation, action, generator)
-    assert silent.item() == pytest.approx(1, abs=0.05)
+    zero = epsilon_loss(lambda _, x, __: 0 * x, alpha_bar, observation, action, generator)
+    assert zero.item() == pytest.approx(1, abs=0.05)
 
 
 def test_a_grid_visits_every_step_or_evenly_spaced_ones_and_ends_at_the_data() -> None:
@@ -180,6 +180,6 @@ def test_a_grid_visits_every_step_or_evenly_spaced_ones_and_ends_at_the_data() -
 
 
 @pytest.mark.parametrize("steps", [0, -3, 11])
-def test_a_sampler_cannot_visit_steps_that_there_are_not(steps: int) -> None:
+def test_a_number_of_steps_out_of_range_is_refused(steps: int) -> None:
     with pytest.raises(UsageError, match=rf"from 1 to 10.*got {steps}"):
         cosine(10).t_grid(steps)

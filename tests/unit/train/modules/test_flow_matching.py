@@ -1,4 +1,4 @@
-"""Flow matching: the path, the loss by hand, and the field that minimises it on a target that is known."""
+"""Flow matching: the path, the loss by hand, and the field that minimises it on a known target."""
 
 import math
 
@@ -10,11 +10,11 @@ from odeploy_train.modules.flow_matching import flow_matching_loss, straight_pat
 from odeploy_train.modules.ode import RK4, integrate, uniform_grid
 
 MEAN, STD = 0.6, 0.5
-"""Of the one-dimensional Gaussian that stands for the demonstrated actions."""
+"""Moments of the one-dimensional Gaussian that represents the demonstrated actions."""
 
 
 def optimal(t: Tensor, x: Tensor) -> Tensor:
-    """E[x1 - x0 | x_t = x] for x1 ~ N(MEAN, STD²)."""
+    """Return E[x1 - x0 | x_t = x] for x1 ~ N(MEAN, STD²)."""
     variance = (1 - t) ** 2 + (t * STD) ** 2
     return MEAN + (t * STD**2 - (1 - t)) / variance * (x - t * MEAN)
 
@@ -46,7 +46,7 @@ def test_the_loss_of_a_zero_field_is_the_mean_square_of_action_minus_noise() -> 
     assert loss.item() == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_the_loss_hands_the_network_the_point_on_the_path() -> None:
+def test_the_loss_evaluates_the_network_at_the_point_on_the_path() -> None:
     x1, seen = torch.full((4, 2), 10.0), []
 
     def velocity(observation: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -59,13 +59,13 @@ def test_the_loss_hands_the_network_the_point_on_the_path() -> None:
     torch.testing.assert_close(seen[0], (torch.ones(4, 3), (1 - t[:, None]) * x0 + 10 * t[:, None], t))
 
 
-def test_the_analytic_field_of_a_gaussian_reaches_the_least_loss_that_there_is() -> None:
+def test_the_analytic_field_of_a_gaussian_has_the_minimal_loss() -> None:
     # ∫ Var(x1 - x0 | x_t) dt = ∫ s² / ((1 - t)² + t² s²) dt = s π / 2
     assert gaussian_loss() == pytest.approx(STD * math.pi / 2, abs=0.01)
 
 
 @pytest.mark.parametrize("worse", [{"slope_error": 0.1}, {"slope_error": -0.1}, {"offset": 0.1}, {"sign": -1.0}])
-def test_every_other_field_costs_more(worse: dict[str, float]) -> None:
+def test_other_fields_have_a_larger_loss(worse: dict[str, float]) -> None:
     assert gaussian_loss(**worse) > gaussian_loss() + 0.003
 
 

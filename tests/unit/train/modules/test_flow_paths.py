@@ -1,4 +1,4 @@
-"""Paths as constants, and a divergence that is the exact trace, or unbiased of it."""
+"""Paths without gradients, and the divergence: exact, or an unbiased estimate."""
 
 import torch
 
@@ -20,7 +20,7 @@ def points(rows: int, D: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
 
 
 def exact_trace(v: VelocityNet, observation: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """By the whole Jacobian of every row."""
+    """Return the trace of each row's whole Jacobian."""
     jacobian = torch.func.vmap(
         torch.func.jacrev(lambda o, x, t: v(o[None], x[None], t[None])[0], argnums=1)
     )(observation, x, t)  # fmt: skip
@@ -28,7 +28,7 @@ def exact_trace(v: VelocityNet, observation: torch.Tensor, x: torch.Tensor, t: t
     return trace
 
 
-def test_a_path_visits_what_the_ordinary_solver_visits() -> None:
+def test_a_path_visits_the_states_of_the_ordinary_solver() -> None:
     v, generator = net(), torch.Generator().manual_seed(2)
     observation, noise = torch.randn(4, 2, generator=generator), torch.randn(4, 5, 3, generator=generator)
     path = solve(v, observation, noise, 6)
@@ -47,21 +47,21 @@ def test_a_path_visits_what_the_ordinary_solver_visits() -> None:
     assert torch.equal(path.states[0], noise)
 
 
-def test_no_gradient_leaves_a_path() -> None:
+def test_a_path_has_no_gradient() -> None:
     noise = torch.randn(4, 5, 3, requires_grad=True)
     path = solve(net(), torch.randn(4, 2), noise, 3)
     assert not path.end.requires_grad
     assert not path.states.requires_grad
 
 
-def test_over_unit_vectors_the_divergence_is_the_exact_trace() -> None:
+def test_with_unit_vectors_the_divergence_is_the_exact_trace() -> None:
     v, at = net(), points(20)
     velocity, divergence = velocity_and_divergence(v, *at, unit_probes(at[1]))
     torch.testing.assert_close(velocity, v(*at))
     torch.testing.assert_close(divergence, exact_trace(v, *at), rtol=1e-4, atol=1e-5)
 
 
-def test_over_random_signs_it_is_unbiased() -> None:
+def test_with_random_signs_the_divergence_is_unbiased() -> None:
     v, draws = net(), 20_000
     o, x, t = (row[:1] for row in points(1))
     exact = exact_trace(v, o, x, t).item()
@@ -74,7 +74,7 @@ def test_over_random_signs_it_is_unbiased() -> None:
     assert abs(float(estimates.mean()) - exact) < 4 * error
 
 
-def test_its_gradient_is_that_of_the_exact_trace() -> None:
+def test_the_divergences_gradient_is_that_of_the_exact_trace() -> None:
     v, at = net(), points(8)
     _, divergence = velocity_and_divergence(v, *at, unit_probes(at[1]))
     ours = torch.autograd.grad(divergence.sum(), v.first.weight)[0]

@@ -1,4 +1,4 @@
-"""Networks: the layers that an exporter takes apart are what it thinks they are."""
+"""Networks: time embedding, public layers, limits and initial weights."""
 
 import math
 
@@ -29,7 +29,7 @@ def test_the_time_embedding_keeps_the_dtype(dtype: torch.dtype) -> None:
     torch.testing.assert_close(embedded.double(), time_embedding(t.double(), 16), atol=2e-6, rtol=0)
 
 
-def test_no_two_times_embed_alike() -> None:
+def test_different_times_have_different_embeddings() -> None:
     embedded = time_embedding(torch.linspace(0, 1, 101, dtype=torch.float64), 16)
     distances = torch.cdist(embedded, embedded) + 10 * torch.eye(101, dtype=torch.float64)
     assert distances.min() > 0.1
@@ -48,14 +48,14 @@ def test_the_velocity_is_the_product_of_its_public_layers() -> None:
 
 
 @torch.no_grad()
-def test_several_rows_of_a_state_are_answered_as_each_alone() -> None:
+def test_several_rows_of_a_state_are_computed_as_each_alone() -> None:
     net, o, x = VelocityNet(3, 2, width=8), torch.randn(4, 3), torch.randn(4 * 5, 2)
     answer = over_states(net, o, 5, (0.0, 0.3))
     for t in (0.3, 0.0):
         torch.testing.assert_close(answer(t, x), net(o.repeat_interleave(5, dim=0), x, torch.full((20,), t)))
 
 
-def test_the_student_stays_within_unit_scale_whatever_it_sees() -> None:
+def test_the_student_stays_within_unit_scale_for_extreme_observations() -> None:
     net = StudentNet(3, 2, width=8)
     assert len(net.hidden) == 2
     assert net(1e6 * torch.randn(100, 3)).abs().max() <= 1

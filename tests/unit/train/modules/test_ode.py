@@ -1,4 +1,4 @@
-"""Solvers: checked tableaus, convergence of the stated order, slopes that only `advance` touches."""
+"""Solvers: validated tableaus, convergence at the stated order, slopes used only by `advance`."""
 
 from collections.abc import Callable
 
@@ -107,7 +107,7 @@ def test_stages_see_exact_float_times() -> None:
     ],
     ids=["euler", "midpoint", "heun", "rk4"],
 )
-def test_slopes_meet_no_arithmetic_but_advance_and_zero_coefficients_cost_nothing(
+def test_slopes_are_used_only_by_advance_and_zero_coefficients_cost_nothing(
     tableau: Tableau, scales: list[float]
 ) -> None:
     weights, used = torch.randn(5, 2, dtype=torch.float64), []
@@ -128,7 +128,7 @@ def test_axpy_adds_the_scaled_slope() -> None:
     assert axpy(torch.tensor([1.0]), torch.tensor([4.0]), 0.25).item() == 2.0
 
 
-def test_the_grid_is_divided_not_summed() -> None:
+def test_the_grid_is_computed_by_division_not_by_summation() -> None:
     grid = uniform_grid(10)
     assert grid == tuple(k / 10 for k in range(11))
     assert grid[3] != 0.1 + 0.1 + 0.1  # the running sum
@@ -148,7 +148,7 @@ def test_an_unknown_solver_is_refused_with_the_choices() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "order", "said"),
+    ("a", "b", "order", "message"),
     [
         (((), (0.5, 0.5)), (0.0, 1.0), 2, "row i of a must have i entries"),
         (((),), (0.5, 0.5), 2, "row i of a must have i entries, for 2 stages"),
@@ -157,9 +157,9 @@ def test_an_unknown_solver_is_refused_with_the_choices() -> None:
     ],
 )
 def test_an_inconsistent_tableau_is_refused(
-    a: tuple[tuple[float, ...], ...], b: tuple[float, ...], order: int, said: str
+    a: tuple[tuple[float, ...], ...], b: tuple[float, ...], order: int, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         Tableau("wrong", a, b, order)
 
 

@@ -1,4 +1,4 @@
-"""Running moments against NumPy's of everything at once."""
+"""Running moments against NumPy's moments of all rows at once."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def test_moments_survive_a_checkpoint() -> None:
 
 
 def test_rewards_are_divided_by_the_spread_of_discounted_returns_across_rollouts() -> None:
-    """Against returns that are summed anew, tick by tick, over two rollouts and an end within the first."""
+    """Compare with returns summed tick by tick over two rollouts, with an episode end in the first."""
     generator = np.random.default_rng(0)
     rewards = generator.normal(1, 2, (8, 2))
     over = np.zeros((8, 2))
@@ -64,7 +64,7 @@ def test_moments_are_mean_and_population_std_and_a_constant_signal_gets_the_floo
     assert std.tolist() == pytest.approx([1.0, DATASET_STD_FLOOR, 100.0])
 
 
-def test_moments_of_many_large_numbers_lose_no_digits() -> None:
+def test_moments_of_many_large_numbers_are_exact() -> None:
     values = 1e4 + torch.arange(100_000, dtype=torch.float32)[:, None] % 2
     mean, std = moments(values)
     assert (mean.item(), std.item()) == (10000.5, 0.5)

@@ -1,4 +1,4 @@
-"""The core: what reaches the replay, what critics are regressed on, how targets follow."""
+"""The off-policy core: contents of the replay, critic targets, target networks."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ MULTIGOAL = get("multigoal-2d")
 
 
 class East(Actor):
-    """Always goes east, and values every state at 7."""
+    """An actor that always moves east and values every state at 7."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,14 +41,14 @@ def core(start_steps: int = 2, **options: Any) -> OffPolicy:
     return OffPolicy(config, East(), TwinCritics(2, 2, (8,)), envs, torch.Generator().manual_seed(0))
 
 
-def held(made: OffPolicy) -> Transitions:
+def stored(made: OffPolicy) -> Transitions:
     return made.replay.draw(3000, torch.Generator().manual_seed(0))
 
 
-def test_an_end_at_a_goal_is_an_end_and_the_last_observation_is_the_goals() -> None:
+def test_reaching_a_goal_terminates_with_the_goal_as_last_observation() -> None:
     made = core()
     ended = [made.tick() for _ in range(40)]  # the goal in the east is 25 ticks away
-    rows = held(made)
+    rows = stored(made)
     last = rows.following[rows.terminated > 0]
     assert len(last) > 0
     assert (torch.linalg.norm(last - torch.tensor([5.0, 0.0]), dim=1) < 0.5).all()
@@ -57,17 +57,17 @@ def test_an_end_at_a_goal_is_an_end_and_the_last_observation_is_the_goals() -> N
     assert successes.all()
 
 
-def test_what_the_horizon_cuts_goes_on_in_value() -> None:
-    made = core(start_steps=400)  # random actions arrive nowhere
+def test_an_episode_cut_by_the_horizon_does_not_terminate() -> None:
+    made = core(start_steps=400)  # random actions reach no goal
     returns = np.concatenate([made.tick()[0] for _ in range(60)])
     assert len(returns) == 2
-    rows = held(made)
+    rows = stored(made)
     assert not rows.terminated.any()
     moved = torch.linalg.norm(rows.following - rows.observation, dim=1)
     assert float(moved.max()) < 0.3, "a following observation is never the next episode's first"
 
 
-def test_a_tick_of_a_broken_simulation_is_not_learnt_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_of_a_broken_simulation_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
     made, step = core(), SerialVectorEnv.step
 
     def broken(envs: SerialVectorEnv, actions: Any) -> Any:
@@ -80,7 +80,7 @@ def test_a_tick_of_a_broken_simulation_is_not_learnt_from(monkeypatch: pytest.Mo
     assert (made.steps, len(made.replay)) == (4, 3)
 
 
-def test_updates_wait_for_the_start_and_then_keep_their_share() -> None:
+def test_updates_begin_after_the_start_steps_at_their_rate() -> None:
     made = core(start_steps=10, updates_per_step=0.25)
     for _ in range(4):
         made.tick()
@@ -90,7 +90,7 @@ def test_updates_wait_for_the_start_and_then_keep_their_share() -> None:
     assert made.owed == 2
 
 
-def test_critics_learn_alone_until_the_actor_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_critics_learn_until_the_actor_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     made = core(actor_start_steps=6, batch=4)
     improved: list[int] = []
 
@@ -109,14 +109,14 @@ def test_critics_learn_alone_until_the_actor_starts(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("updates_per_step", [0.5, 2.0])
-def test_an_update_pays_for_itself(updates_per_step: float) -> None:
+def test_an_update_reduces_the_owed_updates_by_one(updates_per_step: float) -> None:
     made = core(updates_per_step=updates_per_step, batch=4)
     made.tick()
     made.update()
     assert made.owed == 2 * updates_per_step - 1
 
 
-def test_critics_are_regressed_on_the_reward_and_the_discounted_worth_of_what_goes_on() -> None:
+def test_critic_targets_are_the_reward_plus_the_discounted_next_value_unless_terminated() -> None:
     made = core(discount=0.5)
     rows = Transitions(
         torch.randn(3, 2), torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0]), torch.randn(3, 2),
@@ -129,7 +129,7 @@ def test_critics_are_regressed_on_the_reward_and_the_discounted_worth_of_what_go
     assert float(info["target"]) == pytest.approx(float(y.mean()))
 
 
-def test_targets_follow_at_their_rate() -> None:
+def test_target_networks_follow_at_their_rate() -> None:
     made = core(target_rate=0.25, batch=4)
     before = [p.clone() for p in made.targets.parameters()]
     made.tick()
@@ -139,7 +139,7 @@ def test_targets_follow_at_their_rate() -> None:
         assert weight.requires_grad
 
 
-def test_better_actions_go_back_into_the_replay_and_critics_learn_from_the_ones_that_were_taken(
+def test_improved_actions_are_stored_next_to_the_taken_actions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen = []
@@ -155,23 +155,21 @@ def test_better_actions_go_back_into_the_replay_and_critics_learn_from_the_ones_
     made = core(batch=64)
     made.tick()
     made.update()
-    rows = held(made)
+    rows = stored(made)
     assert rows.improved is not None
     assert bool((rows.improved == 0.25).all())
     assert not bool((seen[0] == 0.25).any())
     assert not bool((rows.action == 0.25).any())
 
 
-def test_several_actions_of_a_state_are_judged_as_each_alone() -> None:
+def test_several_actions_of_a_state_are_valued_as_each_alone() -> None:
     critics, observation, actions = TwinCritics(2, 3, (8,)), torch.randn(4, 2), torch.randn(4, 5, 3)
     both = critics(observation, actions[:, 2])
     torch.testing.assert_close(critics.judge(observation, actions)[:, 2], both.min(dim=0).values)
 
 
 @pytest.mark.parametrize("broken", ["observation", "reward"])
-def test_a_number_that_is_none_is_refused_by_name_and_not_kept(
-    broken: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_nan_is_refused_by_name_and_not_stored(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made, step = core(), SerialVectorEnv.step
 
     def poisoned(envs: SerialVectorEnv, actions: Any) -> Any:

@@ -1,4 +1,4 @@
-"""FMER: its entropy, its weighted regression, and that nothing is learnt through the solver."""
+"""FMER: entropy, weighted regression, and no gradient through the solver."""
 
 import math
 from dataclasses import replace
@@ -52,8 +52,8 @@ def test_entropy_of_a_linear_flow_is_that_of_the_squashed_gaussian(slope: float)
     assert float(entropy) == pytest.approx(exact, abs=0.05)
 
 
-def test_the_lift_of_entropy_has_the_gradient_of_entropy() -> None:
-    """Of v = θ x: H = D (½ log 2πe + θ + E log(1 - tanh²(e^θ z))), differentiated by θ on a fine grid."""
+def test_the_entropy_term_has_the_gradient_of_the_entropy() -> None:
+    """For v = θ x: H = D (½ log 2πe + θ + E log(1 - tanh²(e^θ z))), differentiated by θ on a fine grid."""
     D, rows, slope = 1, 20_000, -0.5
     velocity = Linear(D, slope)
     made = FmerActor(velocity, Improvement(0.0, solver_steps=100, entropy_draws=1))
@@ -72,7 +72,7 @@ def test_the_lift_of_entropy_has_the_gradient_of_entropy() -> None:
     assert found == pytest.approx(exact, abs=0.05)
 
 
-def test_without_alpha_entropy_plays_no_part() -> None:
+def test_without_alpha_the_entropy_target_has_no_effect() -> None:
     one, other = (actor(1, target, alpha=0.0) for target in (-5.0, 1.0))
     for made in (one, other):
         generator = torch.Generator().manual_seed(1)
@@ -84,8 +84,8 @@ def test_without_alpha_entropy_plays_no_part() -> None:
         assert weight.isfinite().all()
 
 
-def meet(made: FmerActor, target: float, updates: int) -> Tensor:
-    """Learns where all actions are equally good; the entropy must meet its target. Gives ends u."""
+def train_to_entropy(made: FmerActor, target: float, updates: int) -> Tensor:
+    """Train with equally good actions, require the entropy's target, and return the flow's ends u."""
     generator, flat, met = torch.Generator().manual_seed(1), Bowl(0.0), 0.0
     for i in range(updates):
         info = made.improve(batch(32, 1, generator), flat, generator)
@@ -94,19 +94,19 @@ def meet(made: FmerActor, target: float, updates: int) -> Tensor:
     return made.propose(torch.randn(500, OBSERVATION, generator=generator), 4, generator).end
 
 
-def test_a_high_target_is_met_where_all_actions_are_equal() -> None:
+def test_a_high_entropy_target_is_reached_when_all_actions_are_equal() -> None:
     target = 0.85 * math.log(2)
     made = actor(1, target, width=16, actor_lr=2e-3, alpha_lr=2e-2, entropy_draws=8, solver_steps=5)
-    u = meet(made, target, updates=500)
+    u = train_to_entropy(made, target, updates=500)
     assert float((u.tanh().abs() > 0.99).float().mean()) < 0.05
 
 
-def test_a_flow_that_begins_too_wide_does_not_run_away() -> None:
-    """Without the gradient of the tanh term it ended at a standard deviation of 11, with 77 % of |a| > 0.99."""
+def test_a_flow_that_starts_too_wide_does_not_diverge() -> None:
+    """Without the gradient of the tanh term the standard deviation is 11, and 77 % of |a| exceed 0.99."""
     target = 0.9 * math.log(2)
-    how = Improvement(target, actor_lr=5e-3, alpha=0.3, alpha_lr=1e-2, entropy_draws=8, solver_steps=5)
-    made = FmerActor(Linear(1, slope=1.0), how)
-    u = meet(made, target, updates=300)
+    improvement = Improvement(target, actor_lr=5e-3, alpha=0.3, alpha_lr=1e-2, entropy_draws=8, solver_steps=5)
+    made = FmerActor(Linear(1, slope=1.0), improvement)
+    u = train_to_entropy(made, target, updates=300)
     assert float((u.tanh().abs() > 0.99).float().mean()) < 0.05
     assert float(u.std()) < 1.5
 
@@ -115,18 +115,18 @@ def test_on_a_bowl_the_weighted_regression_moves_to_its_lowest_point() -> None:
     made = actor(1, -2.0, width=16, actor_lr=3e-3, alpha=1e-4, solver_steps=5)
     generator, bowl = torch.Generator().manual_seed(1), Bowl(1.0, best=0.5)
 
-    def away() -> float:
+    def error() -> float:
         actions = made.propose(torch.zeros(200, OBSERVATION), 4, generator).end.tanh()
         return float((actions - 0.5).square().mean())
 
-    before = away()
+    before = error()
     for _ in range(200):
         made.improve(batch(32, 1, generator), bowl, generator)
-    assert away() < 0.1 * before
+    assert error() < 0.1 * before
 
 
-def test_what_is_learnt_from_are_constants_and_no_gradient_passes_the_solver() -> None:
-    """The gradient is the one that candidates without any history give."""
+def test_candidates_are_constants_and_no_gradient_passes_the_solver() -> None:
+    """The gradient equals that of candidates without a computation graph."""
     made, generator = actor(), torch.Generator()
     observation = torch.randn(6, OBSERVATION)
     path = made.propose(observation, 4, generator.manual_seed(3))
@@ -137,8 +137,8 @@ def test_what_is_learnt_from_are_constants_and_no_gradient_passes_the_solver() -
     found = torch.autograd.grad(loss, list(made.velocity.parameters()))
     elsewhere = torch.tensor(path.end.tolist())
     again = made.regression(observation, elsewhere, weights, generator.manual_seed(4))
-    for mine, its in zip(found, torch.autograd.grad(again, list(made.velocity.parameters())), strict=True):
-        torch.testing.assert_close(mine, its)
+    for one, other in zip(found, torch.autograd.grad(again, list(made.velocity.parameters())), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_regression_is_the_weighted_flow_matching_loss() -> None:
@@ -154,7 +154,7 @@ def test_regression_is_the_weighted_flow_matching_loss() -> None:
     torch.testing.assert_close(whole, torch.stack(parts).mean())
 
 
-def test_what_is_tried_is_the_best_of_the_candidates() -> None:
+def test_exploration_takes_the_best_of_the_candidates() -> None:
     made, generator = actor(1, choices=16), torch.Generator()
     observation = torch.randn(20, OBSERVATION)
     tried = made.act(observation, Bowl(1.0, best=0.3), generator.manual_seed(0))
@@ -165,14 +165,14 @@ def test_what_is_tried_is_the_best_of_the_candidates() -> None:
 
 
 class TwoWays(Bowl):
-    """Q = -(|a| - best)²: going either way is equally good."""
+    """Q = -(|a| - best)²: both directions are equally good."""
 
     def forward(self, observation: Tensor, action: Tensor) -> Tensor:
         return super().forward(observation, action.abs())
 
 
-def test_with_uniform_candidates_equally_good_ways_come_to_be_equally_frequent() -> None:
-    """A tenth of all samples lies at u = 1, the others at -1. Without such candidates one of the two was lost."""
+def test_with_uniform_candidates_equally_good_modes_become_equally_frequent() -> None:
+    """First a tenth of the samples is at u = 1, the rest at -1. Without uniform candidates one mode vanishes."""
     made = actor(1, alpha=0.0, candidates=4, uniform=4, effective_share=0.7, actor_lr=2e-3, solver_steps=5)
     generator = torch.Generator().manual_seed(0)
     observation, even = torch.zeros(64, OBSERVATION), torch.full((64, 8), 1 / 8)

@@ -1,4 +1,4 @@
-"""What `odeploy train fmer` leaves: a best-of-N policy, and options without sense refused."""
+"""`odeploy train fmer`: the best-of-N policy that it writes, and refused options."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ TINY = (
 )  # fmt: skip
 
 
-def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tmp_path: Path) -> None:
-    """On a task whose limits are not ±1."""
+def test_the_deployed_policy_proposes_and_values_as_in_training_in_robot_units(tmp_path: Path) -> None:
+    """The task's limits are not ±1."""
     fmer_run.main([*TINY, "--out", str(tmp_path)])
     policy, card = load_policy(tmp_path)
     assert isinstance(policy, BestOfN)
@@ -56,7 +56,7 @@ def test_what_is_deployed_proposes_and_judges_as_training_does_in_robot_units(tm
         ("choices", "0", "a number above 0"),
     ],
 )
-def test_a_number_without_sense_is_refused_by_its_option(
+def test_an_invalid_number_is_refused_by_its_option(
     option: str, value: str, expected: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected {expected}"):

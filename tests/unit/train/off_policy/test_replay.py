@@ -1,4 +1,4 @@
-"""A ring of transitions: what it holds, in which order it is saved, and what it refuses to load."""
+"""Replay: a ring buffer of transitions, its file, and the files that it refuses."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from odeploy_train.off_policy.replay import REPLAY, Replay, Transitions
 
 
 def rows(numbers: list[int]) -> tuple[np.ndarray, ...]:
-    """Transitions that can be told by their number in every field."""
+    """Return transitions with their number in every field."""
     n = np.array(numbers, np.float32)
     return n[:, None] * [1, 10], n[:, None] + 0.5, n.astype(np.float64), n[:, None] * [2, 20], n % 2 == 1
 
@@ -34,13 +34,13 @@ def test_the_newest_overwrite_the_oldest_and_fields_stay_together() -> None:
     assert torch.equal(found.terminated, found.reward % 2)
 
 
-def test_nothing_is_drawn_that_was_never_taken_in() -> None:
+def test_only_stored_transitions_are_drawn() -> None:
     replay = Replay(100, 2, 1)
     replay.add(*rows([7, 8]))
     assert set(drawn(replay).reward.tolist()) == {7, 8}
 
 
-def test_a_saved_replay_holds_the_same_and_goes_on_overwriting_the_oldest(tmp_path: Path) -> None:
+def test_a_loaded_replay_has_the_same_rows_and_continues_to_overwrite_the_oldest(tmp_path: Path) -> None:
     replay, again = Replay(3, 2, 1), Replay(3, 2, 1)
     replay.add(*rows([0, 1, 2]))
     replay.add(*rows([3]))
@@ -51,7 +51,7 @@ def test_a_saved_replay_holds_the_same_and_goes_on_overwriting_the_oldest(tmp_pa
     assert set(drawn(again).reward.tolist()) == {2, 3, 4}
 
 
-def test_improved_actions_lie_beside_those_that_were_taken_and_are_saved_too(tmp_path: Path) -> None:
+def test_improved_actions_are_stored_next_to_the_taken_ones_and_saved(tmp_path: Path) -> None:
     replay, again = (Replay(4, 2, 1, improvable=True) for _ in range(2))
     replay.add(*rows([0, 1, 2]))
     found = drawn(replay)
@@ -71,7 +71,7 @@ def test_improved_actions_lie_beside_those_that_were_taken_and_are_saved_too(tmp
         assert torch.equal(found.action[:, 0], found.reward + 0.5)
 
 
-def test_without_a_file_it_stays_empty(tmp_path: Path) -> None:
+def test_without_a_file_the_replay_stays_empty(tmp_path: Path) -> None:
     replay = Replay(3, 2, 1)
     replay.load(tmp_path)
     assert len(replay) == 0

@@ -1,4 +1,4 @@
-"""The run of an off-policy learner: what it keeps, how it continues, and that nothing half-true is kept."""
+"""Runs of an off-policy learner: checkpoints, continuation, interrupts, and no invalid numbers on disk."""
 
 import io
 import os
@@ -68,7 +68,7 @@ def weights(made: Learner) -> torch.Tensor:
 
 
 @every_verb
-def test_a_run_is_scored_loads_and_says_when_it_is_finished(
+def test_a_run_is_scored_and_a_finished_one_is_reported(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb_run(verb, tmp_path, "--steps", "60", "--score-episodes", "1")
@@ -84,7 +84,7 @@ def test_a_run_is_scored_loads_and_says_when_it_is_finished(
         verb_run(verb, tmp_path, "--steps", "60", "--discount", "0.9")
 
 
-def test_a_run_ends_when_its_minutes_are_used_up_and_does_not_begin_them_anew(
+def test_a_run_ends_after_its_minutes_and_a_continuation_does_not_restart_them(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     endless = "--steps", "1000000", "--minutes", "0.02"
@@ -95,14 +95,14 @@ def test_a_run_ends_when_its_minutes_are_used_up_and_does_not_begin_them_anew(
     assert saved["spent_s"] >= 1.2
     assert learning_curve.train_s(tmp_path) == pytest.approx(saved["spent_s"], rel=0.05)
     assert not (tmp_path / REPLAY).exists()
-    assert load_policy(tmp_path)[1].steps == 1_000_000  # finished: what asks for a finished run takes it
+    assert load_policy(tmp_path)[1].steps == 1_000_000  # counts as finished
     capsys.readouterr()
     verb_run("sac", tmp_path, *endless)
     assert f"finished already, at step {saved['step']}" in capsys.readouterr().out
 
 
 @every_verb
-def test_of_the_scored_policies_the_best_is_kept_and_loaded(
+def test_the_best_of_the_scored_policies_is_kept_and_loaded(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     successes, seen = iter([0.0, 1.0, 0.5]), []
@@ -115,21 +115,21 @@ def test_of_the_scored_policies_the_best_is_kept_and_loaded(
     monkeypatch.setattr(best_policy, "evaluate", score)
     verb_run(verb, tmp_path, "--steps", "120", "--score-every", "40", "--score-episodes", "2", "--keep", "best")
     loaded, _ = load_policy(tmp_path)
-    policy = loaded.diffusion if isinstance(loaded, BestOfDiffusion) else loaded  # critics come beside it
+    policy = loaded.diffusion if isinstance(loaded, BestOfDiffusion) else loaded  # saved with its critics
     assert torch.equal(torch.cat([each.flatten() for each in policy.state_dict().values()]), seen[1])
     assert not torch.equal(seen[2], seen[1])
 
 
-def test_no_minutes_are_refused(tmp_path: Path) -> None:
+def test_zero_minutes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--minutes: expected a number above 0, got 0"):
         verb_run("sac", tmp_path, "--minutes", "0")
 
 
 @pytest.mark.parametrize("verb", ["fmer", "sac"])
-def test_a_shorter_run_is_the_beginning_of_a_longer_one(
+def test_a_shorter_run_equals_the_beginning_of_a_longer_one(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that runs of growing --steps show how one policy evolves."""
+    """Runs of increasing --steps therefore show how one policy evolves."""
     saved: dict[tuple[str, int], torch.Tensor] = {}
 
     def keep(folder: Path, state: dict[str, Any]) -> None:
@@ -162,8 +162,8 @@ def test_an_interrupt_waits_for_the_tick_and_the_run_continues_with_its_replay(
     assert torch.equal(weights(again), weights(made))
     assert torch.equal(again.core.moments.mean, made.core.moments.mean)
     assert torch.equal(again.core.generator.get_state(), made.core.generator.get_state())
-    mine, its = (each.core.replay.draw(20, torch.Generator().manual_seed(0)) for each in (again, made))
-    assert torch.equal(mine.following, its.following)
+    continued, stopped = (each.core.replay.draw(20, torch.Generator().manual_seed(0)) for each in (again, made))
+    assert torch.equal(continued.following, stopped.following)
     rate = again.core.optimizer.state_dict()["state"][0]["step"]
     assert rate == made.core.optimizer.state_dict()["state"][0]["step"] > 0
     train(options(tmp_path), again, MULTIGOAL, QUIET)
@@ -171,9 +171,9 @@ def test_an_interrupt_waits_for_the_tick_and_the_run_continues_with_its_replay(
     assert not torch.equal(weights(again), weights(made))
 
 
-def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+def test_a_continued_run_keeps_the_score_of_its_checkpoint(tmp_path: Path) -> None:
     for steps in (40, 80):
-        for file in tmp_path.glob("events*"):  # their names tell sittings apart by the second only
+        for file in tmp_path.glob("events*"):  # file names of sessions differ only by the second
             file.rename(tmp_path / "events.out.tfevents.0000000001")
         made, scored = learner(options(tmp_path)), replace(options(tmp_path, steps), score_episodes=1)
         made.resume(options(tmp_path))
@@ -181,7 +181,7 @@ def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(t
     assert learning_curve.read(tmp_path, "success").steps == (40, 80)
 
 
-def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) -> None:
+def test_a_continued_run_starts_new_episodes(tmp_path: Path) -> None:
     made, again = learner(options(tmp_path)), learner(options(tmp_path))
     made.core.tick()
     made.save(tmp_path, finished=False)
@@ -193,7 +193,7 @@ def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) 
     assert not set(map(tuple, later.tolist())) & set(map(tuple, first.tolist()))
 
 
-def test_a_run_whose_replay_was_lost_acts_by_its_policy_and_fills_it_before_it_learns(tmp_path: Path) -> None:
+def test_a_run_without_its_replay_refills_it_before_it_learns(tmp_path: Path) -> None:
     made = learner(options(tmp_path, 40))
     train(options(tmp_path, 40), made, MULTIGOAL, QUIET)
     again = learner(options(tmp_path))
@@ -215,7 +215,7 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
 
 @every_verb
 @pytest.mark.parametrize("broken", ["observation", "reward"])
-def test_a_number_that_is_none_stops_the_run_by_name_and_keeps_the_last_checkpoint(
+def test_a_nan_from_the_simulation_stops_the_run_and_the_last_checkpoint_stays(
     broken: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks, step = iter(range(10**6)), SerialVectorEnv.step
@@ -237,7 +237,7 @@ def test_a_number_that_is_none_stops_the_run_by_name_and_keeps_the_last_checkpoi
         assert all(bool(values.isfinite().all()) for values in module.values())
 
 
-def test_a_figure_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path: Path) -> None:
+def test_a_figure_that_is_not_finite_stops_the_run_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
     made = learner(options(tmp_path))
     train(options(tmp_path, 40), made, MULTIGOAL, QUIET)
     with torch.no_grad():
@@ -250,7 +250,7 @@ def test_a_figure_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from
     assert all(bool(v.isfinite().all()) for v in kept["modules"]["critics"].values())
 
 
-def test_a_replay_that_cannot_hold_the_start_is_refused(tmp_path: Path) -> None:
+def test_a_replay_smaller_than_the_start_steps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--capacity: expected at least --start-steps 20.* got 10"):
         verb_run("sac", tmp_path, "--capacity", "10")
 

@@ -1,4 +1,4 @@
-"""SAC: the same losses as stable-baselines3's from the same weights, and a deployed mean."""
+"""SAC: losses equal to stable-baselines3's for the same weights, and the deployed mean."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ O, A, B = 2, 2, 64  # noqa: E741
 
 
 class Still(gymnasium.Env[Any, Any]):
-    """What stable-baselines3 wants to see of an environment."""
+    """The part of an environment that stable-baselines3 needs."""
 
     observation_space, action_space = Box(-9, 9, (O,)), Box(-1, 1, (A,))
 
@@ -36,7 +36,7 @@ def linears(module: nn.Module) -> list[nn.Linear]:
 
 
 def take_over(actor: SacActor, critics: TwinCritics, targets: TwinCritics, model: sb3.SAC) -> None:
-    """Their weights into ours."""
+    """Copy the weights of stable-baselines3's model."""
     *hidden, mean, log_std = linears(model.actor)
     theirs = [*([layer] for layer in hidden), [mean, log_std]]
     for mine, its in zip(linears(actor.net), theirs, strict=True):
@@ -68,7 +68,7 @@ def test_losses_and_targets_are_those_of_stable_baselines3(monkeypatch: pytest.M
     logger = SimpleNamespace(record=lambda name, value, **_: figures.update({name: float(value)}))
     monkeypatch.setattr(model.replay_buffer, "sample", lambda *_, **__: batch)
     monkeypatch.setattr(model, "_logger", logger, raising=False)
-    torch.manual_seed(7)  # of their draws: the actor's, then those for the targets
+    torch.manual_seed(7)  # the draws of stable-baselines3: the actor's, then the targets'
     model.train(gradient_steps=1, batch_size=B)
 
     core.generator.manual_seed(7)
@@ -86,7 +86,7 @@ def test_losses_and_targets_are_those_of_stable_baselines3(monkeypatch: pytest.M
 
 
 def test_the_density_is_that_of_the_squashed_gaussian() -> None:
-    """By the change of variables, with the derivative of tanh from autograd."""
+    """Compare with the change of variables, with the derivative of tanh from autograd."""
     actor, observation = SacActor(O, A, (8,), -2.0), torch.randn(30, O)
     action, log_density = actor.draw(observation, torch.Generator().manual_seed(0))
     mean, log_std = actor.net(observation).chunk(2, dim=-1)
@@ -96,7 +96,7 @@ def test_the_density_is_that_of_the_squashed_gaussian() -> None:
     torch.testing.assert_close(log_density.double(), (density - slope.log()).sum(-1), rtol=1e-3, atol=1e-3)
 
 
-def test_the_whole_verb_leaves_the_mean_in_robot_units(tmp_path: Path) -> None:
+def test_the_verb_writes_the_mean_in_robot_units(tmp_path: Path) -> None:
     options = [
         "--task", "humanoid", "--out", str(tmp_path), "--steps", "24", "--start-steps", "8", "--envs", "2",
         "--workers", "0", "--widths", "8", "--critic-widths", "8", "--batch", "4", "--score-episodes", "0",
@@ -117,12 +117,12 @@ def test_the_whole_verb_leaves_the_mean_in_robot_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("option", "value"), [("alpha", "0"), ("alpha-lr", "-1")])
-def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
+def test_an_invalid_number_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected a number above 0"):
         sac.main(["--task", "hopper", "--out", str(tmp_path), f"--{option}", value])
 
 
-def test_actions_are_tried_within_their_unit_limits() -> None:
+def test_exploration_stays_within_the_unit_limits() -> None:
     actor = SacActor(O, A, (8,), -2.0)
     tried = actor.act(torch.randn(50, O) * 10, TwinCritics(O, A, (4,)), torch.Generator().manual_seed(0))
     assert np.abs(tried.numpy()).max() <= 1

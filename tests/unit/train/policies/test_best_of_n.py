@@ -1,4 +1,4 @@
-"""Best of N: the flow's own candidates, the smaller of two values, the first of the best."""
+"""Best of N: the flow's candidates, the smaller of two values, the first of equal candidates."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def inputs(policy: BestOfN, rows: int = 5, candidates: int = 4) -> tuple[torch.T
     return torch.randn(rows, 11, generator=generator), torch.randn(rows, candidates, D, generator=generator)
 
 
-def test_candidates_are_what_the_flow_answers_to_each_draw() -> None:
+def test_candidates_are_the_flows_samples_of_each_draw() -> None:
     policy = best_of_n(HOPPER)
     observation, noise = inputs(policy)
     actions, values = policy.propose(observation, noise, HEUN, GRID)
@@ -43,7 +43,7 @@ def test_a_value_is_the_smaller_of_two_critics_of_normalised_observation_and_uni
     torch.testing.assert_close(value, torch.stack([-3 * first, second]))
 
 
-def test_the_answer_is_the_candidate_of_the_highest_value() -> None:
+def test_the_action_is_the_candidate_of_the_highest_value() -> None:
     policy = best_of_n(HOPPER)
     observation, noise = inputs(policy, rows=50, candidates=8)
     actions, values = policy.propose(observation, noise, EULER, GRID)
@@ -56,7 +56,7 @@ def test_the_answer_is_the_candidate_of_the_highest_value() -> None:
     assert len(set(choice.index.tolist())) > 4
 
 
-def test_of_equal_candidates_the_first_is_taken() -> None:
+def test_the_first_of_equal_candidates_is_taken() -> None:
     policy = best_of_n(HOPPER)
     observation, noise = inputs(policy)
     same = noise[:, :1].expand_as(noise)
@@ -69,7 +69,7 @@ def test_an_action_without_a_limit_has_no_unit_scale() -> None:
         policy.fit(torch.ones(2, 1), torch.ones(2, 1), (Signal("a", "N", low=0.0),))
 
 
-def test_a_run_folder_gives_the_policy_back(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_policy_is_loaded_from_its_run_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
     policy, folder = best_of_n(HOPPER, horizon=2, clip=3.0, squash=True), tmp_path_factory.mktemp("run") / "r"
     loaded, card = load_policy(run_folder(folder, HOPPER, policy))
     assert isinstance(loaded, BestOfN)

@@ -1,4 +1,4 @@
-"""Guidance pulls a chunk towards the one before where it has weight, and is absent where it has none."""
+"""Guidance: it draws a chunk towards the previous one in proportion to the weight."""
 
 import pytest
 import torch
@@ -21,24 +21,24 @@ PREVIOUS = 0.3 * torch.randn(5, D, generator=GENERATOR)
 def policy() -> FlowPolicy:
     made = chunk_flow(MAZE_MEDIUM, H)
     for parameter in made.velocity.parameters():
-        parameter.mul_(0.5)  # so gentle that a step of the solver is short beside what it bends
+        parameter.mul_(0.5)  # a smooth field, so that solver steps are accurate
     return made
 
 
 def distance(policy: FlowPolicy, actions: Tensor) -> Tensor:
-    """To the chunk before, on unit scale. Shape (B, H)."""
+    """Return the distance to the previous chunk on unit scale. Shape (B, H)."""
     error: Tensor = torch.linalg.vector_norm(((actions - PREVIOUS) / policy.action_std).view(5, H, A), dim=2)
     return error
 
 
 @pytest.mark.parametrize("tableau", [EULER, HEUN], ids=lambda t: t.name)
-def test_without_weights_it_is_the_plain_sampler(policy: FlowPolicy, tableau: object) -> None:
+def test_without_weights_guidance_is_the_plain_sampler(policy: FlowPolicy, tableau: object) -> None:
     plain = policy.sample(OBSERVATION, NOISE, tableau, GRID)  # type: ignore[arg-type]
     guided = guided_sample(policy, OBSERVATION, NOISE, PREVIOUS, torch.zeros(5, H), tableau, GRID)  # type: ignore[arg-type]
     torch.testing.assert_close(guided, plain, rtol=0, atol=1e-6)
 
 
-def test_frozen_actions_come_out_as_they_went_in_within_the_limits(policy: FlowPolicy) -> None:
+def test_frozen_actions_are_returned_unchanged_within_the_limits(policy: FlowPolicy) -> None:
     frozen = torch.tensor([1.0, 1.0, 0.5, 0.2, 0.0, 0.0]).expand(5, H)
     far = PREVIOUS.clone()
     far[0, 0] = 7.0
@@ -46,7 +46,7 @@ def test_frozen_actions_come_out_as_they_went_in_within_the_limits(policy: FlowP
     assert torch.equal(guided[:, : 2 * A], far[:, : 2 * A].clamp(-1, 1))
 
 
-def test_the_larger_the_weight_the_closer_to_the_chunk_before(policy: FlowPolicy) -> None:
+def test_a_larger_weight_brings_the_chunk_closer_to_the_previous_one(policy: FlowPolicy) -> None:
     near = [
         distance(
             policy, guided_sample(policy, OBSERVATION, NOISE, PREVIOUS, torch.full((5, H), w), EULER, GRID)
@@ -57,7 +57,7 @@ def test_the_larger_the_weight_the_closer_to_the_chunk_before(policy: FlowPolicy
     assert near[-1] < 0.2 * near[0]
 
 
-def test_on_a_field_that_stands_still_the_pull_is_the_papers_sum(policy: FlowPolicy) -> None:
+def test_with_a_zero_field_the_guidance_is_the_papers_formula(policy: FlowPolicy) -> None:
     """With v = 0, x̂_1 = x and each Euler step shrinks the distance by 1 - dt · strength · w."""
     still = FlowPolicy(policy.config)
     for parameter in still.velocity.parameters():
@@ -69,7 +69,7 @@ def test_on_a_field_that_stands_still_the_pull_is_the_papers_sum(policy: FlowPol
     torch.testing.assert_close(guided - PREVIOUS, left * (NOISE - PREVIOUS))
 
 
-def test_the_strength_is_bounded_at_both_ends_and_least_in_the_middle() -> None:
+def test_the_strength_is_bounded_at_both_ends_and_symmetric() -> None:
     assert strength(0.0) == strength(1.0) == STRONGEST
     assert strength(0.5) == 2.0
     assert strength(0.3) == pytest.approx(strength(0.7)) == pytest.approx(0.58 / 0.21)

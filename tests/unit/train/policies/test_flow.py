@@ -1,4 +1,4 @@
-"""Policies: raw units in, robot units within bounds out."""
+"""Flow policies: raw observations, actions in robot units within bounds."""
 
 import math
 
@@ -19,7 +19,7 @@ def flow() -> FlowPolicy:
     return policy
 
 
-def test_a_flow_that_stands_still_returns_its_noise_in_robot_units() -> None:
+def test_a_flow_of_zero_velocity_returns_its_noise_in_robot_units() -> None:
     policy = flow()
     torch.nn.init.zeros_(policy.velocity.last.weight)
     torch.nn.init.zeros_(policy.velocity.last.bias)
@@ -27,7 +27,7 @@ def test_a_flow_that_stands_still_returns_its_noise_in_robot_units() -> None:
     torch.testing.assert_close(actions, torch.tensor([[0.1, 2.0 + 0.5 * 6], [0.2, 2.0 - 6]]))
 
 
-def test_actions_never_leave_the_bounds() -> None:
+def test_actions_stay_within_the_bounds() -> None:
     actions = flow().sample(OBSERVATIONS.repeat(50, 1), 100 * torch.randn(100, 2), EULER, uniform_grid(2))
     low, high = torch.tensor([-0.1, -20.0]), torch.tensor([0.3, 20.0])
     assert ((actions >= low) & (actions <= high)).all()
@@ -35,7 +35,7 @@ def test_actions_never_leave_the_bounds() -> None:
     assert (actions == high).any(dim=0).all()
 
 
-def test_a_squashed_flow_answers_tanh_of_its_scaled_end_on_the_limits() -> None:
+def test_a_squashed_flow_returns_tanh_of_its_scaled_end_on_the_limits() -> None:
     policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, squash=True))
     policy.low, policy.high = torch.tensor([-0.1, -20.0]), torch.tensor([0.3, 20.0])
     policy.action_mean, policy.action_std = torch.tensor([0.5, 0.0]), torch.tensor([1.0, 2.0])
@@ -44,7 +44,7 @@ def test_a_squashed_flow_answers_tanh_of_its_scaled_end_on_the_limits() -> None:
     torch.testing.assert_close(robot, expected)
 
 
-def test_a_flow_with_a_clip_sees_no_observation_beyond_it() -> None:
+def test_a_flow_clips_its_normalised_observation() -> None:
     policy = FlowPolicy(FlowConfig(3, 2, width=16, depth=2, clip=5.0))
     policy.fit(OBSERVATIONS, ACTIONS, ACTION)
     normalised = policy.normalise(torch.tensor([[1e6, 5.0, -1e6], [1.0, 5.0, 300.0]]))
@@ -66,7 +66,7 @@ def test_the_field_of_normalised_observations_is_the_velocity_at_one_time_for_al
     assert torch.equal(policy.field(normalised)(0.3, x), expected)
 
 
-def test_normalised_actions_are_what_the_flow_learns_to_end_at() -> None:
+def test_normalised_actions_have_mean_zero_and_unit_deviation() -> None:
     torch.testing.assert_close(flow().normalise_action(ACTIONS), torch.tensor([[-1.0, -1.0], [1.0, 1.0]]))
 
 

@@ -1,4 +1,4 @@
-"""The table of policy kinds: every kind is built again from its own JSON."""
+"""The table of policy types: every type is rebuilt from its JSON."""
 
 from pathlib import Path
 
@@ -25,16 +25,16 @@ CONFIGS: tuple[PolicyConfig, ...] = (
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_a_policy_is_built_from_its_kind_and_its_sizes_as_json(config: PolicyConfig) -> None:
+def test_a_policy_is_rebuilt_from_its_type_and_its_sizes_in_json(config: PolicyConfig) -> None:
     kind, data = kind_of(config), encode(config)
     assert sizes(kind, data, "config.json") == config
     assert type(build(kind, data, "config.json")) is KINDS[kind].policy
 
 
-def test_every_kind_is_tried() -> None:
+def test_every_type_is_tested() -> None:
     assert {kind_of(config) for config in CONFIGS} == set(KINDS)
 
 
-def test_sizes_of_another_kind_are_refused(tmp_path: Path) -> None:
+def test_sizes_of_another_type_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"config\.json"):
         build("recurrent", {"observation_size": 3}, str(tmp_path / "config.json"))

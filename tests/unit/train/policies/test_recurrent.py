@@ -1,4 +1,4 @@
-"""The recurrent policy: torch's own GRU cell between our normaliser and our bounds."""
+"""The recurrent policy: torch's GRU cell between normaliser and bounds."""
 
 import torch
 from torch import nn
@@ -36,7 +36,7 @@ def test_a_tick_is_a_gru_cell_a_linear_layer_and_tanh_onto_the_limits() -> None:
 
 
 @torch.no_grad()
-def test_a_sequence_is_its_ticks_one_after_the_other() -> None:
+def test_a_sequence_equals_its_ticks_in_order() -> None:
     made, sequence = policy(), observations(4, 7)
     unit, states = made.unroll(sequence, made.first_state(4))
     state = made.first_state(4)
@@ -47,7 +47,7 @@ def test_a_sequence_is_its_ticks_one_after_the_other() -> None:
 
 
 @torch.no_grad()
-def test_the_same_observation_gets_another_action_at_the_next_tick_and_the_first_again_in_a_new_episode() -> None:
+def test_a_player_carries_the_state_within_an_episode_and_a_new_one_starts_from_zero() -> None:
     made, observation = policy(), observations(1)
     player = Player(made)
     first, second = player(observation), player(observation)
@@ -55,7 +55,7 @@ def test_the_same_observation_gets_another_action_at_the_next_tick_and_the_first
     assert torch.equal(Player(made)(observation), first)
 
 
-def test_weights_come_from_the_generator_that_is_given() -> None:
+def test_weights_come_from_the_given_generator() -> None:
     first, again = policy(), policy()
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
     bound = 8**-0.5

@@ -1,4 +1,4 @@
-"""Student policies: raw units in, robot units within bounds out."""
+"""Student policies: raw observations, actions in robot units within bounds."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def student() -> StudentPolicy:
     return policy
 
 
-def test_a_students_unit_scale_spans_the_bounds_and_comes_back() -> None:
+def test_a_students_unit_scale_spans_the_bounds_and_inverts() -> None:
     policy = student()
     unit = torch.tensor([[-1.0, -1.0], [0.0, 0.0], [1.0, 1.0]])
     robot = torch.tensor([[-0.1, -20.0], [0.1, 0.0], [0.3, 20.0]])
@@ -25,11 +25,11 @@ def test_a_students_unit_scale_spans_the_bounds_and_comes_back() -> None:
     torch.testing.assert_close(policy.to_unit(robot), unit)
 
 
-def test_a_saturated_student_stays_within_bounds_to_the_last_bit() -> None:
+def test_a_saturated_student_stays_exactly_within_bounds() -> None:
     policy = student()
     policy.fit(OBSERVATIONS, (Signal("a", "m", -2.3, 0.7), Signal("b", "m", -0.7, 0.1)))
     low, high = policy.low, policy.high
-    assert (low + 2 * ((high - low) / 2) > high).all()  # what rounding does to these two
+    assert (low + 2 * ((high - low) / 2) > high).all()  # rounding exceeds these two
     with torch.no_grad():
         policy.net.last.weight.mul_(1e4)
     actions = policy(OBSERVATIONS.repeat(50, 1) + torch.randn(100, 3, generator=torch.Generator().manual_seed(0)))
@@ -37,7 +37,7 @@ def test_a_saturated_student_stays_within_bounds_to_the_last_bit() -> None:
     assert ((actions >= low) & (actions <= high)).all()
 
 
-def test_an_action_without_a_limit_cannot_be_a_students() -> None:
+def test_a_student_of_an_action_without_a_limit_is_refused() -> None:
     with pytest.raises(ContractError, match=r"student, action b: expected a lower and an upper limit, got \[-1.0"):
         student().fit(OBSERVATIONS, (ACTION[0], Signal("b", "N", low=-1.0)))
 
