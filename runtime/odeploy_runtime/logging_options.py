@@ -26,6 +26,10 @@ class LogOptions:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level to log."""
 
+    def log_arguments(self) -> list[str]:
+        """Return these options as arguments of a child process."""
+        return ["--log-format", self.log_format, "--log-level", self.log_level]
+
 
 def configure(options: LogOptions) -> logging.Handler:
     """Log to stderr from here on, in place of earlier handlers; return the new handler.

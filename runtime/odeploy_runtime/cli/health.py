@@ -16,7 +16,7 @@ from odeploy_runtime.errors import UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.server.health import as_json, divergence, rates, request_health
 from odeploy_runtime.transport import messages
-from odeploy_runtime.transport.keys import RobotKeys
+from odeploy_runtime.transport.keys import robot_keys
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, connect_dealer
 
 
@@ -41,10 +41,8 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Request the health twice, print it, and exit with 1 if the server is not ready."""
     config = tyro.cli(Config, args=arguments, prog="odeploy health")
-    _require_good(config)
-    keys = None
-    if config.key is not None and config.server_key is not None:
-        keys = RobotKeys(config.key, config.server_key)
+    keys = robot_keys(config.key, config.server_key)
+    _require_durations(config)
     clock = MonotonicClock()
     try:
         with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, config.address, keys) as dealer:
@@ -95,14 +93,7 @@ def _each(value: float | None, form: str) -> str:
     return "" if value is None else form.format(value)
 
 
-def _require_good(config: Config) -> None:
-    if (config.key is None) != (config.server_key is None):
-        raise UsageError(
-            where="--key, --server-key",
-            expected="both, for a server that was started with --key; or none",
-            got="one of them",
-            remedy="give for example --key keys/arm.key_secret --server-key keys/server.key",
-        )
+def _require_durations(config: Config) -> None:
     if not (0 <= config.over < 1e6 and 0 < config.timeout < 1e6):
         raise UsageError(
             where="--over, --timeout",

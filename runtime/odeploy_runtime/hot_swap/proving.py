@@ -18,7 +18,7 @@ from pathlib import Path
 from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
 from odeploy_runtime.inference.policy import Policy, load_policy
 from odeploy_runtime.policy_file.file import parse
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import ending, python_module
 
 _PROVEN = "proven"
 _PROVEN_WITHIN_S = 60.0
@@ -79,8 +79,7 @@ def require_proven(process: "subprocess.Popen[bytes]", where: str) -> None:
             return
         if line:
             raise RelayedError(line)
-        code = process.wait()
-        got = f"its death by {signal.Signals(-code).name}" if code < 0 else f"its exit with {code}"
+        got = ending(process.wait())
     raise WorkerError(
         where=f"{where}, child process {process.pid}",
         expected="the file to load",

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from odeploy_runtime.errors import RelayedError, UnreachableError
+from odeploy_runtime.logging_options import inherited
 
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 3.0
@@ -52,14 +53,15 @@ def child(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
-    """Serve a policy file in a child process; yield its endpoint once bound.
+    """Serve a policy file in a child process, which logs as this one does; yield its endpoint once bound.
 
     Raises:
         RelayedError: the server ended at once; its message is passed on.
     """
     with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
         socket, log = Path(folder) / "server.ipc", Path(folder) / "server.log"
-        command = python_module("odeploy", "serve", str(policy), "--endpoint", f"ipc://{socket}", *extra)
+        arguments = ["--endpoint", f"ipc://{socket}", *inherited().log_arguments(), *extra]
+        command = python_module("odeploy", "serve", str(policy), *arguments)
         with child(command, log) as process:
             wait_bound(socket, process, log)
             yield f"ipc://{socket}"
@@ -90,3 +92,10 @@ def child_error(log: Path) -> RelayedError:
     """Return the last line of a failed child's log as an error of this process."""
     lines = [line.strip("│ ") for line in log.read_text(errors="replace").splitlines() if re.search(r"\w", line)]
     return RelayedError(lines[-1].removeprefix("odeploy ") if lines else "a child process ended without a message")
+
+
+def ending(status: int | None) -> str:
+    """Return how a child process ended, in words: `its death by SIGKILL`, `its exit with 1`."""
+    if status is not None and status < 0:
+        return f"its death by {signal.Signals(-status).name}"
+    return f"its exit with {status}"

@@ -43,6 +43,24 @@ class RobotKeys:
     server: Path
 
 
+def robot_keys(own: Path | None, server: Path | None) -> RobotKeys | None:
+    """Return the key files of the options `--key` and `--server-key`; None without both.
+
+    Raises:
+        UsageError: only one of them is given.
+    """
+    if own is None and server is None:
+        return None
+    if own is None or server is None:
+        raise UsageError(
+            where="--key, --server-key",
+            expected="both, for a server that was started with --key; or none",
+            got="one of them",
+            remedy="give for example --key keys/arm.key_secret --server-key keys/server.key",
+        )
+    return RobotKeys(own, server)
+
+
 def read_pair(path: Path) -> KeyPair:
     """Read a secret CURVE key.
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import select
-import signal
 import socket
 import subprocess
 from typing import Protocol
@@ -10,7 +9,7 @@ from typing import Protocol
 import zmq
 
 from odeploy_runtime.errors import RelayedError, WorkerError
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import ending, python_module
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.transport.io_process import TOUCH
 from odeploy_runtime.transport.keys import RobotKeys
@@ -170,11 +169,10 @@ class IoProcessLink:
         """Raise a WorkerError with the cause of death if the I/O process is dead."""
         if not self._gone:
             return
-        code = self.process.wait(_END_S)
         raise WorkerError(
             where=f"I/O process {self.process.pid}",
             expected="frames until the end of the run",
-            got=f"its death by {signal.Signals(-code).name}" if code < 0 else f"its exit with {code}",
+            got=ending(self.process.wait(_END_S)),
             remedy="check its output and what killed it; the robot went to its safe action",
         )
 

@@ -8,7 +8,7 @@ from typing import Literal
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
-from odeploy_runtime.transport.keys import RobotKeys
+from odeploy_runtime.transport.keys import RobotKeys, robot_keys
 
 _MOST_SPIN_US = 200
 
@@ -96,14 +96,7 @@ class RunOptions(ChunkOptions, RealTimeOptions):
         Raises:
             UsageError: only one of them is given.
         """
-        if (self.key is None) != (self.server_key is None):
-            raise UsageError(
-                where="--key, --server-key",
-                expected="both, for a server that was started with --key; or none",
-                got="one of them",
-                remedy="give for example --key keys/arm.key_secret --server-key keys/server.key",
-            )
-        return None if self.key is None or self.server_key is None else RobotKeys(self.key, self.server_key)
+        return robot_keys(self.key, self.server_key)
 
 
 def require_rate(rate_hz: float | None) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
+from odeploy_runtime.realtime.child_process import ending
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_block import Block, row_type
 from odeploy_sim.tasks.vector_env import STEP, TaskVectorEnv
@@ -139,12 +140,12 @@ class WorkerVectorEnv(TaskVectorEnv):
 
     def _died(self, worker: Worker) -> WorkerError:
         worker.process.join(LEAVE_S)
-        code = worker.process.exitcode
+        got = ending(worker.process.exitcode)
         self.close()
         return WorkerError(
             where=self._name(worker),
             expected="an answer",
-            got=f"its death by {signal.Signals(-code).name}" if code and code < 0 else f"its exit with {code}",
+            got=got,
             remedy="see what it printed; if it was killed for lack of memory, use fewer workers",
         )
 

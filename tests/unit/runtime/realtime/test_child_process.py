@@ -1,11 +1,14 @@
 """Child processes import installed modules, independently of the working directory."""
 
+import contextlib
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime import child_process
+from odeploy_runtime.realtime.child_process import ending, python_module, serving
 
 _DECOYS = ("runtime", "sim_bridge", "train", "export", "numpy", "random")
 
@@ -29,3 +32,37 @@ def test_python_is_started_in_one_module_only() -> None:
         file.name for package in packages for file in package.rglob("*.py") if "sys.executable" in file.read_text()
     ]
     assert starters == ["child_process.py"]
+
+
+def test_a_server_started_as_a_child_logs_in_its_parents_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    @contextlib.contextmanager
+    def child(command: list[str], _log: Path) -> Iterator[None]:
+        started.append(command)
+        yield
+
+    monkeypatch.setattr(child_process, "child", child)
+    monkeypatch.setattr(child_process, "wait_bound", lambda *_: None)
+    for configured, expected in (
+        (None, ["text", "info"]),
+        ('{"log_format": "json", "log_level": "error"}', ["json", "error"]),
+    ):
+        monkeypatch.setenv("ODEPLOY_LOG", configured) if configured else monkeypatch.delenv(
+            "ODEPLOY_LOG", raising=False
+        )
+        with serving(tmp_path / "p.onnx", ["--provider", "cpu"]) as endpoint:
+            assert endpoint.startswith("ipc://")
+        command = started.pop()
+        assert command[4:7] == ["serve", str(tmp_path / "p.onnx"), "--endpoint"]
+        assert command[8:] == ["--log-format", expected[0], "--log-level", expected[1], "--provider", "cpu"]
+
+
+def test_the_end_of_a_child_is_named_by_signal_or_status() -> None:
+    assert [ending(status) for status in (-9, 3, None)] == [
+        "its death by SIGKILL",
+        "its exit with 3",
+        "its exit with None",
+    ]
