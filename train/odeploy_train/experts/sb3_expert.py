@@ -31,7 +31,7 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.gym_env import FlatEnv
-from odeploy_train.experts.sb3_settings import RECIPES, Recipe
+from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD
 from odeploy_train.runs.interrupts import Interrupts
@@ -70,32 +70,32 @@ def main(arguments: list[str]) -> None:
     """Train, or continue, and print the best policy's path and score."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
     task = get(config.task)
-    if task.name not in RECIPES:
+    if task.name not in SETTINGS:
         raise MissingError(
             where=f"task {task.name}",
-            expected=f"one with settings: {', '.join(RECIPES)}",
+            expected=f"one with settings: {', '.join(SETTINGS)}",
             got="none",
             remedy="see docs/reference/tasks.md for what has an expert",
         )
-    recipe = RECIPES[task.name]
+    settings = SETTINGS[task.name]
     given = {name: getattr(config, name) for name in ("steps", "horizon_ends")}
-    recipe = dataclasses.replace(recipe, **{name: value for name, value in given.items() if value is not None})
-    require_positive(steps=recipe.steps, threads=config.threads)
+    settings = dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})
+    require_positive(steps=settings.steps, threads=config.threads)
     torch.set_num_threads(config.threads)
-    _begin(config, recipe)
+    _begin(config, settings)
     with closing(Rollouts(task)) as rollouts:
-        best = _learn(config, recipe, rollouts, console)
+        best = _learn(config, settings, rollouts, console)
     console.print(f"best: {best:.3f} over {_SCORE_EPISODES} episodes; policy: {config.out / BEST}", soft_wrap=True)
 
 
-def _begin(config: Config, recipe: Recipe) -> None:
+def _begin(config: Config, settings: ExpertSettings) -> None:
     """Create the folder of this run, or check that it holds this run."""
     card = {
-        "method": f"expert ({recipe.algorithm})",
+        "method": f"expert ({settings.algorithm})",
         "task": config.task,
         "seed": config.seed,
-        "steps": recipe.steps,
-        "horizon_ends": recipe.horizon_ends,
+        "steps": settings.steps,
+        "horizon_ends": settings.horizon_ends,
         "init": None if config.init is None else _file_hash(config.init / BEST),
     }
     path = config.out / CARD
@@ -113,18 +113,18 @@ def _begin(config: Config, recipe: Recipe) -> None:
         )
 
 
-def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console) -> float:
+def _learn(config: Config, settings: ExpertSettings, rollouts: Rollouts, console: Console) -> float:
     task = rollouts.task
-    wrapper = HorizonEnds if recipe.horizon_ends else gymnasium.Wrapper
+    wrapper = HorizonEnds if settings.horizon_ends else gymnasium.Wrapper
     envs = VecMonitor(
-        DummyVecEnv([lambda: wrapper(FlatEnv(task, **recipe.arguments)) for _ in range(recipe.envs)])
+        DummyVecEnv([lambda: wrapper(FlatEnv(task, **settings.arguments)) for _ in range(settings.envs)])
     )
-    on_policy = recipe.algorithm == "PPO"
-    normal = VecNormalize(envs, norm_reward=on_policy, gamma=recipe.options["gamma"])
-    algorithm: BaseAlgorithm = getattr(sb3, recipe.algorithm)(
-        "MlpPolicy", normal, seed=config.seed, device="cpu", **recipe.options
+    on_policy = settings.algorithm == "PPO"
+    normal = VecNormalize(envs, norm_reward=on_policy, gamma=settings.options["gamma"])
+    algorithm: BaseAlgorithm = getattr(sb3, settings.algorithm)(
+        "MlpPolicy", normal, seed=config.seed, device="cpu", **settings.options
     )
-    keeper = _Keeper(config.out, recipe, normal, rollouts, console)
+    keeper = _Keeper(config.out, settings, normal, rollouts, console)
     saved = checkpoint.load(config.out)
     if saved is None and config.init is not None:
         _begin_with(algorithm, normal, config.init)
@@ -136,10 +136,10 @@ def _learn(config: Config, recipe: Recipe, rollouts: Rollouts, console: Console)
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
         Interrupts() as interrupts,
     ):
-        keeper.bar, keeper.progress = progress.add_task(task.name, total=recipe.steps), progress
+        keeper.bar, keeper.progress = progress.add_task(task.name, total=settings.steps), progress
         keeper.interrupts = interrupts
-        left = recipe.steps - algorithm.num_timesteps
-        if left > 0 and keeper.best < recipe.enough:
+        left = settings.steps - algorithm.num_timesteps
+        if left > 0 and keeper.best < settings.enough:
             algorithm.learn(left, keeper, reset_num_timesteps=False)
     normal.close()
     return keeper.best
@@ -153,23 +153,23 @@ class _Keeper(BaseCallback):
     bar: Any
 
     def __init__(
-        self, folder: Path, recipe: Recipe, normal: VecNormalize, rollouts: Rollouts, console: Console
+        self, folder: Path, settings: ExpertSettings, normal: VecNormalize, rollouts: Rollouts, console: Console
     ) -> None:
         super().__init__()
-        self.folder, self.recipe, self.normal, self.rollouts, self.console = (
-            folder, recipe, normal, rollouts, console,
+        self.folder, self.settings, self.normal, self.rollouts, self.console = (
+            folder, settings, normal, rollouts, console,
         )  # fmt: skip
-        self.best, self.due = -np.inf, recipe.score_every
+        self.best, self.due = -np.inf, settings.score_every
 
     def _on_step(self) -> bool:
         self.progress.update(self.bar, completed=self.num_timesteps)
         if self.num_timesteps >= self.due:
-            self.due += self.recipe.score_every
+            self.due += self.settings.score_every
             self._score()
             self._save()
         if self.interrupts.asked:
             self._save()
-        return not self.interrupts.asked and self.best < self.recipe.enough
+        return not self.interrupts.asked and self.best < self.settings.enough
 
     def _on_training_end(self) -> None:
         self._save()

@@ -7,7 +7,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ExpertSettings:
     """Settings that solve a task.
 
     Attributes:
@@ -44,11 +44,11 @@ _PPO = {
     "learning_rate": lambda remaining: 3e-4 * remaining,
     "policy_kwargs": _tanh_mlp(-1.0, 64, 64),
 }
-RECIPES = {
-    "hopper": Recipe("PPO", 3_000_000, 3_200, 8, 100_000, _PPO),
-    "walker2d": Recipe("PPO", 4_000_000, 4_500, 8, 100_000, _PPO),
+SETTINGS = {
+    "hopper": ExpertSettings("PPO", 3_000_000, 3_200, 8, 100_000, _PPO),
+    "walker2d": ExpertSettings("PPO", 4_000_000, 4_500, 8, 100_000, _PPO),
     # After rl-baselines3-zoo's tuned settings for this environment.
-    "halfcheetah": Recipe(
+    "halfcheetah": ExpertSettings(
         "PPO",
         3_000_000,
         6_500,
@@ -68,7 +68,7 @@ RECIPES = {
             "policy_kwargs": _tanh_mlp(-2.0, 256, 256) | {"ortho_init": False, "activation_fn": torch.nn.ReLU},
         },
     ),
-    "ant-goal": Recipe(
+    "ant-goal": ExpertSettings(
         "PPO",
         4_000_000,
         0.95,
@@ -78,7 +78,7 @@ RECIPES = {
         {"arrival_bonus": 2.0},
         horizon_ends=True,
     ),
-    "hand-rotate": Recipe(
+    "hand-rotate": ExpertSettings(
         "SAC",
         500_000,
         0.95,

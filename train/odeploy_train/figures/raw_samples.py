@@ -16,8 +16,6 @@ from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.off_policy.sac import SacActor
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
-from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import RunCard, load_policy
@@ -38,29 +36,26 @@ def one_sample(folder: Path, seed: int) -> tuple[Act, RunCard]:
         ContractError: a run of another verb.
     """
     policy, card = load_policy(folder)
+    if card.method not in _SAMPLERS:
+        raise ContractError(
+            where=str(folder),
+            expected="a run of fmer, sac, qvpo, dipo or dpmd, which has samples",
+            got=f"one of {card.method}",
+            remedy="give the folder of an `odeploy train` run of one of these",
+        )
     generator = torch.Generator().manual_seed(seed)
-    return _sampler(policy, card, folder, generator), card
+    return _SAMPLERS[card.method](policy, card, folder, generator), card
 
 
-def _sampler(policy: Policy, card: RunCard, folder: Path, generator: torch.Generator) -> Act:
-    if isinstance(policy, BestOfN):
-        flow, t_grid = policy.flow, uniform_grid(card.config["solver_steps"])
-        return _drawing(lambda o, noise: flow.sample(o, noise, EULER, t_grid), (len(flow.low),), generator)
-    if isinstance(policy, BestOfDiffusion):
-        policy = policy.diffusion
-    if isinstance(policy, DiffusionPolicy):
-        denoiser, steps = policy, policy.config.steps
-        levels = denoiser.levels.t_grid(steps)
-        shape = steps, denoiser.config.action_size
-        return _drawing(lambda o, noise: denoiser.sample(o, noise, levels), shape, generator)
-    if isinstance(policy, MlpPolicy) and card.method == "sac":
-        return _gaussian(policy, folder, generator)
-    raise ContractError(
-        where=str(folder),
-        expected="a run of fmer, sac, qvpo, dipo or dpmd, which has samples",
-        got=f"one of {card.method}",
-        remedy="give the folder of an `odeploy train` run of one of these",
-    )
+def _flow(policy: BestOfN, card: RunCard, _folder: Path, generator: torch.Generator) -> Act:
+    flow, t_grid = policy.flow, uniform_grid(card.config["solver_steps"])
+    return _drawing(lambda o, noise: flow.sample(o, noise, EULER, t_grid), (len(flow.low),), generator)
+
+
+def _diffusion(policy: BestOfDiffusion, _card: RunCard, _folder: Path, generator: torch.Generator) -> Act:
+    denoiser, steps = policy.diffusion, policy.diffusion.config.steps
+    levels, shape = denoiser.levels.t_grid(steps), (steps, denoiser.config.action_size)
+    return _drawing(lambda o, noise: denoiser.sample(o, noise, levels), shape, generator)
 
 
 def _drawing(
@@ -73,7 +68,7 @@ def _drawing(
     return act
 
 
-def _gaussian(policy: MlpPolicy, folder: Path, generator: torch.Generator) -> Act:
+def _gaussian(policy: MlpPolicy, _card: RunCard, folder: Path, generator: torch.Generator) -> Act:
     """Return SAC's squashed Gaussian, from the checkpoint: the policy is its mean."""
     saved: Any = checkpoint.load(folder)
     if saved.get("kept", {}).get("policy") is not None:
@@ -93,3 +88,13 @@ def _gaussian(policy: MlpPolicy, folder: Path, generator: torch.Generator) -> Ac
         return (policy.low + (unit + 1) / 2 * (policy.high - policy.low)).float()
 
     return act
+
+
+_SAMPLERS: dict[str, Callable[[Any, RunCard, Path, torch.Generator], Act]] = {
+    "fmer": _flow,
+    "qvpo": _diffusion,
+    "dipo": _diffusion,
+    "dpmd": _diffusion,
+    "sac": _gaussian,
+}
+"""Method -> (policy, card, folder, generator) to a function that acts by one raw sample."""

@@ -1,6 +1,7 @@
 """The discriminators of GAIL, AIRL, WAIL and VAIL."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +162,21 @@ def gradient_penalty(score: nn.Module, expert: Tensor, agent: Tensor, generator:
     return excess.square().mean()
 
 
+@dataclass(frozen=True)
+class Bottleneck:
+    """VAIL's information bottleneck.
+
+    Attributes:
+        size: size of the code z.
+        information: I_c [nat].
+        dual_step: α_β.
+    """
+
+    size: int
+    information: float
+    dual_step: float
+
+
 class Vail(nn.Module):
     """VAIL (arXiv 1810.00821): f is linear in a code z of bounded information.
 
@@ -172,9 +188,7 @@ class Vail(nn.Module):
         observation_size: O.
         action_size: A.
         widths: neurons of the encoder's hidden layers, tanh.
-        code_size: size of z.
-        information: I_c [nat].
-        dual_step: α_β.
+        bottleneck: code z with I_c and α_β.
         form: form of the reward.
         generator: generator of the initial weights.
     """
@@ -186,17 +200,15 @@ class Vail(nn.Module):
         observation_size: int,
         action_size: int,
         widths: tuple[int, ...],
-        code_size: int,
-        information: float,
-        dual_step: float,
+        bottleneck: Bottleneck,
         form: RewardForm,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.encoder = mlp((observation_size + action_size, *widths, 2 * code_size), nn.Tanh)
-        self.last = nn.Linear(code_size, 1)
+        self.encoder = mlp((observation_size + action_size, *widths, 2 * bottleneck.size), nn.Tanh)
+        self.last = nn.Linear(bottleneck.size, 1)
         initialise(self, generator)
-        self.information, self.dual_step = information, dual_step
+        self.bottleneck = bottleneck
         self.form: RewardForm = form
         self.register_buffer("beta", torch.zeros(()))
 
@@ -208,8 +220,9 @@ class Vail(nn.Module):
         kl = (mean.square() + log_variance.exp() - log_variance - 1).sum(-1) / 2
         kl = (kl[: len(expert)].mean() + kl[len(expert) :].mean()) / 2
         loss, info = classification(of_expert, of_agent)
-        loss = loss + self.beta * (kl - self.information)
-        self.beta = (self.beta + self.dual_step * (kl.detach() - self.information)).clamp(min=0)
+        loss = loss + self.beta * (kl - self.bottleneck.information)
+        excess = kl.detach() - self.bottleneck.information
+        self.beta = (self.beta + self.bottleneck.dual_step * excess).clamp(min=0)
         return loss, info | {"information": kl.detach(), "beta": self.beta}
 
     def reward(self, agent: Transitions, _generator: torch.Generator) -> Tensor:

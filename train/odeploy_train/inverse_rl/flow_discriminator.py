@@ -16,6 +16,8 @@ difference. Here both labels share their draws and several are averaged, with ti
 velocity network, with sizes by options.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -28,42 +30,50 @@ from odeploy_train.runs.learning_curve import Info
 LOSS_DRAWS = 1  # per tick in the teacher's loss; a gradient step averages over the batch
 
 
-class JointFlow(nn.Module):
-    """FM-IRL's teacher: discriminator, reward and sampler.
+@dataclass(frozen=True)
+class JointFlowConfig:
+    """Sizes and weights of FM-IRL's teacher.
 
-    Args:
-        observation_size: O.
-        action_size: A.
+    Attributes:
         width: neurons per hidden layer.
         depth: hidden layers.
         draws: draws of (t, x_0) per rewarded tick.
         shared: whether both labels use the same draws.
         flow_weight: weight w of the expert's flow loss.
         bonus: added to every reward; FM-IRL's "airl-positive" has 20, which rewards staying alive.
+    """
+
+    width: int
+    depth: int
+    draws: int
+    shared: bool
+    flow_weight: float
+    bonus: float
+
+
+class JointFlow(nn.Module):
+    """FM-IRL's teacher: discriminator, reward and sampler.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        config: sizes and weights.
         generator: generator of the initial weights.
     """
 
     def __init__(
-        self,
-        observation_size: int,
-        action_size: int,
-        width: int,
-        depth: int,
-        draws: int,
-        shared: bool,
-        flow_weight: float,
-        bonus: float,
-        generator: torch.Generator,
+        self, observation_size: int, action_size: int, config: JointFlowConfig, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.observation_size, self.size = observation_size, observation_size + action_size
-        self.velocity = VelocityNet(1, self.size, width, depth)  # the label takes the place of the observation
+        # The label takes the place of the observation.
+        self.velocity = VelocityNet(1, self.size, config.width, config.depth)
         initialise(self.velocity, generator)
-        self.draws, self.shared, self.flow_weight, self.bonus = draws, shared, flow_weight, bonus
+        self.config = config
 
     def losses(self, x: Tensor, draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return L_1 and L_0 of each row. Shapes (M, O + A) -> (M,), (M,)."""
-        M, both = len(x), 1 if self.shared else 2
+        M, both = len(x), 1 if self.config.shared else 2
         # One time in each of `draws` equal parts of [0, 1), so that a row's average covers the whole path.
         parts = torch.arange(draws)[:, None] + torch.rand(both, draws, M, generator=generator)
         t = (parts / draws).reshape(both, -1).expand(2, -1).reshape(-1)
@@ -80,12 +90,12 @@ class JointFlow(nn.Module):
         expert_1, expert_0 = self.losses(expert.pair, LOSS_DRAWS, generator)
         agent_1, agent_0 = self.losses(agent.pair, LOSS_DRAWS, generator)
         loss, info = classification(expert_0 - expert_1, agent_0 - agent_1)
-        return loss + self.flow_weight * expert_1.mean(), info | {"flow": expert_1.detach().mean()}
+        return loss + self.config.flow_weight * expert_1.mean(), info | {"flow": expert_1.detach().mean()}
 
     def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
         """Return L_0 - L_1 plus the bonus. Shape (M,)."""
-        loss_1, loss_0 = self.losses(agent.pair, self.draws, generator)
-        return loss_0 - loss_1 + self.bonus
+        loss_1, loss_0 = self.losses(agent.pair, self.config.draws, generator)
+        return loss_0 - loss_1 + self.config.bonus
 
     @torch.no_grad()
     def sample(self, count: int, steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

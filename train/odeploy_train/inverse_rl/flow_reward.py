@@ -13,7 +13,7 @@ from rich.progress import track
 
 from odeploy_sim.demonstrations.dataset import Demonstrations
 from odeploy_sim.tasks.task import Task
-from odeploy_train.inverse_rl.flow_discriminator import JointFlow
+from odeploy_train.inverse_rl.flow_discriminator import JointFlow, JointFlowConfig
 from odeploy_train.inverse_rl.learned_reward import LearnedReward, RewardOptions, attach
 from odeploy_train.on_policy.run import Learner
 from odeploy_train.runs.options import require_positive
@@ -58,10 +58,15 @@ def reward_by_teacher(
     learner: Learner, options: TeacherOptions, demonstrations: Demonstrations, task: Task
 ) -> JointFlow:
     """Let a fresh teacher reward a learner, pretrained before the first rollout."""
-    teacher = JointFlow(
-        len(task.observation), len(task.action), options.teacher_width, options.teacher_depth, options.draws,
-        options.shared_draws, options.flow_weight, options.bonus, learner.ppo.generator,
-    )  # fmt: skip
+    config = JointFlowConfig(
+        width=options.teacher_width,
+        depth=options.teacher_depth,
+        draws=options.draws,
+        shared=options.shared_draws,
+        flow_weight=options.flow_weight,
+        bonus=options.bonus,
+    )
+    teacher = JointFlow(len(task.observation), len(task.action), config, learner.ppo.generator)
     reward = attach(learner, options, teacher, demonstrations, task)
     learner.pretrain = partial(pretrain, options, reward)
     return teacher

@@ -5,6 +5,7 @@ Student, rollouts and updates are those of `odeploy train ppo`. `inverse_rl/disc
 environment's own reward; it is not used otherwise.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -15,8 +16,8 @@ from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.inverse_rl.classification import RewardForm
-from odeploy_train.inverse_rl.discriminators import Airl, Gail, Vail, Wail
+from odeploy_train.inverse_rl.classification import Discriminator, RewardForm
+from odeploy_train.inverse_rl.discriminators import Airl, Bottleneck, Gail, Vail, Wail
 from odeploy_train.inverse_rl.drail import Drail
 from odeploy_train.inverse_rl.learned_reward import RewardOptions, attach, warn_of_one_episode
 from odeploy_train.on_policy import gaussian_ppo
@@ -27,15 +28,41 @@ from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs.folder import Method
 from odeploy_train.runs.options import require_positive
 
+Sizes = tuple[int, int]
+"""O and A."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class Config(RewardOptions, gaussian_ppo.Config):
+class Config(RewardOptions, gaussian_ppo.Config, ABC):
     """Options of all five, in addition to those of `odeploy train ppo`."""
 
     demos: str
     """Dataset folder, or Minari id."""
     discriminator_widths: tuple[int, ...] = (100, 100)
     """Hidden layers of the discriminator, as in GAIL's paper."""
+
+    @abstractmethod
+    def discriminator(self, sizes: Sizes, actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the method's discriminator with fresh weights.
+
+        Args:
+            sizes: O and A.
+            actor: actor of the student.
+            generator: generator of the initial weights.
+        """
+
+    def check(self) -> None:
+        """Refuse options that make no sense.
+
+        Raises:
+            UsageError: names the first one.
+        """
+        on_policy.check(self)
+        require_positive(
+            discriminator_lr=self.discriminator_lr, discriminator_batch=self.discriminator_batch,
+            discriminator_epochs=self.discriminator_epochs,
+            discriminator_widths=min(self.discriminator_widths, default=0),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +76,10 @@ class GailConfig(Config):
     """Form of the reward. `positive`, the paper's -log(1 - D), rewards staying alive: for tasks that end by a
     fall. `negative`, log D, rewards speed. `logit`, as in FM-IRL's comparison, has either sign."""
 
+    def discriminator(self, sizes: Sizes, _actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the discriminator with fresh weights."""
+        return Gail(*sizes, self.discriminator_widths, self.reward, generator)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AirlConfig(Config):
@@ -60,6 +91,12 @@ class AirlConfig(Config):
     state_only: bool = False
     """Let the reward see the observation alone, so that it transfers to other dynamics."""
 
+    def discriminator(self, sizes: Sizes, actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the discriminator with fresh weights."""
+        return Airl(
+            *sizes, self.discriminator_widths, self.state_only, self.discount, actor.log_density, generator
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class WailConfig(Config):
@@ -70,6 +107,15 @@ class WailConfig(Config):
 
     gradient_penalty: float = 10.0
     """Gradient penalty λ of WGAN-GP."""
+
+    def discriminator(self, sizes: Sizes, _actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the discriminator with fresh weights."""
+        return Wail(*sizes, self.discriminator_widths, self.gradient_penalty, generator)
+
+    def check(self) -> None:
+        """Refuse options that make no sense. Raises as `Config.check`."""
+        super().check()
+        require_positive(gradient_penalty=self.gradient_penalty)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +134,16 @@ class VailConfig(Config):
     dual_step: float = 1e-5
     """Step size α_β of β, per step of the discriminator."""
 
+    def discriminator(self, sizes: Sizes, _actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the discriminator with fresh weights."""
+        bottleneck = Bottleneck(self.code_size, self.information, self.dual_step)
+        return Vail(*sizes, self.discriminator_widths, bottleneck, self.reward, generator)
+
+    def check(self) -> None:
+        """Refuse options that make no sense. Raises as `Config.check`."""
+        super().check()
+        require_positive(code_size=self.code_size, information=self.information, dual_step=self.dual_step)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DrailConfig(Config):
@@ -103,8 +159,22 @@ class DrailConfig(Config):
     draws: int = 1
     """Draws of step and noise per tick, averaged and shared by both labels."""
 
+    def discriminator(self, sizes: Sizes, _actor: GaussianActor, generator: torch.Generator) -> Discriminator:
+        """Make the discriminator with fresh weights."""
+        widths = self.discriminator_widths
+        return Drail(*sizes, widths[0], len(widths), self.diffusion_steps, self.draws, generator)
 
-AnyConfig = GailConfig | AirlConfig | WailConfig | VailConfig | DrailConfig
+    def check(self) -> None:
+        """Refuse options that make no sense. Raises as `Config.check`."""
+        super().check()
+        require_positive(diffusion_steps=self.diffusion_steps, draws=self.draws)
+        if len(set(self.discriminator_widths)) != 1:
+            raise UsageError(
+                where="--discriminator-widths",
+                expected="one width for all hidden layers of the denoiser",
+                got=str(self.discriminator_widths),
+                remedy="give equal numbers",
+            )
 
 
 def gail(arguments: list[str]) -> None:
@@ -133,69 +203,19 @@ def drail(arguments: list[str]) -> None:
 
 
 def start(
-    config: AnyConfig, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
+    config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
 ) -> Learner:
     """Make a learner at step 0, rewarded by a discriminator."""
     learner = gaussian_ppo.start(config, task, envs, sizes)
     actor, generator = learner.ppo.actor, learner.ppo.generator
     assert isinstance(actor, GaussianActor)
-    module = discriminator(config, sizes.observation_size, sizes.action_size, actor, generator)
+    module = config.discriminator((sizes.observation_size, sizes.action_size), actor, generator)
     attach(learner, config, module, demonstrations, task)
     return learner
 
 
-def discriminator(
-    config: AnyConfig, observation_size: int, action_size: int, actor: GaussianActor, generator: torch.Generator
-) -> Gail | Airl | Wail | Vail | Drail:
-    """Make the discriminator of the chosen method, with fresh weights."""
-    sizes = observation_size, action_size
-    widths = config.discriminator_widths
-    match config:
-        case GailConfig():
-            return Gail(*sizes, widths, config.reward, generator)
-        case AirlConfig():
-            return Airl(*sizes, widths, config.state_only, config.discount, actor.log_density, generator)
-        case WailConfig():
-            return Wail(*sizes, widths, config.gradient_penalty, generator)
-        case VailConfig():
-            c = config
-            return Vail(*sizes, widths, c.code_size, c.information, c.dual_step, c.reward, generator)
-        case DrailConfig():
-            return Drail(*sizes, widths[0], len(widths), config.diffusion_steps, config.draws, generator)
-
-
-def check(config: Config) -> None:
-    """Refuse options that make no sense.
-
-    Raises:
-        UsageError: names the first one.
-    """
-    on_policy.check(config)
-    require_positive(
-        discriminator_lr=config.discriminator_lr, discriminator_batch=config.discriminator_batch,
-        discriminator_epochs=config.discriminator_epochs,
-        discriminator_widths=min(config.discriminator_widths, default=0),
-    )  # fmt: skip
-    match config:
-        case WailConfig():
-            require_positive(gradient_penalty=config.gradient_penalty)
-        case VailConfig():
-            require_positive(
-                code_size=config.code_size, information=config.information, dual_step=config.dual_step
-            )
-        case DrailConfig():
-            require_positive(diffusion_steps=config.diffusion_steps, draws=config.draws)
-            if len(set(config.discriminator_widths)) != 1:
-                raise UsageError(
-                    where="--discriminator-widths",
-                    expected="one width for all hidden layers of the denoiser",
-                    got=str(config.discriminator_widths),
-                    remedy="give equal numbers",
-                )
-
-
-def _run(method: Method, config: AnyConfig) -> None:
-    check(config)
+def _run(method: Method, config: Config) -> None:
+    config.check()
     task = get(config.task)
     demonstrations = load(config.demos, task)
     warn_of_one_episode(demonstrations)

@@ -1,5 +1,6 @@
 """The table of policy kinds: name in `config.json`, class, class of the sizes."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,6 +29,8 @@ class PolicyKind:
     """Class of its sizes."""
     policy: type[Policy]
     """Class of the policy, built from its sizes alone."""
+    with_critics: Callable[[Any, Sequence[int]], BestOfDiffusion] | None = None
+    """Class of the policy with its critics, where the checkpoint has them beside the policy."""
 
 
 KINDS: dict[Kind, PolicyKind] = {
@@ -35,7 +38,7 @@ KINDS: dict[Kind, PolicyKind] = {
     for kind in (
         PolicyKind("flow", FlowConfig, FlowPolicy),
         PolicyKind("best-of-n", BestOfNConfig, BestOfN),
-        PolicyKind("diffusion", DiffusionConfig, DiffusionPolicy),
+        PolicyKind("diffusion", DiffusionConfig, DiffusionPolicy, with_critics=BestOfDiffusion),
         PolicyKind("student", StudentConfig, StudentPolicy),
         PolicyKind("recurrent", RecurrentConfig, RecurrentPolicy),
         PolicyKind("mlp", MlpConfig, MlpPolicy),

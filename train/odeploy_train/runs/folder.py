@@ -12,9 +12,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
 from odeploy_runtime.typed_json import encode, from_json, to_json
-from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
-from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.kinds import Kind, Policy, PolicyConfig, build, kind_of, sizes
+from odeploy_train.policies.kinds import KINDS, Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.provenance import git_revision, versions
 
@@ -77,9 +75,8 @@ class RunCard:
 
     Attributes:
         method: name of the verb.
-        kind: kind of policy. `flow` integrates an ODE, `best-of-n` several of them, `diffusion` denoises; these
-            need
-            noise. `student` and `mlp` are one pass, `recurrent` is one pass with a state.
+        kind: type of the policy. `flow` integrates an ODE, `best-of-n` several, `diffusion` denoises: these
+            need noise. `student` and `mlp` are one pass, `recurrent` is one pass with a state.
         task: name in the catalogue.
         data_hash: hash of the demonstrations; None without demonstrations.
         demos: their place: an absolute path of this machine, or a Minari id.
@@ -213,7 +210,7 @@ def read_card(folder: Path) -> RunCard:
 def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     """Load the trained policy of a finished run, in evaluation mode, and its card.
 
-    If the checkpoint of a diffusion policy has critics, they come with it, as a `BestOfDiffusion`.
+    Critics in the checkpoint come with the policy, as its kind's `with_critics`.
 
     Raises:
         MissingError: not a run folder, or nothing saved in it yet.
@@ -238,8 +235,10 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     policy = build(card.kind, card.policy, str(folder / CARD))
     checkpoint.restore(policy, state["policy"], folder)
     critics = state.get("modules", {}).get("critics")
-    if isinstance(policy, DiffusionPolicy) and critics is not None:
-        policy = BestOfDiffusion(policy, card.config["critic_widths"])
+    with_critics = KINDS[card.kind].with_critics
+    if with_critics is not None and critics is not None:
+        best_of = with_critics(policy, card.config["critic_widths"])
         weights = {name.removeprefix("both."): weight for name, weight in critics.items()}
-        checkpoint.restore(policy.critics, weights, folder)
+        checkpoint.restore(best_of.critics, weights, folder)
+        return best_of.eval(), card
     return policy.eval(), card

@@ -16,18 +16,20 @@ from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_train.experts import sb3_expert as experts
 from odeploy_train.experts.sb3_expert import BEST, NORMALISER, SCORES
-from odeploy_train.experts.sb3_settings import RECIPES, Recipe
+from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 
-PPO = Recipe("PPO", 256, 1e9, 2, 128, {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "gamma": 0.99})
-SAC = Recipe("SAC", 96, 1e9, 1, 48, {"gamma": 0.99, "learning_starts": 16, "policy_kwargs": {"net_arch": [16]}})
+PPO = ExpertSettings("PPO", 256, 1e9, 2, 128, {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "gamma": 0.99})
+SAC = ExpertSettings(
+    "SAC", 96, 1e9, 1, 48, {"gamma": 0.99, "learning_starts": 16, "policy_kwargs": {"net_arch": [16]}}
+)
 SMALL = {"hopper": PPO, "fetch-reach": SAC}
 
 
 @pytest.fixture(autouse=True)
-def small_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experts, "RECIPES", SMALL)
+def small_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experts, "SETTINGS", SMALL)
     monkeypatch.setattr(experts, "_SCORE_EPISODES", 2)
 
 
@@ -38,9 +40,9 @@ def scores(folder: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("task", ["hopper", "fetch-reach"])
 def test_an_expert_is_scored_at_its_intervals_and_the_best_is_kept(tmp_path: Path, task: str) -> None:
     experts.main(["--task", task, "--out", str(tmp_path / "run")])
-    recipe, found = SMALL[task], scores(tmp_path / "run")
+    settings, found = SMALL[task], scores(tmp_path / "run")
     assert [line["steps"] for line in found] == list(
-        range(recipe.score_every, recipe.steps + 1, recipe.score_every)
+        range(settings.score_every, settings.steps + 1, settings.score_every)
     )
     saved = checkpoint.load(tmp_path / "run")
     assert saved is not None
@@ -72,8 +74,8 @@ def test_the_normaliser_that_is_kept_is_that_of_the_best_score(
 
 
 def test_training_stops_when_the_score_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    easy = Recipe("PPO", 256, -1e9, 2, 128, PPO.options)
-    monkeypatch.setattr(experts, "RECIPES", {"hopper": easy})
+    easy = ExpertSettings("PPO", 256, -1e9, 2, 128, PPO.options)
+    monkeypatch.setattr(experts, "SETTINGS", {"hopper": easy})
     experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
     assert [line["steps"] for line in scores(tmp_path / "run")] == [128]
     experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])  # and stays so
@@ -101,7 +103,7 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path, monkeypat
     assert continued["moments"][2] > stopped["moments"][2]  # the normaliser's count went on
 
 
-def test_a_task_without_a_recipe_is_refused_with_those_that_have_one(tmp_path: Path) -> None:
+def test_a_task_without_settings_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="one with settings: hopper, fetch-reach"):
         experts.main(["--task", "maze-medium", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
@@ -113,8 +115,8 @@ def test_another_run_is_not_written_over(tmp_path: Path) -> None:
         experts.main(["--task", "hopper", "--out", str(tmp_path / "run"), "--seed", "1"])
 
 
-def test_every_recipe_is_for_a_catalogued_task_and_options_that_its_algorithm_takes() -> None:
-    for name, recipe in RECIPES.items():
+def test_all_settings_are_for_a_catalogued_task_and_options_that_its_algorithm_takes() -> None:
+    for name, settings in SETTINGS.items():
         assert get(name).name == name
-        taken = signature(getattr(sb3, recipe.algorithm)).parameters
-        assert set(recipe.options) <= set(taken)
+        taken = signature(getattr(sb3, settings.algorithm)).parameters
+        assert set(settings.options) <= set(taken)

@@ -10,7 +10,7 @@ from odeploy_train.inverse_rl.classification import (
     Discriminator,
     Transitions,
 )
-from odeploy_train.inverse_rl.discriminators import Airl, Gail, Vail, Wail, gradient_penalty
+from odeploy_train.inverse_rl.discriminators import Airl, Bottleneck, Gail, Vail, Wail, gradient_penalty
 from odeploy_train.inverse_rl.drail import Drail
 
 # Moments of the agent's pairs, and the distance of the expert's mean; actions are well within ±1.
@@ -61,7 +61,7 @@ def log_density(off: Tensor) -> Tensor:
     "make",
     [
         lambda: Gail(O, A, (32,), "logit", generator()),
-        lambda: Vail(O, A, (32,), 4, 50.0, 1e-5, "logit", generator()),
+        lambda: Vail(O, A, (32,), Bottleneck(4, 50.0, 1e-5), "logit", generator()),
         lambda: Airl(O, A, (32,), False, 1.0, lambda s, a: torch.zeros(len(a)), generator()),
     ],
     ids=["gail", "vail", "airl"],
@@ -185,7 +185,7 @@ def test_airl_learns_nothing_from_ticks_without_a_successor() -> None:
 
 
 def test_vails_beta_brings_the_information_to_its_target() -> None:
-    module = Vail(O, A, (32,), 4, 0.1, 0.1, "logit", generator())
+    module = Vail(O, A, (32,), Bottleneck(4, 0.1, 0.1), "logit", generator())
     fit(module, 300)
     expert, agent = (transitions(gaussian(2000, m, generator(3))) for m in (MEAN + SHIFT, MEAN))
     _, info = module.loss(expert, agent, generator())
@@ -195,7 +195,7 @@ def test_vails_beta_brings_the_information_to_its_target() -> None:
 
 def test_vails_beta_takes_the_formulas_dual_step_and_stays_at_or_above_0() -> None:
     x = transitions(torch.randn(64, O + A))
-    module = Vail(O, A, (8,), 4, 0.0, 0.5, "logit", generator())
+    module = Vail(O, A, (8,), Bottleneck(4, 0.0, 0.5), "logit", generator())
     with torch.no_grad():
         mean, log_variance = module.encoder(x.pair).chunk(2, dim=-1)
     code = torch.distributions.Normal(mean, (log_variance / 2).exp())
@@ -204,7 +204,7 @@ def test_vails_beta_takes_the_formulas_dual_step_and_stays_at_or_above_0() -> No
     _, info = module.loss(x, x, generator())
     torch.testing.assert_close(info["information"], information)
     torch.testing.assert_close(module.beta, 0.5 * information)
-    module.information = 1e6
+    module.bottleneck = Bottleneck(4, 1e6, 0.5)
     module.loss(x, x, generator())
     assert module.beta == 0
 

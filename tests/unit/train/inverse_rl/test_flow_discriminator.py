@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_train.inverse_rl.classification import Transitions
-from odeploy_train.inverse_rl.flow_discriminator import LOSS_DRAWS, JointFlow
+from odeploy_train.inverse_rl.flow_discriminator import LOSS_DRAWS, JointFlow, JointFlowConfig
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def teacher(
     draws: int = 4, shared: bool = True, weight: float = 1.0, bonus: float = 0.0, width: int = 16
 ) -> JointFlow:
-    return JointFlow(1, 1, width, 2, draws, shared, weight, bonus, generator())
+    return JointFlow(1, 1, JointFlowConfig(width, 2, draws, shared, weight, bonus), generator())
 
 
 def ticks(pairs: Tensor) -> Transitions:
@@ -69,7 +69,7 @@ def test_draws_of_a_row_are_stratified_over_the_path() -> None:
 def test_the_reward_is_the_difference_of_the_losses_plus_the_bonus() -> None:
     made, _ = known(bonus=20.0)
     pairs = torch.rand(7, 2, generator=generator(2))  # actions are compared within ±1
-    expert, agent = made.losses(pairs, made.draws, generator(3))
+    expert, agent = made.losses(pairs, made.config.draws, generator(3))
     torch.testing.assert_close(made.reward(ticks(pairs), generator(3)), agent - expert + 20)
 
 

@@ -20,7 +20,7 @@ from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.inverse_rl import imitation
 from odeploy_train.inverse_rl.imitation import (
     AirlConfig,
-    AnyConfig,
+    Config,
     DrailConfig,
     GailConfig,
     VailConfig,
@@ -53,7 +53,7 @@ def demonstrations(rows: int = 40, mean: float = TARGET, std: float = 0.2) -> De
     return Demonstrations(observations, actions, np.array([0, rows // 2]), "", np.zeros(2), None)
 
 
-def learner(config: AnyConfig, data: Demonstrations) -> Learner:
+def learner(config: Config, data: Demonstrations) -> Learner:
     envs = make_vector(HOPPER, ENVS, seed=3, workers=0)
     return start(config, HOPPER, envs, MlpConfig(11, 3, config.widths), data)
 
@@ -69,7 +69,7 @@ def bandit(action: Tensor) -> Rollout:
     )  # fmt: skip
 
 
-def options(kind: type[AnyConfig], **more: object) -> AnyConfig:
+def options(kind: type[Config], **more: object) -> Config:
     shared = {"task": "hopper", "out": Path(), "demos": "", "envs": ENVS, "ticks": TICKS, "epochs": 4}
     sizes = {"lr": 2e-3, "batch": 64, "widths": (8,), "discount": 0.0, "discriminator_widths": (16,)}
     discriminator = {"discriminator_lr": 1e-2, "discriminator_batch": 32, "discriminator_epochs": 4}
@@ -90,7 +90,7 @@ def options(kind: type[AnyConfig], **more: object) -> AnyConfig:
     ),
     ids=["gail", "gail-positive", "airl", "wail", "vail", "drail"],
 )
-def test_the_student_moves_to_the_experts_actions(config: AnyConfig) -> None:
+def test_the_student_moves_to_the_experts_actions(config: Config) -> None:
     made = learner(config, demonstrations(400))
     ppo, rounds = made.ppo, 60
     assert isinstance(ppo.actor, GaussianActor)
@@ -223,7 +223,7 @@ def test_an_interrupted_run_continues_where_it_stopped(
     taken: list[Learner] = []
     resume = Learner.resume
 
-    def watched(made: Learner, config: AnyConfig) -> None:
+    def watched(made: Learner, config: Config) -> None:
         resume(made, config)
         taken.append(made)
         own = made.more["discriminator"].state_dict()
