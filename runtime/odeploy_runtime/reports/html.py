@@ -39,7 +39,7 @@ def render(bench: Path) -> str:
 
     results = read_results(bench / "bench.json")
     rows = results.rows
-    runs = [plots.Drawn(_label(row), row, read_trace(bench / row.trace)) for row in rows]
+    runs = [plots.ReportRun(_label(row), row, read_trace(bench / row.trace)) for row in rows]
     paced = [run for run in runs if run.row.mode != "lockstep"] or runs
     table = ledger("")
     for row in rows:

@@ -31,7 +31,7 @@ _STAGE_NAMES = {
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ReportRun:
     """One run of a report: its legend, its figures and its ticks."""
 
     label: str
@@ -39,7 +39,7 @@ class Drawn:
     trace: Trace
 
 
-def distribution(runs: Sequence[Drawn]) -> Figure:
+def distribution(runs: Sequence[ReportRun]) -> Figure:
     """Draw the share of ticks that took longer than x, from due to applied."""
     figure, axes = _canvas("Due → applied: share of ticks that took longer")
     for run, colour in _coloured(runs):
@@ -56,7 +56,7 @@ def distribution(runs: Sequence[Drawn]) -> Figure:
     return figure
 
 
-def time_line(runs: Sequence[Drawn]) -> Figure:
+def time_line(runs: Sequence[ReportRun]) -> Figure:
     """Draw each tick's latency in order, one strip per run: only here bursts, drifts and misses show."""
     figure = Figure(figsize=(9, 0.6 + 1.5 * len(runs)), layout="constrained")
     strips = figure.subplots(len(runs), 1, squeeze=False)[:, 0]
@@ -80,7 +80,7 @@ def time_line(runs: Sequence[Drawn]) -> Figure:
     return figure
 
 
-def quality_against_latency(runs: Sequence[Drawn]) -> Figure:
+def quality_against_latency(runs: Sequence[ReportRun]) -> Figure:
     """Draw score over latency; bars are the score's 95 % interval and p50 to p99 of the latency."""
     figure, axes = _canvas("Quality against latency")
     for run, colour in _coloured(runs):
@@ -102,7 +102,7 @@ def quality_against_latency(runs: Sequence[Drawn]) -> Figure:
     return figure
 
 
-def stage_bars(runs: Sequence[Drawn]) -> Figure:
+def stage_bars(runs: Sequence[ReportRun]) -> Figure:
     """Draw the mean tick, stage by stage; means, unlike medians, sum to the total."""
     figure, axes = _canvas("Where a tick's time goes (mean over answered ticks)", height=1.2 + 0.45 * len(runs))
     left = np.zeros(len(runs))
@@ -132,5 +132,5 @@ def _canvas(title: str, height: float = 4.2) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _coloured(runs: Sequence[Drawn]) -> list[tuple[Drawn, str]]:
+def _coloured(runs: Sequence[ReportRun]) -> list[tuple[ReportRun, str]]:
     return [(run, _COLOURS[i % len(_COLOURS)]) for i, run in enumerate(runs)]

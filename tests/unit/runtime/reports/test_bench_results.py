@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from odeploy_runtime.errors import FormatError
-from odeploy_runtime.reports.bench_results import BenchResults, BenchRow, read_results, write_results
-from odeploy_runtime.reports.latency import summary
-from odeploy_runtime.reports.statistics import percentiles_us
-from odeploy_runtime.trace.format import APPLIED, Trace
-from tests.unit.runtime import traces
+from odeploy_runtime.reports.bench_results import read_results, write_results
+from tests.unit.runtime.bench import FLOORS, results, row
 
 KEYS = """
 policy method sampler noise file fingerprint provider trace obtained steal_s wall_s
@@ -18,32 +15,6 @@ mode lost_rows rate_hz speed score invalid_episodes safe_episodes ticks_due appl
 misses longest_miss_run clamped inference_us round_trip_us round_trip_p50_interval_us lateness_us
 due_to_applied_us age_us apply_jitter_us stages_p50_us
 """
-TRIPS = percentiles_us(traces.rows({"age_ns": 1000})["age_ns"])
-FLOORS = {floor: dict.fromkeys(("touched", "bare"), TRIPS) for floor in ("session", "echo")}
-
-
-def row(**floors: object) -> BenchRow:
-    stamps = {"due": 1, "woke": 2, "sent": 3, "started": 4, "inferred": 6, "arrived": 9, "applied": 10}
-    run = Trace(traces.header(), traces.rows({"kind": APPLIED, "stamps": stamps}))
-    return BenchRow(
-        policy="teacher",
-        method="fm-bc",
-        sampler="euler × 2",
-        noise="normal",
-        file="teacher.onnx",
-        fingerprint="f" * 64,
-        provider="CPUExecutionProvider",
-        trace="teacher-100hz.trace",
-        obtained={"timer slack": "1 ns"},
-        steal_s=0.25,
-        wall_s=2.5,
-        **vars(summary(run)),
-        **floors,  # type: ignore[arg-type]
-    )
-
-
-def results(*rows: BenchRow) -> BenchResults:
-    return BenchResults("maze-medium", {"cores": "2"}, 1.0, True, 1, None, None, rows)
 
 
 @pytest.mark.parametrize("ratio", [1.25, None])
