@@ -1,4 +1,4 @@
-"""`odeploy train bc`, tiny: it fits a linear expert, and its runs continue."""
+"""`odeploy train bc`, small: fit of a linear expert, exact continuation, the deployed MLP."""
 
 import dataclasses
 import os
@@ -33,7 +33,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("activation", ["Tanh", "ReLU"])
-def test_it_fits_a_linear_expert_and_takes_its_word_for_new_observations(
+def test_bc_fits_a_linear_expert_and_generalises_to_new_observations(
     activation: Literal["Tanh", "ReLU"], demos: Path, tmp_path: Path
 ) -> None:
     task = get("maze-medium")
@@ -52,7 +52,7 @@ def test_it_fits_a_linear_expert_and_takes_its_word_for_new_observations(
     assert error.square().mean().sqrt() < 0.04
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_seed_does_not(
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one_and_another_seed_does_not(
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bc.main(arguments(demos, tmp_path / "whole"))
@@ -83,7 +83,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_see
     assert not torch.equal(whole["layers.0.weight"], other["layers.0.weight"])
 
 
-def test_the_run_says_what_it_is_worth_and_deploys_an_mlp(
+def test_a_run_prints_its_score_and_deploys_an_mlp(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -110,13 +110,13 @@ def test_an_action_without_limits_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("option", ["--steps", "--batch", "--lr", "--widths"])
-def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tmp_path: Path, option: str) -> None:
+def test_an_option_of_zero_is_refused_and_nothing_is_written(demos: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option}: expected a number above 0, got 0"):
         bc.main([*arguments(demos, tmp_path / "run"), option, "0"])
     assert not (tmp_path / "run").exists()
 
 
-def test_a_policy_of_chunks_answers_several_actions_within_their_limits(
+def test_a_policy_of_chunks_returns_several_actions_within_their_limits(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""`odeploy train distill`, tiny: reproducible, resumable across rounds, and it follows its teacher."""
+"""`odeploy train distill`, small: exact continuation across rounds, labels, and the fit to the teacher."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def bent_teacher() -> FlowPolicy:
     observations, actions = torch.randn(50, 6), torch.rand(50, 2) - 0.5
     policy.fit(observations, actions, MAZE.action)
     with torch.no_grad():
-        policy.velocity.first.weight.mul_(4)  # at default weights the answer hardly depends on the observation
+        policy.velocity.first.weight.mul_(4)  # with default weights the action hardly depends on the observation
         policy.velocity.last.weight.mul_(4)
     return policy
 
@@ -68,7 +68,7 @@ def run_interrupted(arguments: list[str], step: int, monkeypatch: pytest.MonkeyP
 
 
 def uneven_teacher() -> FlowPolicy:
-    """Its robot units are not unit scale, neither in size nor in centre."""
+    """Return a teacher whose robot units differ from unit scale in size and centre."""
     policy = bent_teacher()
     policy.action_mean, policy.action_std = torch.tensor([-0.5, 10.0]), torch.tensor([0.5, 2.0])
     policy.low, policy.high = UNEVEN_LOW, UNEVEN_HIGH
@@ -82,7 +82,7 @@ def whole(teacher: Path, demos: Path, tmp_path_factory: pytest.TempPathFactory) 
     return out
 
 
-@pytest.mark.parametrize("step", [9, 10, 14])  # a round falls on 10: interrupted before, in and after it
+@pytest.mark.parametrize("step", [9, 10, 14])  # a round takes place at step 10
 def test_resuming_gives_the_same_weights_as_an_uninterrupted_run(
     whole: Path, teacher: Path, demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -100,7 +100,9 @@ def test_resuming_gives_the_same_weights_as_an_uninterrupted_run(
         assert all(torch.equal(expected[part][name], got[part][name]) for name in expected[part])
 
 
-def test_each_round_adds_what_the_student_visited(whole: Path, teacher: Path, demos: Path, tmp_path: Path) -> None:
+def test_each_round_adds_the_observations_that_the_student_visited(
+    whole: Path, teacher: Path, demos: Path, tmp_path: Path
+) -> None:
     distill.main([*arguments(teacher, demos, tmp_path / "none"), "--rounds", "0"])
     data = torch.from_numpy(load(str(demos), MAZE).observations)
     two, none = checkpoint.load(whole), checkpoint.load(tmp_path / "none")
@@ -113,7 +115,7 @@ def test_each_round_adds_what_the_student_visited(whole: Path, teacher: Path, de
     assert len(two["gathered"]["labels"]) == len(data) + visited
 
 
-def test_rounds_are_spread_evenly_and_leave_time_to_learn_from_the_last(tmp_path: Path) -> None:
+def test_rounds_are_evenly_spaced_and_end_before_the_last_steps(tmp_path: Path) -> None:
     config = distill.Config(tmp_path, "", tmp_path, steps=60, rounds=5, width=8)
     assert sorted(imitation(config, bent_teacher(), torch.randn(5, 6)).boundaries) == [10, 20, 30, 40, 50]
 
@@ -132,7 +134,7 @@ def test_a_label_is_the_mean_of_the_teachers_samples(tmp_path: Path) -> None:
     torch.testing.assert_close(learner.label(observations), torch.stack(samples).mean(dim=0))
 
 
-def test_more_draws_make_labels_quieter_as_one_over_the_root(tmp_path: Path) -> None:
+def test_the_noise_of_labels_falls_with_the_square_root_of_the_draws(tmp_path: Path) -> None:
     observations = torch.randn(1, 6).repeat(4000, 1)
     spread = []
     for draws in (1, 16):
@@ -141,7 +143,7 @@ def test_more_draws_make_labels_quieter_as_one_over_the_root(tmp_path: Path) -> 
     torch.testing.assert_close(spread[0] / spread[1], torch.full((2,), 4.0), atol=0.4, rtol=0)
 
 
-def test_the_student_comes_to_answer_what_its_teacher_answers(tmp_path: Path) -> None:
+def test_the_student_learns_its_teachers_mean_actions(tmp_path: Path) -> None:
     config = distill.Config(tmp_path, "", tmp_path, steps=400, batch=64, rounds=0, draws=8, width=32, lr=1e-2)
     observations = torch.randn(500, 6)
     learner = imitation(config, uneven_teacher(), observations)
@@ -160,7 +162,7 @@ def test_the_student_comes_to_answer_what_its_teacher_answers(tmp_path: Path) ->
     assert (error < 0.5 * labels.var(dim=0)).all()
 
 
-def test_the_run_names_its_teacher_by_hash_and_not_by_path(whole: Path, teacher: Path) -> None:
+def test_a_run_records_its_teacher_by_hash_and_not_by_path(whole: Path, teacher: Path) -> None:
     policy, card = load_policy(whole)
     assert isinstance(policy, StudentPolicy)
     assert (card.method, card.kind, card.task) == ("distill", "student", "maze-medium")
@@ -177,7 +179,7 @@ def test_another_teacher_in_the_same_folder_is_refused(whole: Path, demos: Path,
         distill.main(arguments(tmp_path, demos, whole))
 
 
-def test_a_student_cannot_teach(whole: Path, demos: Path, tmp_path: Path) -> None:
+def test_a_student_as_teacher_is_refused(whole: Path, demos: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ContractError,
         match="expected a flow with one action per observation, got a policy of kind student, by distill",

@@ -1,4 +1,4 @@
-"""`odeploy train dp`, tiny: reproducible, resumable, and it learns."""
+"""`odeploy train dp`, small: exact continuation, its card, and a fit to the demonstrations."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_seed_does_not(
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one_and_another_seed_does_not(
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dp.main(arguments(demos, tmp_path / "whole"))
@@ -60,7 +60,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_see
     assert not torch.equal(weights(tmp_path / "whole")[name], weights(tmp_path / "other")[name])
 
 
-def test_the_run_says_what_it_is_worth_and_what_it_learnt_from(
+def test_a_run_prints_its_score_and_records_its_demonstrations(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -87,7 +87,7 @@ def test_another_schedule_in_the_same_folder_is_refused(demos: Path, tmp_path: P
         dp.main(arguments(demos, tmp_path, "--schedule", "linear"))
 
 
-def test_training_brings_samples_nearer_to_the_demonstrations(demos: Path, tmp_path: Path) -> None:
+def test_training_brings_samples_closer_to_the_demonstrations(demos: Path, tmp_path: Path) -> None:
     dp.main([*arguments(demos, tmp_path), "--steps", "800", "--batch", "64", "--width", "64"])
     policy, _ = load_policy(tmp_path)
     assert isinstance(policy, DiffusionPolicy)
@@ -98,12 +98,12 @@ def test_training_brings_samples_nearer_to_the_demonstrations(demos: Path, tmp_p
         sampled = policy.sample(torch.from_numpy(data.observations), noise, policy.levels.t_grid(20))
     spread = (actions - actions.mean(dim=0)).square().mean()
     assert (sampled.mean(dim=0) - actions.mean(dim=0)).abs().max() < 0.15
-    # two independent draws of one distribution lie twice its variance apart; unconditioned ones, twice all of it
+    # independent draws of one distribution differ by twice its variance; unconditioned ones by 2 spread
     assert (sampled - actions).square().mean() < 1.5 * spread
 
 
 @pytest.mark.parametrize("option", ["--steps", "--batch", "--lr", "--width", "--depth", "--diffusion-steps"])
-def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tmp_path: Path, option: str) -> None:
+def test_an_option_of_zero_is_refused_and_nothing_is_written(demos: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option}: expected a number above 0, got 0"):
         dp.main([*arguments(demos, tmp_path / "run"), option, "0"])
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""`odeploy train fm-bc`, tiny: reproducible, resumable, and it learns."""
+"""`odeploy train fm-bc`, small: reproducible, exact continuation, and a fit to the demonstrations."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def run_interrupted(arguments: list[str], call: int, monkeypatch: pytest.MonkeyP
         fm_bc.main(arguments)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(demos: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(demos: Path, tmp_path: Path) -> None:
     fm_bc.main(arguments(demos, tmp_path / "a"))
     torch.randn(5)  # the global generator must not matter
     fm_bc.main(arguments(demos, tmp_path / "b"))
@@ -72,7 +72,7 @@ def test_resuming_gives_the_same_weights_as_an_uninterrupted_run(
     assert_same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
-def test_a_finished_run_says_so_and_stays_as_it_is(
+def test_a_finished_run_is_reported_and_unchanged(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -101,7 +101,7 @@ def test_a_damaged_checkpoint_is_not_overwritten(demos: Path, tmp_path: Path) ->
     assert path.stat().st_size == 1000
 
 
-def test_the_run_says_what_it_learnt_from(demos: Path, tmp_path: Path) -> None:
+def test_a_run_records_its_demonstrations(demos: Path, tmp_path: Path) -> None:
     fm_bc.main(arguments(demos, tmp_path))
     policy, card = load_policy(tmp_path)
     data = load(str(demos), get("maze-medium"))
@@ -113,7 +113,7 @@ def test_the_run_says_what_it_learnt_from(demos: Path, tmp_path: Path) -> None:
     assert policy.high.tolist() == [1.0, 1.0]
 
 
-def test_training_brings_samples_nearer_to_the_demonstrations(demos: Path, tmp_path: Path) -> None:
+def test_training_brings_samples_closer_to_the_demonstrations(demos: Path, tmp_path: Path) -> None:
     fm_bc.main([*arguments(demos, tmp_path), "--steps", "800", "--batch", "64", "--width", "64"])
     policy, _ = load_policy(tmp_path)
     assert isinstance(policy, FlowPolicy)
@@ -124,12 +124,12 @@ def test_training_brings_samples_nearer_to_the_demonstrations(demos: Path, tmp_p
         sampled = policy.sample(torch.from_numpy(data.observations), noise, EULER, uniform_grid(10))
     spread = (actions - actions.mean(dim=0)).square().mean()
     assert (sampled.mean(dim=0) - actions.mean(dim=0)).abs().max() < 0.15
-    # two independent draws of one distribution lie twice its variance apart; unconditioned ones, twice all of it
+    # independent draws of one distribution differ by twice its variance; unconditioned ones by 2 spread
     assert (sampled - actions).square().mean() < 1.5 * spread
 
 
 @pytest.mark.parametrize("option", ["--steps", "--batch", "--lr", "--width", "--depth", "--threads"])
-def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tmp_path: Path, option: str) -> None:
+def test_an_option_of_zero_is_refused_and_nothing_is_written(demos: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option}: expected a number above 0, got 0"):
         fm_bc.main([*arguments(demos, tmp_path / "run"), option, "0"])
     assert not (tmp_path / "run").exists()
@@ -140,7 +140,7 @@ def test_an_unknown_task_is_refused(demos: Path, tmp_path: Path) -> None:
         fm_bc.main([*arguments(demos, tmp_path), "--task", "maze-larg"])
 
 
-def test_a_policy_of_chunks_learns_what_follows_and_keeps_the_limits_of_every_action(
+def test_a_policy_of_chunks_learns_the_following_actions_and_keeps_their_limits(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"

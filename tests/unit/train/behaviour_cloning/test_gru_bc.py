@@ -1,4 +1,4 @@
-"""`odeploy train gru-bc`, tiny: it learns what only a memory can, along whole episodes, and its runs continue."""
+"""`odeploy train gru-bc`, small: an expert that needs memory, parallel episodes, exact continuation."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ def arguments(demos: Path, out: Path, *more: str) -> list[str]:
 
 
 def episodes(lengths: list[int]) -> Demonstrations:
-    """The action is the observation of the tick before: 0 at first."""
+    """Return episodes whose action is the previous tick's observation, first 0."""
     rng, observations, actions = np.random.default_rng(0), [], []
     for length in lengths:
         seen = rng.uniform(-0.8, 0.8, (length, 6)).astype(np.float32)
@@ -44,7 +44,7 @@ def cloning(config: Config, demonstrations: Demonstrations) -> tuple[Regression,
     return Regression(config, policy, state, demonstrations), policy, state
 
 
-def test_it_learns_an_expert_that_acts_on_what_it_saw_one_tick_ago(tmp_path: Path) -> None:
+def test_gru_bc_learns_an_expert_that_acts_on_the_previous_observation(tmp_path: Path) -> None:
     config = Config("maze-medium", "", tmp_path, steps=120, lanes=16, ticks=4, lr=2e-2, state_size=16)
     expert, new = episodes([30, 45, 23] * 20), episodes([40])
     objective, policy, state = cloning(config, expert)
@@ -55,13 +55,13 @@ def test_it_learns_an_expert_that_acts_on_what_it_saw_one_tick_ago(tmp_path: Pat
     assert error.square().mean().sqrt() < 0.2 < new.actions.std() / 2
 
 
-def test_a_lane_walks_through_its_episode_with_its_state_and_begins_the_next_one_from_zeros(
+def test_a_lane_carries_its_state_along_an_episode_and_starts_the_next_one_from_zeros(
     tmp_path: Path,
 ) -> None:
     config = Config("maze-medium", "", tmp_path, lanes=3, ticks=4, state_size=5)
     demonstrations = episodes([10, 6])
     objective, policy, state = cloning(config, demonstrations)
-    begun = 0
+    started = 0
     for _ in range(12):
         before = {name: values.clone() for name, values in state.gathered.items()}
         objective.loss()
@@ -70,7 +70,7 @@ def test_a_lane_walks_through_its_episode_with_its_state_and_begins_the_next_one
             episode, tick = int(before["episode"][lane]), int(before["tick"][lane])
             at, length = int(demonstrations.starts[episode]) + tick, int(demonstrations.lengths[episode])
             if tick + 4 >= length:
-                begun += 1
+                started += 1
                 assert int(after["tick"][lane]) == 0
                 assert not after["memory"][lane].any()
             else:
@@ -79,23 +79,23 @@ def test_a_lane_walks_through_its_episode_with_its_state_and_begins_the_next_one
                 assert (int(after["episode"][lane]), int(after["tick"][lane])) == (episode, tick + 4)
                 torch.testing.assert_close(after["memory"][lane], states[0, -1])
                 assert not after["memory"].requires_grad
-    assert begun > 6
+    assert started > 6
 
 
-def test_ticks_beyond_an_episodes_end_teach_nothing(tmp_path: Path) -> None:
+def test_ticks_beyond_an_episodes_end_do_not_count_in_the_loss(tmp_path: Path) -> None:
     config = Config("maze-medium", "", tmp_path, lanes=2, ticks=9, state_size=5)
     demonstrations = episodes([7, 7])
     objective, policy, state = cloning(config, demonstrations)
     rows = [slice(7 * e, 7 * e + 7) for e in state.gathered["episode"].tolist()]
-    seen, wanted = (
+    seen, expected = (
         torch.stack([torch.from_numpy(a[r]) for r in rows])
         for a in (demonstrations.observations, demonstrations.actions)
     )
     answer, _ = policy.unroll(seen, policy.first_state(2))
-    torch.testing.assert_close(objective.loss(), (answer - wanted).square().mean())
+    torch.testing.assert_close(objective.loss(), (answer - expected).square().mean())
 
 
-def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_seed_does_not(
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one_and_another_seed_does_not(
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gru_bc.main(arguments(demos, tmp_path / "whole"))
@@ -121,7 +121,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_a_whole_one_and_another_see
     assert not torch.equal(whole["gru.weight_ih_l0"], other["gru.weight_ih_l0"])
 
 
-def test_the_run_says_what_it_is_worth_and_what_it_is(
+def test_a_run_prints_its_score_and_deploys_a_recurrent_policy(
     demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "run"
@@ -137,7 +137,7 @@ def test_the_run_says_what_it_is_worth_and_what_it_is(
 
 
 @pytest.mark.parametrize("option", ["--steps", "--lanes", "--ticks", "--lr", "--state-size"])
-def test_an_option_of_zero_is_refused_before_anything_is_written(demos: Path, tmp_path: Path, option: str) -> None:
+def test_an_option_of_zero_is_refused_and_nothing_is_written(demos: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(UsageError, match=f"{option}: expected a number above 0, got 0"):
         gru_bc.main([*arguments(demos, tmp_path / "run"), option, "0"])
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""The loop: resuming is exact, an interrupt waits for a whole step, curves and errors say what happened."""
+"""The supervised loop: exact resumption, interrupts at the end of a step, learning curves and errors."""
 
 import io
 import math
@@ -26,7 +26,7 @@ QUIET = Console(file=io.StringIO())
 
 @dataclass(frozen=True)
 class Options:
-    """As a verb's config."""
+    """Options of a training command."""
 
     out: Path
     steps: int = 60
@@ -80,7 +80,7 @@ def test_resuming_gives_the_same_weights_as_an_uninterrupted_run(tmp_path: Path,
     cut = fresh()
     with pytest.raises(KeyboardInterrupt):
         train(Options(tmp_path / "cut"), cut, regression(cut, kill_at(23, number)), QUIET)
-    assert cut.step == 24  # the step in which the signal came was finished
+    assert cut.step == 24  # the interrupted step is finished
     again = fresh()
     again.resume(tmp_path / "cut")
     assert again.step == 24
@@ -99,7 +99,7 @@ def test_gathered_data_is_resumed_too(tmp_path: Path) -> None:
     assert again.gathered["labels"].tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+def test_a_second_interrupt_stops_within_the_step(tmp_path: Path) -> None:
     state = fresh()
 
     def twice(step: int) -> None:
@@ -120,7 +120,7 @@ def test_an_interrupt_after_the_last_step_is_not_swallowed() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_thread_may_train(tmp_path: Path) -> None:
+def test_training_runs_in_a_thread(tmp_path: Path) -> None:
     state = fresh()
     thread = threading.Thread(target=train, args=(Options(tmp_path), state, regression(state), QUIET))
     thread.start()
@@ -128,7 +128,7 @@ def test_a_thread_may_train(tmp_path: Path) -> None:
     assert state.step == 60
 
 
-def test_the_curves_hold_loss_rate_and_speed(tmp_path: Path) -> None:
+def test_learning_curves_contain_loss_learning_rate_and_speed(tmp_path: Path) -> None:
     state = fresh()
     train(Options(tmp_path, steps=120), state, regression(state), QUIET)
     curves = EventAccumulator(str(tmp_path))
@@ -139,12 +139,12 @@ def test_the_curves_hold_loss_rate_and_speed(tmp_path: Path) -> None:
     assert min(event.value for event in curves.Scalars("steps_per_s")) > 1
 
 
-def test_a_continued_training_keeps_the_figures_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+def test_a_continued_training_keeps_the_figures_of_its_checkpoint(tmp_path: Path) -> None:
     cut, again = fresh(), fresh()
     with pytest.raises(KeyboardInterrupt):
         train(Options(tmp_path), cut, regression(cut, kill_at(49, signal.SIGTERM)), QUIET)
     (file,) = tmp_path.glob("events*")
-    file.rename(tmp_path / "events.out.tfevents.0000000001")  # names tell sittings apart by the second only
+    file.rename(tmp_path / "events.out.tfevents.0000000001")  # file names of sessions differ only by the second
     again.resume(tmp_path)
     train(Options(tmp_path), again, regression(again), QUIET)
     assert [event.step for event in EventAccumulator(str(tmp_path)).Reload().Scalars("loss")] == [50, 60]
@@ -172,7 +172,7 @@ def test_the_learning_rate_falls_along_half_a_cosine() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf])
-def test_options_that_must_be_positive_are_named_when_they_are_not(value: float) -> None:
+def test_an_option_that_is_not_positive_is_named(value: float) -> None:
     require_positive(steps=1, lr=1e-9)
     with pytest.raises(UsageError, match="--teacher-steps: expected a number above 0"):
         require_positive(lr=1, teacher_steps=value)

@@ -1,4 +1,4 @@
-"""What the three diffusion actors share: proposals, the best of them, a regression without the sampler."""
+"""The common part of the three diffusion actors: proposals, the best one, regression, the slow copy."""
 
 import copy
 
@@ -13,13 +13,13 @@ from tests.bowl import OBSERVATION, Bowl
 
 
 def actor(D: int = 2, **options: float) -> DipoActor:
-    """DIPO's, which adds nothing to proposals and regression."""
+    """Return DIPO's actor, which does not change proposals and regression."""
     denoiser = VelocityNet(OBSERVATION, D, width=16, depth=2)
     initialise(denoiser, torch.Generator().manual_seed(0))
     return DipoActor(Config("multigoal-2d", out=None, **options), denoiser, cosine(6))  # type: ignore[arg-type]
 
 
-def test_a_proposal_is_what_the_deployed_policy_answers_to_the_same_noise() -> None:
+def test_a_proposal_is_the_deployed_policys_action_for_the_same_noise() -> None:
     made, observation = actor(), torch.randn(5, OBSERVATION)
     proposed = made.propose(observation, 3, torch.Generator().manual_seed(1))
     policy = DiffusionPolicy(DiffusionConfig(OBSERVATION, 2, 16, 2, steps=6))
@@ -32,7 +32,7 @@ def test_a_proposal_is_what_the_deployed_policy_answers_to_the_same_noise() -> N
     assert float(proposed.abs().max()) <= 1
 
 
-def test_the_best_is_the_proposal_that_the_critics_prefer() -> None:
+def test_the_best_proposal_is_that_of_the_highest_value() -> None:
     made, observation, generator = actor(1), torch.randn(20, OBSERVATION), torch.Generator()
     best = made.best(observation, 8, Bowl(1.0, best=0.3), generator.manual_seed(0))
     proposed = made.propose(observation, 8, generator.manual_seed(0))
@@ -41,7 +41,7 @@ def test_the_best_is_the_proposal_that_the_critics_prefer() -> None:
 
 
 def test_proposals_are_constants_and_no_gradient_passes_the_sampler() -> None:
-    """The gradient is the one that actions without any history give; an action with one is refused."""
+    """The gradient equals that of actions without a computation graph; an action with one is refused."""
     made, generator = actor(), torch.Generator()
     observation = torch.randn(6, OBSERVATION)
     proposed = made.propose(observation, 1, generator.manual_seed(3))[:, 0]
@@ -51,8 +51,8 @@ def test_proposals_are_constants_and_no_gradient_passes_the_sampler() -> None:
         torch.autograd.grad(made.regression(observation, action, generator.manual_seed(4)), parameters)
         for action in (proposed, torch.tensor(proposed.tolist()))
     )
-    for mine, its in zip(found, again, strict=True):
-        torch.testing.assert_close(mine, its)
+    for one, other in zip(found, again, strict=True):
+        torch.testing.assert_close(one, other)
     with pytest.raises(AssertionError):
         made.regression(observation, proposed.clone().requires_grad_(True), generator)
 

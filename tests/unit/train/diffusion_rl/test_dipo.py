@@ -1,4 +1,4 @@
-"""DIPO: its action gradient against closed forms, what stays in the replay, and a bowl whose bottom it finds."""
+"""DIPO: action gradient against closed forms, improved actions in the replay, and a bowl."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,8 @@ def actor(**options: Any) -> DipoActor:
     return DipoActor(Config("multigoal-2d", Path(), **options), denoiser, cosine(8))
 
 
-def test_plain_ascent_on_a_bowl_is_its_closed_form() -> None:
-    """Of Q = -h (a - b)²: a_n - b = (1 - 2 h η)^n (a - b)."""
+def test_plain_ascent_on_a_bowl_follows_its_closed_form() -> None:
+    """For Q = -h (a - b)²: a_n - b = (1 - 2 h η)^n (a - b)."""
     made = actor(ascent="gradient", action_lr=0.05, action_steps=7)
     action = torch.linspace(-0.9, 0.9, 11)[:, None]
     found = made.ascend(torch.zeros(11, OBSERVATION), action, Bowl(2.0, best=0.4))
@@ -28,14 +28,14 @@ def test_plain_ascent_on_a_bowl_is_its_closed_form() -> None:
     assert not found.requires_grad
 
 
-def test_adams_first_step_is_its_rate_uphill_whatever_the_slope() -> None:
+def test_adams_first_step_has_the_size_of_its_rate_for_any_slope() -> None:
     made = actor(action_steps=1, action_lr=0.03)
     action = torch.tensor([[-0.8], [0.9], [0.41]])
     found = made.ascend(torch.zeros(3, OBSERVATION), action, Bowl(50.0, best=0.4))
     torch.testing.assert_close(found, action + 0.03 * torch.tensor([[1.0], [-1.0], [-1.0]]), atol=1e-5, rtol=0)
 
 
-def test_actions_climb_the_smaller_critic_up_to_their_limits() -> None:
+def test_actions_ascend_up_to_their_limits() -> None:
     made = actor(action_steps=40, action_lr=0.05)
     found = made.ascend(torch.zeros(2, OBSERVATION), torch.tensor([[0.0], [0.9]]), Bowl(1.0, best=3.0))
     assert torch.equal(found, torch.ones(2, 1))
@@ -47,7 +47,7 @@ def test_critics_get_no_gradient_from_the_ascent() -> None:
     assert all(p.grad is None for p in critics.parameters())
 
 
-def test_a_batch_keeps_its_improved_actions_and_goes_on_from_them() -> None:
+def test_a_batch_keeps_its_improved_actions_and_continues_from_them() -> None:
     made, generator, bowl = actor(action_steps=3), torch.Generator().manual_seed(0), Bowl(1.0, best=0.4)
     rows = batch(16, 1, generator)
     assert rows.improved is not None
@@ -60,7 +60,7 @@ def test_a_batch_keeps_its_improved_actions_and_goes_on_from_them() -> None:
     assert torch.equal(rows.action, taken)
 
 
-def test_on_a_bowl_its_policy_moves_to_the_lowest_point() -> None:
+def test_on_a_bowl_dipos_policy_moves_to_the_best_action() -> None:
     made, generator = actor(actor_lr=3e-3, action_steps=3), torch.Generator().manual_seed(1)
     rows, bowl = batch(64, 1, generator), Bowl(1.0, best=0.5)
     for _ in range(250):
@@ -74,6 +74,6 @@ def test_the_target_is_one_sample_of_the_slow_copy() -> None:
     with torch.no_grad():
         made.denoiser.last.bias.add_(9)
     observation = torch.randn(7, OBSERVATION)
-    worth = made.value(observation, Bowl(1.0), generator.manual_seed(0))
+    target = made.value(observation, Bowl(1.0), generator.manual_seed(0))
     sample = made.propose(observation, 1, generator.manual_seed(0), made.slow)[:, 0]
-    torch.testing.assert_close(worth, -sample.square().sum(-1))
+    torch.testing.assert_close(target, -sample.square().sum(-1))

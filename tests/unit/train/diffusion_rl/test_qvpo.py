@@ -1,4 +1,4 @@
-"""QVPO: its weights by hand, its entropy of uniform actions, and that it finds the bottom of a bowl."""
+"""QVPO: weights by hand, entropy through uniform actions, and a bowl."""
 
 from pathlib import Path
 
@@ -20,13 +20,13 @@ def actor(**options: float) -> QvpoActor:
     return QvpoActor(Config("multigoal-2d", Path(), **options), denoiser, cosine(8))  # type: ignore[arg-type]
 
 
-def test_what_is_worse_than_the_mean_weighs_nothing_and_the_rest_as_much_as_it_is_better() -> None:
+def test_the_best_action_is_weighted_by_its_advantage_over_the_mean() -> None:
     value = torch.tensor([[1.0, 2.0, 6.0, 3.0], [5.0, 5.0, 5.0, 5.0]])
     assert torch.equal(qadv(value), torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
     assert torch.equal(qadv(torch.tensor([[-1.0, -3.0, -1.0, -3.0]])), torch.tensor([[1.0, 0.0, 1.0, 0.0]]))
 
 
-def test_where_all_actions_are_equally_good_nothing_is_learnt() -> None:
+def test_with_equally_good_actions_the_policy_does_not_change() -> None:
     made, generator = actor(candidates=4), torch.Generator().manual_seed(0)
     before = [p.clone() for p in made.denoiser.parameters()]
     info = made.improve(batch(8, 1, generator), Bowl(0.0), generator)
@@ -34,7 +34,7 @@ def test_where_all_actions_are_equally_good_nothing_is_learnt() -> None:
     assert all(torch.equal(old, new) for old, new in zip(before, made.denoiser.parameters(), strict=True))
 
 
-def test_the_loss_is_that_of_the_chosen_and_omega_of_it_for_each_uniform_action() -> None:
+def test_each_uniform_action_has_omega_times_the_weight_of_the_chosen_actions() -> None:
     made, generator = actor(uniform=3, entropy=0.5), torch.Generator()
     observation, action = torch.randn(5, OBSERVATION), torch.randn(5, 2, 1).clamp(-1, 1)
     weights = torch.rand(5, 2)
@@ -46,18 +46,18 @@ def test_the_loss_is_that_of_the_chosen_and_omega_of_it_for_each_uniform_action(
     torch.testing.assert_close(loss, expected)
 
 
-def moved(made: QvpoActor, updates: int = 250) -> Tensor:
+def trained(made: QvpoActor, updates: int = 250) -> Tensor:
     generator, bowl = torch.Generator().manual_seed(1), Bowl(1.0, best=0.5)
     for _ in range(updates):
         made.improve(batch(32, 1, generator), bowl, generator)
     return made.propose(torch.randn(200, OBSERVATION, generator=generator), 4, generator)
 
 
-def test_on_a_bowl_its_policy_moves_to_the_lowest_point_and_entropy_holds_it_open() -> None:
+def test_on_a_bowl_qvpos_policy_moves_to_the_best_action_and_entropy_widens_it() -> None:
     options = {"candidates": 16, "actor_lr": 3e-3}
-    away = [float((moved(actor(entropy=w, **options)) - 0.5).square().mean()) for w in (0.0, 0.2)]
-    assert away[0] < 0.05, "uniform actions have 0.58"
-    assert away[1] > 2 * away[0], "with ω = 0.2 two thirds of the weight are uniform"
+    error = [float((trained(actor(entropy=w, **options)) - 0.5).square().mean()) for w in (0.0, 0.2)]
+    assert error[0] < 0.05, "uniform actions have 0.58"
+    assert error[1] > 2 * error[0], "with ω = 0.2 two thirds of the weight are uniform"
 
 
 def test_the_target_is_the_best_of_the_slow_copys_samples() -> None:
@@ -65,9 +65,9 @@ def test_the_target_is_the_best_of_the_slow_copys_samples() -> None:
     with torch.no_grad():
         made.denoiser.last.bias.add_(9)
     observation, bowl = torch.randn(7, OBSERVATION), Bowl(1.0)
-    worth = made.value(observation, bowl, generator.manual_seed(0))
+    target = made.value(observation, bowl, generator.manual_seed(0))
     proposed = made.propose(observation, 6, generator.manual_seed(0), made.slow)
-    torch.testing.assert_close(worth, -proposed.square().sum(-1).min(dim=1).values)
+    torch.testing.assert_close(target, -proposed.square().sum(-1).min(dim=1).values)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_target_is_the_best_of_the_slow_copys_samples() -> None:
         ("diffusion-steps", "0", "a number above 0"),
     ],
 )
-def test_a_number_without_sense_is_refused_by_its_option(
+def test_an_invalid_number_is_refused_by_its_option(
     option: str, value: str, expected: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected {expected}"):

@@ -1,4 +1,4 @@
-"""What `odeploy train qvpo | dipo | dpmd` leave: a diffusion policy in robot units, resumed and exported."""
+"""`odeploy train qvpo | dipo | dpmd`: a diffusion policy in robot units, exact continuation, export."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -47,8 +47,8 @@ def learner(verb: str, task: str, folder: Path) -> Learner:
 
 
 @every_verb
-def test_what_is_deployed_answers_as_the_actor_proposes_in_robot_units(verb: str, tmp_path: Path) -> None:
-    """On a task whose limits are not ±1, far outside of what was seen too."""
+def test_the_deployed_policy_samples_as_the_actor_in_robot_units(verb: str, tmp_path: Path) -> None:
+    """The task's limits are not ±1, and the observations are far out of the range in training."""
     MAINS[verb](["--task", "humanoid", "--out", str(tmp_path), *TINY])
     loaded, card = load_policy(tmp_path)
     assert isinstance(loaded, BestOfDiffusion)
@@ -67,7 +67,7 @@ def test_what_is_deployed_answers_as_the_actor_proposes_in_robot_units(verb: str
 
 
 @every_verb
-def test_a_continued_run_makes_the_updates_that_it_would_have_made(verb: str, tmp_path: Path) -> None:
+def test_a_continued_run_makes_the_same_updates_as_an_uninterrupted_one(verb: str, tmp_path: Path) -> None:
     made, again = (learner(verb, "multigoal-2d", tmp_path) for _ in range(2))
     while made.core.owed < 6:
         made.core.tick()
@@ -79,12 +79,12 @@ def test_a_continued_run_makes_the_updates_that_it_would_have_made(verb: str, tm
         for _ in range(3):
             each.core.update()
     for name in ("actor", "critics", "targets"):
-        mine, its = (nn.utils.parameters_to_vector(getattr(e.core, name).parameters()) for e in (made, again))
-        assert torch.equal(mine, its), name
+        ours, theirs = (nn.utils.parameters_to_vector(getattr(e.core, name).parameters()) for e in (made, again))
+        assert torch.equal(ours, theirs), name
 
 
 @pytest.mark.parametrize("verb", mostly_thorough(MAINS))
-def test_a_run_becomes_an_ordinary_policy_file_with_a_draw_for_each_step(verb: str, tmp_path: Path) -> None:
+def test_a_run_is_exported_to_a_policy_file_with_one_draw_per_step(verb: str, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "p.onnx"
     MAINS[verb](["--task", "multigoal-2d", "--out", str(run), *TINY])
     export([str(run), "--out", str(out)])

@@ -1,4 +1,4 @@
-"""Training an expert: the best is kept, a run continues, and what it leaves behind needs no pickle to be read."""
+"""Training an expert: the best is kept, runs continue, and no pickle is needed to read the result."""
 
 import json
 import os
@@ -50,9 +50,7 @@ def test_an_expert_is_scored_at_its_intervals_and_the_best_is_kept(tmp_path: Pat
     assert (tmp_path / "run" / BEST).stat().st_size > 1000
 
 
-def test_the_normaliser_that_is_kept_is_that_of_the_best_score(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_kept_normaliser_is_that_of_the_best_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     given = iter([3.0, 1.0])
 
@@ -69,16 +67,16 @@ def test_the_normaliser_that_is_kept_is_that_of_the_best_score(
         best = dict(kept)
     saved = checkpoint.load(tmp_path / "run")
     assert saved is not None
-    assert not np.array_equal(best["mean"], saved["moments"][0].numpy())  # the last one is another
+    assert not np.array_equal(best["mean"], saved["moments"][0].numpy())  # the last one differs
     assert not torch.equal(seen[0], seen[1])
 
 
-def test_training_stops_when_the_score_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_stops_at_a_sufficient_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     easy = ExpertSettings("PPO", 256, -1e9, 2, 128, PPO.options)
     monkeypatch.setattr(experts, "SETTINGS", {"hopper": easy})
     experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
     assert [line["steps"] for line in scores(tmp_path / "run")] == [128]
-    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])  # and stays so
+    experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])  # the run is finished
     assert len(scores(tmp_path / "run")) == 1
 
 
@@ -100,22 +98,22 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path, monkeypat
     assert [line["steps"] for line in scores(tmp_path / "run")] == [128, 256]
     continued = checkpoint.load(tmp_path / "run")
     assert continued is not None
-    assert continued["moments"][2] > stopped["moments"][2]  # the normaliser's count went on
+    assert continued["moments"][2] > stopped["moments"][2]  # the normaliser's count continues
 
 
-def test_a_task_without_settings_is_refused_with_those_that_have_some(tmp_path: Path) -> None:
+def test_a_task_without_settings_is_refused_with_the_tasks_that_have_some(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="one with settings: hopper, fetch-reach"):
         experts.main(["--task", "maze-medium", "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
 
-def test_another_run_is_not_written_over(tmp_path: Path) -> None:
+def test_another_run_is_not_overwritten(tmp_path: Path) -> None:
     experts.main(["--task", "hopper", "--out", str(tmp_path / "run")])
     with pytest.raises(UsageError, match="a new folder, or that of the same run"):
         experts.main(["--task", "hopper", "--out", str(tmp_path / "run"), "--seed", "1"])
 
 
-def test_all_settings_are_for_a_catalogued_task_and_options_that_its_algorithm_takes() -> None:
+def test_all_settings_have_a_catalogued_task_and_options_of_its_algorithm() -> None:
     for name, settings in SETTINGS.items():
         assert get(name).name == name
         taken = signature(getattr(sb3, settings.algorithm)).parameters

@@ -1,4 +1,4 @@
-"""Each figure of multigoal-2d is one command; `figures fpo` is with the saddle's tests."""
+"""Commands of the multigoal-2d figures; `test_grid_world.py` tests `figures fpo`."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,9 @@ def test_shares_are_printed_written_and_drawn(
     assert "0 of 2 seeds" in capsys.readouterr().out
 
 
-def test_fmers_evolution_is_drawn_with_and_without_a_greedy_one(multigoal: Path, tmp_path: Path) -> None:
+def test_fmers_evolution_is_drawn_with_and_without_a_greedy_run_in_any_order(
+    multigoal: Path, tmp_path: Path
+) -> None:
     runs = [str(multigoal / name) for name in ("fmer-24", "fmer-48")]
     common = ["--samples", "20", "--episodes", "2"]
     figures.fmer([runs[0], *common, "--out", str(tmp_path / "a.png")])
@@ -29,4 +31,4 @@ def test_fmers_evolution_is_drawn_with_and_without_a_greedy_one(multigoal: Path,
     a, b, c = ((tmp_path / name).read_bytes() for name in ("a.png", "b.png", "c.png"))
     assert a.startswith(b"\x89PNG")
     assert b.startswith(b"\x89PNG")
-    assert b == c  # by their steps, in whatever order they are named
+    assert b == c  # sorted by steps

@@ -1,4 +1,4 @@
-"""What is drawn of FMER is what its policy does."""
+"""FMER's field: paths, values and goals match the policy."""
 
 from pathlib import Path
 
@@ -27,11 +27,11 @@ def test_the_critics_grid_has_velocity_x_along_its_columns(multigoal: Path) -> N
     torch.testing.assert_close(found.value[0, 3], value[0])
 
 
-def test_an_action_makes_for_the_goal_on_whose_side_it_is() -> None:
+def test_an_action_points_to_the_nearest_goals_direction() -> None:
     actions = torch.tensor([[0.2, 0.1], [-0.1, 0.9], [-1.0, -0.9], [0.0, -0.1]])
     assert towards(actions).tolist() == [0, 1, 2, 3]
 
 
-def test_only_runs_of_fmer_have_such_a_field(multigoal: Path) -> None:
+def test_a_run_of_another_method_is_refused(multigoal: Path) -> None:
     with pytest.raises(ContractError, match=r"expected a run of fmer on multigoal-2d, got one of dipo"):
         snapshot(multigoal / "dipo", 1, seed=0)

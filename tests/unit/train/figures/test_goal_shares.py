@@ -1,4 +1,4 @@
-"""The shares of goals are those of the episodes that are played, whichever policy plays them."""
+"""Shares of goals over played episodes, for any policy."""
 
 import json
 import shutil
@@ -20,18 +20,18 @@ TASK = get("multigoal-2d")
 
 @pytest.fixture
 def ways(multigoal: Path) -> Ways:
-    """Ten episodes that nobody has played: 5 east, 1 north, 2 south and 2 nowhere."""
+    """Return ten made-up episodes: 5 east, 1 north, 2 south and 2 without a goal."""
     goals = np.array([0, 0, 0, 0, 0, 1, 3, 3, -1, -1])
     return Ways(read_card(multigoal / "sac"), [np.zeros((3, 2), np.float32)] * 10, goals, 60.0)
 
 
-def test_shares_are_of_all_episodes_and_a_tenth_of_them_keeps_a_goal(ways: Ways) -> None:
+def test_shares_are_relative_to_all_episodes_and_a_tenth_keeps_a_goal(ways: Ways) -> None:
     assert ways.shares.tolist() == [0.5, 0.1, 0.0, 0.2]
     assert ways.kept.tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("goal", range(4))
-def test_a_policy_that_makes_for_one_goal_ends_there_whatever_it_is_called(goal: int) -> None:
+def test_a_policy_that_heads_for_a_goal_ends_at_it(goal: int) -> None:
     unit = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])[goal]
     assert ("east", "north", "west", "south")[goal] == GOALS[goal]
 
@@ -47,12 +47,12 @@ def test_a_policy_that_makes_for_one_goal_ends_there_whatever_it_is_called(goal:
     assert starts == [way[0].tolist() for way in played[:2]]
 
 
-def test_a_policy_that_stands_still_plays_to_the_horizon() -> None:
+def test_a_policy_of_zero_actions_plays_to_the_horizon() -> None:
     played, _ = play(TASK, torch.zeros_like, 2, seed=0)
     assert [len(way) for way in played] == [TASK.horizon + 1] * 2
 
 
-def test_each_episode_goes_its_own_way_although_all_are_played_side_by_side() -> None:
+def test_parallel_episodes_are_independent() -> None:
     def two_ways(observation: Tensor) -> Tensor:
         east = observation[:, :1] > 0
         return torch.where(east, torch.tensor([1.0, 0.0]), torch.tensor([-0.5, 0.0]))
@@ -63,7 +63,7 @@ def test_each_episode_goes_its_own_way_although_all_are_played_side_by_side() ->
     assert len({len(way) for way in played}) > 1
 
 
-def test_runs_of_the_same_options_share_a_row_by_seed_and_others_say_what_differs(ways: Ways) -> None:
+def test_runs_of_equal_options_share_a_row_and_other_rows_name_the_differing_option(ways: Ways) -> None:
     def run(seed: int, method: str = "fmer", **options: float) -> Ways:
         card = replace(ways.card, method=method, seed=seed, config={"seed": seed, **options})  # type: ignore[arg-type]
         return replace(ways, card=card)
@@ -76,7 +76,7 @@ def test_runs_of_the_same_options_share_a_row_by_seed_and_others_say_what_differ
     }
 
 
-def test_a_run_is_played_and_its_line_can_be_published(multigoal: Path) -> None:
+def test_a_played_runs_line_has_all_shares_and_no_path(multigoal: Path) -> None:
     ways = ways_of(multigoal / "fmer-24", 4, seed=0)
     line = json.loads(json.dumps(ways.line("FMER")))
     assert (line["method"], line["seed"], line["episodes"]) == ("FMER", 0, 4)

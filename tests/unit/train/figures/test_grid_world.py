@@ -1,4 +1,4 @@
-"""The saddle's shares are those of the world's moves; runs of another kind are refused by name."""
+"""The saddle of grid-world: shares of moves, paths, slopes and refused runs."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs by name, hardly trained."""
+    """Return a folder of short runs, by name."""
     folder = tmp_path_factory.mktemp("runs")
     for name, main, task, *more in (
         ("fpo", fpo_run.main, "grid-world", "--no-squash"),
@@ -43,7 +43,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_share_is_of_the_moves_that_the_world_makes_of_commands() -> None:
+def test_shares_count_the_moves_that_the_environment_makes() -> None:
     commands = torch.tensor([[0.0, 0.51], [0.9, 3.0], [0.0, -0.6], [1.0, 0.5], [0.0, -0.5]])
     moved = []
     for command in commands:
@@ -55,7 +55,7 @@ def test_a_share_is_of_the_moves_that_the_world_makes_of_commands() -> None:
     assert found.still == pytest.approx(0.4)
 
 
-def test_two_modes_are_two_ways_each_taken_more_often_than_none() -> None:
+def test_a_cell_is_bimodal_if_both_directions_are_more_frequent_than_standing_still() -> None:
     commands = torch.zeros(25, 20, 2)
     commands[3, :6, 1], commands[3, 6:13, 1] = 1.0, -1.0  # 0.30, 0.35, and 0.35 still
     commands[7, :7, 1], commands[7, 7:15, 1] = 1.0, -1.0  # 0.35, 0.40, and 0.25
@@ -64,7 +64,7 @@ def test_two_modes_are_two_ways_each_taken_more_often_than_none() -> None:
     assert most_balanced(commands) == 7
 
 
-def test_paths_begin_at_noise_and_end_at_commands_that_no_limit_has_touched(runs: Path) -> None:
+def test_paths_begin_at_noise_and_end_at_unclipped_commands(runs: Path) -> None:
     flow = flow_at_saddle(runs / "fpo", 500, 0)
     assert flow.paths.shape == (11, 500, 2)
     assert flow.paths[0].std().item() == pytest.approx(1, abs=0.1)
@@ -105,7 +105,7 @@ def test_the_figure_is_one_command(runs: Path, capsys: pytest.CaptureFixture[str
     assert "Gaussian PPO" in capsys.readouterr().out
 
 
-def test_runs_of_another_kind_or_task_are_refused(runs: Path) -> None:
+def test_runs_of_another_type_or_task_are_refused(runs: Path) -> None:
     with pytest.raises(
         ContractError, match=r"--fpo .*: expected a flow policy, got .*kind mlp of grid-world, by ppo"
     ):

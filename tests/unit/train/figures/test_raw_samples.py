@@ -1,4 +1,4 @@
-"""One raw sample is what the trained actor itself would draw, in robot units."""
+"""Raw samples: draws of the trained actor, in robot units."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ from odeploy_train.runs.folder import load_policy
 OBSERVATION = torch.tensor([[0.3, -1.2], [2.0, 0.5]])
 
 
-def test_sac_answers_by_its_gaussian_whose_mean_is_what_it_deploys(multigoal: Path) -> None:
+def test_sac_samples_its_gaussian_around_the_deployed_mean(multigoal: Path) -> None:
     act, card = one_sample(multigoal / "sac", 0)
     assert card.method == "sac"
     drawn = act(OBSERVATION[:1].expand(20_000, 2)).atanh()
@@ -36,7 +36,7 @@ def test_sac_answers_by_its_gaussian_whose_mean_is_what_it_deploys(multigoal: Pa
     torch.testing.assert_close(drawn.std(dim=0), std, atol=0, rtol=0.05)
 
 
-def test_fmer_answers_by_its_flow_with_the_steps_of_its_training(multigoal: Path) -> None:
+def test_fmer_samples_its_flow_with_the_solver_steps_of_training(multigoal: Path) -> None:
     act, _ = one_sample(multigoal / "fmer-24", 5)
     policy, _ = load_policy(multigoal / "fmer-24")
     assert isinstance(policy, BestOfN)
@@ -48,7 +48,7 @@ def test_fmer_answers_by_its_flow_with_the_steps_of_its_training(multigoal: Path
     assert not torch.equal(act(OBSERVATION), first), "the noise is fresh each time"
 
 
-def test_a_diffusion_answers_by_all_its_steps(multigoal: Path) -> None:
+def test_a_diffusion_samples_with_all_its_steps(multigoal: Path) -> None:
     act, _ = one_sample(multigoal / "dipo", 5)
     loaded, _ = load_policy(multigoal / "dipo")
     assert isinstance(loaded, BestOfDiffusion)
@@ -59,7 +59,7 @@ def test_a_diffusion_answers_by_all_its_steps(multigoal: Path) -> None:
     torch.testing.assert_close(act(OBSERVATION), expected)
 
 
-def test_sac_has_no_spread_for_a_policy_that_is_not_its_last(multigoal: Path, tmp_path: Path) -> None:
+def test_sac_with_a_kept_best_policy_is_refused(multigoal: Path, tmp_path: Path) -> None:
     run = tmp_path / "sac"
     shutil.copytree(multigoal / "sac", run)
     saved = checkpoint.load(run)
@@ -70,6 +70,6 @@ def test_sac_has_no_spread_for_a_policy_that_is_not_its_last(multigoal: Path, tm
         one_sample(run, 0)
 
 
-def test_a_run_without_such_samples_is_refused(multigoal: Path) -> None:
+def test_a_run_without_raw_samples_is_refused(multigoal: Path) -> None:
     with pytest.raises(ContractError, match=r"ppo: expected a run of fmer, .*, got one of ppo"):
         one_sample(multigoal / "ppo", 0)

@@ -1,4 +1,4 @@
-"""The flow as an actor: it integrates the right way, and what it gives is what its bounds make of the end."""
+"""The flow as an actor: integration, actions from the flow's end, gradients."""
 
 import copy
 import math
@@ -18,7 +18,7 @@ GRID = uniform_grid(10)
 
 
 def flow_actor(*, name: str = "euler", squash: bool = False, output_scale: float = 1.0) -> FpoActor:
-    """Weights of trained size, so that the flow bends."""
+    """Return an actor with large weights, so that the flow is curved."""
     sampling = Sampling(solver(name), GRID, squash, output_scale)
     actor = FpoActor(VelocityNet(O, D, 16, 3), sampling, Draws(), fpo)
     generator = torch.Generator().manual_seed(0)
@@ -29,7 +29,7 @@ def flow_actor(*, name: str = "euler", squash: bool = False, output_scale: float
 
 
 def inputs(count: int) -> tuple[Tensor, Tensor]:
-    """Observations and noise."""
+    """Return observations and noise."""
     generator = torch.Generator().manual_seed(2)
     return torch.randn(count, O, generator=generator), torch.randn(count, D, generator=generator)
 
@@ -49,9 +49,11 @@ def test_the_split_sampler_is_the_plain_integration_of_the_velocity(name: str) -
     assert torch.equal(noise, before)
 
 
-def test_it_integrates_a_known_linear_field_from_noise_at_0_to_the_action_at_1() -> None:
-    """dx/dt = A x + b sin(π t / 2): backwards, with a wrong sign, or at the times of the other convention it ends
-    elsewhere. One layer is that field exactly, since silu(z) - silu(-z) = z and the embedding has the sine."""
+def test_a_known_linear_field_is_integrated_from_noise_at_0_to_the_action_at_1() -> None:
+    """dx/dt = A x + b sin(π t / 2). Any other direction, sign or convention of time ends elsewhere.
+
+    One layer is this field exactly: silu(z) - silu(-z) = z, and the embedding contains the sine.
+    """
     A, b = torch.tensor([[0.4, -1.1], [0.7, -0.3]]), torch.tensor([1.0, -2.0])
     net = VelocityNet(O, D, width=2 * D, depth=1)
     linear = torch.zeros(D, net.first.in_features)
@@ -71,7 +73,7 @@ def test_it_integrates_a_known_linear_field_from_noise_at_0_to_the_action_at_1()
 
 
 @pytest.mark.parametrize("squash", [False, True])
-def test_unit_actions_come_back_as_the_flows_end(squash: bool) -> None:
+def test_unit_actions_invert_to_the_flows_end(squash: bool) -> None:
     actor = flow_actor(squash=squash)
     actor.scale, actor.shift = torch.tensor([0.5, 2.0]), torch.tensor([0.1, -0.2])
     x = torch.tensor([[0.3, -0.9], [2.0, 1.5], [-4.0, 0.0]])
@@ -81,7 +83,7 @@ def test_unit_actions_come_back_as_the_flows_end(squash: bool) -> None:
     torch.testing.assert_close(actor.to_flow(unit), x, atol=2e-4, rtol=1e-4)
 
 
-def test_where_tanh_saturates_the_flows_end_stays_finite() -> None:
+def test_the_flows_end_is_finite_when_tanh_saturates() -> None:
     actor = flow_actor(squash=True)
     unit = actor.to_unit(torch.tensor([[50.0, -50.0]]))
     assert unit.tolist() == [[1.0, -1.0]]
@@ -90,7 +92,7 @@ def test_where_tanh_saturates_the_flows_end_stays_finite() -> None:
     assert x[0, 1] == -x[0, 0]
 
 
-def test_a_perturbed_action_is_what_is_learnt_from() -> None:
+def test_actions_are_perturbed_with_the_given_deviation() -> None:
     actor = flow_actor()
     generator = torch.Generator().manual_seed(0)
     observation = torch.zeros(4000, O)
@@ -101,7 +103,7 @@ def test_a_perturbed_action_is_what_is_learnt_from() -> None:
     assert difference.std().item() == pytest.approx(0.3, rel=0.05)
 
 
-def test_the_sampler_is_differentiable_as_the_plain_integration_is() -> None:
+def test_the_samplers_gradient_is_that_of_the_plain_integration() -> None:
     actor = flow_actor(output_scale=0.3)
     observation, noise = inputs(7)
 
@@ -118,7 +120,7 @@ def test_the_sampler_is_differentiable_as_the_plain_integration_is() -> None:
 
 
 def test_the_sampler_follows_the_weights() -> None:
-    """It reads them where they lie: after a change of them it answers as a fresh actor with them does."""
+    """After a change of the weights, samples equal those of a new actor with the same weights."""
     actor = flow_actor(name="heun")
     observation, noise = inputs(3)
     before = actor.sample(observation, noise)

@@ -1,4 +1,4 @@
-"""DPPO: its likelihoods are those of the steps it took, its ratio begins at 1, and it learns a bandit."""
+"""DPPO: likelihoods of the sampled chains, ratio, gradient, KL divergence, and a bandit."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ CHAIN = Chain(0.9, 0.1, 0.2)
 
 
 def dppo_actor(chain: Chain = CHAIN, output_scale: float = 0.5) -> DppoActor:
-    """Weights of trained size, so that the flow bends."""
+    """Return an actor with large weights, so that the flow is curved."""
     sampling = Sampling(EULER, uniform_grid(K), squash=True, output_scale=output_scale)
     actor = DppoActor(VelocityNet(O, D, 16, 3), sampling, chain)
     generator = torch.Generator().manual_seed(0)
@@ -33,7 +33,7 @@ def dppo_actor(chain: Chain = CHAIN, output_scale: float = 0.5) -> DppoActor:
 
 
 def rows(actor: DppoActor, ticks: int = 3, envs: int = 4) -> Rows:
-    """Rows as PPO makes them of a rollout by the actor."""
+    """Return rows as PPO makes them from a rollout of the actor."""
     generator = torch.Generator().manual_seed(1)
     observation = torch.randn(ticks, envs, O, generator=generator)
     with torch.no_grad():
@@ -44,7 +44,7 @@ def rows(actor: DppoActor, ticks: int = 3, envs: int = 4) -> Rows:
 
 
 def by_distributions(actor: DppoActor, made: Rows) -> Tensor:
-    """log π̄ of each step, one after the other, by the velocity's own forward pass. Shape (M, K)."""
+    """Return log π̄ of each step from the velocity's forward pass. Shape (M, K)."""
     states = torch.cat([made.remembered["inputs"][:, :, :D], made.remembered["next"][:, -1:]], dim=1)
     steps = []
     for k in range(K):
@@ -64,15 +64,15 @@ def test_a_chains_log_likelihood_is_that_of_its_gaussian_steps() -> None:
         )
 
 
-def test_the_chains_are_those_that_led_to_the_actions() -> None:
+def test_the_remembered_chains_end_at_the_actions() -> None:
     actor = dppo_actor()
     made = rows(actor)
     assert torch.equal(actor.to_unit(made.remembered["next"][:, -1]), made.action)
     assert torch.equal(made.remembered["inputs"][:, 1:, :D], made.remembered["next"][:, :-1])
 
 
-def test_the_noise_of_a_step_is_that_of_exploration() -> None:
-    """Steps of zero velocity move by their noise alone."""
+def test_the_noise_of_a_step_has_the_exploration_deviation() -> None:
+    """With zero velocity a step moves by its noise alone."""
     actor = dppo_actor(Chain(exploration_std=0.3), output_scale=0.0)
     made = rows(actor, 200, 50)
     moved = made.remembered["next"] - made.remembered["inputs"][..., :D]
@@ -103,7 +103,7 @@ def test_at_ratio_1_the_gradient_is_the_score_weighted_by_the_discounted_advanta
         torch.testing.assert_close(ours, formula, atol=1e-5, rtol=1e-3)
 
 
-def test_after_an_update_each_step_has_a_ratio_and_a_clip_of_its_own() -> None:
+def test_after_an_update_each_step_has_its_own_ratio_and_clip() -> None:
     actor = dppo_actor()
     made = rows(actor)
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_after_an_update_each_step_has_a_ratio_and_a_clip_of_its_own() -> None:
 
 
 def test_the_kl_is_that_of_the_whole_chain() -> None:
-    """Two chains of Gaussian steps whose means are all δ apart: K D δ² / (2 σ²), by many rows."""
+    """For two chains of Gaussian steps with means δ apart it is K D δ² / (2 σ²), here estimated from rows."""
     actor = dppo_actor(Chain(exploration_std=0.2, likelihood_std=0.2), output_scale=1.0)
     made = rows(actor, 100, 100)
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_the_kl_is_that_of_the_whole_chain() -> None:
 
 
 @pytest.mark.parametrize("change", [-1e4, 1e4])
-def test_likelihoods_that_are_worlds_apart_give_finite_figures_and_gradients(change: float) -> None:
+def test_very_different_likelihoods_give_finite_figures_and_gradients(change: float) -> None:
     actor = dppo_actor()
     made = rows(actor)
     made.remembered["log_likelihood"].sub_(change)
@@ -138,7 +138,7 @@ def test_likelihoods_that_are_worlds_apart_give_finite_figures_and_gradients(cha
     assert all(bool(g.isfinite().all()) for g in torch.autograd.grad(loss, list(actor.parameters())))
 
 
-def test_actions_that_it_did_not_take_last_cannot_be_remembered() -> None:
+def test_remembering_actions_other_than_the_last_is_an_error() -> None:
     actor, generator = dppo_actor(), torch.Generator().manual_seed(0)
     observation = torch.zeros(3, O)
     first = actor.act(observation, generator)
@@ -147,7 +147,7 @@ def test_actions_that_it_did_not_take_last_cannot_be_remembered() -> None:
         actor.remember(observation, first, generator)
 
 
-def test_on_a_bandit_it_finds_the_best_action() -> None:
+def test_on_a_bandit_dppo_finds_the_best_action() -> None:
     generator = torch.Generator().manual_seed(0)
     actor = DppoActor(
         VelocityNet(1, D, 32, 2), Sampling(EULER, uniform_grid(4)), Chain(exploration_std=0.2, likelihood_std=0.2)
@@ -156,7 +156,7 @@ def test_on_a_bandit_it_finds_the_best_action() -> None:
     assert practise(actor, 16, 0.2, 3e-3, generator) < 0.3
 
 
-def test_the_options_reach_the_chain() -> None:
+def test_the_options_configure_the_chain() -> None:
     options = {"denoising_discount": 0.5, "exploration_std": 0.3, "likelihood_std": 0.4}
     made = dppo.actor(Config("hopper", Path("unused"), **options), FlowConfig(11, 3, 16, 2), torch.Generator())  # type: ignore[arg-type]
     assert made.chain == Chain(0.5, 0.3, 0.4)
@@ -164,11 +164,11 @@ def test_the_options_reach_the_chain() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "1.5"])
-def test_a_discount_that_is_none_is_refused(value: str, tmp_path: Path) -> None:
+def test_an_invalid_discount_is_refused(value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--denoising-discount: expected above 0 and at most 1, got {value}"):
         dppo.main(["--task", "hopper", "--out", str(tmp_path), "--denoising-discount", value])
 
 
-def test_no_noise_is_refused(tmp_path: Path) -> None:
+def test_zero_noise_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--exploration-std: expected a number above 0"):
         dppo.main(["--task", "hopper", "--out", str(tmp_path), "--exploration-std", "0"])

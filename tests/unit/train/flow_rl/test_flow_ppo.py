@@ -1,4 +1,4 @@
-"""What is deployed is what was trained, from scratch or from a trained flow."""
+"""PPO of a flow: the deployed policy, averaged weights, warm-up of the critic, start from a trained flow."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -41,7 +41,7 @@ def flow_ppo(made: Learner) -> FlowPpo:
 
 @pytest.fixture(params=["squashed", "clipped", "averaged"])
 def trained(request: pytest.FixtureRequest) -> Iterator[Learner]:
-    """A learner after two iterations."""
+    """Return a learner after two iterations."""
     options: dict[str, dict[str, Any]] = {
         "squashed": {"action_scale": 0.5},
         "clipped": {"squash": False, "action_scale": 0.4, "output_scale": 1.0},
@@ -56,7 +56,7 @@ def trained(request: pytest.FixtureRequest) -> Iterator[Learner]:
     made.ppo.envs.close()
 
 
-def test_the_deployed_policy_is_the_actors_own_zero_noise_sample_in_robot_units(trained: Learner) -> None:
+def test_the_deployed_policy_is_the_actors_zero_noise_sample_in_robot_units(trained: Learner) -> None:
     ppo, policy = flow_ppo(trained), trained.deploy()
     assert isinstance(policy, ZeroSampled)
     raw = 3 * torch.randn(50, 11, generator=torch.Generator().manual_seed(0))
@@ -71,7 +71,7 @@ def test_the_deployed_policy_is_the_actors_own_zero_noise_sample_in_robot_units(
     assert robot.std() > 0.01
 
 
-def test_the_average_moves_a_share_of_the_way_after_each_update() -> None:
+def test_the_average_moves_by_a_share_after_each_update() -> None:
     ppo = flow_ppo(learner(average=0.75, lr=1e-2))
     assert ppo.average is not None
     expected = ppo.flow.velocity.last.weight.detach().clone()
@@ -82,7 +82,7 @@ def test_the_average_moves_a_share_of_the_way_after_each_update() -> None:
     ppo.envs.close()
 
 
-def test_a_checkpoint_holds_the_weights_and_their_average(tmp_path: Path) -> None:
+def test_a_checkpoint_contains_the_weights_and_their_average(tmp_path: Path) -> None:
     made, again = learner(average=0.5), learner(average=0.5)
     made.ppo.update(made.ppo.rows(made.ppo.collect()), 0.0)
     checkpoint.save(tmp_path, made.state())
@@ -95,7 +95,7 @@ def test_a_checkpoint_holds_the_weights_and_their_average(tmp_path: Path) -> Non
         one.ppo.envs.close()
 
 
-def test_while_the_critic_warms_up_it_alone_learns_and_then_both_do() -> None:
+def test_only_the_critic_learns_during_its_warm_up() -> None:
     made = learner(critic_warmup=2)
     ppo = flow_ppo(made)
     for warm in (False, False, True):
@@ -110,7 +110,7 @@ def test_while_the_critic_warms_up_it_alone_learns_and_then_both_do() -> None:
     ppo.envs.close()
 
 
-def test_a_warm_up_that_was_interrupted_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_an_interrupted_warm_up_continues(tmp_path: Path) -> None:
     made, again = learner(critic_warmup=2), learner(critic_warmup=2)
     made.ppo.update(made.ppo.rows(made.ppo.collect()), 0.0)
     checkpoint.save(tmp_path, made.state())
@@ -130,7 +130,7 @@ def vector(module: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("squash", [False, True])
 @pytest.mark.parametrize("task", [MAZE_MEDIUM, HAND_ROTATE], ids=lambda task: task.name)
-def test_an_actor_that_begins_from_a_flow_samples_as_it_does(task: Task, squash: bool) -> None:
+def test_an_actor_that_starts_from_a_flow_samples_as_the_flow(task: Task, squash: bool) -> None:
     plain = flow_policy(task)
     teacher = FlowPolicy(replace(plain.config, squash=squash))
     teacher.load_state_dict(plain.state_dict())
@@ -145,11 +145,11 @@ def test_an_actor_that_begins_from_a_flow_samples_as_it_does(task: Task, squash:
     half, middle = (teacher.high - teacher.low) / 2, (teacher.high + teacher.low) / 2
     with torch.no_grad():
         unit = ppo.flow.to_unit(ppo.flow.sample(ppo.normalise(raw), noise))
-        wanted = teacher.sample(raw, noise, EULER, grid)
-        torch.testing.assert_close(middle + half * unit.clamp(-1, 1), wanted, atol=1e-4, rtol=1e-4)
-        wanted = teacher.sample(raw, torch.zeros_like(noise), EULER, grid)
+        expected = teacher.sample(raw, noise, EULER, grid)
+        torch.testing.assert_close(middle + half * unit.clamp(-1, 1), expected, atol=1e-4, rtol=1e-4)
+        expected = teacher.sample(raw, torch.zeros_like(noise), EULER, grid)
         found = deployed(ppo, task, replace(teacher.config, clip=10.0), EULER, grid)(raw)
-        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     before = ppo.moments.mean.clone()
     ppo.learn_scale(ppo.collect().raw.flatten(0, 1))
     assert torch.equal(ppo.moments.mean, before)

@@ -1,4 +1,4 @@
-"""FM-A2C: its gradient is the critic's through the solver, bounded by the clip; and it finds a good action."""
+"""FM-A2C: the critic's gradient through the solver, bounded by the clip, and a bandit."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,7 @@ O, D = 4, 2  # noqa: E741
 
 
 def fm_a2c_actor() -> FmA2cActor:
-    """Weights of trained size, in float64."""
+    """Return an actor with large weights, in float64."""
     advantage = mlp((O + D, 8, 1), nn.Tanh)
     made = FmA2cActor(VelocityNet(O, D, 8, 2), Sampling(EULER, uniform_grid(5), squash=True), advantage)
     generator = torch.Generator().manual_seed(0)
@@ -48,13 +48,13 @@ def velocity_gradient(made: FmA2cActor, loss: Tensor) -> Tensor:
     return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(made.velocity.parameters()))])
 
 
-def test_the_gradient_is_that_of_the_critics_mean_height_through_all_steps() -> None:
-    """Against central differences of every weight of a tiny velocity."""
+def test_the_gradient_is_that_of_the_critics_mean_value_through_all_steps() -> None:
+    """Compare with central differences of every weight of a small velocity network."""
     made = fm_a2c_actor()
     batch = rows(made)
     gradient = velocity_gradient(made, made.objective(batch, 0.2)[0])
 
-    def height() -> float:
+    def mean_value() -> float:
         with torch.no_grad():
             unit = made.to_unit(made.sample(batch.observation, batch.remembered["noise"]))
             mean: float = made.advantage(torch.cat([batch.observation, unit], -1)).mean().item()
@@ -66,15 +66,15 @@ def test_the_gradient_is_that_of_the_critics_mean_height_through_all_steps() -> 
             flat = weight.view(-1)
             for i in range(len(flat)):
                 flat[i] += h
-                above = height()
+                above = mean_value()
                 flat[i] -= 2 * h
-                by_difference.append(-(above - height()) / (2 * h))
+                by_difference.append(-(above - mean_value()) / (2 * h))
                 flat[i] += h
     torch.testing.assert_close(gradient, torch.tensor(by_difference, dtype=torch.float64), atol=1e-8, rtol=1e-5)
     assert gradient.norm() > 1e-2
 
 
-def test_the_critic_learns_the_advantages_of_the_rollouts_own_actions_and_nothing_from_the_flow() -> None:
+def test_the_critics_gradient_is_that_of_its_error_on_the_rollouts_actions() -> None:
     made = fm_a2c_actor()
     batch = rows(made)
     critic = list(made.advantage.parameters())
@@ -87,7 +87,7 @@ def test_the_critic_learns_the_advantages_of_the_rollouts_own_actions_and_nothin
 
 
 @pytest.mark.parametrize(("side", "pulls_back"), [(1.0, False), (-1.0, True)])
-def test_an_action_that_has_moved_beyond_the_clip_is_let_go_uphill_and_pulled_back_downhill(
+def test_beyond_the_clip_an_improved_action_has_no_gradient_and_a_worse_one_has(
     side: float, pulls_back: bool
 ) -> None:
     made = fm_a2c_actor()
@@ -96,14 +96,14 @@ def test_an_action_that_has_moved_beyond_the_clip_is_let_go_uphill_and_pulled_ba
     with torch.no_grad():
         made.advantage.weight.copy_(torch.cat([torch.zeros(O, dtype=torch.float64), slope])[None])
     batch = rows(made)
-    before = batch.remembered["unit"] - side * 0.3 * slope.sign()  # so the flow has moved 0.3 from there
+    before = batch.remembered["unit"] - side * 0.3 * slope.sign()  # the flow has moved by 0.3
     moved = replace(batch, remembered=batch.remembered | {"unit": before})
     assert bool(velocity_gradient(made, made.objective(moved, 0.2)[0]).any()) == pulls_back
     assert bool(velocity_gradient(made, made.objective(moved, 0.4)[0]).any())
     assert made.objective(moved, 0.2)[1]["clipped"] == 1
 
 
-def test_while_the_velocity_stands_still_only_the_critic_has_a_gradient() -> None:
+def test_with_a_frozen_velocity_only_the_critic_has_a_gradient() -> None:
     made = fm_a2c_actor()
     made.velocity.requires_grad_(False)
     loss, info = made.objective(rows(made), 0.2)
@@ -113,7 +113,7 @@ def test_while_the_velocity_stands_still_only_the_critic_has_a_gradient() -> Non
     assert list(info) == ["advantage_loss"]
 
 
-def test_what_it_remembers_is_what_this_policy_makes_of_the_noise() -> None:
+def test_the_remembered_action_is_the_policys_sample_of_the_remembered_noise() -> None:
     made = fm_a2c_actor().float()
     observation = torch.randn(6, O, generator=torch.Generator().manual_seed(0))
     kept = made.remember(observation, torch.zeros(6, D), torch.Generator().manual_seed(1))
@@ -121,7 +121,7 @@ def test_what_it_remembers_is_what_this_policy_makes_of_the_noise() -> None:
     assert kept["noise"].std() > 0.5
 
 
-def test_on_a_bandit_it_finds_the_best_action() -> None:
+def test_on_a_bandit_fm_a2c_finds_a_good_action() -> None:
     generator = torch.Generator().manual_seed(0)
     advantage = mlp((1 + D, 64, 1), nn.Tanh)
     initialise_orthogonal(advantage, 0.01, generator)
@@ -130,7 +130,7 @@ def test_on_a_bandit_it_finds_the_best_action() -> None:
     assert practise(made, 14, 0.2, 3e-3, generator) < 0.3
 
 
-def test_each_rollout_is_learnt_by_the_critics_first_and_a_checkpoint_holds_them(tmp_path: Path) -> None:
+def test_critics_learn_each_rollout_first_and_are_in_the_checkpoint(tmp_path: Path) -> None:
     task = get("hopper")
     config = Config("hopper", tmp_path, envs=2, ticks=16, batch=32, epochs=1, solver_steps=4, critic_warmup=1)
     made, again = (
@@ -159,7 +159,7 @@ def test_each_rollout_is_learnt_by_the_critics_first_and_a_checkpoint_holds_them
         one.ppo.envs.close()
 
 
-def test_a_limit_of_a_kl_that_it_has_not_is_refused(tmp_path: Path) -> None:
+def test_a_kl_limit_is_refused_by_a_method_without_a_ratio(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--kl-limit: expected a method with a ratio"):
         main(["--task", "hopper", "--out", str(tmp_path / "run"), "--kl-limit", "0.1"])
     assert not (tmp_path / "run").exists()

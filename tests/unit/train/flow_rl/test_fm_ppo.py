@@ -1,4 +1,4 @@
-"""FM-PPO: the ratio is one of densities, begins at 1, stays a number, and finds a bandit's best action."""
+"""FM-PPO: ratio of densities, gradient, probes, and a bandit."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def fm_ppo_actor(probes: int | None = 1, squash: bool = True) -> FmPpoActor:
 
 
 def rows(actor: FmPpoActor, count: int = 12) -> Rows:
-    """Rows as PPO makes them of a rollout by the actor."""
+    """Return rows as PPO makes them from a rollout of the actor."""
     generator = torch.Generator().manual_seed(1)
     observation = torch.randn(count, O, generator=generator)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_the_ratio_is_that_of_the_densities_after_an_update() -> None:
     assert change.abs().max() > 0.01
 
 
-def test_probes_are_signs_that_an_action_keeps() -> None:
+def test_probes_are_signs_and_stay_with_their_action() -> None:
     made = rows(fm_ppo_actor())
     assert made.remembered["probes"].shape == (12, 1, D)
     assert (made.remembered["probes"].abs() == 1).all()
@@ -76,7 +76,7 @@ def test_probes_are_signs_that_an_action_keeps() -> None:
 
 
 @pytest.mark.parametrize("change", [-1e4, 1e4])
-def test_densities_that_are_worlds_apart_give_finite_figures_and_gradients(change: float) -> None:
+def test_very_different_densities_give_finite_figures_and_gradients(change: float) -> None:
     actor = fm_ppo_actor()
     made = rows(actor)
     made.remembered["log_density"].sub_(change)
@@ -87,7 +87,7 @@ def test_densities_that_are_worlds_apart_give_finite_figures_and_gradients(chang
 
 
 @pytest.mark.parametrize("probes", [1, None], ids=["probe", "exact"])
-def test_on_a_bandit_it_finds_the_best_action(probes: int | None) -> None:
+def test_on_a_bandit_fm_ppo_finds_a_good_action(probes: int | None) -> None:
     generator = torch.Generator().manual_seed(0)
     actor = FmPpoActor(VelocityNet(1, D, 32, 2), Sampling(EULER, uniform_grid(4)), probes)
     initialise(actor.velocity, generator)

@@ -1,4 +1,4 @@
-"""The two objectives: exact at the old policy, right to first order, a likelihood ratio where theory says so."""
+"""The two objectives: gradient at the old policy, clips, limits, and their relation to likelihood ratios."""
 
 import math
 from collections.abc import Callable
@@ -73,38 +73,38 @@ def test_with_one_draw_aspo_is_fpo_where_the_advantage_is_not_negative_and_only_
     assert not torch.allclose(worse, softer)
 
 
-def test_spo_pulls_back_a_ratio_that_ppo_lets_go_of() -> None:
+def test_spo_has_a_gradient_beyond_ppos_clip() -> None:
     """A < 0 and ρ below 1 - ε: PPO's gradient is 0, SPO's raises ρ."""
     ratio = torch.tensor([0.5], requires_grad=True)
     advantage = torch.tensor([-1.0])
     (ppo,) = torch.autograd.grad(clipped_surrogate(ratio, advantage, 0.1)[0], ratio)
     (ours,) = torch.autograd.grad(spo(ratio, advantage, 0.1), ratio)
     assert ppo.item() == 0
-    assert ours.item() == pytest.approx(1 + (0.5 - 1) / 0.1)  # of ρ + (ρ - 1)² / (2 ε)
+    assert ours.item() == pytest.approx(1 + (0.5 - 1) / 0.1)  # derivative of ρ + (ρ - 1)² / (2 ε)
     assert ours.item() < 0
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-def test_spos_top_is_at_the_edge_of_the_trust_region(sign: float) -> None:
+def test_spos_maximum_is_at_the_edge_of_the_trust_region(sign: float) -> None:
     ratio = torch.tensor([1 + sign * 0.1], requires_grad=True)
     (gradient,) = torch.autograd.grad(spo(ratio, torch.tensor([sign * 3.0]), 0.1), ratio)
     assert gradient.item() == pytest.approx(0, abs=1e-5)
 
 
-def test_a_wild_ratio_of_fpo_is_finite_and_its_gradient_still_brings_it_back() -> None:
+def test_a_large_ratio_of_fpo_is_limited_and_its_gradient_reduces_it() -> None:
     old, new = torch.full((4, 2), 200.0), torch.zeros(4, 2)
     value, gradient = value_and_gradient(OBJECTIVES["fpo"], old, new, -torch.ones(4))
     assert value == pytest.approx(math.exp(10), rel=1e-5)
-    assert (gradient < 0).all()  # descending raises the losses of these actions
+    assert (gradient < 0).all()  # a descent step raises these losses
 
 
-def test_a_wild_loss_of_fpo_plus_plus_ends_at_its_limits() -> None:
-    """Old 1000, new 0: the old one counts as 20, the difference as 10; the other way round the gradient is 0."""
-    wild, zero, advantage = torch.tensor([[1000.0]]), torch.zeros(1, 1), torch.tensor([-1.0])
-    value, gradient = value_and_gradient(OBJECTIVES["fpo++ with PPO's clip"], wild, zero, advantage)
+def test_large_losses_of_fpo_plus_plus_are_limited() -> None:
+    """Old 1000, new 0: the old one is limited to 20, the difference to 10. Exchanged, the gradient is 0."""
+    large, zero, advantage = torch.tensor([[1000.0]]), torch.zeros(1, 1), torch.tensor([-1.0])
+    value, gradient = value_and_gradient(OBJECTIVES["fpo++ with PPO's clip"], large, zero, advantage)
     assert value == pytest.approx(math.exp(DIFFERENCE_LIMIT))
     assert gradient.item() == pytest.approx(-math.exp(DIFFERENCE_LIMIT))
-    value, gradient = value_and_gradient(OBJECTIVES["fpo++ with PPO's clip"], zero, wild, -advantage)
+    value, gradient = value_and_gradient(OBJECTIVES["fpo++ with PPO's clip"], zero, large, -advantage)
     assert value == pytest.approx(-math.exp(-LOSS_LIMIT))
     assert gradient.item() == 0
 
@@ -132,7 +132,7 @@ class Gaussian:
         return weight * (self.velocity(x, t) - target).square().sum(-1)
 
     def expected_loss(self, action: float, t: Tensor) -> Tensor:
-        """E over ε of the u-loss at t: v - (a - ε) = (μ - a)(1 - k t) + ε (1 + k (1 - t))."""
+        """Return E over ε of the u-loss at t: v - (a - ε) = (μ - a)(1 - k t) + ε (1 + k (1 - t))."""
         k = self.slope(t)
         return (action - self.mean) ** 2 * (1 - k * t).square() + (1 + k * (1 - t)).square()
 
@@ -142,7 +142,7 @@ DRAWS = 400_000
 
 
 def draws() -> tuple[Tensor, Tensor]:
-    """Noise, and times spread evenly with one draw in each 1/DRAWS."""
+    """Return noise and stratified times, one in each interval of length 1/DRAWS."""
     cells = torch.arange(DRAWS, dtype=torch.float64)
     t = (cells + torch.rand(DRAWS, generator=generator(), dtype=torch.float64)) / DRAWS
     return torch.randn(DRAWS, 1, generator=generator(1), dtype=torch.float64), t

@@ -1,4 +1,4 @@
-"""FPO's actor: its losses are those of its draws, its ratio begins at 1, and it learns a bandit."""
+"""FPO's actor: losses of the kept draws, ratio, gradient, and a bandit."""
 
 from functools import partial
 
@@ -19,7 +19,7 @@ DRAWS = Draws()
 
 
 def flow_actor(draws: Draws = DRAWS, *, name: str = "euler", output_scale: float = 1.0) -> FpoActor:
-    """Weights of trained size, so that the flow bends."""
+    """Return an actor with large weights, so that the flow is curved."""
     sampling = Sampling(solver(name), GRID, output_scale=output_scale)
     actor = FpoActor(VelocityNet(O, D, 16, 3), sampling, draws, fpo)
     generator = torch.Generator().manual_seed(0)
@@ -30,7 +30,7 @@ def flow_actor(draws: Draws = DRAWS, *, name: str = "euler", output_scale: float
 
 
 def rows(actor: FpoActor, count: int = 12) -> Rows:
-    """Rows as PPO makes them of a rollout by the actor."""
+    """Return rows as PPO makes them from a rollout of the actor."""
     generator = torch.Generator().manual_seed(1)
     observation = torch.randn(count, O, generator=generator)
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_losses_are_the_flow_matching_losses_of_the_kept_draws(
     velocity = 0.5 * actor.velocity(made.observation.repeat_interleave(4, dim=0), x_t, t)
     if supervised == "u":
         expected = (velocity - target).square().sum(-1) / divisor
-    else:  # the noise from where the velocity says that it came
+    else:  # the noise that the velocity implies
         expected = (x_t - t[:, None] * velocity - noise).square().sum(-1) / divisor
     torch.testing.assert_close(kept["losses"], expected.view(12, 4), atol=1e-5, rtol=1e-4)
 
@@ -77,7 +77,7 @@ def test_at_ratio_1_the_gradient_is_the_advantage_weighted_flow_matching_gradien
     actor = flow_actor(Draws(8, "u"))
     actor.surrogate = surrogate  # type: ignore[assignment]
     made = rows(actor)
-    assert made.remembered["losses"].max() < LOSS_LIMIT  # beyond it FPO++ has no gradient
+    assert made.remembered["losses"].max() < LOSS_LIMIT  # above it FPO++ has no gradient
     loss, _ = actor.objective(made, 0.05)
     kept, target = made.remembered["inputs"].flatten(0, 1), made.remembered["target"].flatten(0, 1)
     x_t, embedded = kept[:, :D], kept[:, D:]
@@ -95,7 +95,7 @@ def test_at_ratio_1_the_gradient_is_the_advantage_weighted_flow_matching_gradien
 
 @pytest.mark.parametrize("reduction", ["mean", "root"])
 def test_with_one_draw_the_same_reduction_and_ppos_clip_fpo_plus_plus_is_fpo(reduction: str) -> None:
-    """Through the network and after an update, so that some rows are clipped and some are not."""
+    """Tested through the network after an update, with some rows clipped and some not."""
     actor = flow_actor(Draws(1, "u", reduction))  # type: ignore[arg-type]
     made = rows(actor, 64)
     with torch.no_grad():
@@ -111,21 +111,21 @@ def test_with_one_draw_the_same_reduction_and_ppos_clip_fpo_plus_plus_is_fpo(red
     torch.testing.assert_close(found[0][1], found[1][1])
 
 
-def test_draws_of_a_grid_are_of_that_grid_and_continuous_ones_keep_their_margin() -> None:
+def test_times_are_drawn_from_the_grid_or_continuously_within_the_margin() -> None:
     generator = torch.Generator().manual_seed(0)
-    of_grid = Draws(times=GRID[:-1]).draw_times((1000,), generator)
-    assert {round(t, 4) for t in of_grid.tolist()} == {k / 10 for k in range(10)}
+    on_grid = Draws(times=GRID[:-1]).draw_times((1000,), generator)
+    assert {round(t, 4) for t in on_grid.tolist()} == {k / 10 for k in range(10)}
     continuous = Draws(margin=0.005).draw_times((10_000,), generator)
     assert 0.005 <= continuous.min() < 0.01
     assert 0.99 < continuous.max() <= 0.995
 
 
-def test_a_draw_at_noise_carries_no_gradient_of_the_noises_error() -> None:
+def test_the_noise_loss_of_a_draw_at_time_0_is_zero() -> None:
     actor = flow_actor(Draws(3, "eps", times=(0.0,)))
     assert (rows(actor).remembered["losses"] == 0).all()
 
 
-def test_an_old_policy_may_be_sampled_with_another_solver_than_the_one_it_learns_with() -> None:
+def test_the_solver_of_sampling_does_not_affect_the_losses() -> None:
     coarse, fine = flow_actor(name="euler"), flow_actor(name="rk4")
     fine.velocity.load_state_dict(coarse.velocity.state_dict())
     generator = torch.Generator().manual_seed(2)
@@ -136,9 +136,11 @@ def test_an_old_policy_may_be_sampled_with_another_solver_than_the_one_it_learns
 
 
 @pytest.mark.parametrize("method", ["fpo", "fpo++"])
-def test_on_a_bandit_with_two_good_actions_it_sharpens_both_and_keeps_both(method: str) -> None:
-    """One state, one action; -1 and 1 are equally good, 0 between them is worthless. The policy begins with rough
-    modes at -0.7 and 0.7; one that averaged them would end at 0."""
+def test_on_a_bandit_with_two_good_actions_fpo_sharpens_and_keeps_both(method: str) -> None:
+    """One state, one action; -1 and 1 are equally good, 0 has no reward.
+
+    The policy starts with wide modes at -0.7 and 0.7. A policy that averages them ends at 0.
+    """
     if method == "fpo":
         surrogate, draws, clip, lr = fpo, Draws(8, times=GRID[:-1]), 0.05, 3e-4
     else:

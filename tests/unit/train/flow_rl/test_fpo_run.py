@@ -1,4 +1,4 @@
-"""What `odeploy train fpo` and `fpo++` can be told beside the rest."""
+"""Options of `odeploy train fpo` and `fpo++`."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from odeploy_train.policies.flow import FlowConfig
 SIZES = FlowConfig(11, 3, 16, 2)
 
 
-def test_draws_are_at_the_rollouts_own_times_or_at_any() -> None:
+def test_draws_are_at_the_rollouts_times_or_continuous() -> None:
     config = Config("hopper", Path("unused"), solver_steps=4)
     generator = torch.Generator()
     assert actor(fpo, config, SIZES, generator).draws.times == (0.0, 0.25, 0.5, 0.75)
@@ -24,11 +24,11 @@ def test_draws_are_at_the_rollouts_own_times_or_at_any() -> None:
 
 
 @pytest.mark.parametrize(("option", "value"), [("time-margin", "0.5"), ("perturbation", "-0.1")])
-def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
+def test_an_invalid_number_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected at least 0 and below .* got {value}"):
         fpo_run.main_plus_plus(["--task", "hopper", "--out", str(tmp_path), f"--{option}", value])
 
 
-def test_no_draws_are_refused(tmp_path: Path) -> None:
+def test_zero_draws_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--draws: expected a number above 0"):
         fpo_run.main(["--task", "hopper", "--out", str(tmp_path), "--draws", "0"])

@@ -1,4 +1,4 @@
-"""The density of a flow's end: a closed form, brute force, what it is not, and the gradient."""
+"""The log-density of a flow's end: closed form, brute force, Euler's map, gradient."""
 
 import math
 from itertools import product
@@ -18,7 +18,7 @@ O, D = 3, 2  # noqa: E741
 
 
 def flow(steps: int = 10, tableau: Tableau = EULER, output_scale: float = 1.0) -> FlowActor:
-    """Weights of trained size, in float64."""
+    """Return an actor with large weights, in float64."""
     actor = FmPpoActor(VelocityNet(O, D, 16, 3), Sampling(tableau, uniform_grid(steps), output_scale=output_scale))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -28,7 +28,7 @@ def flow(steps: int = 10, tableau: Tableau = EULER, output_scale: float = 1.0) -
 
 
 def linear_flow(A: Tensor, b: Tensor, steps: int, tableau: Tableau = EULER) -> FlowActor:
-    """v = A x + b: one layer is that exactly, since silu(z) - silu(-z) = z."""
+    """Return the flow v = A x + b. One layer is exact, since silu(z) - silu(-z) = z."""
     net = VelocityNet(O, D, width=2 * D, depth=1)
     rows = torch.zeros(D, net.first.in_features)
     rows[:, O : O + D] = A
@@ -47,7 +47,7 @@ def inputs(count: int) -> tuple[Tensor, Tensor]:
 
 
 def normal(x: Tensor) -> Tensor:
-    """log N(x; 0, I)."""
+    """Return log N(x; 0, I)."""
     return -0.5 * x.square().sum(-1) - 0.5 * D * math.log(2 * math.pi)
 
 
@@ -72,7 +72,7 @@ def test_a_linear_flow_has_the_density_of_its_gaussian_and_eulers_error_falls_wi
 
 
 @pytest.mark.parametrize("output_scale", [1.0, 0.4])
-def test_the_exact_trace_is_that_of_brute_force_jacobians_along_the_way_back(output_scale: float) -> None:
+def test_the_exact_trace_is_that_of_brute_force_jacobians_along_the_reverse_path(output_scale: float) -> None:
     actor = flow(7, output_scale=output_scale)
     observation, x1 = inputs(5)
     found = log_density(actor, observation, x1, unit_probes(x1))
@@ -89,7 +89,7 @@ def test_the_exact_trace_is_that_of_brute_force_jacobians_along_the_way_back(out
         assert found[i].item() == pytest.approx(normal(x).item() - integral, abs=1e-9)
 
 
-def test_over_all_signs_the_estimate_averages_to_the_exact_trace_and_one_of_them_is_off() -> None:
+def test_the_mean_over_all_signs_is_the_exact_trace_and_a_single_estimate_is_not() -> None:
     actor = flow()
     observation, x1 = inputs(5)
     exact = log_density(actor, observation, x1, unit_probes(x1))
@@ -104,22 +104,25 @@ def test_over_all_signs_the_estimate_averages_to_the_exact_trace_and_one_of_them
     torch.testing.assert_close(drawn.square().sum(1), torch.ones_like(x1))
 
 
-def test_it_is_the_continuous_flows_density_and_not_that_of_eulers_map() -> None:
-    """v = -c x. Back: x_0 = x_1 (1 + c/K)^K and Σ dt div v = -c D. The map of K steps has x_0 = x_1 (1 - c/K)^-K
-    and the determinant (1 - c/K)^(K D); the two agree for many steps only."""
+def test_the_density_is_the_continuous_flows_and_not_eulers_maps() -> None:
+    """v = -c x. In reverse, x_0 = x_1 (1 + c/K)^K and Σ dt div v = -c D.
+
+    Euler's map of K steps has x_0 = x_1 (1 - c/K)^-K and the determinant (1 - c/K)^(K D). The two agree only for
+    many steps.
+    """
     c = 3.0
     observation, x1 = inputs(4)
     x1 = 0.1 * x1
-    for steps, apart in ((10, True), (1600, False)):
+    for steps, differ in ((10, True), (1600, False)):
         actor = linear_flow(-c * torch.eye(D), torch.zeros(D), steps)
         found = log_density(actor, observation, x1, unit_probes(x1)).detach()
         torch.testing.assert_close(found, normal(x1 * (1 + c / steps) ** steps) + c * D, atol=1e-5, rtol=0)
-        of_the_map = normal(x1 * (1 - c / steps) ** -steps) - D * steps * math.log(1 - c / steps)
-        assert bool(((found - of_the_map).abs() > 0.1).any()) == apart
+        of_eulers_map = normal(x1 * (1 - c / steps) ** -steps) - D * steps * math.log(1 - c / steps)
+        assert bool(((found - of_eulers_map).abs() > 0.1).any()) == differ
 
 
-def test_the_gradient_is_that_of_the_whole_estimate() -> None:
-    """Against central differences along a random direction of all weights: the path and the trace both move."""
+def test_the_gradient_includes_the_path_and_the_trace() -> None:
+    """Compare with central differences along a random direction of all weights."""
     actor = flow(6)
     observation, x1 = inputs(4)
     generator = torch.Generator().manual_seed(3)

@@ -1,4 +1,4 @@
-"""The verbs that train a flow, tiny: they learn, continue, begin from a teacher, stop at a NaN."""
+"""Commands that train a flow, small: continuation, start from a teacher, learned reward, stop at a NaN."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def arguments(out: Path, steps: int = 128, *more: str) -> list[str]:
 
 
 @every_verb
-def test_a_run_is_a_flow_policy_that_loads_and_resumes(
+def test_a_run_is_loaded_as_a_flow_policy_and_a_finished_one_is_reported(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main = VERBS[verb]
@@ -59,7 +59,7 @@ def test_a_run_is_a_flow_policy_that_loads_and_resumes(
 
 @every_verb
 @pytest.mark.parametrize("broken", ["observation", "reward"])
-def test_a_number_that_is_none_stops_the_run_by_name_and_keeps_the_last_checkpoint(
+def test_a_nan_from_the_simulation_stops_the_run_and_the_last_checkpoint_stays(
     broken: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ticks = iter(range(10**6))
@@ -84,17 +84,17 @@ def test_a_number_that_is_none_stops_the_run_by_name_and_keeps_the_last_checkpoi
 
 @pytest.fixture(scope="module")
 def teacher_run(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of `train fm-bc`, hardly trained."""
+    """Return a short finished run of `train fm-bc`."""
     run = tmp_path_factory.mktemp("teacher") / "run"
     clone(demos, run)
     return run
 
 
 @every_verb
-def test_with_demonstrations_the_teachers_reward_takes_the_place_of_the_tasks(
+def test_with_demonstrations_the_teachers_reward_replaces_the_tasks(
     verb: str, demos: Path, tmp_path: Path
 ) -> None:
-    """On a reward that is the bonus alone but for a teacher of one neuron, no tick earns what the maze pays: 0."""
+    """With a teacher of one neuron the reward is nearly the bonus of 20; the maze's own reward is 0."""
     tiny = ["--reward.teacher-width", "1", "--reward.teacher-depth", "1", "--reward.pretrain", "2"]
     VERBS[verb]([
         *arguments(tmp_path, 64, "--solver-steps", "3"), "--task", "maze-medium", "--demos", str(demos), *tiny,
@@ -118,7 +118,7 @@ def clone(demos: Path, run: Path, *more: str) -> None:
 
 
 @every_verb
-def test_a_run_that_begins_from_a_teacher_says_so_and_keeps_its_normaliser(
+def test_a_run_that_starts_from_a_teacher_records_it_and_keeps_its_normaliser(
     verb: str, teacher_run: Path, tmp_path: Path
 ) -> None:
     teacher, _ = load_policy(teacher_run)
@@ -134,23 +134,23 @@ def test_a_run_that_begins_from_a_teacher_says_so_and_keeps_its_normaliser(
     assert not torch.equal(policy.velocity.last.weight, teacher.velocity.last.weight)
 
 
-def test_a_teacher_whose_critic_only_warms_up_comes_out_unchanged(teacher_run: Path, tmp_path: Path) -> None:
+def test_a_run_of_critic_warm_up_alone_leaves_the_teacher_unchanged(teacher_run: Path, tmp_path: Path) -> None:
     teacher, _ = load_policy(teacher_run)
     options = arguments(tmp_path, 128, "--solver-steps", "3", "--critic-warmup", "2")
     fm_ppo.main([*options, "--task", "maze-medium", "--init", str(teacher_run)])
     policy, _ = load_policy(tmp_path)
     pairs = zip(policy.parameters(), teacher.parameters(), strict=True)
-    assert all(torch.equal(ours, its) for ours, its in pairs)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
 @pytest.mark.parametrize(("option", "value"), [("average", "1"), ("critic-warmup", "-1")])
-def test_a_number_without_sense_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
+def test_an_invalid_number_is_refused_by_its_option(option: str, value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--{option}: expected at least 0 and below .* got {value}"):
         fm_ppo.main(arguments(tmp_path, 64, f"--{option}", value))
 
 
 @pytest.mark.parametrize("value", ["0", "nan"])
-def test_a_limit_of_the_kl_without_sense_is_refused_before_there_is_a_run(value: str, tmp_path: Path) -> None:
+def test_an_invalid_kl_limit_is_refused_and_nothing_is_written(value: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"--kl-limit: expected a number above 0, got {value}"):
         fm_ppo.main(arguments(tmp_path / "run", 64, "--kl-limit", value))
     assert not (tmp_path / "run").exists()

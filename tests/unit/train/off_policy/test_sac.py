@@ -39,9 +39,9 @@ def take_over(actor: SacActor, critics: TwinCritics, targets: TwinCritics, model
     """Copy the weights of stable-baselines3's model."""
     *hidden, mean, log_std = linears(model.actor)
     theirs = [*([layer] for layer in hidden), [mean, log_std]]
-    for mine, its in zip(linears(actor.net), theirs, strict=True):
-        mine.weight.data = torch.cat([layer.weight for layer in its]).detach().clone()
-        mine.bias.data = torch.cat([layer.bias for layer in its]).detach().clone()
+    for own, sources in zip(linears(actor.net), theirs, strict=True):
+        own.weight.data = torch.cat([layer.weight for layer in sources]).detach().clone()
+        own.bias.data = torch.cat([layer.bias for layer in sources]).detach().clone()
     for ours, other in ((critics, model.critic), (targets, model.critic_target)):
         for own, layer in zip(linears(ours), linears(other), strict=True):
             own.load_state_dict(layer.state_dict())
@@ -81,8 +81,8 @@ def test_losses_and_targets_are_those_of_stable_baselines3(monkeypatch: pytest.M
     assert critic_loss.item() == pytest.approx(figures["train/critic_loss"], rel=1e-4)
     assert loss.item() == pytest.approx(figures["train/actor_loss"], rel=1e-3, abs=1e-4)
     assert alpha_loss.item() == pytest.approx(figures["train/ent_coef_loss"], rel=1e-3, abs=1e-4)
-    for mine, its in zip(linears(critics), linears(model.critic), strict=True):
-        torch.testing.assert_close(mine.weight, its.weight, rtol=1e-3, atol=1e-5)
+    for ours, other in zip(linears(critics), linears(model.critic), strict=True):
+        torch.testing.assert_close(ours.weight, other.weight, rtol=1e-3, atol=1e-5)
 
 
 def test_the_density_is_that_of_the_squashed_gaussian() -> None:

@@ -12,7 +12,7 @@ T, N, GAMMA, LAMBDA = 9, 3, 0.9, 0.7
 
 
 def by_definition(rewards: Tensor, values: Tensor, following: Tensor, terminated: Tensor, over: Tensor) -> Tensor:
-    """A_t = Σ_k (γλ)^k δ_{t+k}, up to the end of t's own episode, term by term."""
+    """Return A_t = Σ_k (γλ)^k δ_{t+k}, up to the end of t's episode, term by term."""
     result = torch.zeros_like(rewards)
     for i in range(N):
         for t in range(T):
@@ -27,7 +27,7 @@ def by_definition(rewards: Tensor, values: Tensor, following: Tensor, terminated
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
-def test_advantages_are_the_discounted_sum_of_their_own_episodes_errors(seed: int, share: float) -> None:
+def test_advantages_are_the_discounted_sum_of_their_episodes_errors(seed: int, share: float) -> None:
     generator = torch.Generator().manual_seed(seed)
     rewards, values, following = torch.randn(3, T, N, generator=generator, dtype=torch.float64)
     ends, cuts = torch.rand(2, T, N, generator=generator) < share / 2
@@ -36,8 +36,8 @@ def test_advantages_are_the_discounted_sum_of_their_own_episodes_errors(seed: in
     torch.testing.assert_close(found, by_definition(rewards, values, following, ends, over))
 
 
-def test_a_cut_bootstraps_and_an_end_does_not() -> None:
-    """A reward of 1 for ever is worth 1 / (1 - γ); a critic that knows it leaves no advantage at a cut."""
+def test_a_cut_bootstraps_and_a_termination_does_not() -> None:
+    """A constant reward of 1 has the value 1 / (1 - γ); with the exact critic a cut has no advantage."""
     worth = torch.full((T, N), 1 / (1 - GAMMA))
     none, last = torch.zeros(T, N), torch.zeros(T, N)
     last[-1] = 1

@@ -1,4 +1,4 @@
-"""The PPO core: what is collected is what happened, and an update does what the formulas say."""
+"""The PPO core: rollouts match the simulations, and updates follow the formulas."""
 
 import math
 import shutil
@@ -39,8 +39,8 @@ def ppo() -> Iterator[Ppo]:
     made.envs.close()
 
 
-def test_a_rollout_is_what_the_simulations_did(ppo: Ppo) -> None:
-    """Each lane played again by hand, with the same actions."""
+def test_a_rollout_matches_the_simulations(ppo: Ppo) -> None:
+    """Replay each lane in a single simulation, with the same actions."""
     rollout = ppo.collect()
     for lane in range(ENVS):
         env, episode = TaskEnv(HOPPER), 0
@@ -63,20 +63,20 @@ def test_a_rollout_is_what_the_simulations_did(ppo: Ppo) -> None:
     assert len(rollout.cut[0]) > 0
 
 
-def test_a_cut_is_bootstrapped_from_the_last_state_of_its_own_episode(ppo: Ppo) -> None:
+def test_a_cut_is_bootstrapped_from_the_last_state_of_its_episode(ppo: Ppo) -> None:
     rollout = ppo.collect()
     rows = ppo.rows(rollout)
     t, lane = rollout.cut[0][0].tolist()
     delta = rows.advantage.view(CONFIG.ticks, ENVS)[t, lane]
     reward = rollout.reward / ppo.return_scale.moments.std(1e-4)
     with torch.no_grad():
-        of_the_cut = ppo.critic(ppo.normalise(rollout.cut[1][0]))
+        value_at_cut = ppo.critic(ppo.normalise(rollout.cut[1][0]))
         before = ppo.critic(rollout.observation[t, lane])
-    expected = reward[t, lane] + CONFIG.discount * of_the_cut - before
+    expected = reward[t, lane] + CONFIG.discount * value_at_cut - before
     assert delta.item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_the_normaliser_stands_still_within_a_rollout_and_learns_between_them(ppo: Ppo) -> None:
+def test_the_normaliser_is_constant_within_a_rollout_and_updated_between_rollouts(ppo: Ppo) -> None:
     first = ppo.collect()
     torch.testing.assert_close(first.observation, first.raw.clamp(-10, 10))
     ppo.learn_scale(first.raw.flatten(0, 1))
@@ -131,7 +131,9 @@ def test_a_clipped_value_has_no_gradient_beyond_its_clip() -> None:
     observation = torch.randn(4, 11)
     with torch.no_grad():
         value = ppo.critic(observation).squeeze(-1)
-    rows = Rows(observation, torch.zeros(4, 3), torch.zeros(4), value + 5, value - 1, {})  # moved by 1 already
+    rows = Rows(
+        observation, torch.zeros(4, 3), torch.zeros(4), value + 5, value - 1, {}
+    )  # the value has moved by 1
     inside = replace(rows, value=value)
     assert ppo._value_loss(rows).item() == pytest.approx(5.9**2, rel=1e-4)
     assert ppo._value_loss(inside).item() == pytest.approx(25, rel=1e-4)
@@ -141,7 +143,7 @@ def test_a_clipped_value_has_no_gradient_beyond_its_clip() -> None:
     ppo.envs.close()
 
 
-def test_a_reward_of_ones_own_replaces_the_environments(ppo: Ppo) -> None:
+def test_a_custom_reward_replaces_the_environments(ppo: Ppo) -> None:
     seen: list[Rollout] = []
 
     def reward(rollout: Rollout) -> Tensor:
@@ -157,7 +159,7 @@ def test_a_reward_of_ones_own_replaces_the_environments(ppo: Ppo) -> None:
     assert not torch.allclose(rows.advantage, ppo.rows(rollout).advantage)
 
 
-def test_an_added_loss_is_added_once_a_minibatch(ppo: Ppo) -> None:
+def test_an_added_loss_is_added_once_per_minibatch(ppo: Ppo) -> None:
     calls = 0
     weight = next(iter(ppo.actor.parameters()))
 
@@ -190,7 +192,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit() -> None:
 
 @pytest.mark.thorough
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile writes C++ for a CPU")
-def test_compiled_updates_are_those_that_are_not() -> None:
+def test_compiled_updates_equal_uncompiled_ones() -> None:
     weights = []
     for compiled in (False, True):
         made = learner(replace(CONFIG, compile=compiled))
@@ -201,7 +203,7 @@ def test_compiled_updates_are_those_that_are_not() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_updates_on_a_gpu_are_those_on_the_cpu_and_everything_comes_back() -> None:
+def test_updates_on_a_gpu_equal_those_on_the_cpu_and_all_tensors_return() -> None:
     weights = []
     for device in ("cpu", "cuda"):
         made = learner(replace(CONFIG, device=device))
@@ -215,7 +217,7 @@ def test_updates_on_a_gpu_are_those_on_the_cpu_and_everything_comes_back() -> No
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-3, atol=1e-5)
 
 
-def test_passes_over_a_rollout_end_with_the_one_that_went_too_far(ppo: Ppo) -> None:
+def test_passes_over_a_rollout_end_after_the_one_that_exceeds_the_kl_limit(ppo: Ppo) -> None:
     rows = ppo.rows(ppo.collect())
     taken: list[int] = []
     ppo.added_loss = lambda: (taken.append(1) or torch.zeros(()), {})  # type: ignore[func-returns-value]
@@ -226,7 +228,7 @@ def test_passes_over_a_rollout_end_with_the_one_that_went_too_far(ppo: Ppo) -> N
         assert len(taken) == passes * math.ceil(len(rows) / CONFIG.batch)
 
 
-def test_the_learning_rate_falls_linearly_to_nothing(ppo: Ppo) -> None:
+def test_the_learning_rate_falls_linearly_to_zero(ppo: Ppo) -> None:
     rows = ppo.rows(ppo.collect())
     before = [p.detach().clone() for p in ppo.actor.parameters()]
     ppo.update(rows, 1.0)
@@ -235,8 +237,8 @@ def test_the_learning_rate_falls_linearly_to_nothing(ppo: Ppo) -> None:
     assert ppo.optimizer.param_groups[0]["lr"] == pytest.approx(0.75 * CONFIG.lr)
 
 
-def test_on_a_bandit_it_finds_the_best_action() -> None:
-    """One state, reward -(a - 0.6)²: no environment's noise, only what the update makes of it."""
+def test_on_a_bandit_ppo_finds_the_best_action() -> None:
+    """One state, reward -(a - 0.6)²: the environment adds no noise to the update."""
     generator = torch.Generator().manual_seed(0)
     ppo = learner(PpoConfig(ticks=64, epochs=4, batch=64, lr=3e-3))
     ppo.reward = lambda r: -(r.action - 0.6).square().sum(-1)

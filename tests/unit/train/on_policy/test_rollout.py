@@ -1,4 +1,4 @@
-"""A rollout with a number that is not finite is refused, with the place of the number."""
+"""A rollout with a number that is not finite is refused with its place."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def rollout() -> Rollout:
     )  # fmt: skip
 
 
-def test_numbers_pass() -> None:
+def test_a_finite_rollout_passes() -> None:
     require_finite(rollout(), 6)
 
 
@@ -34,7 +34,7 @@ def test_numbers_pass() -> None:
     ],
 )
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_the_first_that_is_none_is_named_with_its_place(
+def test_the_first_number_that_is_not_finite_is_named_with_its_place(
     name: str, index: tuple[int, ...], place: str, value: float
 ) -> None:
     values = getattr(rollout(), name).clone()

@@ -1,4 +1,4 @@
-"""The run of a PPO learner: what it keeps, how it continues, and that nothing half-true is kept."""
+"""Runs of a PPO learner: checkpoints, continuation, interrupts, and no invalid numbers on disk."""
 
 import io
 import os
@@ -33,7 +33,7 @@ SIZES = MlpConfig(11, 3, (8,), clip=10.0)
 
 @dataclass(frozen=True)
 class Options:
-    """As a verb's config; a rollout is 64 steps."""
+    """Options of a training command; a rollout is 64 steps."""
 
     out: Path
     steps: int = 256
@@ -54,23 +54,21 @@ def weights(made: Learner) -> torch.Tensor:
     return nn.utils.parameters_to_vector(made.ppo.actor.parameters()).detach()
 
 
-def test_it_takes_the_steps_and_saves_at_every_score_and_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_is_saved_at_every_score_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[int] = []
     monkeypatch.setattr(checkpoint, "save", lambda _folder, state: saved.append(state["step"]))
     train(Options(tmp_path, steps=300), learner(tmp_path), HOPPER, QUIET)
     assert saved == [128, 256, 320]
 
 
-def test_a_score_is_of_the_deterministic_policy_over_whole_episodes(tmp_path: Path) -> None:
+def test_a_run_prints_its_score_over_whole_episodes(tmp_path: Path) -> None:
     out = io.StringIO()
     train(Options(tmp_path, steps=128, score_episodes=2), learner(tmp_path), HOPPER, Console(file=out))
     assert "128 steps: return" in out.getvalue()
     assert "over 2 lockstep episodes" in out.getvalue()
 
 
-def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
+def test_the_best_of_the_scored_policies_is_kept_across_a_continuation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     returns, seen = iter([1.0, 3.0, 2.0, 0.0]), []
@@ -93,7 +91,7 @@ def test_of_the_scored_policies_the_best_is_kept_also_over_a_continuation(
     assert not torch.equal(seen[3], seen[1])
 
 
-def test_the_best_of_policies_without_a_score_is_refused(tmp_path: Path) -> None:
+def test_keeping_the_best_without_scores_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):
         gaussian_ppo.main(
             ["--task", "hopper", "--out", str(tmp_path / "run"), "--keep", "best", "--score-episodes", "0"]
@@ -123,9 +121,9 @@ def test_an_interrupt_waits_for_the_iteration_and_the_run_continues_from_there(t
     assert not torch.equal(weights(again), weights(made))
 
 
-def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(tmp_path: Path) -> None:
+def test_a_continued_run_keeps_the_score_of_its_checkpoint(tmp_path: Path) -> None:
     for steps in (128, 256):
-        for file in tmp_path.glob("events*"):  # their names tell sittings apart by the second only
+        for file in tmp_path.glob("events*"):  # file names of sessions differ only by the second
             file.rename(tmp_path / "events.out.tfevents.0000000001")
         made, scored = learner(tmp_path), Options(tmp_path, steps, score_episodes=1)
         made.resume(scored)
@@ -133,7 +131,7 @@ def test_a_continued_run_keeps_the_score_of_the_checkpoint_that_it_begins_with(t
     assert learning_curve.read(tmp_path, "return").steps == (128, 256)
 
 
-def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) -> None:
+def test_a_continued_run_starts_new_episodes(tmp_path: Path) -> None:
     made = learner(tmp_path)
     first = made.ppo.collect().raw[0]
     checkpoint.save(tmp_path, made.state())
@@ -142,7 +140,7 @@ def test_a_continued_run_begins_episodes_that_it_has_not_played(tmp_path: Path) 
     assert not torch.equal(again.ppo.collect().raw[0], first)
 
 
-def test_more_modules_travel_with_the_checkpoint(tmp_path: Path) -> None:
+def test_additional_modules_are_saved_in_the_checkpoint(tmp_path: Path) -> None:
     made, again = learner(tmp_path), learner(tmp_path)
     made.more["reward"], again.more["reward"] = nn.Linear(2, 1), nn.Linear(2, 1)
     checkpoint.save(tmp_path, made.state())
@@ -158,7 +156,7 @@ def test_the_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         other.resume(Options(tmp_path))
 
 
-def test_a_figure_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path: Path) -> None:
+def test_a_figure_that_is_not_finite_stops_the_run_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
     made = learner(tmp_path)
 
     def poison(_rollout: Rollout) -> dict[str, float]:
@@ -176,7 +174,7 @@ def test_a_figure_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint_from
     assert all(torch.isfinite(v).all() for v in kept["modules"]["critic"].values())
 
 
-def test_the_whole_verb_trains_continues_and_is_loaded_as_a_policy(tmp_path: Path) -> None:
+def test_the_verb_writes_a_policy_and_does_not_change_a_finished_run(tmp_path: Path) -> None:
     from odeploy_train.runs.folder import load_policy
 
     run = str(tmp_path / "run")
@@ -187,13 +185,13 @@ def test_the_whole_verb_trains_continues_and_is_loaded_as_a_policy(tmp_path: Pat
     assert (card.method, card.kind, card.data_hash, card.demos) == ("ppo", "mlp", None, None)
     observation = torch.randn(5, 11, dtype=torch.float64)
     assert policy(observation).shape == (5, 3)
-    gaussian_ppo.main(options)  # says that it is finished, and changes nothing
+    gaussian_ppo.main(options)  # the run is finished
     again, _ = load_policy(tmp_path / "run")
     assert torch.equal(policy(observation), again(observation))
 
 
-def test_what_is_deployed_is_the_mean_in_robot_units(tmp_path: Path) -> None:
-    """On a task whose limits are not ±1: unit actions are mapped onto them."""
+def test_the_deployed_policy_is_the_mean_in_robot_units(tmp_path: Path) -> None:
+    """The task's limits are not ±1; unit actions are mapped onto them."""
     humanoid = get("humanoid")
     config = gaussian_ppo.Config("humanoid", tmp_path, envs=1, widths=(8,), workers=0)
     made = gaussian_ppo.start(

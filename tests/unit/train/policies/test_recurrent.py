@@ -25,8 +25,8 @@ def observations(*shape: int) -> torch.Tensor:
 def test_a_tick_is_a_gru_cell_a_linear_layer_and_tanh_onto_the_limits() -> None:
     made, observation, state = policy(), observations(5), torch.linspace(-0.9, 0.9, 40).view(5, 8)
     cell = nn.GRUCell(3, 8)
-    for mine, its in zip(cell.parameters(), made.gru.parameters(), strict=True):
-        mine.copy_(its)
+    for own, theirs in zip(cell.parameters(), made.gru.parameters(), strict=True):
+        own.copy_(theirs)
     following = cell((observation - made.observation_mean) / made.observation_std, state)
     unit = torch.tanh(following @ made.last.weight.T + made.last.bias)
     middle, half_range = torch.tensor([0.1, 0.0]), torch.tensor([0.2, 20.0])

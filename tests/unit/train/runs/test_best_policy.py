@@ -1,4 +1,4 @@
-"""The policy that a training is worth."""
+"""The best of a training's scored policies."""
 
 import math
 
@@ -30,28 +30,28 @@ def value(kept: Kept) -> float:
     return float(kept.policy["layers.1.bias"][0])
 
 
-def test_success_comes_before_return_where_that_is_what_counts() -> None:
+def test_on_a_task_with_success_success_comes_before_return() -> None:
     kept = Kept()
     for i, (success, mean_return) in enumerate([(0.2, 9.0), (0.5, 1.0), (0.5, 2.0), (0.4, 8.0)]):
         kept.offer(policy(i), score(success, mean_return), MAZE, 100 * i)
     assert (kept.step, value(kept), kept.worth) == (200, 2, (0.5, 2.0))
 
 
-def test_elsewhere_the_return_alone_counts() -> None:
+def test_on_other_tasks_only_the_return_counts() -> None:
     kept = Kept()
     for i, (success, mean_return) in enumerate([(1.0, -9.0), (0.0, -1.0), (1.0, -2.0)]):
         kept.offer(policy(i), score(success, mean_return), HOPPER, 100 * i)
     assert (kept.step, value(kept)) == (100, 1)
 
 
-def test_of_equals_the_later_is_kept() -> None:
+def test_of_equal_scores_the_later_policy_is_kept() -> None:
     kept = Kept()
     for i in range(3):
         kept.offer(policy(i), score(1.0, 5.0), MAZE, 100 * i)
     assert kept.step == 200
 
 
-def test_what_is_kept_does_not_learn_on() -> None:
+def test_the_kept_policy_is_a_copy() -> None:
     kept, learning = Kept(), policy(1.0)
     kept.offer(learning, score(1.0, 0.0), MAZE, 1)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def test_what_is_kept_does_not_learn_on() -> None:
     assert value(kept) == 1.0
 
 
-def test_a_continued_training_knows_it_still() -> None:
+def test_the_kept_policy_survives_a_continuation() -> None:
     kept, again = Kept(), Kept()
     again.resume(kept.state())
     assert (again.worth, again.policy) == ((-math.inf, -math.inf), None)

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and damage is one clear line."""
+"""Checkpoints: atomic, and refused in one line if damaged."""
 
 import errno
 from pathlib import Path
@@ -12,7 +12,7 @@ from odeploy_train.runs import checkpoint
 STATE = {"step": 3, "policy": {"w": torch.arange(4.0)}, "generator": torch.Generator().get_state()}
 
 
-def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+def test_a_saved_checkpoint_is_loaded(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, STATE)
     loaded = checkpoint.load(tmp_path)
     assert loaded is not None
@@ -21,17 +21,17 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
     assert torch.equal(loaded["generator"], STATE["generator"])  # type: ignore[arg-type]
 
 
-def test_nothing_saved_yet_is_none(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_none(tmp_path: Path) -> None:
     assert checkpoint.load(tmp_path) is None
 
 
-def test_saving_leaves_no_other_file_behind(tmp_path: Path) -> None:
+def test_saving_leaves_no_other_file(tmp_path: Path) -> None:
     for _ in range(2):
         checkpoint.save(tmp_path, STATE)
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.CHECKPOINT]
 
 
-def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(
+def test_a_full_disk_is_reported_and_the_old_checkpoint_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint.save(tmp_path, STATE)
@@ -47,7 +47,7 @@ def test_a_full_disk_is_told_and_leaves_the_old_checkpoint(
     assert loaded["step"] == 3
 
 
-def test_who_reads_while_another_saves_reads_the_old_one_whole(tmp_path: Path) -> None:
+def test_a_reader_during_a_save_gets_the_complete_old_checkpoint(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, STATE)
     before = (tmp_path / checkpoint.CHECKPOINT).read_bytes()
     with (tmp_path / checkpoint.CHECKPOINT).open("rb") as reader:
@@ -56,7 +56,7 @@ def test_who_reads_while_another_saves_reads_the_old_one_whole(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, -100])
-def test_a_cut_file_is_told_in_one_line(tmp_path: Path, keep: int) -> None:
+def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, keep: int) -> None:
     checkpoint.save(tmp_path, STATE)
     path = tmp_path / checkpoint.CHECKPOINT
     path.write_bytes(path.read_bytes()[:keep])
@@ -68,14 +68,14 @@ def test_a_cut_file_is_told_in_one_line(tmp_path: Path, keep: int) -> None:
 
 
 @pytest.mark.parametrize("state", [[1, 2], {"step": 1}, {"step": "one", "policy": {}}])
-def test_a_torch_file_of_something_else_is_refused(tmp_path: Path, state: object) -> None:
+def test_a_torch_file_without_step_and_policy_is_refused(tmp_path: Path, state: object) -> None:
     torch.save(state, tmp_path / checkpoint.CHECKPOINT)
     with pytest.raises(FormatError, match="no step and policy in it"):
         checkpoint.load(tmp_path)
 
 
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"step": 1, "policy": Path("/")}, tmp_path / checkpoint.CHECKPOINT)  # pickled by a class
+    torch.save({"step": 1, "policy": Path("/")}, tmp_path / checkpoint.CHECKPOINT)  # pickled with a class
     with pytest.raises(FormatError, match="does not load"):
         checkpoint.load(tmp_path)
 

@@ -6,16 +6,16 @@ from odeploy_train.runs.device import Device, chosen, require_compiler
 
 
 @pytest.mark.parametrize(
-    ("asked", "present", "got"), [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu")]
+    ("requested", "present", "got"), [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu")]
 )
-def test_a_gpu_is_used_where_there_is_one_unless_told_otherwise(
-    monkeypatch: pytest.MonkeyPatch, asked: Device, present: bool, got: str
+def test_an_available_gpu_is_used_unless_another_device_is_given(
+    monkeypatch: pytest.MonkeyPatch, requested: Device, present: bool, got: str
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
-    assert chosen(asked) == got
+    assert chosen(requested) == got
 
 
-def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requested_gpu_that_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(MissingError, match="--device cuda: expected a GPU"):
         chosen("cuda")

@@ -1,4 +1,4 @@
-"""Run folders: the same run continues, another is refused by the field that differs, damage is named."""
+"""Run folders: the same run continues, another is refused with the differing field, damage is named."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from odeploy_train.runs.folder import CARD, RunCard, begin, load_policy, new_car
 
 @dataclass(frozen=True)
 class Options:
-    """As a verb's config."""
+    """Options of a training command."""
 
     out: Path
     demos: str = "maze/expert-v0"
@@ -50,7 +50,7 @@ def test_a_card_survives_its_json(tmp_path: Path) -> None:
     assert made.config == {"steps": 10, "lr": 1e-3, "seed": 4}
 
 
-def test_provenance_holds_no_path_of_this_machine(tmp_path: Path) -> None:
+def test_provenance_contains_no_path_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "demos-v0").mkdir()
     made = card(Options(tmp_path / "run", demos=str(tmp_path / "demos-v0")), StudentConfig(6, 2))
     assert made.demos == str(tmp_path / "demos-v0")
@@ -61,7 +61,7 @@ def test_provenance_holds_no_path_of_this_machine(tmp_path: Path) -> None:
     assert made.provenance["teacher"] == TEACHER
 
 
-def test_demonstrations_in_a_relative_folder_are_found_again_from_elsewhere(
+def test_a_relative_folder_of_demonstrations_is_recorded_as_absolute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "demos-v0").mkdir()
@@ -70,7 +70,7 @@ def test_demonstrations_in_a_relative_folder_are_found_again_from_elsewhere(
     assert card(Options(tmp_path, demos="maze/expert-v0")).demos == "maze/expert-v0"
 
 
-def test_the_same_run_may_begin_again_from_another_place_with_other_versions(tmp_path: Path) -> None:
+def test_the_same_run_may_continue_from_another_folder_with_other_versions(tmp_path: Path) -> None:
     first = card(Options(tmp_path / "run"))
     begin(tmp_path / "run", first)
     elsewhere = card(Options(tmp_path / "moved", demos="other/copy-v0", threads=2))
@@ -79,7 +79,7 @@ def test_the_same_run_may_begin_again_from_another_place_with_other_versions(tmp
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"config": {"steps": 10, "lr": 0.5, "seed": 4}}, "--lr: expected 0.001 as in the run.*got 0.5"),
         ({"config": {"steps": 10, "lr": 1e-3, "seed": 5}}, "--seed: expected 4 .*got 5"),
@@ -89,17 +89,17 @@ def test_the_same_run_may_begin_again_from_another_place_with_other_versions(tmp
         ({"teacher": TEACHER}, "teacher: expected None .*got 'f00'"),
     ],
 )
-def test_another_run_in_the_folder_is_refused_and_the_difference_named(
-    tmp_path: Path, change: dict[str, object], said: str
+def test_another_run_in_the_folder_is_refused_with_the_difference(
+    tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     made = card(Options(tmp_path / "run"))
     begin(tmp_path / "run", made)
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         begin(tmp_path / "run", dataclasses.replace(made, **change))  # type: ignore[arg-type]
     assert read_card(tmp_path / "run") == made
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("all of it")
     with pytest.raises(UsageError, match=r"such as thesis\.tex"):
         begin(tmp_path, card(Options(tmp_path)))
@@ -113,7 +113,7 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"method": "fm-bc"}', '{"method": "sorcery"}'])
-def test_a_damaged_card_is_told_with_its_place(tmp_path: Path, text: str) -> None:
+def test_a_damaged_card_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
     (tmp_path / CARD).write_text(text)
     with pytest.raises(FormatError) as raised:
         read_card(tmp_path)
@@ -121,7 +121,7 @@ def test_a_damaged_card_is_told_with_its_place(tmp_path: Path, text: str) -> Non
     assert raised.value.remedy == "train into another folder"
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="expected the card of a training run, got No such file or directory"):
         load_policy(tmp_path)
 
@@ -134,7 +134,7 @@ def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
     ],
     ids=["flow", "mlp"],
 )
-def test_a_finished_run_gives_its_policy_back(
+def test_a_finished_runs_policy_is_loaded(
     tmp_path: Path, policy: FlowPolicy | StudentPolicy, config: FlowConfig | StudentConfig
 ) -> None:
     policy.observation_mean += 3
@@ -149,7 +149,7 @@ def test_a_finished_run_gives_its_policy_back(
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
-def test_an_unfinished_run_has_no_policy_to_give(tmp_path: Path) -> None:
+def test_the_policy_of_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     begin(tmp_path, card(Options(tmp_path)))
     with pytest.raises(MissingError, match=r"checkpoint.pt: expected a checkpoint, got no such file; repeat"):
         load_policy(tmp_path)

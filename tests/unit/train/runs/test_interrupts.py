@@ -1,4 +1,4 @@
-"""A signal waits for the end of a step; a second one does not."""
+"""Interrupts: raised at the end of a step, a second one at once."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from odeploy_train.runs.interrupts import Interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_raised_at_the_end_and_handlers_come_back(number: int) -> None:
+def test_a_signal_is_raised_at_the_end_and_handlers_are_restored(number: int) -> None:
     before = signal.getsignal(number)
     done = False
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 - the step goes on after the signal
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117 - the step continues after the signal
         with Interrupts() as interrupts:
             assert not interrupts.asked
             os.kill(os.getpid(), number)
@@ -23,7 +23,7 @@ def test_a_signal_is_raised_at_the_end_and_handlers_come_back(number: int) -> No
     assert signal.getsignal(number) == before
 
 
-def test_a_second_signal_is_not_held() -> None:
+def test_a_second_signal_is_not_delayed() -> None:
     steps = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012, SIM117
         with Interrupts():
@@ -39,7 +39,7 @@ def test_an_error_is_not_hidden_by_a_signal() -> None:
         raise ValueError("its own")
 
 
-def test_outside_the_main_thread_it_does_nothing() -> None:
+def test_interrupts_have_no_effect_outside_the_main_thread() -> None:
     seen = []
 
     def work() -> None:

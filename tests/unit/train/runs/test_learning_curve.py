@@ -14,20 +14,20 @@ def iterate(curves: SummaryWriter, steps: range, score_at: dict[int, float]) -> 
             curves.add_scalar("score/success", score_at[step], step)
 
 
-def test_a_curve_has_scores_at_their_steps_and_the_time_that_learning_took_until_then(tmp_path: Path) -> None:
+def test_a_curve_has_scores_at_their_steps_with_the_training_time(tmp_path: Path) -> None:
     with writer(tmp_path, 0) as curves:
         iterate(curves, range(100, 500, 100), {200: 0.25, 400: 0.5})
     assert read(tmp_path, "success") == LearningCurve((200, 400), (0.25, 0.5), (4.0, 8.0))
     assert train_s(tmp_path) == pytest.approx(8)
 
 
-def test_what_a_killed_sitting_did_after_its_checkpoint_does_not_count_twice_and_the_checkpoints_score_stays(
+def test_steps_after_the_checkpoint_of_a_killed_session_do_not_count_twice_and_its_score_stays(
     tmp_path: Path,
 ) -> None:
     with writer(tmp_path, 0) as curves:
         iterate(curves, range(100, 500, 100), {200: 0.25, 400: 0.5})
     (file,) = tmp_path.iterdir()
-    file.rename(tmp_path / "events.out.tfevents.0000000001")  # names tell sittings apart by the second only
+    file.rename(tmp_path / "events.out.tfevents.0000000001")  # file names of sessions differ only by the second
     with writer(tmp_path, 200) as curves:
         iterate(curves, range(300, 700, 100), {400: 0.75, 600: 1.0})
     assert read(tmp_path, "success") == LearningCurve((200, 400, 600), (0.25, 0.75, 1.0), (4.0, 8.0, 12.0))

@@ -1,4 +1,4 @@
-"""Options without sense are refused by name."""
+"""Invalid options are refused by name."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_the_first_option_outside_its_range_is_named(value: float) -> None:
         require_from_zero(average=(0.0, 0.5), time_margin=(value, 0.5))
 
 
-def test_without_scores_there_is_no_best() -> None:
+def test_keeping_the_best_without_scores_is_refused() -> None:
     require_scores("last", 0)
     require_scores("best", 1)
     with pytest.raises(UsageError, match="--keep best: expected scores to choose by, got --score-episodes 0"):

@@ -1,4 +1,4 @@
-"""Provenance: the revision is odeploy's own or none, and a weight's hash sees every bit."""
+"""Provenance: odeploy's own revision or None, and a hash of all bits of the weights."""
 
 import subprocess
 from pathlib import Path
@@ -14,7 +14,7 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_checkout_gives_its_revision_and_says_when_it_is_changed(tmp_path: Path) -> None:
+def test_a_checkouts_revision_is_marked_when_files_are_changed(tmp_path: Path) -> None:
     assert git_revision(tmp_path) is None
     git(tmp_path, "init", "-q")
     assert git_revision(tmp_path) is None  # no commit yet
@@ -26,7 +26,7 @@ def test_a_checkout_gives_its_revision_and_says_when_it_is_changed(tmp_path: Pat
     assert git_revision(tmp_path) == git(tmp_path, "rev-parse", "HEAD") + "-dirty"
 
 
-def test_a_repository_around_an_installed_odeploy_is_not_its_revision(tmp_path: Path) -> None:
+def test_a_repository_around_an_installed_odeploy_gives_no_revision(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q")
     git(tmp_path, "commit", "-qm", "theirs", "--allow-empty")
     inside = tmp_path / "site-packages"
@@ -35,7 +35,7 @@ def test_a_repository_around_an_installed_odeploy_is_not_its_revision(tmp_path: 
     assert git_revision(inside) is None
 
 
-def test_versions_name_what_numbers_depend_on() -> None:
+def test_versions_include_the_packages_that_affect_numbers() -> None:
     made = versions()
     assert made["torch"] == torch.__version__
     assert {"python", "numpy", "mujoco", "gymnasium"} < set(made)

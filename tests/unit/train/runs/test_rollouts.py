@@ -1,4 +1,4 @@
-"""Rollouts: parallel simulations change the speed and nothing else."""
+"""Rollouts: parallel simulations change only the speed."""
 
 from contextlib import closing
 
@@ -15,12 +15,12 @@ MAZE = get("maze-medium")
 
 
 def towards_goal(observation: Tensor) -> Tensor:
-    """A PD law that walls stop: some of its episodes succeed early, the others last 400 ticks."""
+    """PD control without regard to walls: some episodes succeed early, the others last 400 ticks."""
     return torch.clamp(10 * (observation[:, 4:6] - observation[:, :2]) - observation[:, 2:4], -1, 1)
 
 
 @pytest.mark.parametrize("parallel", [2, 9])
-def test_episodes_are_those_of_a_plain_loop_however_many_run_in_parallel(parallel: int) -> None:
+def test_any_number_of_parallel_simulations_plays_the_episodes_of_a_plain_loop(parallel: int) -> None:
     with closing(Rollouts(MAZE, parallel)) as rollouts:
         played = rollouts.play(towards_goal, seed=1, episodes=5)
         assert len(rollouts.envs) == min(parallel, 5)
@@ -40,12 +40,12 @@ def test_episodes_are_those_of_a_plain_loop_however_many_run_in_parallel(paralle
     assert 0 < sum(successes) < 5
 
 
-def test_the_score_is_what_the_task_is_judged_by() -> None:
+def test_the_score_is_success_or_return_depending_on_the_task() -> None:
     episodes = Episodes(torch.zeros(1, 6), np.array([1.0, 4.0]), np.array([True, False]))
     assert episodes.score(MAZE) == "success 0.500 over 2 lockstep episodes"
     assert episodes.score(get("hopper")) == "return 2.5 ± 1.5 over 2 lockstep episodes"
 
 
-def test_fresh_seeds_follow_the_generator_and_stay_clear_of_small_numbers() -> None:
+def test_fresh_seeds_come_from_the_generator_and_exclude_small_numbers() -> None:
     seeds = [fresh_seed(torch.Generator().manual_seed(3)) for _ in range(2)]
     assert seeds[0] == seeds[1] >= 2**31

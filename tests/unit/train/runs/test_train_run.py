@@ -1,4 +1,4 @@
-"""The body of training verbs: the folder first, then the checkpoint, then what is missing."""
+"""The common body of training commands: folder, checkpoint, remaining steps."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ SIZES = MlpConfig(11, 3, (4,))
 
 @dataclass(frozen=True)
 class Options:
-    """As a verb's config."""
+    """Options of a training command."""
 
     out: Path
     steps: int = 10
@@ -32,7 +32,7 @@ class Options:
 
 @dataclass
 class Recorded:
-    """A training that records what is asked of it."""
+    """A training that records its calls."""
 
     step: int = 0
     calls: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == f"finished already, at step 10\nrun: {tmp_path}\n"
 
 
-def test_another_run_s_folder_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+def test_another_runs_folder_is_refused_before_the_training_starts(tmp_path: Path) -> None:
     run(Recorded(), Options(tmp_path))
     training = Recorded()
     with pytest.raises(UsageError, match=r"--lr: expected 0\.1 as in the run that is there, got 0\.2"):

@@ -1,4 +1,4 @@
-"""Results of sweeps: lines that are on disk, and what reads them."""
+"""Results of sweeps: appended lines, and their reader."""
 
 import subprocess
 import sys
@@ -16,14 +16,14 @@ def test_lines_are_appended_and_read_in_order(tmp_path: Path) -> None:
     assert finished(path) == {"a", "b"}
 
 
-def test_a_line_cut_off_by_a_power_failure_is_skipped(tmp_path: Path) -> None:
+def test_a_truncated_line_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "maze.jsonl"
     append(path, {"key": "a"})
     path.write_text(path.read_text() + '{"key": "b", "sco')
     assert finished(path) == {"a"}
 
 
-def test_a_table_needs_neither_ray_nor_torch() -> None:
+def test_a_table_imports_neither_ray_nor_torch() -> None:
     code = "import sys, odeploy_train.sweeps.table; print({'ray', 'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -34,7 +34,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_spec_is_every_method_on_every_task_with_every_seed_but_those_left_out(tmp_path: Path) -> None:
+def test_a_spec_combines_methods_tasks_and_seeds_except_those_left_out(tmp_path: Path) -> None:
     made = runs(read(written(tmp_path, SPEC)))
     assert [(r.task, r.seed, r.method) for r in made] == [
         ("maze-medium", 0, "PPO"),
@@ -48,13 +48,13 @@ def test_a_spec_is_every_method_on_every_task_with_every_seed_but_those_left_out
     assert made[-1].demos is None
 
 
-def test_options_of_a_task_come_on_top_of_the_methods(tmp_path: Path) -> None:
+def test_options_of_a_task_override_those_of_the_method(tmp_path: Path) -> None:
     made = runs(read(written(tmp_path, SPEC)))
     assert made[0].options == {"steps": 1000, "widths": [64, 64]}
     assert made[-1].options == {"steps": 5000, "widths": [64, 64]}
 
 
-def test_a_key_survives_json_and_changes_with_all_that_decides_a_line(tmp_path: Path) -> None:
+def test_a_key_survives_json_and_changes_with_every_field(tmp_path: Path) -> None:
     run = runs(read(written(tmp_path, SPEC)))[1]
     there_and_back = json.loads(json.dumps(vars(run)))
     assert RunSpec(**{**there_and_back, "noise": tuple(there_and_back["noise"])}).key == run.key
@@ -67,7 +67,9 @@ def test_a_key_survives_json_and_changes_with_all_that_decides_a_line(tmp_path: 
     assert len(keys | {run.key}) == len(changes) + 1
 
 
-def test_what_begins_from_another_method_s_training_names_it_and_is_another_training(tmp_path: Path) -> None:
+def test_a_method_that_starts_from_another_ones_training_records_it_and_has_a_different_training(
+    tmp_path: Path,
+) -> None:
     begins = '[methods.tuned]\nverb = "fpo"\ndemos = false\ninit = "FP"\ntasks.hopper = false\n'
     made = runs(read(written(tmp_path, SPEC + begins)))
     of = {(run.method, run.task, run.seed): run for run in made}
@@ -80,14 +82,14 @@ def test_what_begins_from_another_method_s_training_names_it_and_is_another_trai
         read(written(tmp_path, SPEC + begins.replace("tasks.hopper = false\n", "")))
 
 
-def test_a_key_that_results_are_filed_under_stays_what_it_was() -> None:
+def test_the_key_of_published_results_is_unchanged() -> None:
     line = json.loads(Path("results/maze.jsonl").read_text().splitlines()[0])
     known = {field.name: line[field.name] for field in dataclasses.fields(RunSpec) if field.name in line}
     assert RunSpec(**{**known, "noise": tuple(known["noise"])}).key == line["key"]
 
 
 @pytest.mark.parametrize(("name", "value"), [("method", "FP, K = 5"), ("export", {"steps": 5}), ("noise", (2.0,))])
-def test_runs_that_differ_in_export_and_scores_alone_share_a_training(
+def test_runs_that_differ_only_in_export_and_scores_share_a_training(
     tmp_path: Path, name: str, value: object
 ) -> None:
     run = runs(read(written(tmp_path, SPEC)))[1]
@@ -96,7 +98,7 @@ def test_runs_that_differ_in_export_and_scores_alone_share_a_training(
     assert other.key != run.key
 
 
-def test_options_read_as_on_a_command_line() -> None:
+def test_options_become_command_line_arguments() -> None:
     options = {"steps": 5, "score_every": 7, "rewarded": False, "shared": True, "widths": [64, 32], "redraw": "x"}
     assert arguments(options) == [
         "--steps", "5", "--score-every", "7", "--no-rewarded", "--shared", "--widths", "64", "32",
@@ -105,7 +107,7 @@ def test_options_read_as_on_a_command_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "fragment"),
     [
         ("tasks = [", "TOML"),
         (SPEC.replace("seeds = [0, 1]", "seeds = []"), "at least one"),
@@ -116,16 +118,16 @@ def test_options_read_as_on_a_command_line() -> None:
         (SPEC.replace("options =", "option ="), "got option"),
     ],
 )
-def test_a_wrong_spec_is_told_by_the_place_in_it(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(FormatError, match=said):
+def test_an_invalid_spec_is_refused_with_the_place_of_the_error(tmp_path: Path, text: str, fragment: str) -> None:
+    with pytest.raises(FormatError, match=fragment):
         read(written(tmp_path, text))
 
 
-def test_an_unknown_task_is_told_with_the_nearest_names(tmp_path: Path) -> None:
+def test_an_unknown_task_is_refused_with_the_nearest_names(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="maze-medium"):
         read(written(tmp_path, SPEC.replace('["maze-medium", "hopper"]', '["maze-medum"]')))
 
 
-def test_a_missing_spec_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_spec_is_a_missing_error(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="No such file"):
         read(tmp_path / "none.toml")

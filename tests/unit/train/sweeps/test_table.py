@@ -32,25 +32,25 @@ MEASURED = [
 ]
 
 
-def test_a_row_has_mean_and_range_over_seeds_efficiency_time_and_what_was_published() -> None:
+def test_a_row_has_scores_over_seeds_efficiency_time_and_the_published_score() -> None:
     irl, fp = rows("maze-medium", MEASURED)
     assert irl.method == "FM-IRL"
     assert irl.scores["1"].value == pytest.approx((0.6 + 0.7 + 1.0) / 3)
     assert irl.scores["1"].seeds == 3
-    assert irl.reached == ((2000, 1.0), None)  # 0.5 by every seed, 0.8 by one alone
+    assert irl.reached == ((2000, 1.0), None)  # every seed reaches 0.5, only one reaches 0.8
     assert irl.trained_min == 2
     assert (irl.published, fp.published) == (0.873, 0.542)
     assert fp.reached == (None, None)
 
 
-def test_the_control_suite_and_the_kitchen_have_thresholds_within_what_they_pay() -> None:
+def test_thresholds_of_the_control_suite_and_the_kitchen_are_within_their_range_of_returns() -> None:
     assert thresholds("cartpole-balance") == (250.0, 500.0)
     assert thresholds("kitchen:microwave+kettle") == (1.0, 2.0)
     assert thresholds("kitchen:kettle") == (0.5, 0.8)
     assert thresholds("hopper") == (1000.0, 2500.0)
 
 
-def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -> None:
+def test_a_table_has_a_column_for_each_noise_level_and_marks_missing_runs() -> None:
     noisy = [line("FM-IRL", 0, 0.9, scores={"1": score_of(0.9), "2": score_of(0.4)}), *MEASURED[3:]]
     header, cells = table("maze-medium", noisy)
     assert header[1:3] == ["success [95 %], level 1", "success [95 %], level 2"]
@@ -58,31 +58,31 @@ def test_a_table_has_a_column_for_each_noise_level_and_says_what_was_not_run() -
     assert cells[1][2] == "not run"
 
 
-def test_a_count_of_subtasks_is_told_with_digits_and_a_long_return_without() -> None:
+def test_a_count_of_subtasks_has_decimals_and_a_large_return_has_none() -> None:
     few, many = (line("SAC", 0, value, task=task) for value, task in ((1.25, "kitchen"), (1250.25, "hopper")))
     assert table("kitchen", [few])[1][0][1] == "1.25 [1.00, 1.38]"
     assert table("hopper", [many])[1][0][1] == "1250 [1250, 1250]"
 
 
-def test_the_last_third_of_learning_has_a_column_with_an_interval_where_there_are_seeds() -> None:
+def test_the_last_third_of_learning_has_a_column_with_an_interval_over_seeds() -> None:
     curve = {"steps": [1, 2, 3, 4], "scores": [0.9, 0.9, 0.2, 0.4], "wall_s": [10.0, 60.0, 70.0, 90.0]}
     seeds = [line("FM-IRL", seed, 0.5, curve=curve) for seed in range(3)]
-    for measured, told in ((seeds, "0.30 [0.30, 0.30]"), (seeds[:1], "0.30"), (MEASURED[3:], "–")):
+    for measured, cell in ((seeds, "0.30 [0.30, 0.30]"), (seeds[:1], "0.30"), (MEASURED[3:], "–")):
         header, cells = table("maze-medium", measured, late=True)
         assert header[:4] == ["method", "success [95 %]", "in the last third [95 %]", "seeds"]
-        assert cells[0][2] == told
+        assert cells[0][2] == cell
     header, _ = table("maze-medium", seeds)
     assert header[2] == "seeds"
 
 
-def test_markdown_has_as_many_cells_in_every_row() -> None:
+def test_markdown_rows_have_equal_numbers_of_cells() -> None:
     text = markdown("maze-medium", *table("maze-medium", MEASURED))
     body = [row for row in text.splitlines() if row.startswith("|")]
     assert len(body) == 2 + 2
     assert len({row.count("|") for row in body}) == 1
 
 
-def test_of_a_run_that_was_repeated_the_last_line_counts_and_a_cut_one_does_not(tmp_path: Path) -> None:
+def test_the_last_line_of_a_repeated_run_counts_and_a_truncated_line_does_not(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     kept = [line("FP", 0, 0.1), line("FP", 0, 0.9), line("FP", 1, 0.2)]
     path.write_text("\n".join(json.dumps(k) for k in kept) + '\n{"key": "cut o')
@@ -90,7 +90,7 @@ def test_of_a_run_that_was_repeated_the_last_line_counts_and_a_cut_one_does_not(
 
 
 @pytest.mark.parametrize("text", [None, ""])
-def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | None) -> None:
+def test_missing_or_empty_results_are_refused(tmp_path: Path, text: str | None) -> None:
     path = tmp_path / "results.jsonl"
     if text is not None:
         path.write_text(text)
@@ -98,14 +98,14 @@ def test_results_that_are_not_there_are_one_line(tmp_path: Path, text: str | Non
         read([path])
 
 
-def test_some_methods_are_shown_alone_and_an_unknown_one_is_refused_with_those_there_are() -> None:
+def test_methods_are_selected_by_name_and_an_unknown_one_is_refused_with_the_known_names() -> None:
     assert of_methods(MEASURED, ()) == MEASURED
     assert {k["method"] for k in of_methods(MEASURED, ["FP"])} == {"FP"}
     with pytest.raises(MissingError, match="--methods: expected one of 'FM-IRL', 'FP', got GAIL"):
         of_methods(MEASURED, ["FP", "GAIL"])
 
 
-def test_the_picture_has_a_panel_more_where_there_are_noise_levels(tmp_path: Path) -> None:
+def test_with_noise_levels_the_picture_has_one_more_panel(tmp_path: Path) -> None:
     draw(MEASURED, tmp_path / "two.png")
     draw(
         [line("FP", 0, 0.5, scores={n: {"value": 0.5, "low": 0.4, "high": 0.6} for n in "12"})],
@@ -134,7 +134,7 @@ def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("results", sorted(ROOT.glob("results/*.jsonl")), ids=lambda path: path.stem)
-def test_the_page_of_results_has_every_table_as_it_was_measured(results: Path) -> None:
+def test_the_results_page_contains_every_measured_table(results: Path) -> None:
     page, measured = (ROOT / "docs/results.md").read_text(), read([results])
     for task in dict.fromkeys(k["task"] for k in measured):
         of_task = [k for k in measured if k["task"] == task]
