@@ -55,7 +55,7 @@ class FakePlant:
         ends_at: number of ticks after which an episode is over.
         succeeds: whether an episode that is over counts as solved.
         tick: ticks since the reset.
-        seeds: of the resets so far.
+        seeds: seeds of the resets so far.
         commands: all that were applied. A numbers each.
         closed: whether `close` was called.
     """
@@ -98,7 +98,7 @@ class FakePlant:
         return Outcome(0.5 * self.tick, over, over and self.succeeds)
 
     def close(self) -> None:
-        """Remember that it was closed."""
+        """Record that it was closed."""
         self.closed = True
 
 

@@ -46,20 +46,20 @@ class ShadowConfig:
 
 
 def swap(arguments: list[str]) -> None:
-    """Print what is served now."""
+    """Swap the policy, and print what is served now."""
     config = tyro.cli(SwapConfig, args=arguments, prog="odeploy swap")
     with _opened(config.file, "rb") as file:
         _print(request(config.server, ["swap", str(config.file)], [file.fileno()]))
 
 
 def rollback(arguments: list[str]) -> None:
-    """Print what is served now."""
+    """Serve the previous policy again, and print what is served now."""
     config = tyro.cli(RollbackConfig, args=arguments, prog="odeploy rollback")
     _print(request(config.server, ["rollback"]))
 
 
 def shadow(arguments: list[str]) -> None:
-    """Print which shadow runs now."""
+    """Start or end the shadow, and print which one runs now."""
     config = tyro.cli(ShadowConfig, args=arguments, prog="odeploy shadow")
     if config.file == "off":
         _print(request(config.server, ["shadow"]))

@@ -94,9 +94,9 @@ def request(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) 
     """Send a request to a server of this machine; return its line.
 
     Args:
-        server: its endpoint, or the path of its control socket.
+        server: endpoint of the server, or path of its control socket.
         words: the request.
-        descriptors: of the opened files that belong to it.
+        descriptors: descriptors of the opened files that belong to the request.
 
     Raises:
         UnreachableError: no server has its control socket there, or it does not answer.

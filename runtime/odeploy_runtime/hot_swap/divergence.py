@@ -14,11 +14,12 @@ _NANO, _MOST = 1e-9, 2**62
 
 
 class Divergence(NamedTuple):
-    """How far a shadow's actions differ from those of the served policy, since that one is served.
+    """How far a shadow's actions differ from those of the served policy, since that policy was first served.
 
     Attributes:
-        compared: ticks.
-        mean, max: of |shadow - served| on unit scale. Shape (A,), over all actions of the horizon.
+        compared: number of compared ticks.
+        mean, max: mean and maximum of |shadow - served| over all actions of the horizon, on unit scale. Shapes
+            (A,).
     """
 
     compared: int

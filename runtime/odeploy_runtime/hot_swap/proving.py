@@ -30,8 +30,8 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
     """Load and prove a policy file in a child process.
 
     Args:
-        data: of the file.
-        where: its path, for messages.
+        data: bytes of the file.
+        where: path of the file, for messages.
         provider: execution provider.
         signers: folder of public keys, one of which must have signed it; None accepts any file.
 

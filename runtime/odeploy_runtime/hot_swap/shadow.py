@@ -25,7 +25,7 @@ class Shadow:
     """The server's end.
 
     Attributes:
-        manifest, fingerprint: of its file.
+        manifest, fingerprint: manifest and fingerprint of its file.
     """
 
     def __init__(
@@ -34,11 +34,11 @@ class Shadow:
         """Start the process, and wait until it has proven the file.
 
         Args:
-            data: of the policy file.
-            where: its path, for messages.
+            data: bytes of the policy file.
+            where: path of the policy file, for messages.
             provider: execution provider.
             signers: see `odeploy_runtime.hot_swap.proving.prove`.
-            actions: A of the served policy.
+            actions: A, number of action signals of the served policy.
             out: descriptor of the file for the lines.
 
         Raises:

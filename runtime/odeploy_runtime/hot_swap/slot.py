@@ -23,7 +23,7 @@ class PolicySlot:
     Attributes:
         serving: the served policy.
         previous: the policy before it; None at first.
-        fingerprints: of all policies served since the start; the first is that of epoch 1.
+        fingerprints: fingerprints of all policies served since the start; the first belongs to epoch 1.
         shadow: gets every observation and action too; None without one.
     """
 
@@ -92,7 +92,7 @@ class PolicySlot:
 
 
 def require_same_contract(serving: Manifest, other: Manifest, where: str) -> None:
-    """Refuse a policy with which connected robots could not go on.
+    """Refuse a policy with which connected robots could not continue.
 
     Raises:
         ContractError: another task, rate or horizon, or other signals.

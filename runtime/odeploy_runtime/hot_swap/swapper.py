@@ -38,7 +38,7 @@ class Swapper:
         """Swap the policies of a slot.
 
         Args:
-            slot: of the serving loop.
+            slot: policy slot of the serving loop.
             provider: execution provider.
             signers: folder of public keys, one of which must have signed each file; None accepts all files.
             counters: gets `swaps:`.

@@ -30,8 +30,8 @@ class NativePolicy:
     """A compiled program with bound buffers; a `Policy`.
 
     Attributes:
-        manifest: of the file.
-        fingerprint: of the file, 64 hex characters.
+        manifest: manifest of the file.
+        fingerprint: fingerprint of the file, 64 hex characters.
         provider: `native`.
         state: empty, since recurrent policies are refused. Shape (0,).
         previous, frozen: unused, since real-time chunking is refused. Shapes (H, A), (H,).
@@ -55,7 +55,7 @@ class NativePolicy:
             "one that chooses among candidates": m.sampler is not None and m.sampler.candidates > 1,
             "one with real-time chunking": m.frozen is not None,
         }
-        got = next((kind for kind, it_is in kinds.items() if it_is), None)
+        got = next((kind for kind, applies in kinds.items() if applies), None)
         if got is not None:
             raise PolicyFileError(
                 where=where,
@@ -140,11 +140,11 @@ def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
             subprocess.run([*compiler, "-o", library, _SOURCE], check=True, capture_output=True, text=True)
             native = ctypes.CDLL(str(library))
         except (OSError, subprocess.CalledProcessError) as error:
-            said = (getattr(error, "stderr", None) or str(error)).splitlines()[0][:200]
+            message = (getattr(error, "stderr", None) or str(error)).splitlines()[0][:200]
             raise MissingError(
                 where=compiler[0],
                 expected="a C compiler, which the native backend needs on this machine",
-                got=said,
+                got=message,
                 remedy="install one (Debian: gcc), or serve with ONNX Runtime",
             ) from None
     native.run.argtypes, native.run.restype = (ctypes.c_void_p, ctypes.c_int32), None

@@ -16,8 +16,8 @@ from odeploy_runtime.errors import PolicyFileError
 from odeploy_runtime.inference.native_graph import Graph, Node
 
 _GEMV, _MIN, _MAX, _COPY = 0, 5, 6, 10
-_OF_TWO = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4, "Min": _MIN, "Max": _MAX}
-_OF_ONE = {"Tanh": 7, "Sigmoid": 8, "Elu": 9}
+_BINARY = {"Add": 1, "Sub": 2, "Mul": 3, "Div": 4, "Min": _MIN, "Max": _MAX}
+_UNARY = {"Tanh": 7, "Sigmoid": 8, "Elu": 9}
 _WIDE, _NARROW = 64, 8  # columns of a weight's blocks
 
 Numbers = NDArray[np.float32]
@@ -44,7 +44,7 @@ class Program:
         """Translate a graph.
 
         Args:
-            graph: of the file.
+            graph: graph of the file.
             inputs: shape of each input for a batch of one.
             where: the file, for messages.
 
@@ -52,7 +52,7 @@ class Program:
             PolicyFileError: an unsupported operator, or an unsupported use of one.
         """
         self._where, self._constants = where, graph.constants
-        self._kept: list[Numbers] = []
+        self._arrays: list[Numbers] = []
         self._weights: dict[tuple[str, bool, float], Numbers] = {}
         self._steps: list[Step] = []
         self.values = {name: self._array(shape) for name, shape in inputs.items()}
@@ -73,11 +73,11 @@ class Program:
                 self._reshape(node)
             case "Slice":
                 self._slice(node)
-            case name if name in _OF_ONE and node.numbers.get("alpha", 1) == 1:
+            case name if name in _UNARY and node.numbers.get("alpha", 1) == 1:
                 x = self._value(node, 0)
-                self._step(_OF_ONE[name], x, x, node)
-            case name if name in _OF_TWO and len(node.inputs) == 2:
-                self._of_two(node)
+                self._step(_UNARY[name], x, x, node)
+            case name if name in _BINARY and len(node.inputs) == 2:
+                self._binary(node)
             case _:
                 raise self._refusal(node)
 
@@ -105,7 +105,7 @@ class Program:
         packed = self._weights[name, transposed, alpha]
         self._append(_GEMV, _padded(W.shape[1]), len(W), x, packed, bias, y)
 
-    def _of_two(self, node: Node) -> None:
+    def _binary(self, node: Node) -> None:
         known = [self.values[name] for name in node.inputs if name in self.values]
         if not known or any(value.shape != known[0].shape for value in known):
             raise self._refusal(node)
@@ -113,7 +113,7 @@ class Program:
             self._value(node, i) if name in self.values else self._filled(self._constant(node, i), known[0].shape)
             for i, name in enumerate(node.inputs)
         )
-        self._step(_OF_TWO[node.operator], x, w, node)
+        self._step(_BINARY[node.operator], x, w, node)
 
     def _clip(self, node: Node) -> None:
         x = self._value(node, 0)
@@ -166,7 +166,7 @@ class Program:
         size = int(np.prod(shape))
         whole = np.zeros(_padded(size) + 16, np.float32)
         offset = -whole.ctypes.data % 64 // 4
-        self._kept.append(whole)
+        self._arrays.append(whole)
         return whole[offset : offset + size].reshape(shape)
 
     def _refusal(self, node: Node) -> PolicyFileError:

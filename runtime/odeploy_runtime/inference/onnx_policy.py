@@ -34,8 +34,8 @@ class OnnxPolicy:
     """One ONNX Runtime session with bound buffers.
 
     Attributes:
-        manifest: of the file.
-        fingerprint: of the file, 64 hex characters.
+        manifest: manifest of the file.
+        fingerprint: fingerprint of the file, 64 hex characters.
         provider: ONNX Runtime's name of the execution provider in use.
         state: recurrent state, see `Policy`. Shape (S,).
         previous, frozen: inputs of real-time chunking, see `Policy`. Shapes (H, A), (H,).
@@ -137,15 +137,15 @@ class OnnxPolicy:
 
     def _replay_golden_rows(self) -> float:
         scale = half_ranges(self.manifest.action)
-        gated = {p.provider: p.tolerance for p in self.manifest.parity}
-        tolerance = gated.get(self.provider, max(gated.values(), default=0.0))
-        worst, continuation = 0.0, PreviousChunk()
+        tolerances = {p.provider: p.tolerance for p in self.manifest.parity}
+        tolerance = tolerances.get(self.provider, max(tolerances.values(), default=0.0))
+        worst, previous_chunk = 0.0, PreviousChunk()
         self.reset()
         for i, row in enumerate(self.manifest.golden):
             noise = np.array(row.noise, np.float32).reshape(self._noise.shape)
-            self.previous[:], self.frozen[:] = continuation.before(0, 0, i)
+            self.previous[:], self.frozen[:] = previous_chunk.before(0, 0, i)
             action = self.infer(np.array(row.observation, np.float32), noise)
-            continuation.commit(0, 0, i, action, self.manifest.frozen or 0)
+            previous_chunk.commit(0, 0, i, action, self.manifest.frozen or 0)
             wanted = np.array(row.action, np.float32).reshape(action.shape)
             error = np.abs(action - wanted) / scale
             worst = float(np.maximum(worst, error.max()))  # keeps NaN, as max() does not
@@ -162,7 +162,7 @@ class OnnxPolicy:
 
 
 def warm_up(touch: Callable[[], None]) -> int:
-    """Run until hot; return the duration of the shortest call [ns]."""
+    """Call until the caches are warm; return the duration of the shortest call [ns]."""
     took = []
     for _ in range(_WARM_UP_CALLS):
         start = time.monotonic_ns()
@@ -175,7 +175,7 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows:
     """Return an ONNX Runtime session on checked bytes, with a provider that is really in use.
 
     Args:
-        data: of the model.
+        data: bytes of the model.
         provider: a key of `PROVIDERS`.
         where: the file, for messages.
         threads: number that one operator may use.
@@ -196,9 +196,9 @@ def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows:
     options.add_session_config_entry("session.disable_prepacking", "1" if rows == 1 else "0")
     options.log_severity_level = 4
     forbid_fallback(options, provider)
-    asked = (PROVIDERS[provider], provider_options(provider, threads))
+    requested = (PROVIDERS[provider], provider_options(provider, threads))
     try:
-        session = ort.InferenceSession(data, options, providers=[asked], enable_fallback=0)
+        session = ort.InferenceSession(data, options, providers=[requested], enable_fallback=0)
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen bare types
         raise fallback(str(error), provider, where) or PolicyFileError(
             where=where,

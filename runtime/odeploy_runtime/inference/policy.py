@@ -17,8 +17,8 @@ class Policy(Protocol):
     """A policy file that has passed its golden rows on this machine.
 
     Attributes:
-        manifest: of the file.
-        fingerprint: of the file, 64 hex characters.
+        manifest: manifest of the file.
+        fingerprint: fingerprint of the file, 64 hex characters.
         provider: name of the backend in reports.
         golden_error: largest error of the golden rows at load, unit scale.
         hot_call_ns: duration of the shortest call at load.
@@ -68,7 +68,7 @@ def load_policy(file: PolicyFile, provider: str) -> Policy:
     """Load a file, check its golden rows, and warm it up.
 
     Args:
-        file: its checked bytes.
+        file: the checked policy file.
         provider: a key of `PROVIDERS`, or `native` (see `odeploy_runtime/inference/native_policy.py`).
 
     Raises:

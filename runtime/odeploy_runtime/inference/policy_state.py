@@ -19,7 +19,7 @@ class PolicyState:
     """State of one robot's policy. Ticks are identified by (policy epoch, episode, seq).
 
     Attributes:
-        noise: its draws by tick.
+        noise: draws of noise by tick.
         keeps: whether an answer changes later ones; if not, `commit` may be left out.
     """
 
@@ -27,8 +27,8 @@ class PolicyState:
         """Begin without any history.
 
         Args:
-            manifest: of the policy that answers.
-            seed: of the noise.
+            manifest: manifest of the policy that answers.
+            seed: seed of the noise.
         """
         self._seed, self._preparation = seed, None
         self._recurrent, self._chunk = RecurrentState(), PreviousChunk()
@@ -77,7 +77,7 @@ class PolicyState:
         if policy.manifest.frozen is not None:
             self._chunk.commit(epoch, episode, seq, actions, policy.manifest.frozen)
         if self._preparation is not None:
-            self._preparation.keep(episode, seq, actions[0])
+            self._preparation.commit(episode, seq, actions[0])
 
     def answer(
         self, policy: Policy, epoch: int, episode: int, seq: int, raw: NDArray[np.float32]

@@ -26,8 +26,8 @@ class PreviousChunk:
     """A session's last answer. Ticks are identified by (policy epoch, episode, seq)."""
 
     def __init__(self) -> None:
-        self._number = self._asked = (-1, -1, -1)  # of the last answered tick, and of the last asked one
-        self._given = self._inputs = _NOTHING  # of these ticks
+        self._number = self._requested = (-1, -1, -1)  # the last answered tick, and the last requested one
+        self._given = self._inputs = _NOTHING  # for these ticks
         self._answer, self._frozen = _NOTHING[0], 0
 
     def before(self, epoch: int, episode: int, seq: int) -> tuple[Floats, Floats]:
@@ -37,8 +37,8 @@ class PreviousChunk:
         answered already gets the same again.
         """
         number = epoch, episode, seq
-        if number != self._asked:
-            self._inputs, self._asked = self._continued(epoch, episode, seq), number
+        if number != self._requested:
+            self._inputs, self._requested = self._continued(epoch, episode, seq), number
         return self._inputs
 
     def commit(self, epoch: int, episode: int, seq: int, answer: Floats, frozen: int) -> None:

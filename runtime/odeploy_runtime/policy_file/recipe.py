@@ -184,7 +184,7 @@ class Preparation:
         np.take(self._flat, self._picks, out=self._observation, mode="clip")  # other modes copy
         return self._observation
 
-    def keep(self, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
-        """Store the newest tick's answer; its first action is the next tick's previous one. Shape (H * A,)."""
+    def commit(self, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
+        """Record the newest tick's answer; its first A numbers are the next tick's previous action."""
         if (episode, seq) == self._number:
             self._action[:] = actions[: len(self._action)]

@@ -1,6 +1,6 @@
 """Signatures of policy files (Ed25519, RFC 8032): proof of who exported a file.
 
-A fingerprint only shows that a file is intact; anybody can compute one. A signature is a third metadata entry,
+A fingerprint only shows that a file is intact; anyone can compute one. A signature is a third metadata entry,
 `odeploy.signature`: 128 hex characters that sign the fingerprint of the file while they are zeros. A signed file
 stays a single file, its fingerprint covers the signature like any other byte, and readers without support for
 signatures can read it. Needs the extra `sign`.
@@ -87,7 +87,9 @@ def require_signed(file: PolicyFile, keys: Path) -> str:
         except InvalidSignature:
             continue
         return path.stem
-    raise _unsigned(where, keys, "one by another key, or over other contents", "ask the exporter of the file")
+    raise _unsigned(
+        where, keys, "one by another key, or over other contents", "get the file from its exporter again"
+    )
 
 
 def read_secret(path: Path) -> Ed25519PrivateKey:

@@ -17,13 +17,13 @@ class CounterNames:
     """Names of a process's counters.
 
     Attributes:
-        of: kind of process, `server` or `robot`.
+        process: type of process, `server` or `robot`.
         counters: names of values that only rise.
         gauges: names of present values. A process with an HTTP endpoint has `ready`, and `turned_ns`: time of its
             loop's last iteration on the monotonic clock.
     """
 
-    of: str
+    process: str
     counters: tuple[str, ...]
     gauges: tuple[str, ...]
 
@@ -34,7 +34,7 @@ class CounterNames:
 
 
 SERVER = CounterNames(
-    of="server",
+    process="server",
     counters=(
         "messages",
         "actions",

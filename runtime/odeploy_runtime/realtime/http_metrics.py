@@ -24,7 +24,7 @@ from odeploy_runtime.realtime.counters import CounterNames, Counters, shareable
 _DEAD_AFTER_NS = 2_000_000_000  # the loop iterates at least four times per second
 _NICE, _TIMEOUT_S = 10, 5.0
 _BOUND = "bound"
-_NOT_READY = {"server": "no robot could connect now", "robot": "it would not move: SAFE or STOP"}
+_NOT_READY = {"server": "the session table is full", "robot": "the guard is in SAFE or STOP"}
 
 
 @contextlib.contextmanager
@@ -79,9 +79,9 @@ def status(path: str, counters: Counters, clock: Clock) -> tuple[int, str]:
     """Return the answer of /live or /ready: HTTP status and a line."""
     age_ns = clock.now_ns() - counters["turned_ns"]
     if age_ns > _DEAD_AFTER_NS:
-        return 503, f"the loop has not turned for {age_ns / 1e9:.1f} s"
+        return 503, f"no iteration of the loop for {age_ns / 1e9:.1f} s"
     if path == "/ready" and not counters["ready"]:
-        return 503, _NOT_READY[counters.names.of]
+        return 503, _NOT_READY[counters.names.process]
     return 200, "ok"
 
 
@@ -93,21 +93,25 @@ def exposition(counters: Counters, clock: Clock) -> bytes:
     class Collector:
         def collect(self) -> Iterator[Any]:
             families: dict[str, Any] = {}
-            of = counters.names.of
+            process = counters.names.process
             for name in counters.names.counters:
                 family, _, label = name.partition(":")
                 if family not in families:
                     labels = ["kind"] if label else []
-                    title = f"odeploy_{of}_{family.replace('_ns', '_seconds')}"
-                    families[family] = CounterMetricFamily(title, f"Since the {of} began.", labels=labels)
+                    title = f"odeploy_{process}_{family.replace('_ns', '_seconds')}"
+                    families[family] = CounterMetricFamily(
+                        title, f"Count since the {process} started.", labels=labels
+                    )
                 scale = 1e-9 if family.endswith("_ns") else 1
                 families[family].add_metric([label] if label else [], counters[name] * scale)
             yield from families.values()
             for name in counters.names.gauges:
                 if name != "turned_ns":
-                    yield GaugeMetricFamily(f"odeploy_{of}_{name}", "Now.", value=counters[name])
+                    yield GaugeMetricFamily(f"odeploy_{process}_{name}", "Present value.", value=counters[name])
             age_s = (clock.now_ns() - counters["turned_ns"]) / 1e9
-            yield GaugeMetricFamily(f"odeploy_{of}_turned_seconds_ago", "When the loop last turned.", value=age_s)
+            yield GaugeMetricFamily(
+                f"odeploy_{process}_turned_seconds_ago", "Time since the loop's last iteration.", value=age_s
+            )
 
     registry = CollectorRegistry()
     registry.register(Collector())

@@ -32,7 +32,7 @@ _STAGE_NAMES = {
 
 @dataclass(frozen=True)
 class ReportRun:
-    """One run of a report: its legend, its figures and its ticks."""
+    """One run of a report: its legend, figures and ticks."""
 
     label: str
     row: BenchRow

@@ -138,8 +138,8 @@ class Chunks(Generic[C]):
         self.begin()
 
     def begin(self) -> None:
-        """Forget all chunks and requests, as at the start of an episode."""
-        self._first, self._asked = math.inf, -math.inf  # ticks that sent an observation
+        """Drop all chunks and requests, as at the start of an episode."""
+        self._first, self._requested = math.inf, -math.inf  # ticks that sent an observation
         self._chunks: list[tuple[int, C]] = []  # by tick, each with the first tick that may play it
         self._starved = False
 
@@ -148,9 +148,9 @@ class Chunks(Generic[C]):
 
         Every E ticks; sooner if nothing can be played and the answer is overdue.
         """
-        since = tick - self._asked
+        since = tick - self._requested
         if since >= self.chunking.execute or (self._starved and since > self.chunking.ahead):
-            self._first, self._asked = min(self._first, tick), tick
+            self._first, self._requested = min(self._first, tick), tick
             return True
         return False
 
@@ -165,7 +165,7 @@ class Chunks(Generic[C]):
 
     def take(self, chunk: C) -> None:
         """Add a chunk that arrived, in order of ticks; drop it if it was not requested since `begin`."""
-        if self._first <= chunk.tick <= self._asked:
+        if self._first <= chunk.tick <= self._requested:
             self._chunks.append((chunk.tick, chunk))
 
     def take_in_virtual_time(self, chunk: C) -> None:

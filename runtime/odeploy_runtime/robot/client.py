@@ -194,7 +194,7 @@ class RobotClient:
             if not self._replaced:
                 self.last_error = message
             if message.code == messages.UNKNOWN_SESSION:
-                # An observation from before the present session says nothing about it.
+                # An error for an observation of an earlier session does not concern this one.
                 if self._sent_ns[message.seq % _REMEMBERED] < self._since_ns:
                     return None
                 self._request_session(arrived_ns)

@@ -1,4 +1,4 @@
-"""The link to a policy, wherever it runs: behind a socket, behind an I/O process, or in this process."""
+"""The link to a policy: through a socket, through an I/O process, or in this process."""
 
 import zmq
 
@@ -21,7 +21,7 @@ def connect(
 
     Args:
         policy: a server's endpoint, `ipc:///path` or `tcp://host:port`, or a policy file to run in this process.
-        clock: of all deadlines and stamps.
+        clock: clock of all deadlines and stamps.
         keys: for a server that requires them.
         separate_process: keep the network in an I/O process of its own, where it cannot stop the robot's ticks.
         priority: scheduling priority of that process, see `odeploy_runtime.realtime.scheduling`.

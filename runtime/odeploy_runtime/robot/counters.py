@@ -26,7 +26,7 @@ _HELD: dict[Cause, str] = {c: f"held:{c.name.lower()}" for c in Cause if c not i
 _DROPS = tuple((field.name, f"drops:{field.name}") for field in fields(Drops))
 
 ROBOT = CounterNames(
-    of="robot",
+    process="robot",
     counters=(
         *_TICKS,
         "ticks:skipped",

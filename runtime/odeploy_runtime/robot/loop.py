@@ -1,7 +1,6 @@
 """The control loop: observe, request, guard, apply; every moment of it time-stamped.
 
-It drives any `odeploy_runtime.robot.plant.Plant`, simulated or real, in one of three modes. One function a mode,
-each reading as its contract:
+It drives any `odeploy_runtime.robot.plant.Plant`, simulated or real, in one of three modes:
 
 - `lockstep`: virtual time; the plant waits for the action.
 - `realtime`: wakes on absolute deadlines, sends the observation, and applies what arrived before the deadline;
@@ -67,9 +66,9 @@ class ControlLoop:
         guard: the last check before the actuators.
         trace: where each tick is recorded.
         pace: when ticks run.
-        operator: returns what the person beside the robot wants; called once a tick.
+        operator: returns the operator's input; called once a tick.
         chunks: which action of which answer is applied. In a stream, the first one of the newest answer is.
-        counters: what a monitor sees of this loop; None without one.
+        counters: counters for a monitor; None without one.
     """
 
     plant: Plant
@@ -83,7 +82,7 @@ class ControlLoop:
 
     def __post_init__(self) -> None:
         self._clock, self._deadline_ns = self.pace.clock, self.pace.deadline_ns
-        self._spare_guard = copy.deepcopy(self.guard)  # pre-touch runs must not move the real one
+        self._spare_guard = copy.deepcopy(self.guard)  # pre-touch runs must not change the real one
         self._spare_guard.rearm(0)
         self._touches = self._clamped = self._next_tick = 0
         self._not_observed = messages.to_bytes(np.full(len(self.plant.observation), np.nan, np.float32))
@@ -97,8 +96,8 @@ class ControlLoop:
 
         Args:
             mode: `lockstep`, `realtime` or `stream`.
-            episode: its number, as messages and trace rows carry it.
-            seed: of the plant's reset.
+            episode: number of the episode in messages and trace rows.
+            seed: seed of the plant's reset.
         """
         self.plant.reset(seed)
         self._next_tick, self._sensed = 0, self._not_observed
@@ -125,7 +124,7 @@ class ControlLoop:
             sent_ns, answer = 0, None
             if self.chunks.requests(seq):
                 sent_ns = self.client.send(episode, seq, sensed)
-                answer = self._waited_for(episode, seq, sent_ns)
+                answer = self._await_answer(episode, seq, sent_ns)
                 self.chunks.take_in_virtual_time(answer)
             played = self.chunks.at(seq)
             assert played is not None  # the plant waits for each answer
@@ -136,14 +135,14 @@ class ControlLoop:
             if end != GOES_ON:
                 return
 
-    def _waited_for(self, episode: int, seq: int, sent_ns: int) -> Arrival:
+    def _await_answer(self, episode: int, seq: int, sent_ns: int) -> Arrival:
         arrival = self.client.receive(episode, seq, sent_ns + _LOCKSTEP_WAIT_NS)
         if arrival is None:
             raise UnreachableError(
                 where=f"server, episode {episode}, tick {seq}",
                 expected="an action",
                 got=f"{self.client.last_error or 'none within 5 s'}",
-                remedy="see what the server printed",
+                remedy="read the server's log",
             )
         return arrival
 

@@ -61,7 +61,7 @@ class Plant(Protocol):
         """Begin an episode. The seed decides everything random in a simulation; hardware ignores it."""
 
     def observe(self) -> NDArray[np.float32]:
-        """Return what is sensed now. Shape (R,).
+        """Return the present observation. Shape (R,).
 
         Called once a tick, after the loop wakes up. The loop does not modify the array and does not keep it.
         """
@@ -92,5 +92,5 @@ class CommandedPlant:
         self.reset, self.apply, self.outcome, self.close = plant.reset, plant.apply, plant.outcome, plant.close
 
     def observe(self) -> NDArray[np.float32]:
-        """Return what is sensed now, with the operator's numbers in their places. Shape (R,)."""
+        """Return the present observation with the operator's numbers in it. Shape (R,)."""
         return self._panel.commanded(self._observe(), self._places)

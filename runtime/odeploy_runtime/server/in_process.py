@@ -1,6 +1,6 @@
 """A server without a socket, in the robot's own process: no network between sensing and acting.
 
-Frames go through the same checks, sessions and noise as over a socket, so a robot behaves alike; only the
+Frames go through the same checks, sessions and noise as over a socket, so a robot behaves the same; only the
 transport is saved. In return an inference that hangs also hangs the robot: its watchdog is no longer a process
 of its own. There is no second client, no hot swap, no health check and no stream, which a server's own loop
 would tick.

@@ -1,7 +1,7 @@
 """Rate limit of the log lines that other processes can cause.
 
-A line costs the loop more than an inference, so a robot that makes the server complain must not slow it down by
-that, nor fill the log with what it calls itself. Lines of the operator's own requests always pass.
+A line costs the loop more than an inference. A faulty robot must therefore not slow the server down by causing
+lines, nor fill the log with a long name. Lines of the operator's own requests always pass.
 """
 
 import logging

@@ -24,7 +24,7 @@ class ObservationRange:
         """Read a manifest's ranges.
 
         Args:
-            manifest: of the policy.
+            manifest: manifest of the policy.
             widths: distance beyond a range, in its widths, from which on a signal is out of range.
         """
         self.out_of_range = ""

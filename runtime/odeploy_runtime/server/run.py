@@ -1,4 +1,4 @@
-"""A whole server: policy, socket, authentication, hot swap and scheduling put together."""
+"""Assembly of a server: policy, socket, authentication, hot swap and scheduling."""
 
 import contextlib
 import logging
@@ -69,9 +69,9 @@ def serve(
 
     Args:
         file: the policy file.
-        access: where to listen, and for whom.
-        provider: what computes the policy, see `load_policy`.
-        options: of the server.
+        access: endpoint, and the robots that may connect.
+        provider: execution provider, see `load_policy`.
+        options: options of the server.
         realtime: priority and core of the loop.
         signers: folder of public keys, one of which must have signed each file; None accepts any file.
         control: path of the control socket; None for the endpoint's default.

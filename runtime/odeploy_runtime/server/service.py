@@ -28,8 +28,8 @@ class Service:
     """Answers robots with the policy of a slot.
 
     Attributes:
-        options: as given.
-        sessions: of the connected robots.
+        options: options of the server.
+        sessions: sessions of the connected robots.
         status: published counters and health.
     """
 
@@ -46,7 +46,7 @@ class Service:
         Args:
             slot: holds the policy, its successors, and the shadow.
             options: see `ServerOptions`.
-            clock: of all stamps.
+            clock: clock of all stamps.
             counters: named as in `SERVER`.
             send: takes the identity of a connection, and a frame for it.
         """
@@ -74,7 +74,7 @@ class Service:
             if session is None or session.number != message.session:
                 self._send(identity, messages.Error(message.seq, messages.UNKNOWN_SESSION, ""))
                 return
-            session.heard_ns = received_ns
+            session.last_received_ns = received_ns
             if session.hello.mode == "stream":
                 session.store(message, received_ns)
             else:
@@ -88,7 +88,7 @@ class Service:
             self._admit(identity, message, received_ns)
         elif isinstance(message, messages.Bye):
             if session is not None:
-                self.sessions.end(session, "goodbye", "said goodbye")
+                self.sessions.end(session, "goodbye", "closed by the robot")
         else:
             self.reject(identity, f"{type(message).__name__} is a server's message")
 

@@ -35,11 +35,11 @@ class Session:
     """One robot's session.
 
     Attributes:
-        identity: of its connection.
-        number: of the session.
+        identity: identity of its connection.
+        number: number of the session.
         hello: the robot's handshake message.
-        state: what the policy's answers depend on besides the observation.
-        heard_ns: arrival of its last message.
+        state: policy state, on which answers depend besides the observation.
+        last_received_ns: arrival of its last message.
         frame: its last observation as received, for pre-touch runs.
         arrivals: predicts its next observation.
         touch_ns: start of the next pre-touch run; None without one before the next observation.
@@ -51,7 +51,7 @@ class Session:
     number: int
     hello: messages.Hello
     state: PolicyState
-    heard_ns: int
+    last_received_ns: int
     frame: bytes = b""
     arrivals: Arrivals = field(default_factory=Arrivals)
     touch_ns: int | None = None
@@ -69,10 +69,10 @@ class Session:
         """Answer an observation with an action, or with an error that names the reason.
 
         Args:
-            message: of this session.
+            message: observation of this session.
             served: the policy that answers.
             received_ns: arrival of the message, the first of the action's four stamps.
-            clock: of the other stamps.
+            clock: clock of the other stamps.
             commit: let later answers depend on this one; False for a pre-touch run.
         """
         raw = self._sensed(message)
@@ -109,7 +109,7 @@ class Session:
         message = messages.unpack(self.frame)
         assert isinstance(message, messages.Observation)
         messages.pack(self.answer(message, served, clock.now_ns(), clock, commit=False))
-        self.state.noise.draw(message.episode, message.seq + 1)  # most likely what the next tick wants
+        self.state.noise.draw(message.episode, message.seq + 1)  # most likely the next tick's
 
     def store(self, message: messages.Observation, received_ns: int) -> None:
         """Store a stream's newest observation; a history includes those that no tick answers."""

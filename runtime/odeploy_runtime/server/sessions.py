@@ -81,7 +81,7 @@ class Sessions:
     def end_silent(self, now_ns: int) -> None:
         """Free sessions without a message for 1 s, or for 5 s before their first observation."""
         for session in list(self):
-            if now_ns - session.heard_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
+            if now_ns - session.last_received_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
                 self.end(session, "silent", "silent")
 
     def renew(self, manifest: Manifest) -> None:
@@ -93,7 +93,7 @@ class Sessions:
         """Return why the robot cannot be admitted: name in use, or server full."""
         for other in list(self):
             if other.identity != identity and other.hello.robot == hello.robot:
-                if now_ns - other.heard_ns < FREED_AFTER_NS:
+                if now_ns - other.last_received_ns < FREED_AFTER_NS:
                     reason = f"the robot name {hello.robot!r} is in use; choose another or end that session"
                     return Refusal("name_in_use", reason)
                 self.end(other, "replaced", "silent, replaced")
@@ -109,13 +109,13 @@ def contract_refusal(hello: messages.Hello, manifest: Manifest) -> Refusal | Non
         return Refusal("protocol", reason)
     if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
         bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
-        return Refusal("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; ask for another rate")
+        return Refusal("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; choose another rate")
     if hello.mode not in ("request", "stream"):
-        reason = f"expected mode request or stream, got {hello.mode[:20]!r}; ask for one of these"
+        reason = f"expected mode request or stream, got {hello.mode[:20]!r}; use one of these"
         return Refusal("mode", reason)
     most = max(len(hello.observation), len(hello.action))
     if most > _MAX_NAMES:
-        return Refusal("signals", f"expected at most {_MAX_NAMES} signals, got {most}; name the policy's alone")
+        return Refusal("signals", f"expected at most {_MAX_NAMES} signals, got {most}; send only the policy's")
     try:
         require_same_names(manifest.raw_names, hello.observation, "observation")
         require_same_names(manifest.action_names, hello.action, "action")

@@ -18,20 +18,20 @@ from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.format import SKIPPED
 from odeploy_runtime.trace.writer import TraceFile
 
-_KEPT_S = 10.0
+_DUMP_S = 10.0
 _FEWEST_ROWS = 64
 _PIECE_ROWS = 256
 _MOST_DUMPS = 6  # per run: the first faults tell most, and a disk is soon full
 
 
-def kept_rows(rate_hz: float) -> int:
+def dump_rows(rate_hz: float) -> int:
     """Return the largest number of rows in a dump."""
-    return max(_FEWEST_ROWS, math.ceil(_KEPT_S * rate_hz))
+    return max(_FEWEST_ROWS, math.ceil(_DUMP_S * rate_hz))
 
 
 def ring_rows(rate_hz: float) -> int:
     """Return the ring's capacity: twice the rows of a dump, so none is overwritten while being copied."""
-    return 2 * kept_rows(rate_hz)
+    return 2 * dump_rows(rate_hz)
 
 
 class FlightRecorder:
@@ -46,7 +46,7 @@ class FlightRecorder:
             beside: path of the dumps, which get `.fault-1` and so on appended.
         """
         self._ring, self._head, self._beside = ring, file.head, beside
-        self._count = kept_rows(file.header.rate_hz)
+        self._count = dump_rows(file.header.rate_hz)
         self._state, self._dumps = int(State.RUN), 0
 
     def fault(self, rows: NDArray[np.void]) -> str | None:

@@ -228,9 +228,7 @@ def _name(wanted: Any) -> str:
 
 
 def _malformed(expected: str, got: str) -> WireError:
-    return WireError(
-        where="message", expected=expected, got=got, remedy="speak the protocol of docs/reference/protocol.md"
-    )
+    return WireError(where="message", expected=expected, got=got, remedy="follow docs/reference/protocol.md")
 
 
 def to_bytes(values: NDArray[np.float32]) -> bytes:

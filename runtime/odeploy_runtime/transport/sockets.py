@@ -74,7 +74,7 @@ def bind_router(
         router.setsockopt(zmq.CURVE_SERVER, 1)
         router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)
         router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
-        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, a missing authenticator would accept everybody
+        router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it, a missing authenticator would accept every key
     try:
         router.bind(endpoint)
     except zmq.ZMQError as error:
@@ -156,8 +156,8 @@ def receive(
 def send_at_once(sock: "zmq.Socket[bytes]", *frames: bytes) -> bool:
     """Send a message if it can leave now; return whether it did. Without a peer, or with a full queue, drop it.
 
-    While sending, ZeroMQ learns at most once per millisecond what the other end has read. After eight messages
-    within less it may report an empty queue as full; reading EVENTS makes it look.
+    While sending, ZeroMQ checks at most once per millisecond what the other end has read. After eight messages
+    within less it may report an empty queue as full; reading EVENTS makes it check.
     """
     if _has_left(sock, frames):
         return True

@@ -102,15 +102,17 @@ class _Answers:
             actions.append(played.values)
         return np.clip(np.stack(actions), self._low, self._high)
 
-    def _infer(self, asking: Sequence[RunningEpisode]) -> None:
-        """Store the chunk of each episode that asks for one."""
-        if not asking:
+    def _infer(self, requesting: Sequence[RunningEpisode]) -> None:
+        """Store a new chunk of each of these episodes."""
+        if not requesting:
             return
-        feed = {"observation": np.stack([episode.observation for episode in asking])}
+        feed = {"observation": np.stack([episode.observation for episode in requesting])}
         if self._takes_noise:
-            feed["noise"] = np.concatenate([self._noise.draw(episode.number, episode.tick) for episode in asking])
+            feed["noise"] = np.concatenate(
+                [self._noise.draw(episode.number, episode.tick) for episode in requesting]
+            )
         (actions,) = self._session.run(["action"], feed)
-        for episode, values in zip(asking, actions, strict=True):
+        for episode, values in zip(requesting, actions, strict=True):
             self._chunks[episode.env].take_in_virtual_time(Answer(episode.tick, values))
 
 
@@ -118,7 +120,7 @@ def _require_no_memory(manifest: Manifest, where: str) -> None:
     if manifest.state_size or manifest.frozen is not None or manifest.recipe is not None:
         raise ContractError(
             where=where,
-            expected="a policy that answers what is sensed now",
-            got="one that also remembers: a state, a chunk or a recipe",
+            expected="a policy that depends on the present observation only",
+            got="one with a memory: a state, a chunk or a recipe",
             remedy="score it with `odeploy score`",
         )

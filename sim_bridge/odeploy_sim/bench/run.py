@@ -75,10 +75,10 @@ def bench(
     """Measure all files at all rates; write the results to bench.json and return them.
 
     Args:
-        files: with the task's signals.
-        task: to run.
+        files: policy files with the task's signals.
+        task: task to run.
         rates: control rates [Hz], each with its number of episodes.
-        options: of the bench.
+        options: options of the bench.
         progress: shows a bar for each run.
     """
     options.out.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def bench(
 
 
 def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> BenchRow:
-    """Run server and robot as two children; this process only looks at how long the trace has become."""
+    """Run server and robot as two child processes; show the trace's length as progress."""
     label = f"{run.file.manifest.name} " + ("lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz")
     bar = progress.add_task(label, total=run.episodes)
     if progress.disable:  # no terminal: a line for the log instead of a bar
@@ -127,7 +127,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
         log = Path(folder) / "robot.log"
         command = python_module("odeploy", "sim", task.name, "--endpoint", endpoint, *mode)
         command += ["--episodes", str(run.episodes), "--seed", str(options.seed), "--trace", str(run.trace)]
-        command += ["--noise", str(options.noise), "--no-courier"]  # as the floors are: without that hop
+        command += ["--noise", str(options.noise), "--no-courier"]  # like the lower bounds, without that hop
         command += options.given()
         if run.rate_hz is not None:
             command += options.for_robot()
@@ -198,10 +198,10 @@ def _with_floors(row: BenchRow, floors: dict[str, dict[str, Percentiles]], pre_t
     return replace(row, floors=floors, round_trip_to_floors=ratio)
 
 
-def _wait(process: "subprocess.Popen[bytes]", look: Callable[[], None]) -> None:
+def _wait(process: "subprocess.Popen[bytes]", show: Callable[[], None]) -> None:
     while process.poll() is None:
         time.sleep(_POLL_S)
-        look()
+        show()
 
 
 def _episodes_done(path: Path) -> int:

@@ -28,12 +28,12 @@ def score(
     """Play episodes of a task; return its score and its player, ready for JSON.
 
     Args:
-        task: to play.
+        task: task to play.
         episodes: number of episodes.
         seed: seed of resets and of a policy's noise.
         noise_level: noise level of the task.
         policy: policy file to score; None for the task's expert.
-        chunks: how a policy's chunks are played.
+        chunks: playback of a policy's chunks.
         console: shows the progress.
     """
     if policy is not None:

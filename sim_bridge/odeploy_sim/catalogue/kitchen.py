@@ -68,8 +68,8 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
     Raises:
         MissingError: no such sub-task; the message offers the nearest names.
     """
-    asked = [name.strip().replace(" ", "-") for name in subtasks] or [""]
-    for name in asked:
+    chosen = [name.strip().replace(" ", "-") for name in subtasks] or [""]
+    for name in chosen:
         if name not in SUBTASKS:
             near = difflib.get_close_matches(name, SUBTASKS, n=3, cutoff=0.5) or SUBTASKS
             raise MissingError(
@@ -78,13 +78,13 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
                 got=repr(name),
                 remedy="join the ones you want: kitchen:microwave+kettle",
             )
-    chosen = tuple(name for name in SUBTASKS if name in asked)
-    every = chosen == SUBTASKS
+    ordered = tuple(name for name in SUBTASKS if name in chosen)
+    every = ordered == SUBTASKS
     return Task(
-        name="kitchen" if every else f"kitchen:{'+'.join(chosen)}",
+        name="kitchen" if every else f"kitchen:{'+'.join(ordered)}",
         gym_id="odeploy/Kitchen-v0",
         entry_point="odeploy_sim.suites.kitchen:FlatKitchenEnv",
-        summary=f"a 7-axis arm in a kitchen: {'all seven sub-tasks' if every else ', '.join(chosen)}",
+        summary=f"a 7-axis arm in a kitchen: {'all seven sub-tasks' if every else ', '.join(ordered)}",
         observation=(
             *(_position(*joint) for joint in _ROBOT.items()),
             *(_velocity(*joint) for joint in _ROBOT.items()),
@@ -101,9 +101,9 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
         horizon=280,
         # The arm creeps under it: the servo's target is where the joint was last seen, and gravity wins a little.
         safe_action=(0.0,) * 9,
-        success_key="success" if len(chosen) == 1 else None,
-        thresholds=() if len(chosen) == 1 else (1.0, 2.0),  # sub-tasks
-        make_arguments={"subtasks": [name.replace("-", " ") for name in chosen]},
+        success_key="success" if len(ordered) == 1 else None,
+        thresholds=() if len(ordered) == 1 else (1.0, 2.0),  # sub-tasks
+        make_arguments={"subtasks": [name.replace("-", " ") for name in ordered]},
         noise=NoiseScale("noise", 1.0, 20.0, "the noise of joint and object sensors"),
         paper="FMER: FrankaKitchen-v1 with 1, 4 and 7 sub-tasks",
         differs="several sub-tasks are scored by the return, which counts those completed; one by whether it was",

@@ -159,7 +159,7 @@ def load(source: str, task: Task) -> Demonstrations:
         actions.append(np.asarray(episode.actions, np.float32))
         returns.append(float(np.sum(episode.rewards)))
         successes += [
-            bool(np.ravel(said)[-1]) for said in [(episode.infos or {}).get("success")] if said is not None
+            bool(np.ravel(ticks)[-1]) for ticks in [(episode.infos or {}).get("success")] if ticks is not None
         ]
     if sum(len(a) for a in actions) == 0:
         raise _misfit(source, task, "no episodes")

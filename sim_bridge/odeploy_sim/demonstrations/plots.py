@@ -25,7 +25,7 @@ def draw(title: str, task: Task, demonstrations: Demonstrations) -> Figure:
     figure.suptitle(title, fontsize=11)
     if plane:
         grid = figure.add_gridspec(2, 2, width_ratios=(1.35, 1))
-        _ways(figure.add_subplot(grid[:, 0]), task, demonstrations, plane)
+        _paths(figure.add_subplot(grid[:, 0]), task, demonstrations, plane)
         axes = figure.add_subplot(grid[0, 1]), figure.add_subplot(grid[1, 1])
     else:
         axes = tuple(figure.subplots(1, 2))
@@ -51,7 +51,7 @@ def _histogram(axes: Any, values: NDArray[Any], successes: NDArray[np.bool_] | N
     axes.grid(alpha=0.3)
 
 
-def _ways(axes: Any, task: Task, demonstrations: Demonstrations, plane: list[int]) -> None:
+def _paths(axes: Any, task: Task, demonstrations: Demonstrations, plane: list[int]) -> None:
     episodes = np.split(demonstrations.observations, demonstrations.starts[1:])[:_MOST_DRAWN]
     successes = demonstrations.successes
     solved = np.ones(len(episodes), bool) if successes is None else successes[: len(episodes)]

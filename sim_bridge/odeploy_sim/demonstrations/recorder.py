@@ -87,7 +87,7 @@ def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console)
             if episode is None:
                 unwanted += 1
                 if unwanted == _PATIENCE:
-                    raise _hopeless(env.task, failures, invalid)
+                    raise _too_many_unwanted(env.task, failures, invalid)
                 continue
             unwanted = 0
             episodes.append(episode)
@@ -140,10 +140,10 @@ def record(
     return Episode(observations, played.actions, played.rewards, played.terminated, played.success, seed)
 
 
-def _hopeless(task: Task, failures: int, invalid: int) -> ContractError:
+def _too_many_unwanted(task: Task, failures: int, invalid: int) -> ContractError:
     return ContractError(
         where=f"collecting {task.name}",
         expected="an episode to keep",
         got=f"{_PATIENCE} in a row to drop; so far {failures} failed, {invalid} broke",
-        remedy="ask for less noise or more coverage, or give a better --policy",
+        remedy="choose less noise or more coverage, or give a better --policy",
     )

@@ -16,7 +16,7 @@ def answers(policy: Policy, observations: NDArray[np.float32]) -> NDArray[np.flo
     each row as the first of an episode.
 
     Args:
-        policy: of any horizon.
+        policy: policy of any horizon.
         observations: in raw units. Shape (M, O).
 
     Returns:

@@ -71,10 +71,13 @@ def _far_rows(
     mean, std = observations.mean(axis=0), observations.std(axis=0)
     rows, causes = [], []
     for sign in (-1, 1):
-        for size, said in ((10 * std, "10 standard deviations off"), (np.full_like(std, _FAR), f"{_FAR:g} off")):
+        for size, distance in (
+            (10 * std, "10 standard deviations off"),
+            (np.full_like(std, _FAR), f"{_FAR:g} off"),
+        ):
             far = mean + sign * size
             rows.append(far)
-            causes.append(f"all signals {'+' if sign > 0 else '-'}{said}")
+            causes.append(f"all signals {'+' if sign > 0 else '-'}{distance}")
             for j, signal in enumerate(signals):
                 row = observations[j % len(observations)].copy()
                 row[j] = far[j]

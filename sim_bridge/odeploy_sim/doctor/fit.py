@@ -20,7 +20,7 @@ def check_fit(manifest: Manifest, task: Task) -> list[Finding]:
     ):
         findings += _check_signals(what, of_file, of_task, task.name)
     if manifest.task != task.name:
-        seen = f"the file says that it was trained for {manifest.task}"
+        seen = f"the file was trained for {manifest.task}"
         findings.append(Finding("warning", _CHECK, "file", seen, f"give --task {manifest.task}, or ignore this"))
     if abs(manifest.rate_hz - task.rate_hz) > 1e-6 * task.rate_hz:
         seen = f"trained for {manifest.rate_hz:g} Hz, the task runs at {task.rate_hz:g} Hz"
@@ -37,14 +37,14 @@ def _check_signals(
         seen = f"the file has {error.expected}, {task_name} has {error.got}"
         return [Finding("error", _CHECK, error.where, seen, error.remedy)]
     findings = []
-    for mine, its in zip(of_file, of_task, strict=True):
-        where = f"{what} {mine.name}"
-        if mine.unit != its.unit:
-            seen = f"in {mine.unit} in the file, in {its.unit} in {task_name}"
+    for in_file, in_task in zip(of_file, of_task, strict=True):
+        where = f"{what} {in_file.name}"
+        if in_file.unit != in_task.unit:
+            seen = f"in {in_file.unit} in the file, in {in_task.unit} in {task_name}"
             findings.append(Finding("error", _CHECK, where, seen, "export anew with the task's units"))
-        if (mine.low, mine.high) != (its.low, its.high):
-            seen = f"limits {_limits(mine)} in the file, {_limits(its)} in {task_name}"
-            severity: Severity = "error" if what == "action" and not _within(mine, its) else "warning"
+        if (in_file.low, in_file.high) != (in_task.low, in_task.high):
+            seen = f"limits {_limits(in_file)} in the file, {_limits(in_task)} in {task_name}"
+            severity: Severity = "error" if what == "action" and not _within(in_file, in_task) else "warning"
             remedy = "export for the task as it is catalogued now"
             findings.append(Finding(severity, _CHECK, where, seen, remedy))
     return findings
@@ -55,6 +55,6 @@ def _limits(signal: Signal) -> str:
     return f"[{low}, {high}]"
 
 
-def _within(mine: Signal, its: Signal) -> bool:
-    low = its.low is None or (mine.low is not None and mine.low >= its.low)
-    return low and (its.high is None or (mine.high is not None and mine.high <= its.high))
+def _within(in_file: Signal, in_task: Signal) -> bool:
+    low = in_task.low is None or (in_file.low is not None and in_file.low >= in_task.low)
+    return low and (in_task.high is None or (in_file.high is not None and in_file.high <= in_task.high))

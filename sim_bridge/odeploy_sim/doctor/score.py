@@ -28,8 +28,8 @@ class PlayerScore:
     """Episodes of one player.
 
     Attributes:
-        observations: of all ticks. Shape (M, O).
-        actions: of all ticks. Shape (M, A).
+        observations: observations of all ticks. Shape (M, O).
+        actions: actions of all ticks. Shape (M, A).
         values: score of each episode: 0 or 1 for success, or the return.
         low, high: 95 % interval of their mean.
         broken: number of episodes in which the simulation broke; they are not among the values.
@@ -118,6 +118,6 @@ def joined(players: Sequence[PlayerScore], rows: int) -> NDArray[np.float32]:
     return observations[spread(len(observations), rows)]
 
 
-def spread(of: int, rows: int) -> NDArray[np.int64]:
-    """Return at most `rows` numbers below `of`, spread evenly."""
-    return np.unique(np.linspace(0, of - 1, rows).astype(np.int64))
+def spread(count: int, rows: int) -> NDArray[np.int64]:
+    """Return at most `rows` numbers below `count`, spread evenly."""
+    return np.unique(np.linspace(0, count - 1, rows).astype(np.int64))

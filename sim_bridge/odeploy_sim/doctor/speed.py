@@ -26,12 +26,12 @@ def check_speed(policy: Policy, rate_hz: float, clock: Clock) -> tuple[str, list
         took_ns.append(clock.now_ns() - start_ns)
     p = percentiles_us(np.array(took_ns))
     p50, p99, period = float(p["p50"] or 0), float(p["p99"] or 0), 1e6 / rate_hz
-    said = (
+    measured = (
         f"p50 {p50:.0f} µs, p99 {p99:.0f} µs of {_CALLS} paced calls; a tick at {rate_hz:g} Hz has {period:.0f} µs"
     )
     remedy = "take fewer solver steps, distil, or lower the rate; then measure with odeploy bench"
     if p50 > period:
-        return said, [Finding("error", "too slow", "file", said, remedy)]
+        return measured, [Finding("error", "too slow", "file", measured, remedy)]
     if p99 > _COMFORT * period:
-        return said, [Finding("warning", "too slow", "file", said, remedy)]
-    return said, []
+        return measured, [Finding("warning", "too slow", "file", measured, remedy)]
+    return measured, []

@@ -48,10 +48,10 @@ def drive(
     """Run the episodes. However the run ends, the trace of what was run is kept.
 
     Args:
-        task: to simulate.
+        task: task to simulate.
         policy: a server's endpoint, or a policy file to run in this process.
-        options: of the run.
-        file: what the server serves, if this robot has the file: its actuation and action limits then apply here.
+        options: options of the run.
+        file: the served policy file, if this robot has it: its actuation and action limits then apply here.
         provider: execution provider of a policy in this process.
         ended: called with the number of each episode after its end.
     """

@@ -146,7 +146,7 @@ class WorkerVectorEnv(TaskVectorEnv):
             where=self._name(worker),
             expected="an answer",
             got=got,
-            remedy="see what it printed; if it was killed for lack of memory, use fewer workers",
+            remedy="read its output; if it was killed for lack of memory, use fewer workers",
         )
 
     def _name(self, worker: Worker) -> str:

@@ -53,7 +53,7 @@ def prepared(recipe: Recipe, *ticks: tuple[int, int, float]) -> list[list[float]
     preparation, seen = Preparation(recipe, A, RATE_HZ), []
     for episode, seq, angle in ticks:
         seen.append(preparation.observe(episode, seq, np.array([angle, 0, 0], np.float32)).tolist())
-        preparation.keep(episode, seq, np.array([angle + 100, angle + 200], np.float32))
+        preparation.commit(episode, seq, np.array([angle + 100, angle + 200], np.float32))
     return seen
 
 
@@ -68,7 +68,7 @@ def test_the_prepared_observation_equals_the_one_from_plain_lists(recipe: Recipe
         np.testing.assert_allclose(got, np.array(expected, np.float32), atol=1e-6, rtol=0)
         if answer is not None:
             naive.keep(episode, seq, answer)
-            preparation.keep(episode, seq, np.array(answer, np.float32))
+            preparation.commit(episode, seq, np.array(answer, np.float32))
 
 
 def test_the_first_observation_stands_for_all_before_it() -> None:
@@ -104,7 +104,7 @@ def test_a_repeated_or_older_observation_does_not_change_the_history() -> None:
 def test_the_first_action_of_a_chunk_is_the_previous_action() -> None:
     preparation = Preparation(Recipe(RAW, (Term("action"),)), A, RATE_HZ)
     preparation.observe(0, 0, np.zeros(3, np.float32))
-    preparation.keep(0, 0, np.arange(6, dtype=np.float32) + 1)
+    preparation.commit(0, 0, np.arange(6, dtype=np.float32) + 1)
     assert preparation.observe(0, 1, np.zeros(3, np.float32)).tolist() == [1, 2]
 
 

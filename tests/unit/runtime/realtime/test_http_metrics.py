@@ -55,13 +55,13 @@ def test_a_loop_without_a_turn_for_two_seconds_is_neither_live_nor_ready(
 ) -> None:
     clock.ns += 2 * S + 1
     for path in ("/live", "/ready"):
-        assert status(path, counters, clock) == (503, "the loop has not turned for 2.0 s")
+        assert status(path, counters, clock) == (503, "no iteration of the loop for 2.0 s")
 
 
 def test_a_full_server_is_live_and_not_ready(counters: Counters, clock: FakeClock) -> None:
     counters.set("ready", 0)
     assert status("/live", counters, clock)[0] == 200
-    assert status("/ready", counters, clock) == (503, "no robot could connect now")
+    assert status("/ready", counters, clock) == (503, "the session table is full")
 
 
 @pytest.mark.parametrize("names", [SERVER, ROBOT])
@@ -83,8 +83,8 @@ def test_every_counter_is_in_the_exposition_under_its_name_with_its_value(
             continue
         family, _, label = name.replace("_ns", "_seconds").partition(":")
         suffix = "_total" if name in names.counters else ""
-        assert read.pop((f"odeploy_{names.of}_{family}{suffix}", label)) == pytest.approx(number)
-    assert read == {(f"odeploy_{names.of}_turned_seconds_ago", ""): 0.5}
+        assert read.pop((f"odeploy_{names.process}_{family}{suffix}", label)) == pytest.approx(number)
+    assert read == {(f"odeploy_{names.process}_turned_seconds_ago", ""): 0.5}
 
 
 @pytest.fixture(scope="module")

@@ -71,13 +71,13 @@ def test_a_matching_robot_gets_its_session_and_the_policy(world: World, logged: 
         ({"action": ["motor_x", "motor_y", "motor_z"]}, "unknown motor_z"),
         ({"protocol": 2}, "expected protocol 1, got 2"),
         ({"protocol": 0}, "expected protocol 1, got 0"),
-        ({"rate_hz": 0.0}, "got 0; ask for another rate"),
+        ({"rate_hz": 0.0}, "got 0; choose another rate"),
         ({"rate_hz": -100.0}, "got -100;"),
         ({"rate_hz": 10_001.0}, "got 10001;"),
         ({"rate_hz": float("nan")}, "got nan;"),
         ({"rate_hz": float("inf")}, "got inf;"),
-        ({"rate_hz": 5e-324}, "ask for another rate"),
-        ({"rate_hz": 2**64 - 1}, "ask for another rate"),
+        ({"rate_hz": 5e-324}, "choose another rate"),
+        ({"rate_hz": 2**64 - 1}, "choose another rate"),
         ({"mode": "push"}, "expected mode request or stream, got 'push'"),
         ({"observation": ["x"] * 1025}, "expected at most 1024 signals, got 1025"),
     ],
@@ -177,7 +177,7 @@ def test_a_bye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
     ready = world.welcome(peer)
     assert world.request(peer, messages.Bye(ready.session)) is None
     world.welcome(world.peer())
-    assert logged[1] == "'robot' freed: said goodbye"
+    assert logged[1] == "'robot' freed: closed by the robot"
 
 
 def test_a_bye_without_a_session_is_ignored(world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.ring import Ring
 from odeploy_runtime.safety.states import State
-from odeploy_runtime.trace.flight_recorder import FlightRecorder, kept_rows, ring_rows
+from odeploy_runtime.trace.flight_recorder import FlightRecorder, dump_rows, ring_rows
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, row_type
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import RowWriter, TraceFile
@@ -126,5 +126,5 @@ def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("rate_hz", "rows"), [(100.0, 1000), (0.5, 64), (33.3, 333), (6.0, 64)])
 def test_ten_seconds_are_kept_and_the_ring_holds_twice_that(rate_hz: float, rows: int) -> None:
-    assert kept_rows(rate_hz) == rows
+    assert dump_rows(rate_hz) == rows
     assert ring_rows(rate_hz) == 2 * rows

@@ -74,5 +74,5 @@ def test_another_tasks_file_and_a_frozen_one_are_refused(tmp_path: Path, scorer:
     with pytest.raises(ContractError, match="observation"):
         scorer.play(other, SEED, 1, ChunkOptions())
     frozen = read(chunk_file(tmp_path, TASK, 4, frozen=1))
-    with pytest.raises(ContractError, match="expected a policy that answers what is sensed now"):
+    with pytest.raises(ContractError, match="expected a policy that depends on the present observation only"):
         scorer.play(frozen, SEED, 1, ChunkOptions())
