@@ -1,4 +1,4 @@
-"""Console entry point: `odeploy VERB` imports the chosen verb's module and runs it.
+"""Console entry point: `odeploy VERB` imports and runs the verb's module.
 
 A user's mistake ends as one line on stderr and exit status 2, Ctrl-C as exit status 130. SIGTERM ends a
 verb as Ctrl-C does, so that traces are written and child processes stopped.

@@ -1,4 +1,4 @@
-"""The picture of the house in CONTRIBUTING.md, from the contracts in pyproject.toml.
+"""The picture of the house in CONTRIBUTING.md, from pyproject.toml's contracts.
 
 Write it again: `python -m docs.generate.house_picture`.
 """
@@ -33,7 +33,10 @@ def contracts() -> list[dict[str, Any]]:
 
 
 def layers(package: str) -> list[list[str]]:
-    """Return a floor's rooms from the highest layer to the lowest; rooms of one layer are independent."""
+    """Return a floor's rooms from the highest layer to the lowest.
+
+    Rooms of one layer are independent.
+    """
     (rows,) = (contract["layers"] for contract in contracts() if contract.get("containers") == [package])
     return [re.split(r"\s*[|:]\s*", row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""docs/reference/verbs.md from the table of verbs: `python -m docs.generate.verbs_page`."""
+"""docs/reference/verbs.md: `python -m docs.generate.verbs_page`."""
 
 from pathlib import Path
 

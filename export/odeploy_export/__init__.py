@@ -1,4 +1,7 @@
-"""Export: a trained policy becomes one self-describing ONNX file, if the file computes what the policy does."""
+"""Export of trained policies to self-describing ONNX files.
+
+The file is written only if it computes what the policy computes.
+"""
 
 import logging
 

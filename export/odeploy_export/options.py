@@ -1,4 +1,4 @@
-"""Options of an export as records: how noise becomes an action, and what the parity check requires."""
+"""Options of an export: sampler and parity check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class ParityOptions:
 
     @property
     def rounding(self) -> float:
-        """Multiple of torch's float32 error allowed beyond the tolerance; 0 if a tolerance was given."""
+        """Allowed multiple of torch's float32 error; 0 if a tolerance was given."""
         return ROUNDING if self.tolerance is None else 0.0
 
 

@@ -138,7 +138,7 @@ def _check(
     allowed: Allowed,
     provider: str,
 ) -> Parity:
-    """Compare a graph's actions, then its states along the ODE, on one execution provider."""
+    """Compare a graph's actions and ODE states on one execution provider."""
     candidates = max(1, rows.noise.shape[1])
     session = open_session(model.SerializeToString(), provider, allowed.where, rows=candidates)
     parity = check_parity(session, deployment, rows, actions, allowed)

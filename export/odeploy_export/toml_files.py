@@ -46,7 +46,10 @@ T = TypeVar("T")
 
 
 def actuation_for(task: Task, file: Path | None) -> Actuation | None:
-    """Read the file; without one, return the actuation of the task's own robot, if any. Raises as `from_toml`."""
+    """Read an actuation; without a file, return that of the task's own robot.
+
+    Raises as `from_toml`.
+    """
     if file is None:
         own: Actuation | None = task.make_arguments.get("actuation")
         return own

@@ -1,4 +1,4 @@
-"""The end of every export: signature, a load as on the robot, and only then the file."""
+"""The end of an export: signature, a load as on the robot, then the file."""
 
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from odeploy_runtime.policy_file.manifest import Manifest
 
 
 def write_policy(model: onnx.ModelProto, manifest: Manifest, out: Path, secret: Path | None) -> None:
-    """Write a policy file that loads and reproduces its golden rows, signed if there is a secret key.
+    """Write a policy file that loads and reproduces its golden rows.
+
+    It is signed if there is a secret key.
 
     Raises:
         PolicyFileError: it does not; nothing was written.

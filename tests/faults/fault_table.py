@@ -54,7 +54,8 @@ FAULTS = {
 }
 _HEAD = """# Reliability
 
-What odeploy promises when something breaks, and what the tests observed when they broke it. Tests in
+For operators. This page lists what odeploy promises when something breaks, and what the tests observed when
+they broke it. Tests in
 `tests/faults/` and neighbouring folders cause each fault with real processes, sockets and signals.
 
 ```

@@ -1,4 +1,4 @@
-"""Closed loop of a policy file that exists already: torch and the file play the same episodes.
+"""Closed loop of an existing policy file and its run, episode by episode.
 
 python -m odeploy_export.cli.closed_loop FILE --run RUN --episodes 10
 """

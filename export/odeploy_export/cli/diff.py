@@ -1,4 +1,4 @@
-"""`odeploy diff A B`: differences of two policy files in manifest, graph and actions."""
+"""`odeploy diff A B`: differences in manifest, graph and actions."""
 
 import hashlib
 from collections import Counter
@@ -29,7 +29,7 @@ Line = tuple[str, str, str]  # what, in A, in B
 
 @dataclass(frozen=True)
 class Config:
-    """Compare two policy files: manifest, graph, and actions on each other's golden rows."""
+    """Compare two policy files: manifest, graph, actions on golden rows."""
 
     a: Annotated[Path, tyro.conf.Positional]
     """First policy file."""
@@ -64,7 +64,10 @@ def manifest_lines(a: Manifest, b: Manifest) -> list[Line]:
 
 
 def graph_lines(a: onnx.GraphProto, b: onnx.GraphProto) -> list[Line]:
-    """Return differences of operators by count, of weights by name, and of wiring if all of those agree."""
+    """Return differences of operators by count and of weights by name.
+
+    If those agree, also differences of the wiring.
+    """
     ops_a, ops_b = (Counter(node.op_type for node in graph.node) for graph in (a, b))
     lines = [
         (f"operator {op}", str(ops_a[op]), str(ops_b[op]))
@@ -90,7 +93,7 @@ def graph_lines(a: onnx.GraphProto, b: onnx.GraphProto) -> list[Line]:
 
 
 def behaviour_lines(a: PolicyFile, b: PolicyFile) -> list[Line]:
-    """Return the largest difference of each action on the other file's golden rows, on unit scale.
+    """Return each action's largest difference on golden rows, on unit scale.
 
     A file gets the row's noise if the shapes agree, otherwise zeros.
     """
@@ -107,7 +110,7 @@ def behaviour_lines(a: PolicyFile, b: PolicyFile) -> list[Line]:
 
 
 def _errors(file: PolicyFile, rows_of: Manifest) -> list[float]:
-    """Return the largest difference of each signal of the first action, on another file's golden rows."""
+    """Return each signal's largest difference, in the first action of golden rows."""
     m, golden = file.manifest, rows_of.golden
     if not golden:
         return [float("nan")] * len(m.action)
@@ -124,7 +127,10 @@ def _errors(file: PolicyFile, rows_of: Manifest) -> list[float]:
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield each part of a JSON value with its path; a signal is one part, and so are the golden rows."""
+    """Yield each part of a JSON value with its path.
+
+    A signal is one part. So are all golden rows.
+    """
     if path == "$.golden":
         yield path, f"{len(value)} rows, SHA-256 {hashlib.sha256(str(value).encode()).hexdigest()[:12]}…"
     elif isinstance(value, dict) and {"name", "unit"} <= value.keys():

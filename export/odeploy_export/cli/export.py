@@ -1,4 +1,4 @@
-"""`odeploy export`: a trained policy becomes one policy file, if torch and ONNX agree."""
+"""`odeploy export`: one policy file, if torch and ONNX agree."""
 
 import logging
 from collections.abc import Iterator

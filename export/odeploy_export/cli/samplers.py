@@ -1,4 +1,4 @@
-"""`odeploy samplers RUN...`: which noise, solver and number of steps to deploy for a generative policy.
+"""`odeploy samplers RUN...`: noise, solver and number of steps to deploy.
 
 The answer is the fastest file whose score is within a share of the best.
 """
@@ -25,7 +25,7 @@ from odeploy_train.runs.options import require_positive
 
 @dataclass(frozen=True)
 class Config(ChunkOptions, Axes):
-    """Score and time a generative policy in every deployment setting, and recommend one."""
+    """Score and time a generative policy in all settings, and recommend one."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
     """Folders of finished training runs: flows, best-of-N or diffusion policies. Several give one grid."""

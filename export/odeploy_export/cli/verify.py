@@ -39,7 +39,7 @@ class Config:
 
 
 def main() -> None:
-    """Print one line with the largest error, or fail with the worst row, and the fault if it is a known one."""
+    """Print the largest error, or fail with the worst row and the fault, if known."""
     config = tyro.cli(Config, prog="python -m odeploy_export.cli.verify")
     file = read(config.file)
     manifest = file.manifest

@@ -1,4 +1,4 @@
-"""Best of N in one graph: N candidates by the split form, twin critics in split form, argmax, gather.
+"""Best of N in one graph: candidates, twin critics in split form, argmax, gather.
 
 The candidates come from a flow or a diffusion policy. The products with the observation, the proposer's and the
 critics', are computed once per observation and repeated for its N candidates, which then are rows of a batch. A
@@ -19,7 +19,9 @@ OUTPUTS = ("action", "value", "index")
 
 
 class BestOfNGraph(nn.Module):
-    """Graph from `observation` (B, O), `noise` (B, N, S, D) to `action` (B, H, A), `value` and `index` (B,).
+    """Graph that returns the best of N candidates, its value and its index.
+
+    `observation` (B, O), `noise` (B, N, S, D) -> `action` (B, H, A), `value` (B,), `index` (B,).
 
     Args:
         policy: proposer and critics.

@@ -1,8 +1,9 @@
-"""A diffusion policy's ancestral sampler, unrolled: one noise draw per step, constants folded into weights.
+"""A diffusion policy's ancestral sampler, unrolled, with one noise draw per step.
 
-As in `graphs/flow.py`, the observation's part of the first layer is computed once, the time's part is a constant
-of each step, hidden weights are shared, and the last layer updates the state in one Gemm. With s, m the action's
-scale and mean, W_l and b_l the last layer, the state is the action plus decreasing noise:
+Constants are folded into weights. As in `graphs/flow.py`, the observation's part of the first layer is computed
+once, the time's part is a constant of each step, hidden weights are shared, and the last layer updates the state
+in one Gemm. With s, m the action's scale and mean, W_l and b_l the last layer, the state is the action plus
+decreasing noise:
 
     y_k = s x_k / √ᾱ_k + m - σ_k s b_l,    σ_k = √((1 - ᾱ_k) / ᾱ_k)
 
@@ -34,7 +35,10 @@ from odeploy_train.policies.diffusion import DiffusionPolicy
 
 
 class UnrolledDiffusion(nn.Module):
-    """Graph from `observation` (B, O) and `noise` (B, 1, S, D) to `action` (B, 1, A), for S + 1 times."""
+    """Graph of a diffusion policy for S + 1 times.
+
+    `observation` (B, O), `noise` (B, 1, S, D) -> `action` (B, 1, A).
+    """
 
     horizon = 1
 
@@ -78,7 +82,10 @@ class UnrolledDiffusion(nn.Module):
         return self.solve(self.observation(observation), noise).unsqueeze(1)
 
     def solve(self, o: Tensor, noise: Tensor) -> Tensor:
-        """Denoise S draws for each row of `o`. Shapes (R, W), any of R · S · D numbers -> (R, D)."""
+        """Denoise S draws for each row of `o`.
+
+        Shapes (R, W), any of R · S · D numbers -> (R, D).
+        """
         S, columns = self.draw_scale.shape
         draws = pad(noise.reshape(-1, S, columns - 1), (0, 1)) * self.draw_scale + self.draw_offset
         state, *later = torch.split(draws.reshape(-1, S * columns), columns, dim=1)

@@ -1,4 +1,4 @@
-"""The split form of a flow policy: the same integration, without what does not depend on x.
+"""The split form of a flow policy: what does not depend on x is computed once.
 
 The velocity network's first layer is linear over [o, x, emb(t)], so W [o, x, emb] = W_o o + W_x x + W_t emb.
 W_o o is computed once, W_t emb(t) is a constant of each evaluation, and only W_x x is left in the loop. The
@@ -34,7 +34,9 @@ from odeploy_train.policies.flow import FlowPolicy
 
 
 class SplitFlow(nn.Module):
-    """Graph from `observation` (B, O) and `noise` (B, 1, 1, D) to `action` (B, H, A), for a solver and t-grid.
+    """Graph of a flow for one solver and t-grid.
+
+    `observation` (B, O), `noise` (B, 1, 1, D) -> `action` (B, H, A).
 
     Attributes:
         observation: W_o o with the first layer's bias, of shape (B, W).
@@ -79,7 +81,10 @@ class SplitFlow(nn.Module):
         return action.reshape(-1, self.horizon, self._action_size)
 
     def solve(self, o: Tensor, noise: Tensor) -> Tensor:
-        """Integrate a draw for each row of `o`. Shapes (R, W), any of R · D numbers -> (R, D)."""
+        """Integrate a draw for each row of `o`.
+
+        Shapes (R, W), any of R · D numbers -> (R, D).
+        """
         state_weight = iter(self.state_weight)
 
         def field(_: float, state: Tensor) -> Tensor:
@@ -99,7 +104,7 @@ class SplitFlow(nn.Module):
 
 
 class ObservationPart(nn.Module):
-    """Observation's part of a layer over [normalised observation, ...]: raw (B, O) to W_o o + b, (B, W).
+    """Observation's part W_o o + b of a layer over [normalised observation, ...].
 
     The normaliser is folded into the weight, or stands in front if it clips.
     """

@@ -1,4 +1,7 @@
-"""An MLP as a graph: normaliser folded into the first layer if possible, tanh or limits last."""
+"""An MLP as a graph, with its normaliser and limits.
+
+The normaliser is folded into the first layer if possible. Tanh or limits come last.
+"""
 
 import math
 

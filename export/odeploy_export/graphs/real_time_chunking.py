@@ -1,4 +1,4 @@
-"""A flow whose chunk continues the previous one, written node by node with the gradient of its guidance.
+"""A flow whose chunk continues the previous one, written node by node.
 
 `observation` (B, O), `noise` (B, 1, 1, D), `previous` (B, H, A), `frozen` (B, H) → `action` (B, H, A). It computes
 `policies/chunk_guidance.py`. There autograd multiplies with the transposed Jacobian. Here each layer of the
@@ -134,7 +134,7 @@ class _Field:
 
 
 def continuable(policy: object, frozen: int) -> FlowPolicy:
-    """Return the policy if it can continue a previous chunk with d of its actions frozen.
+    """Return the policy if it can continue a chunk with d actions frozen.
 
     Raises:
         UsageError: not a flow with action chunks, one that ends in tanh, or more frozen actions than a chunk has.
@@ -157,7 +157,10 @@ def continuable(policy: object, frozen: int) -> FlowPolicy:
 
 
 def _observation_part(new: _Nodes, policy: FlowPolicy, weight: Tensor, bias: Tensor) -> str:
-    """Return W_o o + b; the normaliser is folded into the weight, or stands in front if it clips."""
+    """Return W_o o + b.
+
+    The normaliser is folded into the weight, or stands in front if it clips.
+    """
     mean, std = policy.observation_mean.double(), policy.observation_std.double()
     observation = "observation"
     if math.isfinite(policy.clip):

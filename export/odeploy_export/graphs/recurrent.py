@@ -1,4 +1,4 @@
-"""A recurrent policy as a graph, written node by node: its state is an input and an output.
+"""A recurrent policy as a graph, with its state as an input and an output.
 
 `observation` (B, O), `state_in` (B, S) → `action` (B, 1, A), `state_out` (B, S). The normaliser is folded into
 the input's weights. Reset and update gate share a pair of Gemms; the second has the first as its bias. ONNX's
@@ -32,7 +32,10 @@ def recurrent_graph(policy: RecurrentPolicy) -> onnx.ModelProto:
 
 
 def _cell(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
-    """Build the GRU cell, with the letters of policies/recurrent.py; torch stores r, z, n stacked."""
+    """Build the GRU cell, with the letters of policies/recurrent.py.
+
+    Torch stores r, z, n stacked.
+    """
     S = policy.config.state_size
     W, U, b, c = (
         _double(values) for values in policy.gru.parameters()
@@ -68,7 +71,10 @@ def _cell(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
 
 
 def _head(policy: RecurrentPolicy) -> tuple[list[onnx.NodeProto], Weights]:
-    """Build the head, from state to action. Limits come last, unless [-1, 1]: rounding may exceed them."""
+    """Build the head, from state to action.
+
+    Limits other than [-1, 1] come last, since rounding may exceed them.
+    """
     low, high = _double(policy.low), _double(policy.high)
     # By rows: a narrow weight by columns leaves ONNX Runtime's vector kernel (graphs/rewrites.py).
     weights: Weights = {

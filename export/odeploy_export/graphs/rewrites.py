@@ -1,4 +1,4 @@
-"""Rewrites of a finished graph: outputs get names, narrow Gemms a faster form, weights another precision."""
+"""Rewrites of a finished graph: names of outputs, narrow Gemms, precision."""
 
 import contextlib
 import io
@@ -15,7 +15,9 @@ _IN_FLOAT32 = ["Clip"]  # a limit rounded to fp16 is another limit
 
 
 def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
-    """Rename the outputs in place, in order, with every use of them. The exporter names them after its own nodes.
+    """Rename the outputs and all their uses in place.
+
+    The exporter names them after its own nodes.
 
     Raises:
         ValueError: the number of outputs differs.
@@ -31,12 +33,13 @@ def name_outputs(model: onnx.ModelProto, names: Sequence[str]) -> None:
 
 
 def narrow_gemms(model: onnx.ModelProto) -> None:
-    """Rewrite Gemms with few columns in place for ONNX Runtime's vector kernel. Results change by rounding only.
+    """Rewrite Gemms with few columns in place for ONNX Runtime's vector kernel.
 
-    A flow's last layer has two to twenty columns and, as the solver's update, an alpha. With one row, ONNX Runtime
-    uses its matrix-vector kernel only if alpha is 1, and for a narrow weight only if it is stored by columns.
-    Otherwise it repacks the weight in every call, which takes longer than the product. So alpha is folded into the
-    weight, one small copy for each distinct alpha, and the weight is transposed. Measured in docs/decisions.md.
+    Results change by rounding only. A flow's last layer has two to twenty columns and, as the solver's update, an
+    alpha. With one row, ONNX Runtime uses its matrix-vector kernel only if alpha is 1, and for a narrow weight
+    only if it is stored by columns. Otherwise it repacks the weight in every call, which takes longer than the
+    product. So alpha is folded into the weight, one small copy for each distinct alpha, and the weight is
+    transposed. Measured in docs/decisions.md.
     """
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
@@ -60,7 +63,9 @@ def narrow_gemms(model: onnx.ModelProto) -> None:
 
 
 def in_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelProto:
-    """Return the graph with its weights and products in a precision. Inputs and outputs stay float32.
+    """Return the graph with its weights and products in a precision.
+
+    Inputs and outputs stay float32.
 
     fp16 is for GPUs: on a CPU ONNX Runtime computes most of these operators by casting, so the file is less exact
     and no faster.

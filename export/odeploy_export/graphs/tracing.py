@@ -1,4 +1,4 @@
-"""From a torch module to the bytes of a policy file: traced, stripped, checked, sealed; deterministic."""
+"""Tracing of a torch module to the deterministic bytes of a policy file."""
 
 import logging
 import warnings
@@ -17,7 +17,7 @@ OPSET = 18
 
 
 def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int, int, int]) -> onnx.ModelProto:
-    """Trace a module with the inputs `observation` (B, O) and, unless its shape is empty, `noise` (B, N, S, D).
+    """Trace a module of `observation` (B, O) and perhaps `noise` (B, N, S, D).
 
     The exporter writes absolute paths of our sources into every node. They are stripped, with everything else that
     running the graph does not need.
@@ -58,7 +58,7 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
 
 
 def to_bytes(model: onnx.ModelProto, manifest: Manifest) -> bytes:
-    """Return the policy file: the graph with its manifest and fingerprint in the metadata."""
+    """Return the policy file: graph, manifest and fingerprint."""
     sealed = onnx.ModelProto()
     sealed.CopyFrom(model)
     onnx.helper.set_model_props(sealed, {MANIFEST_KEY: to_json(manifest), FINGERPRINT_KEY: NO_FINGERPRINT})

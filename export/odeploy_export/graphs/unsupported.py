@@ -1,4 +1,4 @@
-"""One line for an operator that ONNX does not have, instead of the pages of torch's exporter."""
+"""The error for an operator that ONNX does not have, in one line."""
 
 import re
 from collections.abc import Iterator, Sequence

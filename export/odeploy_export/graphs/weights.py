@@ -1,4 +1,4 @@
-"""Weights of a graph: float32 constants, and the linear layers that they come from."""
+"""Weights of a graph: float32 constants and the linear layers behind them."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The parity check of a deployment on one session, with the fault that explains a failure."""
+"""The parity check of a deployment on one session, with a diagnosis."""
 
 import onnxruntime as ort
 import torch

@@ -1,4 +1,4 @@
-"""Policies trained elsewhere: a graph whose inside is unknown, and what it must compute."""
+"""Policies trained elsewhere: an opaque graph, and what it must compute."""
 
 import logging
 from dataclasses import dataclass, replace

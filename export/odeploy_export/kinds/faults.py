@@ -13,7 +13,7 @@ from odeploy_train.modules.ode import SOLVERS
 
 
 def without_normaliser(deployment: Deployment) -> Iterator[Fault]:
-    """Raw observations go into the network."""
+    """Yield the fault that raw observations go into the network."""
     changed = copy.deepcopy(deployment.policy)
     changed.observation_mean.zero_()
     changed.observation_std.fill_(1)
@@ -21,21 +21,21 @@ def without_normaliser(deployment: Deployment) -> Iterator[Fault]:
 
 
 def without_scale(deployment: Deployment) -> Iterator[Fault]:
-    """The network's output is taken for an action in robot units."""
+    """Yield the fault that the network's output counts as robot units."""
     policy = deployment.policy
     zeros, ones = torch.zeros_like(policy.action_mean), torch.ones_like(policy.action_std)
     yield "the action's scale were left out", _with(deployment, action_mean=zeros, action_std=ones)
 
 
 def without_limits(deployment: Deployment) -> Iterator[Fault]:
-    """Actions are not clipped."""
+    """Yield the fault that actions are not clipped."""
     policy = deployment.policy
     low, high = torch.full_like(policy.low, -torch.inf), torch.full_like(policy.high, torch.inf)
     yield "the bounds were dropped", _with(deployment, low=low, high=high)
 
 
 def other_flow(deployment: Deployment) -> Iterator[Fault]:
-    """Time or velocity have the other direction, or the solver is another one."""
+    """Yield the faults of direction in time or velocity, and of the solver."""
     sampler, velocity = deployment.required_sampler, deployment.policy.velocity
     backwards = replace(sampler, t_grid=sampler.t_grid[::-1])
     yield "time ran backwards, from t = 1 to 0", replace(deployment, sampler=backwards)

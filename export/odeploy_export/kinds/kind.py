@@ -1,4 +1,4 @@
-"""The record of a policy type, and a policy with the sampler that goes into its file."""
+"""The records of a policy type and of a policy with its sampler."""
 
 import math
 from collections.abc import Callable, Iterator

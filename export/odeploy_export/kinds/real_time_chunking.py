@@ -1,4 +1,4 @@
-"""Flow policies whose chunks continue the previous one, with its first actions frozen."""
+"""Flow policies whose chunks continue the previous one."""
 
 from operator import attrgetter
 

@@ -1,4 +1,7 @@
-"""Recurrent policies: a state is carried from tick to tick, so rows are one sequence from a zero state."""
+"""Recurrent policies, whose state is carried from tick to tick.
+
+So the rows of a check are one sequence from a zero state.
+"""
 
 from operator import attrgetter
 

@@ -1,4 +1,4 @@
-"""Parity of a graph that chooses: its candidates, their values and its choice are torch's, up to ties.
+"""Parity of a graph that chooses: candidates, values and choice, up to ties.
 
 The graph outputs only the chosen candidate. So each candidate is first made the only one there is: given one draw
 N times, the graph can choose nothing else. Then come the draws as they are. Where two values lie closer together

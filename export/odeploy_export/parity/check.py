@@ -1,4 +1,4 @@
-"""The parity check: a graph computes what the trained policy computes, or no file is written.
+"""The parity check: a graph computes what the trained policy computes.
 
 References, usually torch in float64 and in float32, are compared with ONNX Runtime on recorded, random and edge
 observations, at several batch sizes. Deviations are on unit scale: half of each action's range counts as 1.
@@ -55,7 +55,10 @@ def check_answers(
 
 
 def run_in_batches(session: ort.InferenceSession, rows: Rows, batch: int) -> Numbers:
-    """Return the graph's actions for all rows; a recurrent graph takes one after the other. Shape (M, D)."""
+    """Return the graph's actions for all rows. Shape (M, D).
+
+    A recurrent graph takes one row after the other.
+    """
     if any(i.name == STATE_IN for i in session.get_inputs()):
         action_size = session.get_outputs()[0].shape[2]
         return run_sequences(session, rows.observation[None])[0, :, :action_size]

@@ -1,4 +1,4 @@
-"""Parity of a graph that continues the previous chunk: its outputs are torch's for any previous chunk.
+"""Parity of a graph that continues the previous chunk, for any such chunk.
 
 Each row gets another row's chunk as the previous one, so the two disagree as much as chunks can, and weights as in
 use, for every number of actions played. torch computes the gradient of the guidance by autograd. Every fourth row
@@ -29,7 +29,9 @@ _FAR_STDS = 1.5  # root mean square over an observation's signals
 
 
 def guided_reference(policy: FlowPolicy, sampler: Sampler, dtype: torch.dtype) -> Guided:
-    """Return the policy as a function of (observation, noise, previous, frozen), computed in `dtype`.
+    """Return the policy as a function of its four inputs, computed in `dtype`.
+
+    The inputs are observation, noise, previous and frozen.
 
     Shapes (M, O), (M, 1, 1, D), (M, H, A), (M, H) -> (M, D).
     """
@@ -88,7 +90,10 @@ def check_continuations(
 def golden_chunks(
     policy: FlowPolicy, sampler: Sampler, observation: Array, noise: Array, frozen: int
 ) -> list[Numbers]:
-    """Return torch's float32 chunks for rows a tick apart, each of which continues the previous one."""
+    """Return torch's float32 chunks for rows a tick apart.
+
+    Each chunk continues the previous one.
+    """
     answer, continuation, chunks = guided_reference(policy, sampler, torch.float32), PreviousChunk(), []
     H, A = policy.config.horizon, policy.config.action_size
     for seq in range(len(observation)):

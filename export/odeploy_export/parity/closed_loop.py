@@ -1,4 +1,4 @@
-"""Closed loop: torch and the ONNX file play the same episodes, each on its own answers, until they part.
+"""Closed loop: torch and the ONNX file play the same episodes until they part.
 
 The parity check compares answers to the same observation. In a loop each answer decides the next observation, so
 rounding may grow, where contacts or a chaotic robot let it. Both sides get the same resets and the same noise. The
@@ -64,7 +64,7 @@ class ClosedLoop:
 def compare(
     act: Reference, file: OnnxPolicy, task: Task, episodes: int, seed: int = 1, tolerance: float = TOLERANCE
 ) -> ClosedLoop:
-    """Play the first pairs of episodes of a seed that the simulation survives on both sides.
+    """Play a seed's first pairs of episodes in which no simulation breaks.
 
     After a pair has parted each side goes on to its own end.
 
@@ -118,7 +118,7 @@ _Pair = tuple[Trajectory, Trajectory]
 
 
 def _drawing(answer: _Answer, noise: NoiseSource) -> Act:
-    """Return a policy that answers each observation with the noise of its episode and tick."""
+    """Return a policy that takes the noise of each observation's episode and tick."""
 
     def act(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
         (episode,) = running
@@ -140,7 +140,7 @@ def _valid_pairs(
 
 
 def _parted(pair: _Pair, scale: NDArray[np.float64], tolerance: float) -> int | None:
-    """Return the first tick at which the actions differ by more than the tolerance, on unit scale."""
+    """Return the first tick at which the actions differ beyond the tolerance."""
     ticks = min(len(side.actions) for side in pair)
     gaps = np.abs((pair[0].actions[:ticks] - pair[1].actions[:ticks]) / scale).max(axis=1)
     beyond = np.flatnonzero(gaps > tolerance)

@@ -1,4 +1,7 @@
-"""Deviation of a graph from torch on unit scale, and the refusal that names the worst row and signal."""
+"""Deviation of a graph from torch on unit scale.
+
+An error names the worst row and signal.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +46,9 @@ class Allowed:
     rounding: float = ROUNDING
 
     def widened(self, references: Sequence[Numbers]) -> "Allowed":
-        """Return the allowance where float32 itself misses the tolerance: a steep flow amplifies its rounding.
+        """Return the allowance, wider where float32 itself misses the tolerance.
+
+        A steep flow amplifies its rounding.
 
         Args:
             references: from torch, in float64 and in float32. Each of shape (M, C).
@@ -62,7 +67,10 @@ def allowed_actions(
     tolerance: float = TOLERANCE,
     rounding: float = ROUNDING,
 ) -> Allowed:
-    """Return what is allowed of a chunk's H · A numbers: half of an action's range counts as 1."""
+    """Return what is allowed of a chunk's H · A numbers.
+
+    Half of an action's range counts as 1.
+    """
     scale = np.tile(half_ranges(actions), horizon)
     return Allowed(scale, column_names(actions, horizon), tolerance, where, rounding)
 

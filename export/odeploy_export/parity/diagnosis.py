@@ -32,7 +32,7 @@ def explained(
     rows: Rows,
     actions: tuple[Signal, ...],
 ) -> ParityError:
-    """Return the error with the fault that explains it, or unchanged if none does; see `diagnose`."""
+    """Return the error with the fault that explains it, if any; see `diagnose`."""
     fault = diagnose(session, exact, faults, rows, actions)
     if fault is None:
         return error
@@ -47,10 +47,10 @@ def explained(
 def diagnose(
     session: ort.InferenceSession, exact: Reference, faults: Faults, rows: Rows, actions: tuple[Signal, ...]
 ) -> str | None:
-    """Return the fault with which the policy computes what the graph does on all rows; None if none is known.
+    """Return the fault with which the policy computes what the graph does.
 
-    Also None if the policy itself agrees: a fault that changes nothing in it, such as a missing scale of 1, would
-    explain what rounding did.
+    None if no known fault explains all rows. Also None if the policy itself agrees: a fault that changes nothing
+    in it, such as a missing scale of 1, would explain what rounding did.
 
     Args:
         session: of the graph.
@@ -95,7 +95,10 @@ def _squashed_again(act: Reference, actions: tuple[Signal, ...]) -> Reference:
 
 
 def _permutation(got: Numbers, exact: Numbers, names: Sequence[str]) -> str | None:
-    """Columns of one that are other columns of the other. Both of shape (M, D), unit scale."""
+    """Describe a permutation of the columns; return None if there is no such one.
+
+    Both of shape (M, D), on unit scale.
+    """
     distance = np.abs(got[:, :, None] - exact[:, None, :]).max(axis=0)
     nearest = distance.argmin(axis=1).tolist()
     if distance.min(axis=1).max() > _AGREES or sorted(nearest) != list(range(len(names))):

@@ -1,4 +1,7 @@
-"""Inputs of a parity check: recorded, random and edge observations with noise, and the golden rows among them."""
+"""Inputs of a parity check, and the golden rows among them.
+
+They are recorded, random and edge observations, with noise.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -50,7 +53,7 @@ class Normalised(Protocol):
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and standard deviation of the observations that a policy was trained on. Shape (O,)."""
+    """Mean and standard deviation of the observations of a training. Shape (O,)."""
 
     mean: NDArray[np.floating]
     std: NDArray[np.floating]
@@ -64,9 +67,10 @@ class Spread:
 def check_rows(
     spread: Spread, recorded: Array, noise: Noise, seed: int = 0, edge_stds: Sequence[float] = EDGE_STDS
 ) -> Rows:
-    """Return recorded observations, then random ones at three times their spread, then edges.
+    """Return recorded, random and edge observations, in this order, with noise.
 
-    In an edge row every signal lies at the same multiple of its standard deviation, up to ten.
+    Random ones have three times the recorded spread. In an edge row every signal lies at the same multiple of its
+    standard deviation, up to ten.
     """
     rng = np.random.default_rng(seed)
     mean, std = spread.mean, spread.std
@@ -79,12 +83,15 @@ def check_rows(
 
 
 def edges_beyond(clip: float) -> tuple[float, ...]:
-    """Return the edges of a policy that clips its normalised observations there; infinity for no clip."""
+    """Return the edges for a clip of the normalised observation; infinite for none."""
     return (*EDGE_STDS, -2 * clip, 2 * clip) if math.isfinite(clip) else EDGE_STDS
 
 
 def picked(recorded: Array, consecutive: bool) -> Array:
-    """Return 128 of the recorded observations: spread evenly, or consecutive ticks. Shapes (M, O) -> (128, O)."""
+    """Return 128 recorded observations, spread evenly or of consecutive ticks.
+
+    Shapes (M, O) -> (128, O).
+    """
     last = len(recorded) - 1
     picks = (
         np.arange(RECORDED_ROWS) % (last + 1) if consecutive else np.linspace(0, last, RECORDED_ROWS).astype(int)
@@ -94,7 +101,7 @@ def picked(recorded: Array, consecutive: bool) -> Array:
 
 
 def golden_picks(order: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Return the recorded rows that become golden: spread evenly, or the first of an order. Shape (8,)."""
+    """Return indices of golden rows: evenly spread, or first of an order. (8,)"""
     if order is not None:
         return np.sort(order[:_GOLDEN_ROWS])
     return np.linspace(0, RECORDED_ROWS - 1, _GOLDEN_ROWS).astype(np.int64)

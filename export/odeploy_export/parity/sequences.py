@@ -1,4 +1,4 @@
-"""Parity of a recurrent graph: action and state of each tick, then of whole sequences.
+"""Parity of a recurrent graph, tick by tick and in whole sequences.
 
 Tick by tick, torch and ONNX start from the same state, one that torch reached on its way. Then the graph carries
 its own state along. A trained cell may amplify the rounding of its state, in torch's float32 as in ONNX Runtime's,
@@ -61,7 +61,10 @@ def check_sequences(
 
 
 def run_sequences(session: ort.InferenceSession, observations: Array) -> Numbers:
-    """Return the graph's action and state after each tick, from zero states. Shapes (B, T, O) -> (B, T, A + S)."""
+    """Return the graph's action and state after each tick, from zero states.
+
+    Shapes (B, T, O) -> (B, T, A + S).
+    """
     size = next(i.shape[1] for i in session.get_inputs() if i.name == STATE_IN)
     state, ticks = np.zeros((len(observations), size), np.float32), []
     for observation in observations.swapaxes(0, 1):
@@ -72,7 +75,10 @@ def run_sequences(session: ort.InferenceSession, observations: Array) -> Numbers
 
 @torch.no_grad()
 def played(policy: RecurrentPolicy, observations: Array, dtype: torch.dtype) -> Numbers:
-    """Return torch's action and state after each tick, computed in `dtype`. Shapes (B, T, O) -> (B, T, A + S)."""
+    """Return torch's action and state after each tick, computed in `dtype`.
+
+    Shapes (B, T, O) -> (B, T, A + S).
+    """
     policy = copy.deepcopy(policy).to(dtype).eval()
     unit, states = policy.unroll(torch.from_numpy(observations).to(dtype), policy.first_state(len(observations)))
     sequences: Numbers = torch.cat([policy.to_robot(unit), states], dim=2).double().numpy()

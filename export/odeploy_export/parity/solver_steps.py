@@ -1,4 +1,4 @@
-"""Parity along the ODE: after every solver step the graph's state is torch's, not only at the end.
+"""Parity along the ODE: the graph's state after every solver step.
 
 A fault on the way may end within the tolerance: limits clip it, or a later step undoes it. So the very graph that
 goes into the file gets its states as outputs and runs on the same provider.
@@ -32,7 +32,9 @@ _BATCH = 8
 def check_steps(
     model: onnx.ModelProto, flow: FlowPolicy, sampler: Sampler, rows: Rows, allowed: Allowed, provider: str = "cpu"
 ) -> tuple[float, ...]:
-    """Compare the state after every step but the last with torch's, in float64 and in float32.
+    """Compare the state after every step but the last with torch's.
+
+    References are in float64 and in float32.
 
     Args:
         model: split graph of the flow, or of a best of N that draws from it.
@@ -89,7 +91,9 @@ def reference_states(
 
 
 def with_states(model: onnx.ModelProto, tableau: Tableau, steps: int) -> tuple[onnx.ModelProto, Sequence[str]]:
-    """Return a copy of a split graph that also outputs the state after each step but the last, and their names.
+    """Return a split graph that also outputs its states, and their names.
+
+    It is a copy, with an output after each step but the last.
 
     Raises:
         ValueError: the graph has another form.

@@ -1,4 +1,4 @@
-"""The work of a search: one file for each training and setting, its score in lockstep, its latency."""
+"""The work of a search: a file for each setting, its score, its latency."""
 
 import gc
 import hashlib
@@ -110,7 +110,7 @@ def jobs(training: Training, axes: Axes, score: Score, folder: Path) -> list[Job
 
 
 def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> None:
-    """Export the files that do not exist yet, with the parity check; call back after each file.
+    """Export the missing files, with the parity check; call back after each.
 
     Raises:
         ParityError: a graph computes something else than its policy.
@@ -152,9 +152,9 @@ def scored(
 
 
 def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], object]) -> list[dict[str, float]]:
-    """Return p50 and p99 of each file's inference [µs], called as by a server, all files in turn in one run.
+    """Return p50 and p99 of each file's inference [µs], all files in turn.
 
-    The inputs are a golden row of the file: times do not depend on the numbers.
+    Calls are those of a server. The inputs are a golden row of the file: times do not depend on the numbers.
     """
     policies = [OnnxPolicy.load(file) for file in files]
 

@@ -1,4 +1,4 @@
-"""Results of `odeploy samplers`: one JSON line per setting, from which the tables are made."""
+"""Results of `odeploy samplers`: one JSON line per setting."""
 
 import json
 from collections.abc import Iterable

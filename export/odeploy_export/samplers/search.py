@@ -1,4 +1,4 @@
-"""A search for deployment settings: export, score and time a policy in all of them.
+"""The search for a deployment setting: export, score and time all of them.
 
 Every run is exported in every setting, with the parity check. Every file plays the same episodes in lockstep. Then
 all files are timed in turn. A setting whose result exists is not scored again. It is always timed again, since
@@ -51,7 +51,9 @@ class Search:
 
 
 def measured(search: Search, console: Console) -> list[Measured]:
-    """Return the result of each run and setting, in order; each is saved as soon as it is known.
+    """Return the result of each run and setting, in order.
+
+    Each is saved as soon as it is known.
 
     Raises:
         OdeployError: an unfinished run or one that samples nothing, an impossible setting, or a file that fails

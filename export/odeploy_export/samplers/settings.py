@@ -1,4 +1,4 @@
-"""Deployment settings of a generative policy: noise, solver, steps and candidates of one exported file."""
+"""Deployment settings: noise, solver, steps and candidates of a file."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +59,9 @@ class Setting:
 
 
 def settings(policy: Any, axes: Axes, action_size: int, where: str) -> list[Setting]:
-    """Return all combinations for a policy: by noise, then from few candidates and steps to many.
+    """Return all combinations for a policy.
+
+    They are ordered by noise, then from few candidates and steps to many.
 
     Raises:
         ContractError: a policy that samples nothing.

@@ -1,4 +1,4 @@
-"""The tables of `odeploy samplers`: a list of settings for one training, a grid for several.
+"""The tables of `odeploy samplers`: a list for one training, a grid for several.
 
 A row of the list is a deployment setting. In the grid a row is a training, named by what sets it apart from the
 others, and a column is a deployment setting; a table below the grid shows the choice for each training. Trainings
@@ -93,9 +93,10 @@ def tables(lines: Sequence[Measured], within: float) -> list[Table]:
 
 
 def trainings_of(lines: Sequence[Measured]) -> dict[str, list[Measured]]:
-    """Group lines by training, named by method, solver and the options in which the method's runs differ.
+    """Group lines by training.
 
-    Runs without such a difference are several seeds of one training.
+    A training is named by its method, its solver and the options in which the method's runs differ. Runs without
+    such a difference are several seeds of one training.
     """
     values: dict[tuple[str, str], set[str]] = {}
     for line in lines:
@@ -159,7 +160,10 @@ def _list(title: str, scored_by: str, cells: Sequence[Cell]) -> Table:
 
 
 def _grids(title: str, scored_by: str, trainings: Mapping[str, Sequence[Cell]]) -> list[Table]:
-    """Return a grid for each noise mode and number of candidates; columns are solvers and steps."""
+    """Return a grid for each noise mode and number of candidates.
+
+    Columns are solvers and steps.
+    """
     settings = dict.fromkeys(cell.setting for cells in trainings.values() for cell in cells)
     blocks: dict[tuple[NoiseMode, int], list[Setting]] = {}
     for setting in settings:

@@ -1,4 +1,4 @@
-"""Inputs and outputs of an external graph: our names, the task's limits and shape, any batch if possible."""
+"""Adaptation of an external graph: names, shape, limits and batch."""
 
 from dataclasses import dataclass
 
@@ -76,7 +76,10 @@ def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int) -> onnx.ModelProto:
-    """Return the nodes under a prefix, stripped to what running needs, between our inputs and outputs."""
+    """Return the nodes under a prefix, between our inputs and outputs.
+
+    Everything that running them does not need is stripped.
+    """
     O, D, H, A = sizes  # noqa: E741
     inner = compose.add_prefix(model, "policy/").graph
     for node in inner.node:
@@ -111,7 +114,10 @@ def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: s
 
 
 def _keeps(graph: onnx.GraphProto, low: Array, high: Array) -> bool:
-    """Return whether the graph ends, up to changes of shape, in a clip or tanh within the limits."""
+    """Return whether the graph ends in a clip or tanh within the limits.
+
+    Changes of shape may follow.
+    """
     if np.isinf(low).all() and np.isinf(high).all():
         return True
     makers = {name: node for node in graph.node for name in node.output}
@@ -139,7 +145,10 @@ def _constant(graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], name: s
 
 
 def _clip(graph: onnx.GraphProto, low: Array, high: Array) -> None:
-    """Clip before the graph's last node, by one scalar operator if all signals share their limits."""
+    """Clip before the graph's last node.
+
+    One scalar operator does it if all signals share their limits.
+    """
     last = graph.node[-1]
     value, given = last.input[0], {"action_low": np.nan_to_num(low), "action_high": np.nan_to_num(high)}
     if all((limit == limit[0]).all() for limit in given.values()):

@@ -1,4 +1,4 @@
-"""A module from the user's Python file: `--from module path.py:Class --weights FILE`.
+"""A torch module from a Python file: `--from module path.py:Class`.
 
 The file is imported, so its code runs with the user's permissions, as requested. Weights are only data:
 safetensors, or a state dict that torch reads without unpickling anything else.
@@ -67,7 +67,10 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
 
 
 def _imported(path: Path) -> ModuleType:
-    """Import a file under a name of its own, with its folder on the path as for a script."""
+    """Import a file as a script: with its folder on the path.
+
+    It gets a name of its own.
+    """
     name = f"_policy_{path.stem}"  # dataclasses and torch look modules up by name; it must not be one of ours
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:

@@ -1,8 +1,8 @@
-"""Observation normaliser of another library's policy: our `.npz`, or stable-baselines3's `vecnormalize.pkl`.
+"""Observation normaliser of another library's policy.
 
-A pickle is a program. It is read without running any of it: every class and function that it names, numpy's
-included, becomes an inert record of its arguments and state. The few arrays that matter are then rebuilt from
-their recorded bytes.
+It is our `.npz`, or stable-baselines3's `vecnormalize.pkl`. A pickle is a program. It is read without running any
+of it: every class and function that it names, numpy's included, becomes an inert record of its arguments and
+state. The few arrays that matter are then rebuilt from their recorded bytes.
 """
 
 import io
@@ -126,7 +126,10 @@ class _Inert:
         """Ignore items of foreign lists."""
 
     def is_a(self, name: str) -> bool:
-        """Return whether it has this name in the pickle, in any module, since numpy and others move theirs."""
+        """Return whether it has this name in the pickle, in any module.
+
+        Numpy and others move theirs.
+        """
         return self.name.rpartition(".")[2] == name
 
 
@@ -138,7 +141,7 @@ class _Reader(pickle.Unpickler):
 
 
 def _array(recorded: Any) -> NDArray[np.float64]:
-    """Return a number or a recorded float array, in either of numpy's two pickled forms."""
+    """Return a number or a float array, in either of numpy's two pickled forms."""
     if isinstance(recorded, int | float):
         return np.asarray(recorded, np.float64)
     if recorded.is_a("scalar"):
@@ -152,7 +155,10 @@ def _array(recorded: Any) -> NDArray[np.float64]:
 
 
 def _floats(data: Any, dtype: _Inert) -> NDArray[np.float64]:
-    """Return bytes as numbers. A recorded dtype has type and size as argument, byte order in its state."""
+    """Return bytes as numbers.
+
+    A recorded dtype has type and size as argument, byte order in its state.
+    """
     order = dtype.state[1]
     if dtype.args[0] not in ("f4", "f8") or order not in ("<", ">"):
         raise ValueError(f"numbers of type {order}{dtype.args[0]}")

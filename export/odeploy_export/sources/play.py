@@ -1,4 +1,4 @@
-"""Observations for the parity check of a policy without demonstrations: it plays its task."""
+"""Observations of a policy without demonstrations: it plays its task."""
 
 import logging
 from contextlib import closing
@@ -25,7 +25,9 @@ _EPISODES = 4
 
 
 def play_policy(policy: Any, task: Task) -> Array:
-    """Play with torch, from zero noise if the policy takes any. Of a chunk the first action is played.
+    """Play with torch, from zero noise if the policy takes any.
+
+    Each chunk's first action is played.
 
     Returns:
         Observations. Shape (M, O).

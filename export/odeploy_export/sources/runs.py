@@ -52,7 +52,9 @@ def policy_of(folder: Path, manifest: Manifest) -> Policy:
 
 
 def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | None) -> Source:
-    """Read a model that stable-baselines3 or sb3-contrib saved. Without demonstrations it plays its task.
+    """Read a model that stable-baselines3 or sb3-contrib saved.
+
+    Without demonstrations it plays its task.
 
     Raises:
         MissingError: a file is not there, or a normaliser was not given to a model that was trained with one.

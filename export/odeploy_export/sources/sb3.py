@@ -93,9 +93,10 @@ def library(model: SavedModel) -> str:
 
 
 def trained_normalised(model: SavedModel) -> bool:
-    """Return whether training certainly had a VecNormalize: the model then stores the original observation.
+    """Return whether training certainly had a VecNormalize.
 
-    Algorithms with a replay buffer always store it, so nothing is known about theirs.
+    The model then stores the original observation. Algorithms with a replay buffer always store it, so nothing is
+    known about theirs.
     """
     return _actor(model) is _GAUSSIAN and model.fields.get("_last_original_obs") is not None
 
@@ -175,7 +176,10 @@ def _require_size(model: SavedModel, what: str, signals: tuple[Signal, ...], siz
 
 
 def _layers(model: SavedModel, actor: _Actor) -> list[nn.Linear]:
-    """Return the actor's linear layers in order; every other tensor must be known to be unused."""
+    """Return the actor's linear layers in order.
+
+    Every other tensor must be known to be unused.
+    """
     member = re.compile(re.escape(actor.hidden) + r"\.(\d+)\.(?:weight|bias)")
     places = sorted({int(m[1]) for name in model.tensors if (m := member.fullmatch(name))})
     prefixes = [f"{actor.hidden}.{i}" for i in places] + [actor.last] * (actor.last is not None)
@@ -209,7 +213,10 @@ def _activation(model: SavedModel, stated: Any, default: Activation) -> Activati
 
 
 def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor]:
-    """Return the limits of the model's training; the task's own if they are equal or not readable."""
+    """Return the limits of the model's training.
+
+    They are the task's own if equal to them or not readable.
+    """
     task_low, task_high = lows(task.action), highs(task.action)
     space = model.parts("action_space")
     try:

@@ -1,4 +1,4 @@
-"""The zip of stable-baselines3's `model.save`, read without executing anything in it.
+"""The zip of stable-baselines3's `model.save`, read without running it.
 
 `data` is JSON. Other objects are pickled inside it, beside parts of them as text; only the text is read.
 `policy.pth` has tensors, which torch loads without running a pickle's code.

@@ -1,4 +1,4 @@
-"""A torch module as a policy: `odeploy.export_module` in Python, `odeploy export --from module` elsewhere."""
+"""A torch module as a policy: `odeploy.export_module` and `--from module`."""
 
 import copy
 import logging
@@ -56,7 +56,7 @@ def from_module(
 
 
 class WithGraphInputs(nn.Module):
-    """Module with a graph's inputs: our names, and noise of shape (B, 1, 1, D) instead of (B, D)."""
+    """Module with our graphs' inputs: noise is (B, 1, 1, D) instead of (B, D)."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -97,7 +97,10 @@ def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -
 
 
 def references(module: nn.Module, task: Task, noise_size: int) -> tuple[Reference, ...]:
-    """Return torch in float64 and in float32; in float32 alone, with a log message, if the module requires it."""
+    """Return torch in float64 and in float32, or in float32 alone.
+
+    A module that does not run in float64 is logged.
+    """
     single, exact = _reference(module, torch.float32, noise_size), None
     zeros = np.zeros((2, len(task.observation)), np.float32)
     try:

@@ -1,4 +1,4 @@
-"""Shares of multigoal-2d's four goals among a policy's episodes, with one raw sample a tick.
+"""Shares of multigoal-2d's four goals among episodes of raw samples.
 
 The goals are equally good, so a policy that keeps its modes goes to all of them. A goal counts as kept if at least
 a tenth of all episodes end there, including those that reach no goal. Evenly shared it would be a quarter.
@@ -117,7 +117,10 @@ def play(task: Task, act: Act, episodes: int, seed: int) -> tuple[list[NDArray[n
 
 
 def by_method(measured: Sequence[Ways]) -> dict[str, list[Ways]]:
-    """Group runs of one method and the same options under one name, by seed; what differs is in the name."""
+    """Group runs of one method and the same options under one name, by seed.
+
+    The name has the options that differ.
+    """
     of_verb: dict[str, list[Ways]] = defaultdict(list)
     for ways in measured:
         of_verb[ways.card.method].append(ways)

@@ -62,7 +62,10 @@ class Rollouts(Simulations):
         return self._gathered(lambda running: answer(act, running), seed, episodes)
 
     def play_with_memory(self, begin: Callable[[], Act], seed: int, episodes: int) -> Episodes:
-        """Play as `play` does by a policy with a state, which `begin` returns anew for each episode."""
+        """Play as `play` does by a policy with a state.
+
+        `begin` returns a new state for each episode.
+        """
         acts: dict[TaskEnv, Act] = {}
 
         def each(running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
@@ -92,5 +95,5 @@ def answer(act: Act, running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
 
 
 def fresh_seed(generator: torch.Generator) -> int:
-    """Draw a seed for `Rollouts.play`, far from the small numbers by which demonstrations are collected."""
+    """Draw a seed for `Rollouts.play`, far from the small seeds of demonstrations."""
     return int(torch.randint(2**31, 2**62, (), generator=generator))
