@@ -1,4 +1,4 @@
-"""The runtime: policy files, inference server, robot loop, guard, traces and reports; imports no torch."""
+"""The runtime: policy files, server, robot loop, guard, traces, reports; no torch."""
 
 import logging
 

@@ -8,7 +8,9 @@ from odeploy_runtime.errors import UsageError
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Replace a file atomically; create its folder if missing, and leave nothing behind on failure.
+    """Replace a file atomically.
+
+    Create its folder if missing, and leave nothing behind on failure.
 
     Readers, and a crash, see either the old file or the new one.
 

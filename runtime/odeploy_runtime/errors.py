@@ -21,7 +21,10 @@ class OdeployError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error, or its type; at most 200 characters."""
+    """Return the first line of another library's error, or its type.
+
+    The text has at most 200 characters.
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
@@ -66,7 +69,10 @@ class ProviderError(OdeployError):
 
 
 class ParityError(OdeployError):
-    """An exported graph whose outputs differ from the trained policy's; nothing was written."""
+    """An exported graph whose outputs differ from the trained policy's.
+
+    Nothing was written.
+    """
 
 
 class WorkerError(OdeployError):

@@ -32,7 +32,9 @@ class LogOptions:
 
 
 def configure(options: LogOptions) -> logging.Handler:
-    """Log to stderr from here on, in place of earlier handlers; return the new handler.
+    """Log to stderr from here on, in place of earlier handlers.
+
+    Return the new handler.
 
     Lines of other libraries appear from level warning on. Child processes can read `inherited` options.
     """
@@ -45,12 +47,18 @@ def configure(options: LogOptions) -> logging.Handler:
 
 
 def inherited() -> LogOptions:
-    """Return the options with which the parent process logs; the defaults if it configured none."""
+    """Return the options with which the parent process logs.
+
+    Without any, these are the defaults.
+    """
     return from_json(LogOptions, os.environ.get(_VARIABLE, "{}"), where=_VARIABLE)
 
 
 class TextLines(logging.Formatter):
-    """Time, level and message; unprintable characters become `?`, since names come from other machines."""
+    """Time, level and message.
+
+    Unprintable characters become `?`, since names come from other machines.
+    """
 
     default_msec_format = "%s.%03d"
 

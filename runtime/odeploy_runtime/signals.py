@@ -54,7 +54,10 @@ def max_steps(signals: Sequence[Signal]) -> NDArray[np.float32]:
 
 
 def half_ranges(signals: Sequence[Signal]) -> NDArray[np.float64]:
-    """Return half of each range, which converts errors to unit scale; 1 if unbounded. Shape (len(signals),)."""
+    """Return half of each range, which converts errors to unit scale; 1 if unbounded.
+
+    Shape (len(signals),).
+    """
     return np.array([1.0 if s.low is None or s.high is None else (s.high - s.low) / 2 for s in signals])
 
 

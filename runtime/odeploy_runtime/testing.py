@@ -1,4 +1,4 @@
-"""Test doubles for the loop of your own robot: a clock that jumps, a plant that counts, a link that answers.
+"""Test doubles for the loop of your own robot: a clock, a plant and a link.
 
     clock = FakeClock()
     client = RobotClient(FakeLink(clock, lambda observation: observation[None, :2]), hello, clock, timeout_s=1)
@@ -103,7 +103,7 @@ class FakePlant:
 
 
 class FakeLink:
-    """A link to a server that answers each observation with a function, a fixed time after it was sent.
+    """A link to a server that answers by a function, after a fixed time.
 
     Attributes:
         endpoint: as of any link.
@@ -155,7 +155,10 @@ class FakeLink:
         return True
 
     def wait(self, deadline_ns: int) -> bool:
-        """Sleep until an answer arrives or the deadline passes; return whether one has arrived."""
+        """Sleep until an answer arrives or the deadline passes.
+
+        Return whether one has arrived.
+        """
         if self._coming and self._coming[0][0] <= max(deadline_ns, self._clock.now_ns()):
             self._clock.sleep_until_ns(self._coming[0][0])
             return True

@@ -1,4 +1,6 @@
-"""Strict conversion of frozen dataclasses to JSON and back; errors name the path, as in `$.noise.mode`.
+"""Strict conversion of frozen dataclasses to JSON and back.
+
+Errors name the path, as in `$.noise.mode`.
 
 Used for the manifest, the trace header and training configs. Infinite limits are written as null, since JSON has
 no infinity; floats keep full precision. Unknown fields are ignored, since a newer minor version may add some;
@@ -28,7 +30,10 @@ def to_json(value: Any) -> str:
 
 
 def encode(value: Any) -> Any:
-    """Convert dataclasses and tuples to what `json` writes; ±inf becomes null, NaN is rejected by `json`."""
+    """Convert dataclasses and tuples to what `json` writes.
+
+    ±inf becomes null, NaN is rejected by `json`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
         return {f.name: encode(v) for f, v in fields if not (v is None and f.metadata == LEFT_OUT)}

@@ -1,1 +1,1 @@
-"""Simulated robots: tasks, experts, demonstrations, the robot side of the loop, the latency bench."""
+"""Simulation: tasks, experts, demonstrations, the simulated robot, the bench."""

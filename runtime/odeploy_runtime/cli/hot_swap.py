@@ -32,7 +32,9 @@ class RollbackConfig:
 
 @dataclass(frozen=True)
 class ShadowConfig:
-    """Run a second policy beside the served one, on the same observations; it moves nothing.
+    """Run a second policy beside the served one, on the same observations.
+
+    It moves nothing.
 
     `odeploy health` shows how far the two differ, and a file gets one line of JSON a second.
     """

@@ -1,4 +1,4 @@
-"""`odeploy replay TRACE --policy FILE`: run a policy file again on the observations of a recorded run."""
+"""`odeploy replay TRACE --policy FILE`: run a policy file on a recorded run again."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -68,7 +68,10 @@ def main(arguments: list[str]) -> None:
 
 
 def _run(module: str, *arguments: str) -> None:
-    """Run a program of a higher floor; its output goes to this process's, its error becomes this process's."""
+    """Run a program of a higher floor.
+
+    Its output goes to this process's, its error becomes this process's.
+    """
     sys.stdout.flush()
     command = python_module(module, *arguments)
     result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)

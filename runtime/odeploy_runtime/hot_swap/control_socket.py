@@ -1,4 +1,6 @@
-"""The control socket of a server: the only way to swap its policy; nothing on the network can.
+"""The control socket of a server: the only way to swap its policy.
+
+Nothing on the network can.
 
 A Unix socket that only this user of this machine can open. A thread of the server's process waits on it and
 does all that takes time, so the loop never waits. The client sends the opened file, so the server serves that
@@ -27,7 +29,10 @@ Answer = Callable[[Sequence[str], Sequence[int]], str]
 
 
 def control_path(endpoint: str) -> Path | None:
-    """Return the default path of an endpoint's control socket: beside its socket file, if it has one."""
+    """Return the default path of an endpoint's control socket, beside its socket file.
+
+    Return None for an endpoint without a socket file.
+    """
     path = f"{endpoint.removeprefix('ipc://')}.control"
     if not endpoint.startswith("ipc://") or path.startswith("@") or len(path.encode()) > _PATH_LIMIT:
         return None

@@ -1,4 +1,4 @@
-"""What a server and its shadow share: the packet of one tick, and the divergence as numbers in shared memory."""
+"""The packet and the shared numbers that a server exchanges with its shadow."""
 
 import struct
 from typing import NamedTuple
@@ -14,7 +14,9 @@ _NANO, _MOST = 1e-9, 2**62
 
 
 class Divergence(NamedTuple):
-    """How far a shadow's actions differ from those of the served policy, since that policy was first served.
+    """Difference between a shadow's actions and the served ones.
+
+    It counts from the served policy's first tick.
 
     Attributes:
         compared: number of compared ticks.

@@ -89,7 +89,10 @@ def require_proven(process: "subprocess.Popen[bytes]", where: str) -> None:
 
 
 def proven(where: str, provider: str, signers: Path | None) -> Policy | None:
-    """In a child: load the file on standard input, and report the result to the parent; None if it is refused."""
+    """Load the file on standard input, and report the result to the parent process.
+
+    Runs in the child. Return None if the file is refused.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it ends with its server
     os.nice(_NICE)
     try:

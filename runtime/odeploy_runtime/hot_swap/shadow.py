@@ -1,4 +1,4 @@
-"""The shadow: another policy that gets the same observations as the served one, and moves nothing.
+"""The shadow: a second policy on the same observations, which moves nothing.
 
 It runs in a process of its own. For each sent action the loop also sends it the observation and the action, in
 one packet that is dropped if the shadow is busy: that costs microseconds, whatever happens to the shadow. The

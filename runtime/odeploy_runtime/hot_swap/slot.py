@@ -1,4 +1,4 @@
-"""The policy slot: where a serving loop gets another policy, between two ticks and without waiting.
+"""The policy slot: where the serving loop takes another policy, without waiting.
 
 Another thread loads a policy and offers it; the loop looks once a turn, which is one comparison. The previous
 policy stays loaded, so a rollback takes one turn too. The slot also holds the shadow.
@@ -18,7 +18,9 @@ _TAKEN_WITHIN_S = 10.0  # the loop turns at least four times a second
 
 
 class PolicySlot:
-    """Served policy and shadow, shared by two threads: the loop takes, the control socket's thread offers.
+    """Served policy and shadow, shared by two threads.
+
+    The loop takes, the control socket's thread offers.
 
     Attributes:
         serving: the served policy.
@@ -48,7 +50,10 @@ class PolicySlot:
         return len(self.fingerprints)
 
     def take(self) -> bool:
-        """Return whether there is another policy to serve from here on; called by the loop."""
+        """Return whether there is another policy to serve from here on.
+
+        Called by the loop.
+        """
         if self._offered is None:
             return False
         self.previous, self.serving, self._offered = self.serving, self._offered, None
@@ -57,7 +62,9 @@ class PolicySlot:
         return True
 
     def offer(self, policy: Policy) -> int:
-        """Have the loop serve a policy; return its epoch once it does. Called by the other thread.
+        """Have the loop serve a policy; return its epoch once it does.
+
+        Called by the other thread.
 
         Raises:
             UsageError: no epoch is left for it.
@@ -86,7 +93,10 @@ class PolicySlot:
         return self.epoch
 
     def attach(self, shadow: Shadow | None) -> Shadow | None:
-        """Replace the shadow from the next tick on; return the one before, for its caller to close."""
+        """Replace the shadow from the next tick on.
+
+        Return the one before, for its caller to close.
+        """
         before, self.shadow = self.shadow, shadow
         return before
 

@@ -1,4 +1,4 @@
-"""What an operator may change at a running server: another policy, the previous one again, a shadow.
+"""Changes to a running server: another policy, the previous one, a shadow.
 
 All of it runs in the control socket's thread. A file arrives as bytes, and a child process proves it first;
 only then does this process load it. ONNX Runtime releases the interpreter while it builds a session, and the

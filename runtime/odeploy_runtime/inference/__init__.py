@@ -1,4 +1,4 @@
-"""Running a policy file: the `Policy` protocol, its two backends, and the state of one robot's policy.
+"""Inference: the `Policy` protocol, its two backends, and a robot's policy state.
 
 May import: policy_file and every room below it.
 """

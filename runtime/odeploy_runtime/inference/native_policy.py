@@ -1,4 +1,4 @@
-"""A policy file without ONNX Runtime in the loop: its graph as a program in C, compiled on this machine.
+"""A policy file without ONNX Runtime in the loop: a C program, compiled here.
 
 For one row a policy is a few matrix-vector products. Each call of ONNX Runtime runs through much code, which an
 idle period of 20 ms evicts from the caches; a few loops stay small. docs/decisions.md has the measurements.
@@ -105,7 +105,10 @@ class NativePolicy:
         """Do nothing: there is no state."""
 
     def _compare(self, proven: OnnxPolicy, where: str) -> float:
-        """Return the largest deviation on the golden rows and on observations up to three times as large."""
+        """Return the largest deviation from ONNX Runtime.
+
+        Compared are the golden rows, and observations up to three times as large.
+        """
         m, rng = self.manifest, np.random.default_rng(0)
         golden = np.array([row.observation for row in m.golden], np.float32)
         spread = rng.uniform(-3, 3, (_RANDOM_ROWS, golden.shape[1])).astype(np.float32)
@@ -129,7 +132,9 @@ class NativePolicy:
 
 
 def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
-    """Return native.c as a library of this process; built each time, since a cache could be tampered with.
+    """Return native.c as a library of this process.
+
+    It is built each time, since a cache could be tampered with.
 
     Raises:
         MissingError: no compiler, or it fails.

@@ -183,7 +183,10 @@ def _padded(columns: int) -> int:
 
 
 def _blocks(W: Numbers) -> Numbers:
-    """Return a weight in the order in which native.c reads it. Shape (K, N) -> (K times N, padded)."""
+    """Return a weight in the order in which native.c reads it.
+
+    Shape (K, N) -> (K times N, padded).
+    """
     K, N = W.shape
     padded = np.zeros((K, _padded(N)), np.float32)
     padded[:, :N] = W

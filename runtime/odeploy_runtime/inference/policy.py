@@ -1,4 +1,4 @@
-"""A loaded policy, whichever backend computes it: ONNX Runtime, or a program compiled for this machine."""
+"""A loaded policy, computed by ONNX Runtime or by a program compiled here."""
 
 from typing import Protocol
 
@@ -43,7 +43,10 @@ class Policy(Protocol):
         """
 
     def touch(self) -> None:
-        """Make one dummy call, which brings code and weights back into the caches; the state stays."""
+        """Make one dummy call, which brings code and weights back into the caches.
+
+        The state stays.
+        """
 
     def reset(self) -> None:
         """Set the recurrent state and the weights of the previous chunk to zeros, as an episode begins."""

@@ -1,4 +1,6 @@
-"""What an answer depends on besides the observation: noise, recipe, recurrent state, previous chunk.
+"""The policy state: noise, recipe, recurrent state and previous chunk of a robot.
+
+An answer depends on it besides the observation.
 
 Each robot has one such object wherever its ticks are answered: in the server, in a shadow, in a replay, or in the
 simulation's process. All of them therefore give the same answers to the same ticks.
@@ -16,7 +18,9 @@ from odeploy_runtime.policy_file.recipe import Preparation
 
 
 class PolicyState:
-    """State of one robot's policy. Ticks are identified by (policy epoch, episode, seq).
+    """State of one robot's policy.
+
+    Ticks are identified by (policy epoch, episode, seq).
 
     Attributes:
         noise: draws of noise by tick.
@@ -53,13 +57,18 @@ class PolicyState:
         self.keeps = bool(manifest.state_size) or manifest.frozen is not None or recipe is not None
 
     def observe(self, episode: int, seq: int, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add a robot's observation, (R,), to the history; return the policy's, by the recipe. Shape (O,)."""
+        """Add a robot's observation, (R,), to the history.
+
+        Return the policy's, by the recipe. Shape (O,).
+        """
         return raw if self._preparation is None else self._preparation.observe(episode, seq, raw)
 
     def prepare(
         self, policy: Policy, epoch: int, episode: int, seq: int, raw: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Set a policy's other inputs for a tick; return its observation and noise, not to be written to.
+        """Set a policy's other inputs for a tick.
+
+        Return its observation and noise, not to be written to.
 
         Shapes (O,), (1, N, S, D).
         """

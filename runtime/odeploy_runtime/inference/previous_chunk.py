@@ -1,4 +1,4 @@
-"""Real-time chunking on the server's side: the part of the previous chunk that a new chunk must agree with.
+"""Real-time chunking on the server: what a new chunk must agree with.
 
 The chunk for an observation at tick q is needed while the robot still plays the previous one, of tick q - s: its
 actions from s on are executed until the new chunk arrives. The policy therefore gets them as `previous`, with a
@@ -31,10 +31,10 @@ class PreviousChunk:
         self._answer, self._frozen = _NOTHING[0], 0
 
     def before(self, epoch: int, episode: int, seq: int) -> tuple[Floats, Floats]:
-        """Return the chunk that a tick's chunk has to agree with, and its weights; not to be written to.
+        """Return the chunk that a tick's chunk has to agree with, and its weights.
 
-        Shapes (H, A), (H,); or (1, 1), (1,) for all zeros, if there is nothing to agree with. A tick that was
-        answered already gets the same again.
+        Both are read-only. Shapes (H, A), (H,); or (1, 1), (1,) for all zeros, if there is nothing to agree with.
+        A tick that was answered already gets the same again.
         """
         number = epoch, episode, seq
         if number != self._requested:
@@ -42,7 +42,10 @@ class PreviousChunk:
         return self._inputs
 
     def commit(self, epoch: int, episode: int, seq: int, answer: Floats, frozen: int) -> None:
-        """Record the answer of a tick, (H, A), by a policy with that d; older ticks are no longer played."""
+        """Record the answer of a tick, (H, A), by a policy with that d.
+
+        Older ticks are no longer played.
+        """
         if (epoch, episode) != self._number[:2] or seq >= self._number[2]:
             self._given = self.before(epoch, episode, seq)
             self._answer, self._frozen, self._number = answer.copy(), frozen, (epoch, episode, seq)

@@ -18,7 +18,10 @@ _ZERO = np.zeros(1, np.float32)
 
 
 class RecurrentState:
-    """A session's recurrent state. Ticks are identified by (policy epoch, episode, seq)."""
+    """A session's recurrent state.
+
+    Ticks are identified by (policy epoch, episode, seq).
+    """
 
     def __init__(self) -> None:
         self._number = (-1, -1, -1)  # of the last answered tick

@@ -20,7 +20,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PD:
-    """PD law: torque = p · (pose + setpoint - position) - d · velocity, within ± limit; one number per joint.
+    """PD law from setpoints to torques, with one number per joint.
+
+    torque = p · (pose + setpoint - position) - d · velocity, within ± limit.
 
     Attributes:
         p_gains_nm_rad: p. Shape (A,).
@@ -57,7 +59,7 @@ class Actuation:
     pd: PD | None = None
 
     def fit(self, joints: int, policy_rate_hz: float) -> None:
-        """Raise a ValueError if it does not fit a policy with this number of action signals and this rate."""
+        """Raise a ValueError if it does not fit a policy with these joints and this rate."""
         steps = self.rate_hz / policy_rate_hz
         if not 1 <= steps < math.inf or abs(steps - round(steps)) > 1e-6 * steps:
             raise ValueError(f"an actuator of {self.rate_hz:g} Hz under a policy of {policy_rate_hz:g} Hz")
@@ -96,7 +98,10 @@ class Actuator:
         self.begin(position_rad - self._pose)
 
     def command(self, now_ns: int, setpoint: NDArray[np.floating]) -> None:
-        """Take a new setpoint of the policy; interpolation begins at the present one. Shape (A,)."""
+        """Take a new setpoint of the policy; interpolation begins at the present one.
+
+        Shape (A,).
+        """
         self._from[:] = self.setpoint(now_ns)
         self._to[:] = setpoint
         self._commanded_ns = now_ns
@@ -116,7 +121,9 @@ class Actuator:
     def step(
         self, now_ns: int, position_rad: NDArray[np.floating], velocity_rad_s: NDArray[np.floating]
     ) -> Floats:
-        """Return the motors' input until the next step. Shape (A,); valid until the next call.
+        """Return the motors' input until the next step.
+
+        Shape (A,); valid until the next call.
 
         Args:
             now_ns: present time, on the clock of `command`.

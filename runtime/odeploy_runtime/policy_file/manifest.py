@@ -188,7 +188,10 @@ class Manifest:
 
     @property
     def sampler_label(self) -> str:
-        """Return solver × steps for tables, with the candidates if more than one; `-` without a sampler."""
+        """Return solver × steps for tables, with the candidates if more than one.
+
+        A policy without a sampler has `-`.
+        """
         if self.sampler is None:
             return "-"
         label = f"{self.sampler.solver} × {self.sampler.steps}"
@@ -196,7 +199,9 @@ class Manifest:
 
 
 def parse_manifest(text: bytes, where: str) -> Manifest:
-    """Parse a manifest; check its version first, since a newer one may differ in everything else.
+    """Parse a manifest.
+
+    Check its version first, since a newer one may differ in everything else.
 
     Raises:
         PolicyFileError: of a newer version, or not a consistent manifest.

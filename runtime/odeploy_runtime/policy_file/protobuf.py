@@ -69,7 +69,10 @@ def _refuse_external_data(view: memoryview, message: str, where: str, depth: int
 
 
 def fields(view: memoryview, position: int, limit: int, where: str) -> Iterator[tuple[int, int, int, int]]:
-    """Yield (field number, wire type, start, end) of each field; start and end bound its payload."""
+    """Yield (field number, wire type, start, end) of each field.
+
+    Start and end bound its payload.
+    """
     while position < limit:
         tag, position = varint(view, position, limit, where)
         if tag >= 1 << 32:  # protobuf drops the upper bits: it would see another field

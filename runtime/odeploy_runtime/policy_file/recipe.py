@@ -158,7 +158,9 @@ class Preparation:
         self._number = (-1, -1)  # of the newest tick
 
     def observe(self, episode: int, seq: int, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the policy's observation at a tick. Shape (O,); valid until the next call, read-only.
+        """Return the policy's observation at a tick.
+
+        Shape (O,); valid until the next call, read-only.
 
         Args:
             episode, seq: identify the tick.
@@ -185,6 +187,9 @@ class Preparation:
         return self._observation
 
     def commit(self, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
-        """Record the newest tick's answer; its first A numbers are the next tick's previous action."""
+        """Record the newest tick's answer.
+
+        Its first A numbers are the next tick's previous action.
+        """
         if (episode, seq) == self._number:
             self._action[:] = actions[: len(self._action)]

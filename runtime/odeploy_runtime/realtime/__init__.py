@@ -1,4 +1,4 @@
-"""Real time on one machine: clocks, scheduling, pre-touch, ring buffer, counters and child processes.
+"""Real time: clocks, scheduling, pre-touch, ring, counters, child processes.
 
 May import: the root modules (`errors`, `signals`, `typed_json`, `atomic_file`).
 """

@@ -1,4 +1,4 @@
-"""Child processes: started as `odeploy VERB` or as a module, awaited, and ended with their parent."""
+"""Child processes: started as a module or verb, and ended with their parent."""
 
 import contextlib
 import re
@@ -53,7 +53,9 @@ def child(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes
 
 @contextlib.contextmanager
 def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
-    """Serve a policy file in a child process, which logs as this one does; yield its endpoint once bound.
+    """Serve a policy file in a child process, which logs as this one does.
+
+    Yield its endpoint once bound.
 
     Raises:
         RelayedError: the server ended at once; its message is passed on.

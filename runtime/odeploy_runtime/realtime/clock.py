@@ -21,10 +21,16 @@ class Clock(Protocol):
 
 
 class MonotonicClock:
-    """CLOCK_MONOTONIC: the same in all processes of one host, unaffected by changes of the wall clock."""
+    """CLOCK_MONOTONIC, the same in all processes of one host.
+
+    Changes of the wall clock do not affect it.
+    """
 
     def __init__(self, spin_ns: int = 0) -> None:
-        """Create a clock that busy-waits the last `spin_ns` of each sleep: punctual, at the cost of a core."""
+        """Create a clock that busy-waits the last `spin_ns` of each sleep.
+
+        It is punctual, at the cost of a core.
+        """
         self._spin_ns = spin_ns
 
     def now_ns(self) -> int:
@@ -89,6 +95,9 @@ class Rate:
 
 
 def steal_ticks() -> int:
-    """Return the CPU time taken by the hypervisor since boot [1/100 s]; it predicts tails above 1 ms."""
+    """Return the CPU time taken by the hypervisor since boot [1/100 s].
+
+    It predicts tails above 1 ms.
+    """
     with open("/proc/stat") as stat:  # noqa: PTH123
         return int(stat.readline().split()[8])

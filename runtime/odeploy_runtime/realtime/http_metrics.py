@@ -1,4 +1,6 @@
-"""Health checks and metrics over HTTP, in a process of its own: /live, /ready, and /metrics for Prometheus.
+"""Health checks and metrics over HTTP, in a process of its own.
+
+The pages are /live, /ready, and /metrics for Prometheus.
 
 It reads the counters of a server or a robot from shared memory and shares neither interpreter nor lock with it, so
 requests never delay the loop; it also runs at lower priority (nice 10). Needs the extra `metrics`.

@@ -1,4 +1,6 @@
-"""Pre-touch: dummy calls shortly before a message is expected, so that it meets warm caches and an awake core.
+"""Pre-touch: dummy calls shortly before a message is expected.
+
+The message then meets warm caches and an awake core.
 
 A pre-touch run must end well before the message arrives; an overlap costs more than it saves. Both sides are
 therefore measured while serving: the arrival of messages, and the duration of pre-touch runs.
@@ -44,12 +46,18 @@ class PreTouch:
         self._takes_ns = _COLD_FACTOR * hot_call_ns
 
     def begin_ns(self, expected_ns: int, period_ns: int) -> int | None:
-        """Return when to begin for a message expected at `expected_ns`; None if the period is too short."""
+        """Return when to begin for a message expected at `expected_ns`.
+
+        Return None if the period is too short.
+        """
         lead_ns = self._takes_ns + _MARGIN_NS
         return expected_ns - lead_ns if lead_ns < _ROOM * period_ns else None
 
     def run(self, call: Callable[[], object]) -> None:
-        """Call twice, and update the duration of nine in ten runs; the tenth may overlap a message."""
+        """Call twice, and update the duration of nine in ten runs.
+
+        The tenth may overlap a message.
+        """
         start_ns = self._clock.now_ns()
         for _ in range(_CALLS):
             call()

@@ -87,7 +87,10 @@ class Ring:
         return self._numbers[_ENDING]
 
     def read(self, first: int, last: int) -> bytes:
-        """Return the rows from `first` up to, but excluding, `last`; at most `capacity` of them."""
+        """Return the rows from `first` up to, but excluding, `last`.
+
+        These are at most `capacity` rows.
+        """
         begin, count = first % self.capacity, last - first
         before_the_seam = min(count, self.capacity - begin)
         return bytes(self._rows(begin, before_the_seam)) + bytes(self._rows(0, count - before_the_seam))

@@ -1,4 +1,4 @@
-"""Real-time settings of a loop's process: priority, core, locked memory, timer slack, garbage collector.
+"""Real-time settings of a process: priority, core, memory, timers, collector.
 
 Everything is tried and nothing is required: a container may refuse to root what a desktop grants to a user. The
 obtained settings go into the log and into the trace's header.
@@ -23,7 +23,10 @@ _IO_THREADS = "ZMQbg/IO"  # as libzmq names them
 
 @dataclass(frozen=True, kw_only=True)
 class RealTimeOptions:
-    """Options of real-time scheduling; off by default, since they take resources from the rest of the machine."""
+    """Options of real-time scheduling.
+
+    They are off by default, since they take resources from the rest of the machine.
+    """
 
     priority: int | None = None
     """Real-time priority, 1 to 99 (SCHED_FIFO): all ordinary work waits for this loop. Needs root, CAP_SYS_NICE or
@@ -85,7 +88,10 @@ def real_time(priority: int | None = None) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def pinned(core: int | None) -> Iterator[None]:
-    """Pin this thread to a core; threads started before, and their children, stay unpinned."""
+    """Pin this thread to a core.
+
+    Threads started before, and their children, stay unpinned.
+    """
     before = os.sched_getaffinity(0)
     if core is not None:
         os.sched_setaffinity(0, {core})
@@ -96,7 +102,10 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 def _lockable() -> int:
-    """Return the flags of mlockall; lock future memory only if no limit can make an allocation fail."""
+    """Return the flags of mlockall.
+
+    Lock future memory only if no limit can make an allocation fail.
+    """
     flags = _MCL_CURRENT | _MCL_ONFAULT
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     return flags | _MCL_FUTURE if unlimited or _effective_capabilities() >> _CAP_IPC_LOCK & 1 else flags

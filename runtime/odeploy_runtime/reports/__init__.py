@@ -1,4 +1,4 @@
-"""Results of runs: latency statistics, bench results, tables, plots, the HTML report, replay of traces.
+"""Results of runs: latency, bench results, tables, plots, HTML report, replay.
 
 May import: every room of the runtime but cli.
 """

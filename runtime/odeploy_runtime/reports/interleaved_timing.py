@@ -1,4 +1,7 @@
-"""Interleaved timing: calls timed in turn share the machine's drift, so their ratios hold where times do not."""
+"""Interleaved timing of several calls.
+
+Calls timed in turn share the machine's drift, so their ratios hold where times do not.
+"""
 
 import time
 from collections.abc import Callable, Mapping

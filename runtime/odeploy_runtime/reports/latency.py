@@ -1,4 +1,4 @@
-"""Latency and quality of a run: from stamps to stages that sum to the total, from rows to a summary.
+"""Latency and quality of a run: from stamps to stages, from rows to a summary.
 
 Latency counts from when a tick was due, not from when the loop started it, so a stall cannot hide the ticks that
 it delayed. Skipped ticks are rows too: they count as misses.
@@ -23,7 +23,9 @@ DUE, WOKE, OBSERVED, SENT, RECEIVED, STARTED, INFERRED, REPLIED, ARRIVED, APPLIE
 
 
 def stages_ns(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the durations between consecutive stamps; each stage is named by the stamp that ends it.
+    """Return the durations between consecutive stamps.
+
+    Each stage is named by the stamp that ends it.
 
     A missing stamp (0) ends a stage of length 0; the time up to the next real stamp belongs to that stamp's stage.
     Thus each row sums to its last stamp minus its first.
@@ -55,7 +57,9 @@ class Quality:
 
 
 def quality(trace: Trace) -> Quality:
-    """Return the score over completed episodes; an episode succeeds if its last tick does.
+    """Return the score over completed episodes.
+
+    An episode succeeds if its last tick does.
 
     Episodes that were interrupted, or in which the simulation broke, are left out.
     """
@@ -168,7 +172,10 @@ def summary(trace: Trace) -> Summary:
 
 
 def apply_jitter_ns(rows: NDArray[np.void]) -> NDArray[np.int64]:
-    """Return |interval between consecutive hand-overs - interval between their due times|, within episodes."""
+    """Return the jitter of the hand-overs, within episodes [ns].
+
+    It is |interval between consecutive hand-overs - interval between their due times|.
+    """
     ran = rows[rows["kind"] != SKIPPED]
     applied, due = ran["stamps"][:, APPLIED_AT], ran["stamps"][:, DUE]
     jitter: NDArray[np.int64] = np.abs(np.diff(applied) - np.diff(due))[np.diff(ran["episode"]) == 0]
@@ -182,7 +189,10 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
 
 
 def _causes(held: NDArray[np.uint8]) -> dict[str, int]:
-    """Return the number of held ticks by cause; older traces, without causes, have 0 there."""
+    """Return the number of held ticks by cause.
+
+    Older traces, without causes, have 0 there.
+    """
     causes, counts = np.unique(held[held > 0], return_counts=True)
     return {Cause(int(cause)).name.lower(): int(n) for cause, n in zip(causes, counts, strict=True)}
 

@@ -57,7 +57,10 @@ def distribution(runs: Sequence[ReportRun]) -> Figure:
 
 
 def time_line(runs: Sequence[ReportRun]) -> Figure:
-    """Draw each tick's latency in order, one strip per run: only here bursts, drifts and misses show."""
+    """Draw each tick's latency in order, one strip per run.
+
+    Only here bursts, drifts and misses show.
+    """
     figure = Figure(figsize=(9, 0.6 + 1.5 * len(runs)), layout="constrained")
     strips = figure.subplots(len(runs), 1, squeeze=False)[:, 0]
     for axes, (run, colour) in zip(strips, _coloured(runs), strict=True):
@@ -81,7 +84,10 @@ def time_line(runs: Sequence[ReportRun]) -> Figure:
 
 
 def quality_against_latency(runs: Sequence[ReportRun]) -> Figure:
-    """Draw score over latency; bars are the score's 95 % interval and p50 to p99 of the latency."""
+    """Draw score over latency.
+
+    Bars are the score's 95 % interval and p50 to p99 of the latency.
+    """
     figure, axes = _canvas("Quality against latency")
     for run, colour in _coloured(runs):
         score, p50, p99 = run.row.score, run.row.due_to_applied_us["p50"], run.row.due_to_applied_us["p99"]

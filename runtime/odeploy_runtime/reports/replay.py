@@ -110,7 +110,9 @@ def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str)
 
 
 def _sources(rows: NDArray[np.void], ran: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return, for each row, the row whose observation its action answers; -1 if it is missing. Shape (rows,).
+    """Return, for each row, the row whose observation its action answers.
+
+    The number is -1 if that row is missing. Shape (rows,).
 
     An action's age counts from the moment its observation was sent, exact to the nanosecond.
     """

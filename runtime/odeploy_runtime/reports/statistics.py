@@ -27,7 +27,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float], seed: int = 0, resamples: int = 2000) -> tuple[float, float]:
-    """Return the 95 % percentile-bootstrap interval of the mean of independent values, such as returns."""
+    """Return the 95 % percentile-bootstrap interval of a mean of independent values."""
     data = np.asarray(values, np.float64)
     picks = np.random.default_rng(seed).integers(0, len(data), (resamples, len(data)))
     low, high = np.percentile(data[picks].mean(axis=1), (2.5, 97.5))
@@ -59,7 +59,10 @@ def block_interval(
 
 
 def percentiles_us(values_ns: NDArray[np.int64]) -> Percentiles:
-    """Return percentiles and maximum in µs; p99.9 only from 10⁴ values, all None without values."""
+    """Return percentiles and maximum in µs.
+
+    The p99.9 is None for less than 10⁴ values; all are None without values.
+    """
     if len(values_ns) == 0:
         return dict.fromkeys(("p50", "p90", "p99", "p99.9", "max"))
     p50, p90, p99, p999 = np.percentile(values_ns, (50, 90, 99, 99.9)) / 1e3

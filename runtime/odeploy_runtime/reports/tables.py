@@ -81,7 +81,10 @@ def signal_table(title: str, signals: Sequence[Signal]) -> Table:
 
 
 def wide(console: Console) -> Console:
-    """Return a console wide enough for a ledger: a wrapped line can be read, a truncated column cannot."""
+    """Return a console wide enough for a ledger.
+
+    A wrapped line can be read, a truncated column cannot.
+    """
     return Console(width=max(console.width, 150), file=console.file)
 
 

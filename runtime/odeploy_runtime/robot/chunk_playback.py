@@ -164,12 +164,18 @@ class Chunks(Generic[C]):
         return max(0, tick - self.chunking.reach + 1, newest + 1)
 
     def take(self, chunk: C) -> None:
-        """Add a chunk that arrived, in order of ticks; drop it if it was not requested since `begin`."""
+        """Add a chunk that arrived, in order of ticks.
+
+        Drop it if it was not requested since `begin`.
+        """
         if self._first <= chunk.tick <= self._requested:
             self._chunks.append((chunk.tick, chunk))
 
     def take_in_virtual_time(self, chunk: C) -> None:
-        """Add a chunk where nothing takes time: it is played after D ticks, or at once if there is no other."""
+        """Add a chunk where nothing takes time.
+
+        It is played after D ticks, or at once if there is no other.
+        """
         delay = self.chunking.ahead if self.covers(chunk.tick) else 0
         self._chunks.append((chunk.tick + delay, chunk))
 

@@ -1,4 +1,4 @@
-"""The robot's session with a server: sends observations, receives actions, never waits past a deadline.
+"""The robot's session with a server, which never waits past a deadline.
 
 Frames travel over a link: a ZeroMQ socket in this process, or an I/O process. Replies are matched by session,
 episode and number; late, repeated and foreign ones are counted and dropped.
@@ -97,7 +97,10 @@ class RobotClient:
             raise
 
     def send(self, episode: int, seq: int, values: bytes) -> int:
-        """Send one observation, or drop it if the link cannot take it at once; return the time of sending [ns]."""
+        """Send one observation, or drop it if the link cannot take it at once.
+
+        Return the time of sending [ns].
+        """
         sent_ns = self._clock.now_ns()
         self._sent_ns[seq % _REMEMBERED], self._last_seq = sent_ns, seq
         self._last = messages.Observation(self.ready.session, episode, seq, sent_ns, values)
@@ -105,7 +108,9 @@ class RobotClient:
         return sent_ns
 
     def receive(self, episode: int, seq: int, deadline_ns: int) -> Arrival | None:
-        """Return the answer to observation `seq` or a later one; None at the deadline, or at once for an error.
+        """Return the answer to observation `seq` or a later one.
+
+        Return None at the deadline, or at once for an error.
 
         If the server lost the session, the last observation is sent again in the new one.
         """
@@ -124,7 +129,10 @@ class RobotClient:
         return None
 
     def newest(self, episode: int) -> Arrival | None:
-        """Return the newest action of this episode that arrived since the last call; None without one."""
+        """Return the newest action of this episode that arrived since the last call.
+
+        Return None without one.
+        """
         best = None
         while self._link.wait(0):
             message = self._take()
@@ -171,7 +179,10 @@ class RobotClient:
             self._clock.sleep_until_ns(self._clock.now_ns() + _RETRY_NS)
 
     def _take(self) -> Arrival | messages.Message | None:
-        """Receive one message and process it; return None if it contains nothing for the caller."""
+        """Receive one message and process it.
+
+        Return None if it contains nothing for the caller.
+        """
         frame = self._link.take()
         arrived_ns = self._clock.now_ns()
         if frame is None:

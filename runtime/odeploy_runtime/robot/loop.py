@@ -1,4 +1,6 @@
-"""The control loop: observe, request, guard, apply; every moment of it time-stamped.
+"""The control loop: observe, request, guard, apply.
+
+Every step of a tick is time-stamped.
 
 It drives any `odeploy_runtime.robot.plant.Plant`, simulated or real, in one of three modes:
 
@@ -89,7 +91,9 @@ class ControlLoop:
         self._sensed = self._not_observed  # of the present tick
 
     def run_episode(self, mode: str, episode: int, seed: int) -> None:
-        """Run one episode; the guard is re-armed at its start, and the trace flushed at its end.
+        """Run one episode.
+
+        The guard is re-armed at its start, and the trace flushed at its end.
 
         An interrupt is an operator's stop: the safe action is the last command, and has its row. That row has the
         observation of its tick, or NaN if the interrupt came before the tick observed.
@@ -181,7 +185,10 @@ class ControlLoop:
                 return
 
     def _arrived(self, episode: int, tick: Tick) -> Arrival | None:
-        """Return what arrived for this tick; only a tick without an action waits for one, until its deadline."""
+        """Return what arrived for this tick.
+
+        Only a tick without an action waits for one, until its deadline.
+        """
         if self.chunks.covers(tick.number):
             arrival = self.client.newest(episode)
         else:

@@ -58,7 +58,10 @@ class Plant(Protocol):
         """Control rate at which the plant runs in real time [Hz]."""
 
     def reset(self, seed: int) -> None:
-        """Begin an episode. The seed decides everything random in a simulation; hardware ignores it."""
+        """Begin an episode.
+
+        The seed decides everything random in a simulation; hardware ignores it.
+        """
 
     def observe(self) -> NDArray[np.float32]:
         """Return the present observation. Shape (R,).
@@ -67,7 +70,10 @@ class Plant(Protocol):
         """
 
     def apply(self, command: NDArray[np.float32]) -> None:
-        """Hand a command over to the actuators, shape (A,). A simulation also steps its physics."""
+        """Hand a command over to the actuators, shape (A,).
+
+        A simulation also steps its physics.
+        """
 
     def outcome(self) -> Outcome:
         """Return what the last command led to."""

@@ -39,7 +39,10 @@ class Offer(NamedTuple):
 
 @dataclass
 class Counts:
-    """Interventions of the guard since its creation. Offers are counted only in RUN and HOLD."""
+    """Interventions of the guard since its creation.
+
+    Offers are counted only in RUN and HOLD.
+    """
 
     held: int = 0
     safe: int = 0

@@ -1,4 +1,4 @@
-"""The operator's panel: stop, dead-man switch, re-arming and commands, over a socket beside the robot.
+"""The operator's panel: stop, dead-man switch, re-arming and commands.
 
 The panel is a Unix datagram socket of the robot's process. Only the robot's user on the robot's machine reaches
 it; the policy server and the network do not. A stop that crosses a network is not a stop, and what must work
@@ -85,9 +85,9 @@ class Panel:
         return Operator(self._stop, held, rearm)
 
     def commanded(self, sensed: NDArray[np.float32], places: Sequence[int]) -> NDArray[np.float32]:
-        """Return the robot's signals with the command's numbers at `places`. Shape (R,) -> (R,).
+        """Return the robot's signals with the command's numbers at `places`.
 
-        Without a command, or if its size differs from `places`, return them unchanged.
+        Shape (R,) -> (R,). Without a command, or if its size differs from `places`, return them unchanged.
         """
         if not self.command or len(self.command) != len(places):
             return sensed

@@ -50,13 +50,19 @@ def as_json(before: messages.Health, now: messages.Health) -> dict[str, Any]:
 
 
 def rates(before: messages.Health, now: messages.Health) -> dict[str, float | None]:
-    """Return actions a second and the mean inference time; None without any inference between the two."""
+    """Return actions a second and the mean inference time.
+
+    Return None without any inference between the two.
+    """
     actions, passed_s = now.actions - before.actions, (now.up_ns - before.up_ns) * 1e-9
     mean_us = (now.inference_ns - before.inference_ns) / actions * 1e-3 if actions else None
     return {"actions_hz": actions / passed_s if passed_s > 0 else None, "inference_mean_us": mean_us}
 
 
 def divergence(health: messages.Health) -> list[tuple[str, float, float]]:
-    """Return (signal, mean, max) of the shadow's divergence, unit scale; empty without a shadow."""
+    """Return (signal, mean, max) of the shadow's divergence, unit scale.
+
+    The list is empty without a shadow.
+    """
     mean, most = (np.frombuffer(data, "<f4").tolist() for data in (health.shadow_mean, health.shadow_max))
     return list(zip(health.signals, mean, most, strict=False))

@@ -38,7 +38,10 @@ class InProcessLink:
         return True
 
     def wait(self, deadline_ns: int) -> bool:
-        """Return whether `take` has a frame; without one, sleep until the deadline, since none will come."""
+        """Return whether `take` has a frame.
+
+        Without one, sleep until the deadline, since none will come.
+        """
         if not self._waiting:
             self._clock.sleep_until_ns(deadline_ns)
         return bool(self._waiting)

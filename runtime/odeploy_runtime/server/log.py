@@ -16,7 +16,9 @@ _LIMITED = ("odeploy_runtime.server.", "odeploy_runtime.transport.")
 
 
 class RateLimit(logging.Filter):
-    """Filter of a log handler: drops repeated and excess lines, and counts them in the next that passes.
+    """Filter of a log handler: drops repeated and excess lines.
+
+    The next line that passes has their number.
 
     A line is repeated if it equals the one before, within 5 s.
     """

@@ -1,4 +1,4 @@
-"""The inference server's loop: answers each observation with the policy's action, stamped at every step.
+"""The server's loop: answers observations with actions, stamped at every step.
 
 One thread, one socket. Between messages the loop wakes shortly before the next expected observation and answers
 the last one twice more, from decoding to the encoded reply (pre-touch): caches and clocks are then warm when it
@@ -59,7 +59,10 @@ class Server:
             self._service.goodbye()
 
     def turn(self) -> None:
-        """Wait for one message or one due moment, and handle it; before that a new policy may take over."""
+        """Wait for one message or one due moment, and handle it.
+
+        Before that a new policy may take over.
+        """
         self._service.take_policy()
         wake_ns, act = self._next_moment()
         message = receive(self._socket, wake_ns, self._clock, self._auth)
@@ -95,7 +98,10 @@ class Server:
             self._auth.run_once()
 
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
-        """Return the earliest moment and what to do then: a pre-touch, a stream's tick, session timeouts."""
+        """Return the earliest due moment and its action.
+
+        That is a pre-touch run, a stream's tick, or the check of session timeouts.
+        """
         moments: list[tuple[int, Callable[[], None]]] = [(self._look_ns, self._free_silent)]
         for session in self._service.sessions:
             if session.touch_ns is not None:

@@ -14,7 +14,9 @@ _LEAST = 1e-3  # of a width, relative to the numbers: a constant signal has none
 
 
 class ObservationRange:
-    """Ranges of one policy's observations; without ranges in its manifest everything passes.
+    """Ranges of one policy's observations.
+
+    Without ranges in its manifest everything passes.
 
     Attributes:
         out_of_range: the signal that failed the last failed check.

@@ -105,14 +105,20 @@ class Session:
         )
 
     def pre_touch_run(self, served: Served, clock: Clock) -> None:
-        """Answer the last observation once more, from decoding to the encoded reply; send and commit nothing."""
+        """Answer the last observation once more, from decoding to the encoded reply.
+
+        Send and commit nothing.
+        """
         message = messages.unpack(self.frame)
         assert isinstance(message, messages.Observation)
         messages.pack(self.answer(message, served, clock.now_ns(), clock, commit=False))
         self.state.noise.draw(message.episode, message.seq + 1)  # most likely the next tick's
 
     def store(self, message: messages.Observation, received_ns: int) -> None:
-        """Store a stream's newest observation; a history includes those that no tick answers."""
+        """Store a stream's newest observation.
+
+        A history includes those that no tick answers.
+        """
         self.latest = message, received_ns
         raw = self._sensed(message)
         if not isinstance(raw, messages.Error):
@@ -122,7 +128,10 @@ class Session:
             self.due_ns = received_ns + self.period_ns // 2
 
     def advance(self, now_ns: int) -> int:
-        """Set a stream's next tick on its absolute grid; return the number of skipped ticks."""
+        """Set a stream's next tick on its absolute grid.
+
+        Return the number of skipped ticks.
+        """
         assert self.due_ns is not None
         behind = max(0, now_ns - self.due_ns) // self.period_ns
         self.due_ns += (behind + 1) * self.period_ns

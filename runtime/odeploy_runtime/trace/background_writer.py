@@ -1,4 +1,4 @@
-"""Background trace writer: the loop's end of the writer process (`odeploy_runtime/trace/writer_process.py`)."""
+"""Background trace writer: the loop's end of the writer process."""
 
 import logging
 import os

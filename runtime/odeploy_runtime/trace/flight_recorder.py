@@ -30,7 +30,10 @@ def dump_rows(rate_hz: float) -> int:
 
 
 def ring_rows(rate_hz: float) -> int:
-    """Return the ring's capacity: twice the rows of a dump, so none is overwritten while being copied."""
+    """Return the ring's capacity: twice the rows of a dump.
+
+    No row is then overwritten while being copied.
+    """
     return 2 * dump_rows(rate_hz)
 
 
@@ -50,7 +53,10 @@ class FlightRecorder:
         self._state, self._dumps = int(State.RUN), 0
 
     def fault(self, rows: NDArray[np.void]) -> str | None:
-        """Return the first transition to SAFE or STOP among these rows, in words; None without one."""
+        """Return the first transition to SAFE or STOP among these rows, in words.
+
+        Return None without one.
+        """
         ran = rows[rows["kind"] != SKIPPED]
         before = np.concatenate([[self._state], ran["state"]])
         self._state = int(before[-1])
@@ -60,7 +66,9 @@ class FlightRecorder:
         return f"{State(worse[0]['state']).name} in episode {worse[0]['episode']}, tick {worse[0]['tick']}"
 
     def dump(self, last: int) -> Path | None:
-        """Write the rows before `last` under the next free name; None without rows, or after six dumps.
+        """Write the rows before `last` under the next free name.
+
+        Return None without rows, or after six dumps.
 
         Raises:
             UsageError: the path cannot be written, or the disk is full.

@@ -1,4 +1,6 @@
-"""The trace format: one row per due tick, held and skipped ones included; readable up to a kill.
+"""The trace format: one row per due tick, held and skipped ones included.
+
+A file can be read up to the moment of a kill.
 
 A file is `ODTRACE1`, the length of a JSON header as uint32, the header, then rows of fixed size, all
 little-endian. docs/reference/latency.md describes each stamp.

@@ -60,7 +60,10 @@ def _read_binary(path: Path) -> Trace:
 
 
 def _with_offered(header: TraceHeader, old: NDArray[np.void]) -> NDArray[np.void]:
-    """Convert rows of the previous version: an action applied unchanged was offered, the others are unknown."""
+    """Convert rows of the previous version.
+
+    An action applied unchanged was offered; the others are unknown.
+    """
     rows = np.zeros(len(old), row_type(len(header.observation), len(header.action)))
     for name in old.dtype.names or ():
         rows[name] = old[name]

@@ -1,4 +1,6 @@
-"""The writer process: moves a trace's rows from the ring buffer to the file, and outlives the loop.
+"""The writer process: moves a trace's rows from the ring buffer to the file.
+
+It outlives the loop.
 
 The loop touches no file: a slow or full disk, or the death of this process, costs rows but never a tick. If the
 robot is killed, its rows stay in the ring and this process still writes them. Rows reach the file within half a
@@ -38,7 +40,10 @@ class RowMover:
         self.lost = 0
 
     def move(self, last: int) -> bytes:
-        """Append the rows before `last` and return them; count those that the disk does not accept."""
+        """Append the rows before `last` and return them.
+
+        Count those that the disk does not accept.
+        """
         taken, filed = self._ring.taken, self._file.rows
         rows = self._ring.read(taken, last)
         # A process killed between writing and marking rows as taken left rows in the file that count as not taken.

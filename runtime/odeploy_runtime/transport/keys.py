@@ -44,7 +44,9 @@ class RobotKeys:
 
 
 def robot_keys(own: Path | None, server: Path | None) -> RobotKeys | None:
-    """Return the key files of the options `--key` and `--server-key`; None without both.
+    """Return the key files of the options `--key` and `--server-key`.
+
+    Return None without both.
 
     Raises:
         UsageError: only one of them is given.

@@ -36,7 +36,10 @@ class Link(Protocol):
         """Wait for a frame; return whether one arrived before the deadline."""
 
     def take(self) -> bytes | None:
-        """Return the next frame; `UNSENT` if a frame could not be sent, None if nothing can arrive any more."""
+        """Return the next frame.
+
+        Return `UNSENT` if a frame could not be sent, None if nothing can arrive any more.
+        """
 
     def touch(self) -> None:
         """Bring the code and data of a send into the caches, without sending."""
@@ -49,7 +52,10 @@ class Link(Protocol):
 
 
 class DealerLink:
-    """Link through a ZeroMQ socket in this process: shorter, but a hanging socket hangs the robot too."""
+    """Link through a ZeroMQ socket in this process.
+
+    It is shorter, but a hanging socket hangs the robot too.
+    """
 
     def __init__(
         self,
@@ -154,7 +160,10 @@ class IoProcessLink:
         return bool(select.select([self._socket], [], [], remaining_ns * 1e-9)[0])
 
     def take(self) -> bytes | None:
-        """Return the next frame; `UNSENT` if a frame could not be sent, None if the I/O process is dead."""
+        """Return the next frame.
+
+        Return `UNSENT` if a frame could not be sent, None if the I/O process is dead.
+        """
         frame = b""
         with contextlib.suppress(ConnectionResetError):
             frame = self._socket.recv(MAX_FRAME_BYTES)

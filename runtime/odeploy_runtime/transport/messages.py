@@ -1,4 +1,6 @@
-"""Messages between a robot and the server, one MessagePack frame each. See docs/reference/protocol.md.
+"""Messages between a robot and the server, one MessagePack frame each.
+
+See docs/reference/protocol.md.
 
 A message is an array `[type, field, ...]`. Vectors are float32 little-endian bytes; their length is fixed by the
 handshake, so neither type nor shape is read from the peer. New fields come last, with defaults, and readers ignore
@@ -26,7 +28,10 @@ UNKNOWN_SESSION, WRONG_LENGTH, NOT_FINITE, MALFORMED, INFERENCE_FAILED, FAR_OUTS
 
 
 class Hello(NamedTuple):
-    """Robot → server: name, task and the signals of its vectors, in order. `mode` is `request` or `stream`."""
+    """Robot → server: name, task and the signals of its vectors, in order.
+
+    `mode` is `request` or `stream`.
+    """
 
     protocol: int
     robot: str
@@ -63,7 +68,10 @@ class Refused(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """Robot → server: the observation at tick `seq` of `episode`; `values` is float32[O]."""
+    """Robot → server: the observation at tick `seq` of `episode`.
+
+    `values` is float32[O].
+    """
 
     session: int
     episode: int
@@ -92,7 +100,10 @@ class Action(NamedTuple):
 
 
 class Error(NamedTuple):
-    """Server → robot: no action for observation `seq`; `signal` names the faulty signal, if any."""
+    """Server → robot: no action for observation `seq`.
+
+    `signal` names the faulty signal, if any.
+    """
 
     seq: int
     code: int
@@ -237,12 +248,18 @@ def to_bytes(values: NDArray[np.float32]) -> bytes:
 
 
 def from_bytes(data: bytes, count: int) -> NDArray[np.float32] | None:
-    """Return the vector of `to_bytes`, read-only; None if it does not hold `count` numbers."""
+    """Return the vector of `to_bytes`, read-only.
+
+    Return None if it does not hold `count` numbers.
+    """
     return np.frombuffer(data, "<f4") if len(data) == 4 * count else None
 
 
 def first_not_finite(values: NDArray[np.float32], names: Sequence[str]) -> str | None:
-    """Return the name of the first NaN or infinite entry of a vector; None if all are finite."""
+    """Return the name of the first NaN or infinite entry of a vector.
+
+    Return None if all are finite.
+    """
     if math.isfinite(sum(values.tolist())):  # a fifth of the cost of np.isfinite at this size; cannot overflow
         return None
     finite = np.isfinite(values)

@@ -93,7 +93,9 @@ def bind_router(
 def connect_dealer(
     context: "zmq.Context[zmq.Socket[bytes]]", endpoint: str, keys: RobotKeys | None = None
 ) -> "zmq.Socket[bytes]":
-    """Return a robot's socket; it queues nothing while the server is away, and reconnects within 10 ms.
+    """Return a robot's socket.
+
+    It queues nothing while the server is away, and reconnects within 10 ms.
 
     Raises:
         AddressError: not an address.
@@ -154,7 +156,9 @@ def receive(
 
 
 def send_at_once(sock: "zmq.Socket[bytes]", *frames: bytes) -> bool:
-    """Send a message if it can leave now; return whether it did. Without a peer, or with a full queue, drop it.
+    """Send a message if it can leave now; return whether it did.
+
+    Without a peer, or with a full queue, drop it.
 
     While sending, ZeroMQ checks at most once per millisecond what the other end has read. After eight messages
     within less it may report an empty queue as full; reading EVENTS makes it check.

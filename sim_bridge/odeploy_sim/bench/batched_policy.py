@@ -1,4 +1,6 @@
-"""Score of a policy file over episodes in parallel lockstep: one call of its graph answers several robots.
+"""Score of a policy file over episodes in parallel lockstep.
+
+One call of its graph answers several robots.
 
 Episode i of a seed has the reset of `tasks.env.episode_seed` and, at each tick, the noise that a server
 would draw for it. A file's score is therefore the one that `odeploy score` measures one episode after the other,

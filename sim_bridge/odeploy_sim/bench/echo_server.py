@@ -1,4 +1,4 @@
-"""An echo server, the child process of the echo measurement: replies of an action's size, and nothing else.
+"""The echo server of the lower bounds: replies of an action's size.
 
     python -m odeploy_sim.bench.echo_server FILE RATE ENDPOINT
 

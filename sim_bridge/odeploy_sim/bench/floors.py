@@ -1,4 +1,4 @@
-"""Lower bounds of a round trip: the bare socket and the bare inference, paced like the real loop.
+"""Lower bounds of a round trip: bare socket and bare inference at the loop's pace.
 
 A server's latency means little without what the machine takes to echo the same bytes over the same socket, and for
 the bare session call, at the same rate in the same run. Both are measured with and without the server's pre-touch,
@@ -45,7 +45,10 @@ def measured_floors(file: Path, rate_hz: float, ticks: int) -> Floors:
 
 
 def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
-    """Return durations of `infer` on the tick; every other tick is touched ahead of its due time."""
+    """Return durations of `infer` on the tick.
+
+    Every other tick is touched ahead of its due time.
+    """
     clock = MonotonicClock()
     rate, touch = Rate(rate_hz, clock), PreTouch(policy.hot_call_ns, clock)
     m = policy.manifest

@@ -111,7 +111,10 @@ def bench(
 
 
 def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> BenchRow:
-    """Run server and robot as two child processes; show the trace's length as progress."""
+    """Run server and robot as two child processes.
+
+    Show the trace's length as progress.
+    """
     label = f"{run.file.manifest.name} " + ("lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz")
     bar = progress.add_task(label, total=run.episodes)
     if progress.disable:  # no terminal: a line for the log instead of a bar
@@ -189,7 +192,10 @@ def _pooled(measured: list[dict[str, Floors]]) -> dict[str, dict[str, dict[str, 
 
 
 def _with_floors(row: BenchRow, floors: dict[str, dict[str, Percentiles]], pre_touch: bool) -> BenchRow:
-    """Return the row with its lower bounds, and its ratio to those with the same pre-touch as the server."""
+    """Return the row with its lower bounds and their ratio to its round trip.
+
+    The ratio uses the bounds with the same pre-touch as the server.
+    """
     touch, trip = "touched" if pre_touch else "bare", row.round_trip_us["p50"]
     echo, session = floors["echo"][touch]["p50"], floors["session"][touch]["p50"]
     assert echo is not None

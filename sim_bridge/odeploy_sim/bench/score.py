@@ -59,7 +59,7 @@ def score(
 
 
 def judged(task: Task, returns: NDArray[np.float64], successes: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return the task's score of episodes: the mean with its 95 % interval, and what it was computed from.
+    """Return the task's score of episodes: the mean, its 95 % interval and its data.
 
     Args:
         task: decides whether success or the return counts.

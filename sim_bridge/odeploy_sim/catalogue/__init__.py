@@ -42,7 +42,9 @@ TASKS = {task.name: task for task in _IN_ORDER}
 
 
 def get(name: str) -> Task:
-    """Return the task of that name; choices of sub-tasks such as `kitchen:microwave+kettle` are built on demand.
+    """Return the task of that name.
+
+    Choices of sub-tasks such as `kitchen:microwave+kettle` are built on demand.
 
     Raises:
         MissingError: no such task; the message offers the nearest names.

@@ -36,7 +36,10 @@ def _suite(
     paper: str,
     differs: str,
 ) -> Task:
-    """Return a task of the suite. A tick's reward is at most 1, so a return lies between 0 and 1000."""
+    """Return a task of the suite.
+
+    A tick's reward is at most 1, so a return lies between 0 and 1000.
+    """
     return Task(
         name=name,
         gym_id=f"dm_control/{domain}-{task}-v0",

@@ -54,7 +54,10 @@ def _velocity(joint: str, turns: bool) -> Signal:
 
 
 def _command(joint: str, turns: bool) -> Signal:
-    """Return the signal of a velocity, which the environment turns into a setpoint of the joint's servo."""
+    """Return the signal of a joint's commanded velocity.
+
+    The environment turns it into a setpoint of the joint's servo.
+    """
     name = _velocity(joint, turns).name
     return Signal(name, "2 rad/s" if turns else "2 m/s", -1.0, 1.0)
 
@@ -111,7 +114,9 @@ def kitchen(subtasks: Sequence[str] = SUBTASKS) -> Task:
 
 
 def parse(name: str) -> Task | None:
-    """Return the task of a name `kitchen` or `kitchen:SUBTASK+SUBTASK`; None if it is another name.
+    """Return the task of a name `kitchen` or `kitchen:SUBTASK+SUBTASK`.
+
+    Return None if it is another name.
 
     Raises:
         MissingError: see `kitchen`.

@@ -126,7 +126,10 @@ def _inertia(body: str) -> tuple[Signal, ...]:
 
 
 def _spatial(body: str, turning: str, turning_unit: str, moving: str, moving_unit: str) -> tuple[Signal, ...]:
-    """Six numbers about the robot's centre of mass; MuJoCo has what turns before what moves."""
+    """Six numbers about the robot's centre of mass.
+
+    MuJoCo has what turns before what moves.
+    """
     return (*xyz(f"{body}_{turning}", turning_unit), *xyz(f"{body}_{moving}", moving_unit))
 
 

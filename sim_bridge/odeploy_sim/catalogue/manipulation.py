@@ -1,4 +1,4 @@
-"""A hand and arms that move things: tasks of FM-IRL (arXiv 2510.09222), and `fetch-reach`, the smallest one."""
+"""Hand and arms, of FM-IRL (arXiv 2510.09222), and `fetch-reach`, the smallest."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities, quaternion, xyz

@@ -1,4 +1,4 @@
-"""A ball in a maze: the sparse task of FM-IRL (arXiv 2510.09222), and the same with a reward for progress."""
+"""A ball in a maze, of FM-IRL (arXiv 2510.09222), and with a reward for progress."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A moving pose to follow: FPO's humanoid experiment (arXiv 2507.21053) with a small person in a plane.
+"""A moving pose to follow: FPO's humanoid (arXiv 2507.21053), here in a plane.
 
 The three tasks differ only in which points of the reference are observed.
 """
@@ -14,7 +14,10 @@ _JOINTS = ("abdomen", *(f"{side}_{joint}" for limb in (_ARM, _LEG) for side in _
 
 
 def _goal(point: str) -> tuple[Signal, ...]:
-    """Return signals of a reference point at the next tick: offset from the robot's own point, and velocity."""
+    """Return signals of a reference point at the next tick.
+
+    They are the offset from the robot's own point, and the velocity.
+    """
     return (
         *(Signal(f"{point}_to_goal_{axis}", "m") for axis in "xz"),
         *(Signal(f"{point}_goal_velocity_{axis}", "m/s") for axis in "xz"),

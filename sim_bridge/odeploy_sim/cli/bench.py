@@ -1,4 +1,4 @@
-"""`odeploy bench FILES... --task T`: what each policy file achieves and what it costs, at each rate."""
+"""`odeploy bench FILES... --task T`: score and latency of policy files by rate."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from odeploy_sim.tasks.task import Task
 
 @dataclass(frozen=True)
 class Config(BenchOptions):
-    """Measure policy files at control rates: return, latency, misses, and the lower bounds of latency."""
+    """Measure policy files at control rates: return, latency, misses, lower bounds."""
 
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Policy files."""
@@ -54,7 +54,10 @@ def main(arguments: list[str]) -> None:
 
 
 def _fitting(path: Path, task: Task, config: Config) -> PolicyFile:
-    """Read a file; raise if its signals are not the task's or its horizon is too short for the options."""
+    """Read a file.
+
+    Raise if its signals are not the task's or its horizon is too short for the options.
+    """
     file = read(path)
     require_same_names(file.manifest.raw_names, task.observation_names, f"{path} on {task.name}, observation")
     require_same_names(file.manifest.action_names, task.action_names, f"{path} on {task.name}, action")

@@ -1,4 +1,6 @@
-"""`odeploy collect TASK`: an expert's episodes, or those of traces, as a Minari dataset with a card.
+"""`odeploy collect TASK`: episodes as a Minari dataset with a card.
+
+The episodes are an expert's, or those of traces.
 
 Failures are included, and the default sizes are those of the papers.
 """

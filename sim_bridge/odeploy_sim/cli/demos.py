@@ -1,4 +1,4 @@
-"""`odeploy demos show PATH`: the card of a demonstration set as a table, and its episodes as a picture."""
+"""`odeploy demos show PATH`: a demonstration set's card and episodes."""
 
 from dataclasses import dataclass
 from pathlib import Path

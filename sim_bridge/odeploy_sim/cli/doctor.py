@@ -1,4 +1,4 @@
-"""The doctor as a program, which `odeploy verify FILE --task TASK` starts where the simulation is installed.
+"""The doctor as a program, started by `odeploy verify FILE --task TASK`.
 
 python -m odeploy_sim.cli.doctor FILE --task TASK
 """

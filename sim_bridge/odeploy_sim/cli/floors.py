@@ -1,4 +1,4 @@
-"""The lower bounds of a round trip as a program, which `odeploy bench` starts for each file and rate.
+"""The lower bounds of a round trip as a program, started by `odeploy bench`.
 
 python -m odeploy_sim.cli.floors FILE --rate 100 --ticks 200 --out floors.json
 """

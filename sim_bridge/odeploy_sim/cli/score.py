@@ -1,4 +1,4 @@
-"""`odeploy score TASK...`: scores of the experts, or of a policy file, in lockstep, with 95 % intervals.
+"""`odeploy score TASK...`: scores of experts or of a policy file, in lockstep.
 
 No server is involved: the policy alone is measured. `--out` collects the figures of all tasks in one JSON, from
 which docs/reference/tasks.md is generated.

@@ -93,7 +93,10 @@ def _require_possible(config: Config) -> None:
 
 
 def _policy(config: Config, file: PolicyFile | None, stack: contextlib.ExitStack) -> str | PolicyFile:
-    """Return the policy file to run in this process, or the endpoint of a server, which may have to be started."""
+    """Return the policy file to run in this process, or the endpoint of a server.
+
+    Start that server if the options ask for one.
+    """
     if file is None:
         return config.endpoint
     if config.in_process:

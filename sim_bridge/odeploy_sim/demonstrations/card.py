@@ -1,4 +1,4 @@
-"""The card of a demonstration dataset: its settings, expert, score, and the machine that made it.
+"""The card of a demonstration dataset: settings, expert, score, machine.
 
 `card.json` is stored beside Minari's `data/`. The same command on the same machine gives the same data hash.
 """
@@ -75,7 +75,9 @@ class Card:
 
 
 def read_card(folder: Path) -> Card | None:
-    """Return the card of a dataset; None for one without, such as those that others published.
+    """Return the card of a dataset.
+
+    Return None for one without, such as those that others published.
 
     Raises:
         FormatError: the file is damaged.

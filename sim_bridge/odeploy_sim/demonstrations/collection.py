@@ -1,4 +1,4 @@
-"""Collection of a demonstration dataset: episodes of an expert or of traces, saved with their card."""
+"""Collection of a demonstration dataset: episodes, saved with their card."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -181,7 +181,7 @@ def load(source: str, task: Task) -> Demonstrations:
 
 
 def flatten(task: Task, episodes: Sequence[Episode]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return observations (M, O) and actions (M, A) of all ticks that have an action, as `load` does."""
+    """Return observations (M, O) and actions (M, A) of all ticks with an action."""
     flat = [task.flatten(_stack(e.observations))[:-1] for e in episodes]
     return np.concatenate(flat), np.concatenate([e.actions for e in episodes])
 

@@ -1,4 +1,4 @@
-"""Quality of a demonstration dataset: the noise on its actions, and the share of goals that it shows.
+"""Quality of a demonstration dataset: noise on its actions, share of its goals.
 
 Written as `expert`, `noisy:0.5`, `coverage:0.25`, or `noisy:0.5,coverage:0.25`. The last one is that of FM-IRL's
 mazes (arXiv 2510.09222), whose datasets never show three of four goals.
@@ -75,7 +75,9 @@ class Quality:
 
 @dataclass(frozen=True)
 class Region:
-    """The goals that a dataset shows: the same for every seed, and a larger share contains a smaller one.
+    """The goals that a dataset shows.
+
+    They are the same for every seed, and a larger share contains a smaller one.
 
     Attributes:
         at_start: whether an episode's first observation has its goal; otherwise the goal is the place nearest to
@@ -90,7 +92,9 @@ class Region:
 
 
 def region(env: TaskEnv, quality: Quality) -> Region | None:
-    """Return the goals that a dataset of this quality shows; None if it shows every episode.
+    """Return the goals that a dataset of this quality shows.
+
+    Return None if it shows every episode.
 
     For discrete goals (a maze's cells, the four of multigoal-2d) that is a fixed choice of places. For others it
     is the part below a quantile along one axis: the yaw of a rotation, or the first coordinate of a point, which
@@ -143,7 +147,7 @@ def _of_axis(env: TaskEnv, goal: list[int], share: float) -> Region:
 
 
 def yaw_rad(quaternion: NDArray[Any]) -> float:
-    """Return the rotation about the vertical of a unit quaternion (w, x, y, z), the same for q and -q."""
+    """Return the yaw of a unit quaternion (w, x, y, z), the same for q and -q."""
     w, x, y, z = map(float, quaternion)
     return math.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 

@@ -1,4 +1,4 @@
-"""Checks of actions at their limits, and of answers to observations that are far off or not numbers."""
+"""Checks of actions at their limits, and of answers far from the data."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,10 @@ def check_extremes(policy: Policy, observations: NDArray[np.float32]) -> list[Fi
 
 
 def check_not_numbers(policy: Policy, observation: NDArray[np.float32]) -> list[Finding]:
-    """Note what NaN and infinity in one signal become, which the server rejects. Shape (O,)."""
+    """Note what NaN and infinity in one signal become, which the server rejects.
+
+    Shape (O,).
+    """
     names, rows = [s.name for s in policy.manifest.observation], []
     for value in (np.nan, np.inf, -np.inf):
         block = np.tile(observation, (len(names), 1))

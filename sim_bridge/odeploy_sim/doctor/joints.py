@@ -1,4 +1,6 @@
-"""Checks for joints that are permuted inside a file with the right names. There are two of them:
+"""Checks for joints that are permuted inside a file with the right names.
+
+There are two of them:
 
 1. Against the task's expert: on the expert's own observations, actions follow the expert's action of another
    joint instead of their own, in a cycle.
@@ -87,7 +89,9 @@ def check_own_signals(
 
 
 def own_signals(observation_names: Sequence[str], action_names: Sequence[str]) -> list[list[int]]:
-    """Return each actuator's own observations: those of its joint, or by its axis if no name has a joint.
+    """Return each actuator's own observations.
+
+    Those are the signals of its joint, or of its axis if no name has a joint.
 
     `hip_angle` and `hip_angular_velocity` belong to `hip_torque`; `ball_x` and `goal_x` to `motor_x`.
     """
@@ -114,7 +118,10 @@ def cycles(to: Mapping[int, int]) -> list[tuple[int, ...]]:
 
 
 def _correlations(a: NDArray[np.float64], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return correlations of the columns of a with those of b, 0 for constant or infinite ones. Shape (A, A)."""
+    """Return correlations of the columns of a with those of b. Shape (A, A).
+
+    They are 0 for constant or infinite columns.
+    """
     unit = []
     for values in (a, b.astype(np.float64)):
         centred = values - values.mean(axis=0)

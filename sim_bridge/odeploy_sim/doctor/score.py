@@ -1,4 +1,4 @@
-"""Check of a file's lockstep score, between the task's expert and a robot that applies its safe action alone.
+"""Check of a file's score, between the expert's and that of the safe action.
 
 All three play the same episodes. Only the score reveals weights that were never trained, a missing normaliser or
 reversed time: such a file is intact, its golden rows agree, and it moves.
@@ -79,7 +79,10 @@ def standing_still(task: Task) -> Demonstrator:
 
 
 def check_score(file: PlayerScore, expert: PlayerScore | None, still: PlayerScore) -> list[Finding]:
-    """Compare the scores; without an expert, check only that the file beats standing still."""
+    """Compare the scores.
+
+    Without an expert, check only that the file beats standing still.
+    """
     findings = []
     if file.broken:
         seen = f"the simulation broke in {file.broken} of {file.broken + len(file.values)} episodes"
@@ -113,7 +116,10 @@ def _share(value: float, expert: PlayerScore, still: PlayerScore) -> float:
 
 
 def joined(players: Sequence[PlayerScore], rows: int) -> NDArray[np.float32]:
-    """Return at most `rows` observations, spread evenly over those of all players. Shape (M, O)."""
+    """Return at most `rows` observations, spread evenly over those of all players.
+
+    Shape (M, O).
+    """
     observations = np.concatenate([p.observations for p in players])
     return observations[spread(len(observations), rows)]
 

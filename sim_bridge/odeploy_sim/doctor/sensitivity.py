@@ -1,4 +1,4 @@
-"""Checks of what the actions depend on: signals that change nothing, and actions that no signal changes.
+"""Checks of dead inputs, and of actions that no signal changes.
 
 Each signal in turn gets the values that it had at other ticks. They stay within its recorded range, and how far
 the actions move measures how much the policy depends on the signal.

@@ -1,4 +1,4 @@
-"""Check that inference fits into the control period, measured as in use: once a tick, not back to back."""
+"""Check that inference fits into the control period, with one call per tick."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A MuJoCo environment whose motors have a control loop of their own, at the rate of the physics.
+"""A MuJoCo environment whose motors have a control loop at the physics' rate.
 
 gymnasium holds one control for all physics steps of a tick. Here a tick's command is a setpoint, from which an
 `Actuator` computes the control of each physics step. `class Pd(ActuatedEnv, HopperEnv)` adds that to any model

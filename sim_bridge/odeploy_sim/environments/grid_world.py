@@ -1,4 +1,6 @@
-"""Grid world: 25 × 25 cells with goals along the upper and lower edge, both equally good from the middle row.
+"""Grid world: 25 × 25 cells with goals along the upper and lower edge.
+
+From the middle row both are equally good.
 
 Modelled on the grid world of FPO (arXiv 2507.21053). A unimodal policy averages the two ways in the middle row and
 stands still; a more expressive policy takes either.

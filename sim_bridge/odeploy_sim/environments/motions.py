@@ -55,7 +55,9 @@ class Motion:
     phase_rad: float
 
     def poses(self, times_s: Array) -> Array:
-        """Return joint positions at each time, in the order of the model. Shapes (T,) -> (T, 14).
+        """Return joint positions at each time, in the order of the model.
+
+        Shapes (T,) -> (T, 14).
 
         Root x and z in m, root pitch, abdomen, shoulder and elbow of each arm, hip, knee and ankle of each leg in
         rad, left before right.
@@ -98,7 +100,10 @@ def draw(generator: np.random.Generator) -> Motion:
 
 
 def _leg(x: Array, z: Array, pitch: Array) -> tuple[Array, Array, Array]:
-    """Return hip, knee and ankle angles for an ankle at (x, z) m from the hip, sole level, knee in front."""
+    """Return hip, knee and ankle angles for an ankle at (x, z) m from the hip.
+
+    The sole is level, the knee in front.
+    """
     half_knee = np.arccos(np.hypot(x, z) / (2 * LINK_M))
     thigh = np.arctan2(x, -z) + half_knee  # from straight down, forward positive
     return thigh + pitch, 2 * half_knee, 2 * half_knee - thigh

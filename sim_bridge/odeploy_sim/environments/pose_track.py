@@ -1,4 +1,4 @@
-"""Pose-track: a person in a vertical plane follows a moving pose, of which it observes all or only a part.
+"""Pose-track: a person in a plane follows a moving pose, observed in part.
 
 Modelled on the humanoid experiment of FPO (arXiv 2507.21053), where goals for all joints, for root and hands, or
 for the root alone separate flow policies from Gaussian ones. The size fits two CPU cores: 11 joints in a plane

@@ -1,4 +1,4 @@
-"""Experts: scripts for tasks that a few lines of geometry solve, and trained policy files for others.
+"""Experts: scripts for tasks that geometry solves, policy files for others.
 
 An expert maps the flat observation of its task to an action without noise; `odeploy collect` adds the noise. A
 script has a module of its own. Its statements identify it in results and datasets: changing one makes another

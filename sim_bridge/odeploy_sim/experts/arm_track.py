@@ -21,7 +21,10 @@ class ArmTrackExpert:
         self._before: NDArray[np.float32] | None = None
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return setpoints for (two angles, two angular velocities, the point's x and y). Shape (2,)."""
+        """Return setpoints for (two angles, two angular velocities, the point's x and y).
+
+        Shape (2,).
+        """
         point = observation[4:].astype(np.float64)
         velocity = 0.0 if self._before is None else (observation[4:] - self._before) / _TICK_S
         self._before = observation[4:].copy()
@@ -32,7 +35,10 @@ class ArmTrackExpert:
 
 
 def angles_rad(tip_m: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return shoulder and elbow that bring the tip there, or as near as possible, the elbow to the left."""
+    """Return shoulder and elbow that bring the tip there, or as near as possible.
+
+    The elbow is to the left.
+    """
     upper, fore = LINKS_M
     cosine = (tip_m @ tip_m - upper**2 - fore**2) / (2 * upper * fore)
     elbow = np.arccos(np.clip(cosine, -1, 1))

@@ -7,7 +7,7 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class FetchPickExpert:
-    """Hover over the block with open fingers, descend around it, close them, and carry it to the goal.
+    """Hover over the block, descend around it, grasp it, and carry it to the goal.
 
     The current observation alone decides the phase, so a block that was missed, pushed or dropped is approached
     again.
@@ -22,7 +22,10 @@ class FetchPickExpert:
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the displacement of gripper and fingers for the task's 16 observations. Shape (4,)."""
+        """Return the displacement of gripper and fingers for the task's 16 observations.
+
+        Shape (4,).
+        """
         block, to_block, goal = observation[3:6], observation[6:9], observation[13:16]
         between = observation[9:11].sum()
         aside, above = np.linalg.norm(to_block[:2]), -to_block[2]

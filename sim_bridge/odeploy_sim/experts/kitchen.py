@@ -1,4 +1,4 @@
-"""The expert of the kitchen's single sub-tasks: waypoints of the hand, and joint velocities that reach them.
+"""The expert of the kitchen's sub-tasks: the hand's waypoints, joint velocities.
 
 The kitchen always starts in the same state, so a sub-task is a list of waypoints beside its handle. Between them
 the hand moves straight, fingers towards the wall; friction and the fingers' compliance do the rest.
@@ -93,7 +93,10 @@ class KitchenExpert:
         return self._data.site("end_effector")
 
     def _velocities(self, hand: Any, point: Point) -> NDArray[np.float64]:
-        """Solve damped least squares over the joints that are not at their limits. Shape (7,)."""
+        """Solve damped least squares over the joints that are not at their limits.
+
+        Shape (7,).
+        """
         jacobian = np.zeros((6, self._model.nv))
         mujoco.mj_jacSite(self._model, self._data, jacobian[:3], jacobian[3:], hand.id)
         J = jacobian[:, :ARM]
@@ -111,7 +114,10 @@ class KitchenExpert:
         return velocities
 
     def _command(self, velocities: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Invert the servo at rest, whose spring carries gravity and the motion's damping. Shape (7,)."""
+        """Invert the servo at rest, whose spring carries gravity and the motion's damping.
+
+        Shape (7,).
+        """
         stiffness, damping = self._model.actuator_gainprm[:ARM, 0], self._model.dof_damping[:ARM]
         offset = (damping * velocities + self._data.qfrc_bias[:ARM]) / stiffness
         command: NDArray[np.float64] = np.clip(offset / (2 * self._tick_s), -1, 1)

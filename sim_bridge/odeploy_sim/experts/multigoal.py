@@ -10,7 +10,9 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class MultigoalExpert:
-    """Go straight to one goal, drawn for each episode, so that demonstrations have four modes at one place.
+    """Go straight to one goal, drawn for each episode.
+
+    Demonstrations then have four modes at one place.
 
     The nearest goal would need no memory, but would make the action a function of the place. The goal is drawn
     from the environment's own generator, so the episode's seed determines it.
@@ -21,7 +23,10 @@ class MultigoalExpert:
         self._goal_m = GOALS_M[0]
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the velocity at (x, y), of length 1 until the goal is less than a metre away. Shape (2,)."""
+        """Return the velocity at (x, y). Shape (2,).
+
+        Its length is 1 until the goal is less than a metre away.
+        """
         if self._inside.data.time == 0:  # the episode has just begun
             self._goal_m = GOALS_M[self._inside.np_random.integers(len(GOALS_M))]
         way = self._goal_m - observation

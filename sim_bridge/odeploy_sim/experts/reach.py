@@ -7,7 +7,10 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class ReachExpert:
-    """Move the gripper straight to the goal: the action is a displacement, so a gain of 10 is enough."""
+    """Move the gripper straight to the goal.
+
+    The action is a displacement, so a gain of 10 is enough.
+    """
 
     def __init__(self, _env: TaskEnv) -> None: ...
 

@@ -19,7 +19,10 @@ class ReacherExpert:
     def __init__(self, _env: TaskEnv) -> None: ...
 
     def __call__(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return torques for (shoulder and wrist angle, finger to target, angular velocities). Shape (2,)."""
+        """Return torques for an observation. Shape (2,).
+
+        The observation is shoulder and wrist angle, finger to target, angular velocities.
+        """
         q, to_target, velocities = np.split(observation.astype(np.float64), 3)
         turns = min(self._turns(q, finger(q) + to_target), key=lambda turn: np.abs(turn).max())
         return np.clip(self.P_GAIN * turns - self.D_GAIN * velocities, -1, 1).astype(np.float32)

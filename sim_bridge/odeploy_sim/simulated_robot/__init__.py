@@ -1,4 +1,4 @@
-"""The simulated robot: a task as the plant of the control loop, its deadline and options, a run, viewer and film.
+"""The simulated robot: a task as a plant, its deadline, a run, viewer and film.
 
 May import: catalogue, tasks and the rooms below.
 """

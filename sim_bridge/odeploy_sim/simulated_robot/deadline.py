@@ -37,7 +37,9 @@ def measured_step(env: TaskEnv, clock: Clock) -> StepTime:
 
 
 def deadline_after_due_ns(task: Task, rate_hz: float, step: StepTime) -> int:
-    """Return the period minus the p99 of a step, or minus half the period if a busy machine inflated the p99.
+    """Return the period minus the p99 of a step.
+
+    If a busy machine inflated the p99, at most half the period is subtracted, but never less than the median.
 
     Raises:
         UsageError: the median step already fills the period.

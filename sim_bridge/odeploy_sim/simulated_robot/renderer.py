@@ -68,7 +68,10 @@ def _stepped(trace: Trace, episodes: int) -> Iterator[NDArray[Any]]:
 def _rendered(
     trace: Trace, env: TaskEnv, rows: NDArray[Any], shown: Container[int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the frames of the ticks in `shown`; the end of the episode is number `len(rows)`."""
+    """Yield the frames of the ticks in `shown`.
+
+    The end of the episode is number `len(rows)`.
+    """
     for i, _ in enumerate(replay(env, rows, trace.header.seed)):
         if i in shown:
             yield env.render()

@@ -167,7 +167,10 @@ def _header(
 
 
 def _trace(options: RunOptions, header: TraceHeader, task: Task, stack: contextlib.ExitStack) -> RowWriter:
-    """Return a writer that loses no row in lockstep, where the simulation waits; else one that never blocks."""
+    """Return a writer that loses no row in lockstep, where the simulation waits.
+
+    In other modes, return one that never blocks.
+    """
     if options.mode == "lockstep":
         return stack.enter_context(contextlib.closing(TraceWriter(options.trace, header, task.horizon)))
     beside = options.trace if options.flight is None else options.flight / options.trace.name
@@ -175,7 +178,10 @@ def _trace(options: RunOptions, header: TraceHeader, task: Task, stack: contextl
 
 
 def _plant(env: TaskEnv, panel: Panel | None, commands: list[str]) -> Plant:
-    """Return the simulation as a plant, in which the operator sets the signals `commands` if there is a panel."""
+    """Return the simulation as a plant.
+
+    With a panel, the operator sets the signals `commands`.
+    """
     plant = SimulatedPlant(env)
     if panel is None or not commands:
         return plant
@@ -184,7 +190,10 @@ def _plant(env: TaskEnv, panel: Panel | None, commands: list[str]) -> Plant:
 
 
 def _log_drops(client: RobotClient, safety: Safety) -> None:
-    """Log what was dropped, and each transition between safety states that is not an episode's start."""
+    """Log what was dropped, and the transitions between safety states.
+
+    Those at an episode's start are left out.
+    """
     drops = {k: v for k, v in vars(client.drops).items() if v}
     if drops:
         log.info("dropped: %s; last error: %s", drops, client.last_error)

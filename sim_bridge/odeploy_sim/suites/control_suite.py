@@ -1,4 +1,4 @@
-"""The DeepMind control suite as gymnasium environments: shimmy's wrapper, named by domain and task.
+"""The DeepMind control suite as gymnasium environments, by shimmy's wrapper.
 
 Shimmy's own ids hide domain and task in a function, which cannot be stored in a dataset's description. And where
 the physics diverges, dm_control raises, which would end a run instead of an episode.
@@ -24,7 +24,9 @@ Observation = dict[str, NDArray[np.float64]]
 
 
 class SuiteEnv(DmControlCompatibilityV0):  # type: ignore[misc]
-    """A task of the suite. Its horizon truncates an episode; only a broken simulation terminates one.
+    """A task of the suite.
+
+    Its horizon truncates an episode; only a broken simulation terminates one.
 
     Args:
         domain: dm_control's name of the robot.
@@ -42,7 +44,10 @@ class SuiteEnv(DmControlCompatibilityV0):  # type: ignore[misc]
         EzPickle.__init__(self, domain, task, camera_name, render_mode)
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Step by one tick; if dm_control finds that the physics diverged, end with an observation of NaN."""
+        """Step by one tick.
+
+        If dm_control finds that the physics diverged, end with an observation of NaN.
+        """
         try:
             result: tuple[Observation, float, bool, bool, dict[str, Any]] = super().step(action)
         except PhysicsError:

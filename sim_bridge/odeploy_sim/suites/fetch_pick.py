@@ -1,4 +1,4 @@
-"""Fetch-pick: an arm picks a block up on one side of a table and holds it in the air above the other side.
+"""Fetch-pick: an arm picks a block up and holds it above the table's other side.
 
 gymnasium-robotics' FetchPickAndPlace with FM-IRL's ranges of block and goal (arXiv 2510.09222), of which parts can
 be held out.
@@ -61,7 +61,10 @@ class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
         return np.append(self._draw(side=-1), self.height_offset + GOAL_HEIGHT_M)
 
     def _draw(self, side: int) -> NDArray[np.float64]:
-        """Draw a point of the range on the gripper's left (1) or right (-1), in the world [m]. Shape (2,)."""
+        """Draw a point of the range on the gripper's left (1) or right (-1). Shape (2,).
+
+        It is in the world [m].
+        """
         column = self.np_random.integers(CELLS)
         row = (column + self.np_random.integers(self._rows)) % CELLS
         x, y = (np.array([column, row]) + self.np_random.uniform(size=2)) / CELLS
@@ -70,6 +73,9 @@ class FetchPickEnv(MujocoFetchPickAndPlaceEnv):  # type: ignore[misc]
         return drawn
 
     def _get_obs(self) -> dict[str, NDArray[np.float64]]:
-        """Return the first 13 of the base's 25 numbers: no rotation of the block about z, and no velocities."""
+        """Return the first 13 of the base's 25 numbers.
+
+        They contain no rotation of the block about z, and no velocities.
+        """
         full: dict[str, NDArray[np.float64]] = super()._get_obs()
         return {**full, "observation": full["observation"][:13]}

@@ -1,4 +1,6 @@
-"""Hand-rotate: a five-fingered hand turns a block in its palm about the vertical by an eighth to a quarter turn.
+"""Hand-rotate: a five-fingered hand turns a block in its palm about the vertical.
+
+The turn is an eighth to a quarter.
 
 gymnasium-robotics' HandManipulateBlockRotateZ with the start and goal ranges of FM-IRL (arXiv 2510.09222).
 """
@@ -17,7 +19,9 @@ GOAL_YAW_RAD = np.pi / 3  # middle of the goals, which lie within START_YAW_RAD 
 
 
 class HandRotateEnv(MujocoHandBlockEnv):  # type: ignore[misc]
-    """Hand that turns a block. Success: its rotation is within 0.1 rad of the goal's, which ends the episode.
+    """Hand that turns a block.
+
+    Success: its rotation is within 0.1 rad of the goal's, which ends the episode.
 
     Args:
         noise: scale of the start position's spread and of the ranges of start yaw and goal yaw.

@@ -1,4 +1,6 @@
-"""Kitchen: gymnasium-robotics' FrankaKitchen with a flat observation, one noise level, and success by name.
+"""Kitchen: gymnasium-robotics' FrankaKitchen with a flat observation.
+
+It also has one noise level, and success by name.
 
 The original's observation is a nested dictionary with goals that never change, and its `info` has no success but a
 list of the remaining sub-tasks. Simulation and rewards are the original's.
@@ -16,7 +18,9 @@ ROBOT_NOISE, OBJECT_NOISE = 0.01, 0.0005  # the original's defaults
 
 
 class FlatKitchenEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.float32]]):
-    """The kitchen. Reward of a tick: number of chosen sub-tasks that it completed; each counts once an episode.
+    """The kitchen. Reward of a tick: number of chosen sub-tasks that it completed.
+
+    Each counts once an episode.
 
     The episode ends when all are completed. `info` has `success`, and the original's lists of sub-tasks.
 

@@ -22,7 +22,9 @@ class MazePaths:
         self._distances: dict[Cell, NDArray[np.int64]] = {}
 
     def waypoint(self, xy: NDArray[Any], goal: NDArray[Any]) -> NDArray[Any]:
-        """Return the next waypoint [m]: the centre of the next cell, or the goal from within its own cell.
+        """Return the next waypoint [m].
+
+        It is the centre of the next cell, or the goal from within its own cell.
 
         Shapes (2,), (2,) -> (2,).
         """

@@ -1,4 +1,4 @@
-"""gymnasium-robotics' medium point maze with a noise setting, and a variant with a denser reward."""
+"""The medium point maze with a noise setting, and with a denser reward."""
 
 from typing import Any
 
@@ -23,7 +23,9 @@ class MediumMazeEnv(PointMazeEnv):  # type: ignore[misc]
 
 
 class ProgressMazeEnv(MediumMazeEnv):
-    """The same maze, with a reward also for each metre by which a tick shortens the path to the goal.
+    """The same maze, also rewarded for progress.
+
+    A tick's reward includes each metre by which it shortens the path to the goal.
 
     The sum over a whole path is its length, whatever detours were taken: it is a difference of potentials.
     """

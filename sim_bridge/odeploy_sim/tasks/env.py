@@ -91,7 +91,10 @@ class TaskEnv:
             )
 
     def reset(self, seed: int) -> NDArray[np.float32]:
-        """Begin an episode, whose randomness the seed determines; return the observation. Shape (O,)."""
+        """Begin an episode, whose randomness the seed determines; return the observation.
+
+        Shape (O,).
+        """
         self.raw, _ = self.env.reset(seed=seed)
         self._observation = self.task.flatten(self.raw)
         self._warnings[:] = 0

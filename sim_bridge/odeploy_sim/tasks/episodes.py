@@ -196,7 +196,9 @@ def valid(trajectories: Iterable[Trajectory]) -> tuple[list[Trajectory], int]:
 
 
 class Simulations:
-    """Simulations of a task, built when first needed and reused, since building costs more than playing.
+    """Simulations of a task, built when first needed and reused.
+
+    Building them costs more than playing.
 
     Attributes:
         task: the task.

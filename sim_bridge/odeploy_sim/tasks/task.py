@@ -111,7 +111,9 @@ class Task:
         return np.asarray(raw, np.float32)
 
     def arguments(self, noise_level: float) -> dict[str, Any]:
-        """Return the environment's keyword arguments at a noise level; level 1 is the task as catalogued.
+        """Return the environment's keyword arguments at a noise level.
+
+        Level 1 is the task as catalogued.
 
         Raises:
             UsageError: the task has no such level.

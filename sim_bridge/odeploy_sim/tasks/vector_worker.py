@@ -163,7 +163,9 @@ def work(
     commands: Connection,
     answers: Connection,
 ) -> None:
-    """Run a worker process: step rows `first` to `last` - 1 until the other end of `commands` is closed.
+    """Run a worker process: step rows `first` to `last` - 1.
+
+    It ends when the other end of `commands` is closed.
 
     That end is also closed when the process that holds it dies, however it dies, so no worker outlives it. The
     first answer is empty if the simulations were built, otherwise the reason why not.
@@ -185,7 +187,10 @@ def work(
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Block Ctrl-C while workers start, which inherit the block; in this process it is only delayed."""
+    """Block Ctrl-C while workers start, which inherit the block.
+
+    In this process it is only delayed.
+    """
     resource_tracker.ensure_running()  # the first process started would do that, and end the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

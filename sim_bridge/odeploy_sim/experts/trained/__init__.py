@@ -1,4 +1,4 @@
-"""Trained experts: policy files that ship with the package, `NAME.onnx` for the task of that name.
+"""Trained experts: policy files in the package, `NAME.onnx` for that task.
 
 They are ordinary policy files: `odeploy inspect` prints how each was trained, `odeploy verify` checks it.
 """
