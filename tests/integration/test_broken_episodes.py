@@ -75,7 +75,7 @@ def test_a_policy_with_state_is_reset_for_each_replacement(broken: int) -> None:
         return still
 
     with closing(Rollouts(FRAGILE, parallel=1)) as rollouts:
-        episodes = rollouts.play_with_memory(begin, SEED, EPISODES)
+        episodes = rollouts.play_with_state(begin, SEED, EPISODES)
     assert episodes.invalid == broken
     assert starts == EPISODES + broken
 

@@ -167,7 +167,7 @@ def inference_us(files: Sequence[Path], calls: int, after_round: Callable[[], ob
     gc.collect()
     gc.freeze()  # as a server does
     timed = {str(i): call(policy) for i, policy in enumerate(policies)}
-    took = interleaved(timed, -(-calls // _EACH), _EACH, after_round)
+    took = interleaved(timed, rounds(calls), _EACH, after_round)
     gc.unfreeze()
     percentiles = [np.percentile(took[str(i)], (50, 99)) / 1e3 for i in range(len(files))]
     return [{"p50": float(p50), "p99": float(p99)} for p50, p99 in percentiles]

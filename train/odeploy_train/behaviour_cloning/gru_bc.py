@@ -147,7 +147,7 @@ def score(policy: RecurrentPolicy, generator: torch.Generator, task: Task, episo
 
 def play(policy: RecurrentPolicy, rollouts: Rollouts, generator: torch.Generator, episodes: int) -> Episodes:
     """Play episodes one after the other, each from a zero state."""
-    played = [rollouts.play_with_memory(lambda: Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
+    played = [rollouts.play_with_state(lambda: Player(policy), fresh_seed(generator), 1) for _ in range(episodes)]
     return Episodes(
         torch.cat([p.observations for p in played]),
         np.concatenate([p.returns for p in played]),

@@ -67,8 +67,8 @@ def _flow(axes: Any, snapshot: Snapshot, ways: Ways) -> None:
     axes.add_collection(LineCollection(lines, colors=colours, alpha=0.45, linewidths=0.8))
     axes.scatter(*paths[0].T.numpy(), s=4, color="black", zorder=3, linewidths=0)
     axes.scatter(*paths[-1].T.numpy(), s=14, c=colours, zorder=4, edgecolors="white", linewidths=0.4)
-    told = ", ".join(f"{name} {share:.0%}" for name, share in zip("ENWS", ways.shares, strict=True))
-    axes.set_title(f"after {snapshot.card.steps:,} steps\nends: {told}", fontsize=10)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in zip("ENWS", ways.shares, strict=True))
+    axes.set_title(f"after {snapshot.card.steps:,} steps\nends: {shares}", fontsize=10)
     axes.set(xlim=(-1.04, 1.04), ylim=(-1.04, 1.04), aspect="equal", xlabel="velocity_x, 2 m/s")
 
 

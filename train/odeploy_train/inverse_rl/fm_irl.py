@@ -114,7 +114,7 @@ def start(
     if not config.rewarded:
         ppo.reward = lambda rollout: torch.full_like(rollout.reward, config.bonus)
     if config.regulariser > 0:
-        held = Regulariser(
+        regulariser = Regulariser(
             ppo.actor,
             lambda: teacher.sample(config.pairs, config.flow_steps, ppo.generator),
             config.regulariser,
@@ -125,8 +125,8 @@ def start(
         assert learn is not None
 
         def learn_and_redraw(rollout: Rollout) -> dict[str, float]:
-            held.pairs = None
+            regulariser.pairs = None
             return learn(rollout)
 
-        ppo.added_loss, learner.before_update = held.loss, learn_and_redraw
+        ppo.added_loss, learner.before_update = regulariser.loss, learn_and_redraw
     return learner

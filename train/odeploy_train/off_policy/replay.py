@@ -101,8 +101,8 @@ class Replay:
         """Write all transitions, oldest first."""
         order = (self._next - self._count + np.arange(self._count)) % self.capacity
         data = io.BytesIO()
-        held: dict[str, Any] = {name: array[order] for name, array in self._arrays.items()}
-        np.savez_compressed(data, **held)
+        arrays: dict[str, Any] = {name: array[order] for name, array in self._arrays.items()}
+        np.savez_compressed(data, **arrays)
         write_whole(folder / REPLAY, data.getvalue())
 
     def load(self, folder: Path) -> None:

@@ -233,13 +233,13 @@ class Ppo:
             there = rows.to(device)
             for _ in range(self.config.epochs):
                 order = torch.randperm(len(rows), generator=self.generator).to(device)
-                told = [self._descend(there.take(index)) for index in torch.split(order, self.config.batch)]
-                for info in told:
+                infos = [self._descend(there.take(index)) for index in torch.split(order, self.config.batch)]
+                for info in infos:
                     for name, figure in info.items():
                         totals[name] += figure
-                count += len(told)
+                count += len(infos)
                 limit = self.config.kl_limit
-                if math.isfinite(limit) and sum(info["kl"] for info in told) > limit * len(told):
+                if math.isfinite(limit) and sum(info["kl"] for info in infos) > limit * len(infos):
                     break
         return {name: float(total) / count for name, total in totals.items()}
 

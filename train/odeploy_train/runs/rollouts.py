@@ -61,7 +61,7 @@ class Rollouts(Simulations):
         """
         return self._gathered(lambda running: answer(act, running), seed, episodes)
 
-    def play_with_memory(self, begin: Callable[[], Act], seed: int, episodes: int) -> Episodes:
+    def play_with_state(self, begin: Callable[[], Act], seed: int, episodes: int) -> Episodes:
         """Play as `play` does by a policy with a state.
 
         `begin` returns a new state for each episode.

@@ -155,5 +155,5 @@ def _check_reachable(address: str) -> None:
 
 
 def _summary(line: Line) -> str:
-    told = [f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]" for s in line["scores"].values()]
-    return f"{line['scored_by']} {', '.join(told)}; trained {line['train_s'] / 60:.1f} min"
+    scores = [f"{s['value']:.3f} [{s['low']:.3f}, {s['high']:.3f}]" for s in line["scores"].values()]
+    return f"{line['scored_by']} {', '.join(scores)}; trained {line['train_s'] / 60:.1f} min"

@@ -208,5 +208,5 @@ def _score(score: Aggregate | None) -> str:
 def _late(score: Aggregate | None) -> str:
     if score is None:
         return "–"
-    told = _score(score)
-    return told if score.seeds > 1 else told.partition(" ")[0]  # one seed has no interval
+    text = _score(score)
+    return text if score.seeds > 1 else text.partition(" ")[0]  # one seed has no interval
