@@ -1,4 +1,4 @@
-"""The tree of errors that a user can cause, each with where, expected, got and remedy.
+"""Errors that a user can cause, each with where, expected, got and remedy.
 
 The command line prints `str(error)` as one line and exits with 2. Any other exception is a defect of odeploy and
 keeps its traceback.
@@ -33,7 +33,7 @@ class FormatError(OdeployError):
 
 
 class PolicyFileError(FormatError):
-    """A policy file that is missing, damaged, of a newer version, or not self-contained."""
+    """A policy file that is missing, damaged, too new or not self-contained."""
 
 
 class WireError(FormatError):

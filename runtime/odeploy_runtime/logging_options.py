@@ -71,7 +71,10 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time (UTC), level, logger, message and the record's extra fields."""
+    """One JSON object a line.
+
+    It has time (UTC), level, logger, message and the record's extra fields.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; everything but ASCII is escaped."""

@@ -1,5 +1,6 @@
 """Texts use the field's words: the list below holds the ones that made earlier texts hard to read."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -63,3 +64,16 @@ def test_comments_docstrings_and_messages_are_read(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text('"""Doc string."""\nx = 1  # a comment\nname = "identifier"\nprint(f"value {x} of it")\n')
     assert sorted(texts(file)) == [(1, "Doc string."), (2, "# a comment"), (4, " of it"), (4, "value ")]
+
+
+def test_first_lines_of_docstrings_are_short() -> None:
+    """A list of modules or functions shows first lines alone, in 80 columns."""
+    long = [
+        f"{file.relative_to(ROOT)}:{node.body[0].lineno}: {first}"
+        for file in modules()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for first in (ast.get_docstring(node) or "").split("\n")[:1]
+        if len(first) > 80
+    ]
+    assert long == []

@@ -1,4 +1,4 @@
-"""The runtime's verbs, one file each: parse options, call a room, print the result.
+"""The runtime's verbs, one file each: parse options, call a room, print.
 
 May import: every room of the runtime. No room imports this one.
 """

@@ -22,7 +22,7 @@ from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, connect_dealer
 
 @dataclass(frozen=True)
 class Config:
-    """Print a server's policy, the rates of its answers, drops and refusals, and its shadow."""
+    """Print a server's policy, rates of answers and refusals, and its shadow."""
 
     address: Annotated[str, tyro.conf.Positional] = DEFAULT_ENDPOINT
     """Endpoint of the server."""

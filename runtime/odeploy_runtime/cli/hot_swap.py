@@ -1,4 +1,4 @@
-"""`odeploy swap`, `odeploy rollback`, `odeploy shadow`: change the policy of a running server."""
+"""`odeploy swap`, `rollback` and `shadow`: change a running server's policy."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
 
 @dataclass(frozen=True)
 class SwapConfig:
-    """Swap the policy file of a running server between two ticks, once the new file is proven."""
+    """Swap the policy file of a running server between two ticks, once it is proven."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """Policy file for the same task, signals, rate and horizon; others are refused, and nothing changes."""

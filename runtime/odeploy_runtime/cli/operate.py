@@ -1,4 +1,4 @@
-"""`odeploy operate WORD PANEL`: stop a robot, hold its dead-man switch, re-arm it or command it."""
+"""`odeploy operate WORD PANEL`: stop, hold, re-arm or command a robot."""
 
 import socket
 import time
@@ -14,7 +14,7 @@ from odeploy_runtime.safety.operator_panel import BEAT_S, Word, send_word
 
 @dataclass(frozen=True)
 class Config:
-    """Stop a robot on this machine, hold its dead-man switch, re-arm it or send it a command."""
+    """Stop a robot on this machine, hold its dead-man switch, re-arm or command it."""
 
     word: Annotated[Word, tyro.conf.Positional]
     """`stop`; `hold`, until Ctrl-C; `rearm`; or `command`, with numbers."""

@@ -16,7 +16,7 @@ from odeploy_runtime.trace.reader import read_trace
 
 @dataclass(frozen=True)
 class Config:
-    """Run a policy file again on the observations of a recorded run, and compare the actions."""
+    """Run a policy file on a recorded run again, and compare the actions."""
 
     trace: Annotated[Path, tyro.conf.Positional]
     """A trace: binary, Parquet, or a dump of the flight recorder."""

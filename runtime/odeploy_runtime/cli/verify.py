@@ -25,7 +25,7 @@ DOCTOR = "odeploy_sim.cli.doctor"
 
 @dataclass(frozen=True)
 class Config:
-    """Verify a policy file: fingerprint, golden rows, parity with its run, the doctor on its task."""
+    """Verify a policy file: fingerprint, golden rows, parity with its run, doctor."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """A policy file."""

@@ -125,7 +125,10 @@ def request(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) 
 
 
 def _is_taken(path: Path) -> bool:
-    """Return whether the path is taken, other than by the socket of a server that has ended."""
+    """Return whether the path is taken.
+
+    The socket of a server that has ended does not count.
+    """
     if not path.is_socket():
         return path.exists() or path.is_symlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:

@@ -1,4 +1,4 @@
-"""The shadow's process: answers each tick with its own policy and sums the differences."""
+"""The shadow's process: answers each tick itself and sums the differences."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Nodes and constants of an ONNX file's graph, read from its bytes without the onnx package.
+"""Nodes and constants of an ONNX file's graph, read without the onnx package.
 
 For the native backend, which runs the graph itself. It reads only what odeploy's exporter writes: constants as
 raw float32 or int64, and numeric attributes. Field numbers: onnx.proto, IR version 10.

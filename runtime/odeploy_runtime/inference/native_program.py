@@ -1,4 +1,6 @@
-"""A policy's graph as a program for inference/native.c: one step per node, arrays bound once.
+"""A policy's graph as a program for inference/native.c.
+
+It has one step per node, with arrays bound once.
 
 All sizes are fixed here, for one row of inputs, since the C side checks nothing. An unsupported operator is
 refused by its name.
@@ -162,7 +164,10 @@ class Program:
         return array
 
     def _array(self, shape: tuple[int, ...]) -> Numbers:
-        """Return zeros on a 64-byte boundary with padding behind, kept as long as the program."""
+        """Return zeros on a 64-byte boundary with padding behind.
+
+        They live as long as the program.
+        """
         size = int(np.prod(shape))
         whole = np.zeros(_padded(size) + 16, np.float32)
         offset = -whole.ctypes.data % 64 // 4

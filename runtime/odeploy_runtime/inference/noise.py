@@ -1,4 +1,4 @@
-"""Noise by number: the draw of any tick is reproducible from (seed, episode, seq) alone.
+"""Noise by number: a tick's draw depends on (seed, episode, seq) alone.
 
 A counter-based generator has no history, so a replay needs no state, a lost tick shifts nothing, and two robots
 with the same seed get the same draws. NumPy's Philox4x64-10 with key (seed, 0) and counter (0, 0, episode,

@@ -98,7 +98,7 @@ class OnnxPolicy:
         self._session.run_with_iobinding(self._binding)
 
     def reset(self) -> None:
-        """Set the recurrent state and the weights of the previous chunk to zeros, as an episode begins."""
+        """Set recurrent state and weights of the previous chunk to zeros, for an episode."""
         self.state.fill(0)
         self.frozen.fill(0)
 
@@ -172,7 +172,7 @@ def warm_up(touch: Callable[[], None]) -> int:
 
 
 def open_session(data: bytes, provider: str, where: str, threads: int = 1, rows: int = 1) -> ort.InferenceSession:
-    """Return an ONNX Runtime session on checked bytes, with a provider that is really in use.
+    """Return an ONNX Runtime session on checked bytes, with the chosen provider.
 
     Args:
         data: bytes of the model.

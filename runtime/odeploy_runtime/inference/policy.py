@@ -49,7 +49,7 @@ class Policy(Protocol):
         """
 
     def reset(self) -> None:
-        """Set the recurrent state and the weights of the previous chunk to zeros, as an episode begins."""
+        """Set recurrent state and weights of the previous chunk to zeros, for an episode."""
 
 
 def require_backend(provider: str) -> None:
@@ -63,7 +63,7 @@ def require_backend(provider: str) -> None:
 
 
 def backend_name(provider: str) -> str:
-    """Return the name for reports: ONNX Runtime's own name of its provider, or `native`."""
+    """Return the name for reports: ONNX Runtime's name of its provider, or `native`."""
     return PROVIDERS.get(provider, provider)
 
 

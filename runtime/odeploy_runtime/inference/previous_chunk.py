@@ -61,7 +61,10 @@ class PreviousChunk:
 
 
 def frozen_weights(horizon: int, frozen: int, played: int) -> Floats:
-    """Return the weights of the module's docstring for H, d and s, with d at most H - s. Shape (H,)."""
+    """Return the weights for H, d and s, with d at most H - s. Shape (H,).
+
+    The module's docstring has the formula.
+    """
     left = max(0, horizon - played)
     frozen = min(frozen, left)
     weights = np.zeros(horizon, np.float32)

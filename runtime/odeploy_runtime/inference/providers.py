@@ -50,7 +50,10 @@ def require_available(provider: str) -> None:
 
 
 def provider_options(provider: str, threads: int) -> dict[str, str]:
-    """Return a provider's options: true float32, and the number of threads if it has its own pool."""
+    """Return a provider's options for true float32.
+
+    They include the number of threads if it has its own pool.
+    """
     own = {"num_of_threads": str(threads)} if provider == "openvino" else {}
     return _IN_FULL_PRECISION.get(provider, {}) | own
 
@@ -62,7 +65,7 @@ def forbid_fallback(options: ort.SessionOptions, provider: str) -> None:
 
 
 def fallback(message: str, provider: str, where: str) -> ProviderError | None:
-    """Return the error behind a message of ONNX Runtime, if it is about a fallback to the CPU."""
+    """Return the error for a message about a fallback to the CPU; None for others."""
     if "fallback to CPU EP has been explicitly disabled" not in message:
         return None
     return ProviderError(

@@ -1,4 +1,4 @@
-"""The policy file: manifest, observation recipe, actuation, validation and signature.
+"""The policy file: manifest, recipe, actuation, validation and signature.
 
 May import: transport, trace and every room below them.
 """

@@ -68,7 +68,7 @@ class Actuation:
 
 
 class Actuator:
-    """Low-level loop: receives each command, steps at `Actuation.rate_hz`, allocates nothing.
+    """Low-level loop: receives commands, steps at its own rate, allocates nothing.
 
     Attributes:
         not_finite: number of steps with a NaN or infinite position or velocity; their torques are zero.

@@ -1,4 +1,4 @@
-"""The policy file: one `.onnx` file with its manifest and a fingerprint of its contents.
+"""The policy file: one `.onnx` file with a manifest and a fingerprint.
 
 The model holds two metadata entries. `odeploy.manifest` is the JSON of `Manifest`. `odeploy.fingerprint` is the
 SHA-256, as 64 hex characters, of the whole file with those 64 characters replaced by zeros.
@@ -77,7 +77,10 @@ def parse(path: Path, data: bytes) -> PolicyFile:
 
 
 def fingerprint_of(data: bytes, start: int, end: int) -> str:
-    """Return the SHA-256 of `data`, with the fingerprint's own characters [start, end) as zeros."""
+    """Return the SHA-256 of `data`.
+
+    The fingerprint's own characters [start, end) count as zeros.
+    """
     digest = hashlib.sha256(data[:start])
     digest.update(b"0" * (end - start))
     digest.update(data[end:])

@@ -1,4 +1,4 @@
-"""The manifest: what a policy is, which robot it fits and how to verify that it still works.
+"""The manifest: what a policy is, which robot it fits, how to verify it.
 
 Stored as JSON in the policy file; docs/reference/policy-file.md describes the format for other readers.
 """
@@ -55,7 +55,7 @@ class Sampler:
 
 @dataclass(frozen=True)
 class Parity:
-    """Result of the parity check on one execution provider, measured before the file was written.
+    """Result of the parity check on one execution provider, before the export.
 
     Attributes:
         provider: ONNX Runtime's name of the provider, such as `CPUExecutionProvider`.
@@ -88,7 +88,7 @@ class GoldenRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that a robot and a server must know of a policy before it commands anything.
+    """Everything that a robot and a server need from a policy before it commands.
 
     Attributes:
         version: version of this structure; readers reject newer ones.
@@ -178,7 +178,10 @@ class Manifest:
 
     @property
     def raw_names(self) -> tuple[str, ...]:
-        """Return the names of what the robot sends: the recipe's R raw signals, or the observation."""
+        """Return the names of the robot's signals.
+
+        These are the recipe's R raw signals, or the observation.
+        """
         return self.observation_names if self.recipe is None else tuple(s.name for s in self.recipe.raw)
 
     @property

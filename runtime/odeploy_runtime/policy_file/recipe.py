@@ -86,7 +86,9 @@ class Recipe:
             raise ValueError(f"a previous action, where {horizon} are answered at once and the robot plays some")
 
     def observation(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
-        """Return the policy's O signals: `x`, `x_2_ago`, `previous_motor_x`, `phase_0.5_s_sin`.
+        """Return the policy's O signals.
+
+        Their names are such as `x`, `x_2_ago`, `previous_motor_x`, `phase_0.5_s_sin`.
 
         Args:
             action: the policy's A action signals.
@@ -95,7 +97,10 @@ class Recipe:
         return tuple(_aged(columns[place], age) for place, age in self.picks(len(action)))
 
     def _columns(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
-        """Return the stored signals of a tick: raw signals, the previous action, two numbers per clock."""
+        """Return the stored signals of a tick.
+
+        These are the raw signals, the previous action, and two numbers per clock.
+        """
         before = (Signal(f"previous_{s.name}", s.unit, s.low, s.high) for s in action)
         clocks = (
             Signal(f"phase_{period_s:g}_s_{part}", "1", -1.0, 1.0)
@@ -110,7 +115,7 @@ class Recipe:
         return tuple(dict.fromkeys(term.period_s for term in self.terms if term.of == "phase"))
 
     def picks(self, actions: int) -> list[tuple[int, int]]:
-        """Return column and age of each number of the policy's observation, in order, for A actions."""
+        """Return column and age of each number of the observation, for A actions."""
         place = {signal.name: i for i, signal in enumerate(self.raw)}
         clocks = len(self.raw) + actions
         picks = []

@@ -121,7 +121,7 @@ def read_public(path: Path) -> Ed25519PublicKey:
 
 
 def _message(data: bytes, where: str) -> bytes:
-    """Return the signed message: the fingerprint of the file while its signature is zeros."""
+    """Return the signed message: the fingerprint with a signature of zeros."""
     spans = metadata_spans(data, where)
     start, end = spans[SIGNATURE_KEY]
     blank = data[:start] + b"0" * (end - start) + data[end:]
@@ -129,7 +129,7 @@ def _message(data: bytes, where: str) -> bytes:
 
 
 def _metadata_entry(key: str, value: str) -> bytes:
-    """Encode `metadata_props` of a ModelProto, field 14: a message of key (1) and value (2)."""
+    """Encode `metadata_props` of a ModelProto: field 14, of key (1) and value (2)."""
     entry = b"".join(_field(tag, part.encode()) for tag, part in ((0x0A, key), (0x12, value)))
     return _field(0x72, entry)
 

@@ -97,7 +97,7 @@ def child_error(log: Path) -> RelayedError:
 
 
 def ending(status: int | None) -> str:
-    """Return how a child process ended, in words: `its death by SIGKILL`, `its exit with 1`."""
+    """Return how a child process ended: `its death by SIGKILL`, `its exit with 1`."""
     if status is not None and status < 0:
         return f"its death by {signal.Signals(-status).name}"
     return f"its exit with {status}"

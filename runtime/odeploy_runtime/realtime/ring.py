@@ -1,4 +1,6 @@
-"""Ring buffer of rows in shared memory: one process writes, another reads, and neither waits.
+"""Ring buffer of rows in shared memory: one process writes, another reads.
+
+Neither waits.
 
 The writer fills a row's place and then raises a counter: no system call, no file, no lock. If the reader stops,
 the ring fills up, and further rows are dropped and counted. A row stays until it is overwritten, so another
@@ -100,7 +102,10 @@ class Ring:
         self._numbers[_TAKEN] = last
 
     def newest(self, count: int, last: int) -> bytes:
-        """Return at most `count` rows before `last`, taken or not, without those overwritten meanwhile."""
+        """Return at most `count` rows before `last`, taken or not.
+
+        Those overwritten meanwhile are left out.
+        """
         first = max(0, last - min(count, self.capacity))
         rows = self.read(first, last)
         # The place of row n is written while `written` is still n, so that place's previous row is lost.

@@ -35,7 +35,7 @@ class RealTimeOptions:
     """Processor core to which the loop is pinned."""
 
     def require_possible(self) -> None:
-        """Raise a UsageError for a priority out of range or a core that this process cannot use."""
+        """Raise a UsageError for an invalid priority or a core that cannot be used."""
         if self.priority is not None and not 1 <= self.priority <= 99:
             raise UsageError(
                 where="--priority", expected="1 to 99", got=str(self.priority), remedy="give for example 80"

@@ -1,4 +1,4 @@
-"""Figures of a report: latency distribution, timeline and stages, and quality against latency."""
+"""Figures of a report: distribution, timeline, stages, quality against latency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -41,7 +41,7 @@ def block_interval(
     resamples: int = 200,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95 % moving-block-bootstrap interval of correlated values (Künsch 1989).
+    """Return the 95 % interval of correlated values by moving blocks (Künsch 1989).
 
     Args:
         values: one number per tick, in order.

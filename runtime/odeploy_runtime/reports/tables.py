@@ -53,7 +53,7 @@ def one_run(title: str, run: Summary) -> Table:
 
 
 def floors_table(rows: Sequence[BenchRow], pre_touch: bool) -> Table:
-    """Return a table of round trips and their lower bounds: echo and session call, at the same rate."""
+    """Return a table of round trips and their lower bounds at the same rate."""
     columns = {"policy": "left", "Hz": "right"}
     for floor in ("echo", "session"):
         columns |= {f"{floor} touched\np50/p99": "right", f"{floor} bare\np50/p99": "right"}
@@ -72,7 +72,7 @@ def floors_table(rows: Sequence[BenchRow], pre_touch: bool) -> Table:
 
 
 def signal_table(title: str, signals: Sequence[Signal]) -> Table:
-    """Return a table of signals in order, in the form of gymnasium's observation tables."""
+    """Return a table of signals in order, like gymnasium's observation tables."""
     table = Table("#", "signal", "unit", "min", "max", "max step", title=title)
     for i, s in enumerate(signals):
         numbers = ("" if v is None else f"{v:g}" for v in (s.low, s.high, s.max_step))

@@ -159,7 +159,7 @@ class Chunks(Generic[C]):
         return any(ready <= tick < chunk.tick + self.chunking.reach for ready, chunk in self._chunks)
 
     def awaited(self, tick: int) -> int:
-        """Return the earliest tick whose answer has not arrived and could be played at this tick."""
+        """Return the earliest tick whose missing answer could be played at this tick."""
         newest = self._chunks[-1][1].tick if self._chunks else -1
         return max(0, tick - self.chunking.reach + 1, newest + 1)
 

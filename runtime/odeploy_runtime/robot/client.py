@@ -217,7 +217,10 @@ class RobotClient:
             self._requested_ns = now_ns if self._awaited else None
 
     def _resume(self, ready: messages.Ready, now_ns: int) -> None:
-        """Go on in a new session, if its policy is the same or replaced that one by hot swap."""
+        """Continue in a new session.
+
+        Its policy must be the same, or have replaced that one by hot swap.
+        """
         self._awaited = False
         self._replaced = self.ready.fingerprint not in (ready.fingerprint, *ready.predecessors)
         if not self._replaced:

@@ -1,4 +1,4 @@
-"""The link to a policy: through a socket, through an I/O process, or in this process."""
+"""The link to a policy: by a socket, by an I/O process, or in this process."""
 
 import zmq
 

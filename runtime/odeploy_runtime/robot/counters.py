@@ -1,4 +1,4 @@
-"""A robot's counters for monitoring: ticks by state, findings of the guard, misses and drops.
+"""A robot's counters for monitoring: states, findings, misses and drops.
 
 The loop increments three integers a tick. Everything else is counted elsewhere already, and copied ten times a
 second.

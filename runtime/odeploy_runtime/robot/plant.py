@@ -83,13 +83,13 @@ class Plant(Protocol):
 
 
 class CommandedPlant:
-    """A plant in which the operator sets some of the observed signals, such as a target velocity.
+    """A plant in which the operator sets some signals, such as a target velocity.
 
     Only `observe` differs from the plant inside: all other methods are that plant's own, without an extra call.
     """
 
     def __init__(self, plant: Plant, panel: Panel, commands: Sequence[str]) -> None:
-        """Replace the signals named `commands` by the numbers that the panel received last."""
+        """Replace the signals `commands` by the numbers that the panel received last."""
         names = [signal.name for signal in plant.observation]
         self._observe, self._panel = plant.observe, panel
         self._places = [names.index(name) for name in commands]

@@ -1,4 +1,4 @@
-"""Health of a running server: request it over the wire, and read rates and divergence from it."""
+"""Health of a running server: its request, and rates and divergence in it."""
 
 from typing import Any
 
@@ -38,7 +38,10 @@ def request_health(dealer: "zmq.Socket[bytes]", address: str, clock: Clock, time
 
 
 def as_json(before: messages.Health, now: messages.Health) -> dict[str, Any]:
-    """Return the later answer, with rates between the two and the shadow's numbers by signal."""
+    """Return the later answer as JSON.
+
+    It has the rates between the two, and the shadow's numbers by signal.
+    """
     fields = {k: v for k, v in now._asdict().items() if not k.startswith("shadow")} | rates(before, now)
     shadow = {
         "fingerprint": now.shadow,

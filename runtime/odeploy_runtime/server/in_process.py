@@ -1,4 +1,6 @@
-"""A server without a socket, in the robot's own process: no network between sensing and acting.
+"""A server without a socket, in the robot's own process.
+
+No network lies between sensing and acting.
 
 Frames go through the same checks, sessions and noise as over a socket, so a robot behaves the same; only the
 transport is saved. In return an inference that hangs also hangs the robot: its watchdog is no longer a process
@@ -19,7 +21,7 @@ _ROBOT = b"robot"
 
 
 class InProcessLink:
-    """A link, see `odeploy_runtime.transport.link.Link`, to a policy that answers at once.
+    """A `Link` to a policy that answers at once.
 
     Attributes:
         endpoint: name of the policy, for messages.

@@ -87,7 +87,7 @@ class Server:
         return bucket.take(now_ns)
 
     def _catch_up(self) -> None:
-        """Under constant load, still run due stream ticks, session timeouts and handshakes."""
+        """Under constant load, still run stream ticks, session timeouts, handshakes."""
         now_ns = self._clock.now_ns()
         for session in self._service.sessions:
             if session.due_ns is not None and session.due_ns <= now_ns:

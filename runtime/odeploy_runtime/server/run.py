@@ -137,6 +137,9 @@ def _published(http: str, stack: contextlib.ExitStack) -> Counters:
 
 
 def _allow_many_connections() -> None:
-    """Each connection takes a descriptor, and a client that opens many soon uses up the usual 1024."""
+    """Raise the limit of open files to the hard limit.
+
+    Each connection takes a descriptor, and a client that opens many soon uses up the usual 1024.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""The server without its socket: routes each received frame to its session, and sends the reply.
+"""The server without its socket: routes frames to sessions, and sends replies.
 
 `server/loop.py` waits for frames and for due moments; `server/in_process.py` calls it from the robot's own
 process. No frame raises an error.

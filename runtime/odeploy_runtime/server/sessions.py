@@ -1,4 +1,4 @@
-"""The session table: which robots have a session, which are admitted, and when a session ends."""
+"""The session table: admission, the robots' sessions, and their ends."""
 
 import logging
 import secrets
@@ -23,7 +23,10 @@ _MAX_NAMES = 1024  # comparing all that a frame can hold would take longer than 
 
 
 class Refusal(NamedTuple):
-    """Why a robot gets no session: the counter under `refusals:`, and the reason in one line."""
+    """Reason for which a robot gets no session.
+
+    It is the counter under `refusals:`, and one line of text.
+    """
 
     kind: str
     reason: str
@@ -52,7 +55,7 @@ class Sessions:
         return self._sessions.get(identity)
 
     def admit(self, identity: bytes, hello: messages.Hello, manifest: Manifest, now_ns: int) -> Session | Refusal:
-        """Open a session for a robot that fits the policy, if its name is free and there is room."""
+        """Open a session for a robot that fits the policy, if name and room are free."""
         refused = contract_refusal(hello, manifest) or self._occupied(identity, hello, now_ns)
         if refused is not None:
             self._counters.add(f"refusals:{refused.kind}")
@@ -79,7 +82,7 @@ class Sessions:
         log.info("%r freed: %s", robot, why, extra={"robot": robot})
 
     def end_silent(self, now_ns: int) -> None:
-        """Free sessions without a message for 1 s, or for 5 s before their first observation."""
+        """Free sessions without a message for 1 s, or 5 s before the first observation."""
         for session in list(self):
             if now_ns - session.last_received_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
                 self.end(session, "silent", "silent")

@@ -1,4 +1,4 @@
-"""The server status: counters of the loop, liveness and readiness, and the answer to a Ping."""
+"""The server status: counters, liveness, readiness, and the answer to a Ping."""
 
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.realtime.counters import SERVER, Counters

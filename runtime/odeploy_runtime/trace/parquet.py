@@ -1,4 +1,4 @@
-"""Traces as Parquet: for pandas, polars and DuckDB, and for archives at a fraction of the size.
+"""Traces as Parquet: for pandas, polars and DuckDB, and for small archives.
 
 Each stamp and each signal is a column (`observation.NAME`, `action.NAME`, `offered.NAME`). The header is stored in
 the file's metadata, so `read_trace` restores the whole trace. The file is written after a run, since a truncated

@@ -1,4 +1,4 @@
-"""Writing a trace: the loop packs rows into preallocated memory and touches no file.
+"""Writing a trace: the loop packs rows into memory and touches no file.
 
 Rows are appended to the file between episodes, or by the writer process
 (`odeploy_runtime/trace/writer_process.py`).

@@ -60,7 +60,7 @@ class RowMover:
         return rows
 
     def end(self) -> None:
-        """Move the remaining rows, and record the number of missing ones at the trace's end."""
+        """Move the remaining rows, and record the number of missing ones at the end."""
         self.move(self._ring.written)
         missing = self._ring.written + self._ring.dropped - self._file.rows
         try:

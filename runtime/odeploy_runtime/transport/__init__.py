@@ -1,4 +1,4 @@
-"""The transport between robot and server: messages, sockets, links, keys and authentication.
+"""The transport: messages, sockets, links, keys and authentication.
 
 May import: safety and realtime.
 """

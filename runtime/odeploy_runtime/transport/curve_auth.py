@@ -52,7 +52,10 @@ class Authenticator:
         self.descriptors: tuple[int, ...] = (cast(int, self._requests.getsockopt(zmq.FD)),)
 
     def watch(self, router: "zmq.Socket[bytes]") -> None:
-        """Log failed handshakes of the server's socket: no key, or the key of another server."""
+        """Log failed handshakes of the server's socket.
+
+        They have no key, or the key of another server.
+        """
         self._reports = router.get_monitor_socket(_FAILED)
         self.descriptors += (cast(int, self._reports.getsockopt(zmq.FD)),)
 

@@ -1,4 +1,4 @@
-"""The I/O process: carries frames between a robot and its server, without decoding them.
+"""The I/O process: carries frames between robot and server, undecoded.
 
 It is the robot's network side. The guard, the clock and the simulation or hardware run in another process, so
 their ticks continue whatever happens here: HOLD, then SAFE. Of the waiting frames it sends only the newest, so no
@@ -65,7 +65,7 @@ def _pass_on(robot: socket.socket, frame: bytes) -> None:
 
 
 def main(endpoint: str, descriptor: int, priority: int | None, keys: RobotKeys | None) -> None:
-    """Run the process: report that it is ready, or the error in one line, and carry frames."""
+    """Run the process: report readiness, or the error in one line; carry frames."""
     with socket.socket(fileno=descriptor) as robot, zmq.Context[zmq.Socket[bytes]]() as context:
         try:
             dealer = connect_dealer(context, endpoint, keys)

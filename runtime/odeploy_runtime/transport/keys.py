@@ -144,7 +144,9 @@ def new_curve_pair() -> tuple[bytes, bytes]:
 
 
 def write_pair(public: Path, secret: Path, public_data: bytes, secret_data: bytes) -> None:
-    """Write a new pair of files, never over old ones: a lost secret key cannot be restored.
+    """Write a new pair of files, never over old ones.
+
+    A lost secret key cannot be restored.
 
     Raises:
         UsageError: one of the files exists, or the folder cannot be written.

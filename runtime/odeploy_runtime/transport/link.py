@@ -1,4 +1,4 @@
-"""Links between a robot and its server: a socket in this process, or one in an I/O process."""
+"""Links between robot and server: a socket here, or one in an I/O process."""
 
 import contextlib
 import select

@@ -123,7 +123,9 @@ class Ping(NamedTuple):
 
 
 class Health(NamedTuple):
-    """Server → client: liveness by its arrival, readiness by `ready`, 1 if a robot could connect.
+    """Server → client: liveness by its arrival, readiness by `ready`.
+
+    `ready` is 1 if a robot could connect.
 
     Counts are since the server's start.
 

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets: bounded queues, private by default, polled with microsecond resolution.
+"""ZeroMQ sockets: bounded queues, private by default, polled to the microsecond.
 
 Beyond this machine a server listens only with CURVE keys, unless it is explicitly insecure.
 """

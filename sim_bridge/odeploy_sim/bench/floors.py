@@ -73,7 +73,7 @@ def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, 
 
 
 def _echo_floor(file: Path, policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
-    """Return round trips of the real messages' bytes through a process that does nothing with them."""
+    """Return round trips of the real messages' bytes through an idle process."""
     clock, m = MonotonicClock(), policy.manifest
     took: dict[str, list[int]] = {"touched": [], "bare": []}
     with (

@@ -1,4 +1,4 @@
-"""The bench: policy files at control rates, each a server and a robot in processes of their own.
+"""The bench: policy files at control rates, served and driven by processes.
 
 Server and robot talk over ipc, as in use. The lower bounds of a rate are measured before, between and after its
 files. Files, bounds and rates share one run, so their ratios hold although the machine drifts. Every tick of every
@@ -158,7 +158,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
 
 
 def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> dict[str, Floors]:
-    """Measure the lower bounds of each file, for a short time, in a process of its own."""
+    """Measure the lower bounds of each file, briefly, in a process of its own."""
     ticks = max(_MIN_FLOOR_TICKS, round(_FLOOR_SECONDS * rate_hz))
     bar = progress.add_task(f"floors {rate_hz:g} Hz", total=len(files))
     measured = {}

@@ -1,4 +1,4 @@
-"""Catalogued tasks: every task that a command takes by name, a module for each kind of robot.
+"""Catalogued tasks, by name; one module for each kind of robot.
 
 Owns the tasks' data: signals, rates, horizons, success. A signal's limits are those that the environment's own
 model guarantees; a signal without limits has none there.

@@ -1,4 +1,4 @@
-"""Ten tasks of the DeepMind control suite, and the grid world, both of FPO (arXiv 2507.21053)."""
+"""Ten tasks of the control suite, and the grid world, of FPO (arXiv 2507.21053)."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities, torques, xyz

@@ -1,4 +1,4 @@
-"""The kitchen of FMER (arXiv 2603.17685): any choice of its seven sub-tasks is a named task.
+"""The kitchen of FMER (arXiv 2603.17685), a task for any choice of sub-tasks.
 
 `kitchen` has all seven, `kitchen:microwave+kettle` two of them. There are 127 such tasks, so they are built on
 demand.

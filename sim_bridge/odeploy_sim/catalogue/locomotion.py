@@ -1,4 +1,4 @@
-"""Robots that walk, run and hop, of FM-IRL (arXiv 2510.09222) and FMER (arXiv 2603.17685)."""
+"""Robots that walk, run and hop, of FM-IRL (2510.09222) and FMER (2603.17685)."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.signal_names import angles, angular_velocities, quaternion, torques, xyz
@@ -120,7 +120,7 @@ _HUMANOID_JOINTS = ("abdomen_z", "abdomen_y", *tuple(_HUMANOID_GEARS)[2:])
 
 
 def _inertia(body: str) -> tuple[Signal, ...]:
-    """A body's mass and inertia about the robot's centre of mass, in axes of the world."""
+    """Return a body's mass and inertia about the centre of mass, in world axes."""
     moments = tuple(Signal(f"{body}_inertia_{axes}", "kg·m²") for axes in ("xx", "yy", "zz", "xy", "xz", "yz"))
     return (*moments, *xyz(f"{body}_mass_offset", "kg·m"), Signal(f"{body}_mass", "kg"))
 

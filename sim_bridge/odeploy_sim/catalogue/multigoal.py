@@ -1,4 +1,4 @@
-"""The two-dimensional task of FMER (arXiv 2603.17685): four goals that are equally good."""
+"""The plane task of FMER (arXiv 2603.17685): four goals that are equally good."""
 
 from odeploy_runtime.signals import Signal
 from odeploy_sim.tasks.task import NoiseScale, Task

@@ -28,5 +28,5 @@ def angular_velocities(names: Sequence[str], limit: float | None = None) -> tupl
 
 
 def torques(gears: dict[str, int], limit: float = 1.0) -> tuple[Signal, ...]:
-    """Return motor commands in units of their gear: the command times the gear is the torque."""
+    """Return motor commands in units of their gear: command times gear is torque."""
     return tuple(Signal(f"{name}_torque", f"{gear} N·m", -limit, limit) for name, gear in gears.items())

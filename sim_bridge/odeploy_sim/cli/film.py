@@ -13,7 +13,7 @@ from odeploy_sim.simulated_robot.film import film, require_writable
 
 @dataclass(frozen=True)
 class Config:
-    """Film a trace: as an MP4 in real time, or as a PNG with one row of pictures per episode."""
+    """Film a trace: as an MP4, or as a PNG with one row of pictures per episode."""
 
     trace: Annotated[Path, tyro.conf.Positional]
     """Trace of `odeploy sim` or `odeploy bench`."""

@@ -1,4 +1,4 @@
-"""`odeploy sim TASK`: one simulated robot, driven by a server, with a trace of every tick."""
+"""`odeploy sim TASK`: one simulated robot, driven by a server, with a trace."""
 
 import contextlib
 from collections.abc import Callable

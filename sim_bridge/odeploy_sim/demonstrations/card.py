@@ -87,7 +87,10 @@ def read_card(folder: Path) -> Card | None:
 
 
 def versions() -> dict[str, str]:
-    """Return versions of Python and of the installed packages that determine a dataset's numbers."""
+    """Return the versions that determine a dataset's numbers.
+
+    These are Python's and those of installed packages.
+    """
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -248,7 +248,7 @@ def _open(source: str) -> Any:
 
 
 def _stack(observations: Sequence[Any]) -> Any:
-    """Stack an episode's observations key by key, through any depth of nested dictionaries."""
+    """Stack an episode's observations key by key, through nested dictionaries."""
     first = observations[0]
     if isinstance(first, Mapping):
         return {key: _stack([o[key] for o in observations]) for key in first}
@@ -266,7 +266,7 @@ def _misfit(source: str, task: Task, got: str) -> OdeployError:
 
 @contextlib.contextmanager
 def _minari_store(path: str) -> Iterator[None]:
-    """Point Minari to a store by its environment variable, and restore that afterwards."""
+    """Point Minari to a store by its environment variable, for a while."""
     before = os.environ.get("MINARI_DATASETS_PATH")
     os.environ["MINARI_DATASETS_PATH"] = path
     try:

@@ -18,7 +18,7 @@ from odeploy_sim.tasks.env import TaskEnv
 def demonstrator(
     env: TaskEnv, policy: PolicyFile | None, seed: int, options: ChunkOptions | None = None
 ) -> Demonstrator:
-    """Return the policy file if one is given, else the task's scripted expert, else its trained one.
+    """Return the expert: the given policy file, or the task's script or trained file.
 
     Args:
         env: simulation in which the expert acts.
@@ -59,7 +59,10 @@ def _script(env: TaskEnv) -> Demonstrator:
 
 
 def script_fingerprint(source: str) -> str:
-    """Return SHA-256 of a script's statements, without comments, docstrings and imports."""
+    """Return SHA-256 of a script's statements alone.
+
+    Comments, docstrings and imports are left out.
+    """
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):

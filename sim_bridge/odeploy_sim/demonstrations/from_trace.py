@@ -99,7 +99,7 @@ def _episodes(trace: Trace) -> Iterator[NDArray[np.void]]:
 
 
 def _replayed(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
-    """Return an episode as the recorder would have recorded it, from the rows of the ticks that ran."""
+    """Return an episode as the recorder records it, from rows of ticks that ran."""
     number = int(rows["episode"][0])
     observations, rewards = [], []
     for step in replay(env, rows, seed):

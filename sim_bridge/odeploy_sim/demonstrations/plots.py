@@ -19,7 +19,7 @@ _MOST_DRAWN = 300
 
 
 def draw(title: str, task: Task, demonstrations: Demonstrations) -> Figure:
-    """Draw histograms of returns and lengths, and for a task with goals the paths from above."""
+    """Draw histograms of returns and lengths, and paths from above to goals."""
     plane = _plane(task)
     figure = Figure(figsize=(11 if plane else 9, 5.6 if plane else 3.4), layout="constrained")
     figure.suptitle(title, fontsize=11)
@@ -73,7 +73,10 @@ def _paths(axes: Any, task: Task, demonstrations: Demonstrations, plane: list[in
 
 
 def _plane(task: Task) -> list[int]:
-    """Return the columns of the position that has to reach the goal, a block's if there is one."""
+    """Return the columns of the position that has to reach the goal.
+
+    It is the block's, if there is one.
+    """
     signals = {s.name: i for i, s in enumerate(task.observation) if s.unit == "m"}
     pairs = [(name, f"{name[:-1]}y") for name in signals if name.endswith("x") and f"{name[:-1]}y" in signals]
     places = [pair for pair in pairs if not pair[0].startswith("goal_")]

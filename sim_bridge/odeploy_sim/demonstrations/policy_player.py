@@ -1,4 +1,4 @@
-"""A policy file that plays in this process, as its server and a robot would in lockstep.
+"""A policy file played in this process, as by a server in lockstep.
 
 Both answer from the same `inference.policy_state.PolicyState` and play chunks alike, so their actions are
 equal tick by tick.

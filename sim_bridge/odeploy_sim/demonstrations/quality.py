@@ -64,11 +64,14 @@ class Quality:
 
     @property
     def slug(self) -> str:
-        """Return the quality as part of a dataset's name, in which Minari allows no dots and colons."""
+        """Return the quality as part of a dataset's name.
+
+        Minari allows no dots and colons there.
+        """
         return str(self).translate(str.maketrans(":,.", "--_"))
 
     def arguments(self, task: Task) -> dict[str, Any]:
-        """Return keyword arguments for an environment that draws from a part of its goals itself."""
+        """Return arguments for an environment that draws from a part of its goals."""
         drawn = self.coverage is not None and task.name in _DRAW_A_PART
         return {"coverage": self.coverage} if drawn else {}
 

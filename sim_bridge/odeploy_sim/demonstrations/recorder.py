@@ -27,14 +27,17 @@ _PATIENCE = 100  # unwanted episodes in a row
 
 
 class Size(NamedTuple):
-    """Amount to collect, in whole episodes: the last one may exceed a number of transitions."""
+    """Amount to collect, in whole episodes.
+
+    The last one may exceed a number of transitions.
+    """
 
     amount: int
     unit: Literal["episodes", "transitions"] = "episodes"
 
 
 class Collected(NamedTuple):
-    """Collected episodes in order, and the number of those dropped because they failed or broke."""
+    """Collected episodes in order, and the numbers of failed and broken ones dropped."""
 
     episodes: list[Episode]
     failures: int

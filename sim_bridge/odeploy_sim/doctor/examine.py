@@ -1,4 +1,4 @@
-"""The doctor: what may be wrong with a policy file that is intact and runs, seen on its task.
+"""The doctor: faults of an intact policy file that show on its task.
 
 The file, the task's expert and the bare safe action play the same episodes in lockstep. The observations of these
 episodes are what everything else is measured on.

@@ -15,7 +15,7 @@ _TANH_1 = np.tanh(1.0)
 
 
 def check_saturation(policy: Policy, observations: NDArray[np.float32]) -> list[Finding]:
-    """Find actions that are at a limit for nearly all recorded observations, shape (M, O)."""
+    """Find actions that are at a limit for nearly all observations, shape (M, O)."""
     signals = policy.manifest.action
     actions, slack = answers(policy, observations), _AT_LIMIT * half_ranges(signals)
     at_limit = np.logical_or(actions <= lows(signals) + slack, actions >= highs(signals) - slack)
@@ -70,7 +70,7 @@ def check_not_numbers(policy: Policy, observation: NDArray[np.float32]) -> list[
 def _far_rows(
     observations: NDArray[np.float32], signals: tuple[Signal, ...]
 ) -> tuple[NDArray[np.float32], list[str]]:
-    """Return rows with one signal, or all, beyond what was recorded, and a description of each."""
+    """Return rows with one signal, or all, beyond the recorded ones; and their names."""
     mean, std = observations.mean(axis=0), observations.std(axis=0)
     rows, causes = [], []
     for sign in (-1, 1):
@@ -113,7 +113,10 @@ def _check_limits(actions: NDArray[np.float64], causes: list[str], signals: tupl
 
 
 def _check_reach(actions: NDArray[np.float64], signals: tuple[Signal, ...]) -> list[Finding]:
-    """Find a squash that is applied twice: tanh of tanh reaches tanh(1) of the range and no more."""
+    """Find a squash that is applied twice.
+
+    tanh of tanh reaches tanh(1) of the range and no more.
+    """
     low, high = lows(signals).astype(np.float64), highs(signals).astype(np.float64)
     if not (np.isfinite(low) & np.isfinite(high)).all() or not np.isfinite(actions).all():
         return []

@@ -1,4 +1,4 @@
-"""Checks of a file's signals against the task's: names and order, units, limits, and the rate."""
+"""Checks of a file's signals against the task's: names, units, limits, rate."""
 
 from collections.abc import Sequence
 

@@ -20,7 +20,7 @@ _HARDLY = 0.01
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How far each action moves when one signal takes the values of other ticks, on unit scale.
+    """Response of each action to one signal with values of other ticks, on unit scale.
 
     Attributes:
         mean: over the rows. Shape (A, O).

@@ -1,4 +1,4 @@
-"""Environments with physics of their own: MuJoCo models and rules that no package ships.
+"""Environments with physics of their own, which no package ships.
 
 Owns the simulations as gymnasium environments, each with its constants. Tasks name them by entry point.
 

@@ -1,4 +1,6 @@
-"""Ant-goal: MuJoCo's ant runs to a point on a half circle of radius 5 m, in 50 ticks of 50 ms.
+"""Ant-goal: MuJoCo's ant runs to a point on a half circle of radius 5 m.
+
+It has 50 ticks of 50 ms.
 
 Modelled on Ant-goal of FM-IRL (arXiv 2510.09222). An average speed of 2 m/s is enough.
 """
@@ -69,7 +71,7 @@ class AntGoalEnv(AntEnv):
         return self._get_obs()
 
     def _initialize_simulation(self) -> tuple[Any, Any]:
-        """Load the ant's model, with a mark at the goal and a camera on the half circle for films."""
+        """Load the ant's model, with a mark at the goal and a camera for films."""
         model = mujoco.MjSpec.from_file(self.fullpath)
         model.worldbody.add_site(name="goal", pos=[RADIUS_M, 0, 0], size=[REACHED_M] * 3, rgba=[0, 0.8, 0, 0.4])
         tilt = np.arctan2(10, 8) / 2  # from straight down, about x: it sees the ant and two metres behind it

@@ -1,4 +1,4 @@
-"""Arm-track: the tip of a two-link arm follows a point on a circle, at 25 ticks a second.
+"""Arm-track: the tip of a two-link arm follows a point on a circle, at 25 Hz.
 
 A policy commands joint positions, and a PD law at 500 Hz turns them into torques. At 25 Hz the same law, or any
 policy that commands equally stiff torques, is unstable. The point's velocity is not observed, but follows from two

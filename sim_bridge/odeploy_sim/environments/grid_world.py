@@ -25,14 +25,14 @@ _AGENT = (25, 35, 60)
 
 
 def two_walls() -> NDArray[np.float64]:
-    """Return the reward of entering each cell, indexed [y, x]: two rows of goals at either end."""
+    """Return the reward of entering each cell [y, x]: two rows of goals at either end."""
     rewards = np.zeros((SIZE, SIZE))
     rewards[:2] = rewards[-2:] = GOAL_REWARD
     return rewards
 
 
 def three_goals() -> NDArray[np.float64]:
-    """Return the same for three blocks of goals around a penalised block in the middle."""
+    """Return the same for three blocks of goals around a penalised block."""
     rewards = np.zeros((SIZE, SIZE))
     for x, y, reward in ((0, 0, DEATH_REWARD), (0, 6, GOAL_REWARD), (-5, -5, GOAL_REWARD), (5, -5, GOAL_REWARD)):
         rewards[y + REACH - 1 : y + REACH + 2, x + REACH - 1 : x + REACH + 2] = reward

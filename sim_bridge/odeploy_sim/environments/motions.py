@@ -1,4 +1,4 @@
-"""Smooth motions of a person on the spot, as joint angles: the references of `pose_track`.
+"""Smooth motions of a person as joint angles: the references of `pose_track`.
 
 A motion combines one of four movements of trunk and legs with one of two movements of each arm. That gives sixteen
 kinds, whose sizes and speeds are drawn. All kinds pass through the same upright pose with the arms down once a

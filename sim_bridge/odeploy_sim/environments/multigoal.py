@@ -1,4 +1,4 @@
-"""Multigoal: a point on a plane, and four goals that are equally good from its start.
+"""Multigoal: a point on a plane, and four goals equally good from its start.
 
 The smallest task that punishes a unimodal policy: the mean of four ways leads to no goal. Modelled on the
 multi-goal environment of soft Q-learning, which FMER (arXiv 2603.17685) also uses.

@@ -27,7 +27,7 @@ FACING_THE_WALL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 @dataclass(frozen=True)
 class Point:
-    """A waypoint of the hand in the world [m], with its speed and the fingers' opening."""
+    """A waypoint of the hand in the world [m], with speed and opening of the fingers."""
 
     position_m: NDArray[np.float64]
     speed_m_s: float = FREE_M_S

@@ -10,7 +10,7 @@ from odeploy_sim.tasks.env import TaskEnv
 
 
 class MazeExpert:
-    """Follow the shortest path through the cells, by a PD law towards the centre of the next cell.
+    """Follow the shortest path, by a PD law towards the centre of the next cell.
 
     Each tick chooses the waypoint from the current cell, so a ball that noise or a bounce threw off course needs
     no special case.

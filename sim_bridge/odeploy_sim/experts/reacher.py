@@ -9,7 +9,7 @@ LINK_M = 0.12  # of both; the shoulder is the origin
 
 
 class ReacherExpert:
-    """Solve the arm's triangle for the target, and drive both joints there by a PD law.
+    """Solve the arm's triangle for the target; drive both joints by a PD law.
 
     Two elbow positions reach the target; the expert takes the one whose farther joint has less to turn.
     """

@@ -1,4 +1,4 @@
-"""The deadline of a tick in simulation: the period minus the time that the physics needs."""
+"""The deadline of a tick in simulation: the period minus the physics' time."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Film of a trace: rendered after the run, without a display, in a process of its own.
+"""Film of a trace: rendered after the run, without a display, in a child.
 
 MuJoCo chooses its OpenGL when it is imported, and a wrong choice may abort the process; so `renderer.py` runs in a
 child, with one backend after the other.
@@ -19,7 +19,9 @@ _BACKENDS = ("egl", "osmesa")
 
 
 def film(trace: Path, out: Path, episodes: int = 3) -> None:
-    """Film with the first OpenGL that works: the one in MUJOCO_GL if set, else EGL, else OSMesa.
+    """Film with the first OpenGL that works.
+
+    That is the one in MUJOCO_GL if set, else EGL, else OSMesa.
 
     Raises:
         ModuleNotFoundError: the simulation or ffmpeg is not installed.
@@ -48,7 +50,7 @@ def film(trace: Path, out: Path, episodes: int = 3) -> None:
 
 
 def require_writable(path: Path) -> None:
-    """Raise a UsageError, before anything is run, if a film cannot be written to `path`."""
+    """Raise a UsageError, before any run, if a film cannot be written to `path`."""
     if path.suffix not in {".mp4", ".png"} or not path.parent.is_dir():
         raise UsageError(
             where=str(path),

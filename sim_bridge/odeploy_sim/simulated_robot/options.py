@@ -1,4 +1,4 @@
-"""The options of a run of the simulated robot, and which of them exclude each other."""
+"""The options of a run of the simulated robot, and their exclusions."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A run of the simulated robot: everything that its loop needs is built here, and ended with it."""
+"""A run of the simulated robot: builds what its loop needs, and ends it."""
 
 import contextlib
 import logging

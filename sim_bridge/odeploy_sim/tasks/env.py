@@ -1,4 +1,4 @@
-"""The simulation of a task: flat float32 vectors in and out, in the order of its signals."""
+"""The simulation of a task: flat float32 vectors, in the order of its signals."""
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Whole episodes of a task, several in parallel lockstep: the simulations wait for the policy.
+"""Whole episodes of a task in parallel lockstep: simulations wait for the policy.
 
 Scores, demonstrations, trainings, figures and parity checks all play their episodes here. Only the robot's
 control loop has its own, since it is the loop under test.
@@ -163,7 +163,7 @@ def starts(seed: int) -> Iterator[Start]:
 
 
 def play(envs: Sequence[TaskEnv], act: Act, seed: int, episodes: int) -> Iterator[Trajectory]:
-    """Play episodes 0, 1, ... of a seed until enough are valid, and yield each as it ends.
+    """Play episodes 0, 1, ... of a seed until enough are valid; yield each.
 
     Args:
         envs: simulations of one task.

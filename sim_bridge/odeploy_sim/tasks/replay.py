@@ -1,4 +1,4 @@
-"""Replay of a recorded episode: its commands are applied again, in a fresh simulation.
+"""Replay of a recorded episode: its commands, in a fresh simulation.
 
 Films and datasets are made in this way after a run, so a run records nothing for them. Each observation on the way
 must equal the recorded one bit by bit, so the replay shows what was driven.

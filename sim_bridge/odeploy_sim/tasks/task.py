@@ -37,7 +37,7 @@ class NoiseScale:
 
 @dataclass(frozen=True)
 class Task:
-    """A task: the robot's signals, rate and horizon, and the environment that simulates it.
+    """A task: the robot's signals, rate and horizon, and its environment.
 
     Attributes:
         name: name on the command line.
@@ -97,7 +97,7 @@ class Task:
         return "return" if self.success_key is None else "success"
 
     def with_actuation(self, actuation: Actuation | None) -> "Task":
-        """Return the task with a policy file's actuation, if its robot has an actuator loop."""
+        """Return the task with a file's actuation, if its robot has an actuator loop."""
         if actuation is None or "actuation" not in self.make_arguments:
             return self
         return replace(self, make_arguments={**self.make_arguments, "actuation": actuation})

@@ -1,4 +1,4 @@
-"""Construction of vector environments: gymnasium or EnvPool, in this process or in workers."""
+"""Construction of vector environments: gymnasium or EnvPool, with workers."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A block of simulations, stepped one after another over rows that it shares with the vector.
+"""A block of simulations, stepped in turn over rows shared with the vector.
 
 A vector in one process and one with workers run the same code, so their results are identical bit by bit.
 """

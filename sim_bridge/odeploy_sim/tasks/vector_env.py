@@ -1,4 +1,6 @@
-"""Vectors of a task's simulations: gymnasium's vector interface over flat float32 arrays.
+"""Vectors of a task's simulations, with gymnasium's vector interface.
+
+Arrays are flat float32.
 
 When an episode ends, the next one begins in the same step, so every row of every step is a transition.
 """
@@ -64,7 +66,7 @@ class TaskVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.float32], NDArray[
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Begin an episode in every environment: a seed's first one, or without a seed the next one.
+        """Begin an episode in every environment: a seed's first one, or the next one.
 
         Raises:
             UsageError: options are given, or a seed that is not an unsigned 64-bit number.

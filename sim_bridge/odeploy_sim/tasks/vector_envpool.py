@@ -1,4 +1,4 @@
-"""A vector over EnvPool, whose C++ threads step some of gymnasium's robots faster than Python.
+"""A vector over EnvPool, whose C++ threads step some robots faster than Python.
 
 EnvPool has its own MuJoCo and models, 950 MB in all, so it is an extra. For the robots in `POOLS` its dynamics
 equal gymnasium's bit by bit: the tests play whole episodes from the same start on both.
@@ -25,7 +25,9 @@ POOLS = {
 
 
 class EnvpoolVectorEnv(TaskVectorEnv):
-    """N simulations in EnvPool's threads, which run between `step_async` and `step_wait`.
+    """N simulations in EnvPool's threads.
+
+    They run between `step_async` and `step_wait`.
 
     It differs from the other vectors in four points:
 

@@ -1,4 +1,4 @@
-"""A vector whose simulations run in worker processes, and the program of such a process.
+"""A vector with simulations in worker processes, and the worker's program.
 
 Numbers pass through shared memory. A signal is a byte in a pipe: one round trip with two workers took 19 µs by
 pipes, 15 by semaphores, 16 by eventfd, 31 by sockets and 51 by a Connection's framed messages over sockets.
@@ -35,7 +35,7 @@ START_S = 300  # many of them import their packages on few cores
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker process, this process's ends of the two pipes to it, and a poll of its answers."""
+    """A worker process, its two pipes, and a poll of its answers."""
 
     process: SpawnProcess
     commands: Connection
