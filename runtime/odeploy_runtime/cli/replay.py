@@ -9,8 +9,7 @@ from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.reports.replay import replay, require_same
-from odeploy_runtime.signals import require_same_names
+from odeploy_runtime.reports.replay import replay, require_replayable, require_same
 from odeploy_runtime.trace.reader import read_trace
 
 
@@ -36,18 +35,7 @@ def main(arguments: list[str]) -> None:
             where="--tolerance", expected="0 or more", got=f"{config.tolerance:g}", remedy="give for example 1e-5"
         )
     trace, policy = read_trace(config.trace), OnnxPolicy.load(config.policy, config.provider)
-    for what, ours, theirs in (
-        ("observation", policy.manifest.raw_names, trace.header.observation),
-        ("action", policy.manifest.action_names, trace.header.action),
-    ):
-        require_same_names(ours, [s.name for s in theirs], f"{config.trace}, {what}")
-    if trace.header.blend is not None:
-        raise UsageError(
-            where=f"{config.trace}",
-            expected="actions of one answer each",
-            got="means over several answers, from `sim --blend`",
-            remedy="replay a run without --blend",
-        )
+    require_replayable(trace, policy, f"{config.trace}")
     own = policy.fingerprint == trace.header.fingerprint
     other = f"a shadow run: this run was driven by another file, {trace.header.policy}"
     console.print("the file that drove this run" if own else other, highlight=False, soft_wrap=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import ContractError
+from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.inference.policy_state import PolicyState
-from odeploy_runtime.signals import half_ranges
+from odeploy_runtime.signals import half_ranges, require_same_names
 from odeploy_runtime.trace.format import SKIPPED, STAMPS, Trace
 
 _SENT, _APPLIED_AT = STAMPS.index("sent"), STAMPS.index("applied")
@@ -38,6 +38,25 @@ class Replay:
     skipped: int
     unanswered: int
     orphans: int
+
+
+def require_replayable(trace: Trace, policy: Policy, where: str) -> None:
+    """Check that a policy can be compared with a run.
+
+    Raises:
+        ContractError: the policy has other signals than the trace.
+        UsageError: the run applied means over several answers.
+    """
+    header, manifest = trace.header, policy.manifest
+    require_same_names(manifest.raw_names, [s.name for s in header.observation], f"{where}, observation")
+    require_same_names(manifest.action_names, [s.name for s in header.action], f"{where}, action")
+    if header.blend is not None:
+        raise UsageError(
+            where=where,
+            expected="actions of one answer each",
+            got="means over several answers, from `sim --blend`",
+            remedy="replay a run without --blend",
+        )
 
 
 def replay(trace: Trace, policy: Policy) -> Replay:
