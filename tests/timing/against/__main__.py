@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from rich import box
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -91,16 +92,14 @@ def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console
             order = [clone.name for clone in (clones if pair % 2 else clones[::-1])]
             for name in order:
                 answered = wired[name].turn(config.turn, SETTLING_TICKS)
-                durations["one client: round trip"][name].append(answered.round_trip)
-                durations["one client: inference"][name].append(answered.inference)
+                durations["client: round trip"][name].append(answered.round_trip)
+                durations["client: inference"][name].append(answered.inference)
             for name in order:
                 windows[name].append(simulated[name].turn(config.turn))
     for name, path in traces.items():
         trace = read_trace(path)
         for kind, (first, last) in SPANS.items():
-            durations[f"own robot: {kind}"][name] = [
-                _spans(trace, window, first, last) for window in windows[name]
-            ]
+            durations[f"robot: {kind}"][name] = [_spans(trace, window, first, last) for window in windows[name]]
     return durations
 
 
@@ -118,8 +117,10 @@ def _spans(trace: Trace, window: tuple[int, int], first: str, last: str) -> NDAr
 def _table(config: Config, durations: Durations) -> Table:
     title = f"{config.pairs} pairs of turns of {config.turn:g} s at {config.rate:g} Hz, {machine_line()}"
     table = Table(
-        "", "theirs [µs]", "ours [µs]", "difference [%]", "95 % interval", "theirs against itself", title=title
+        title=title, box=box.SIMPLE, caption="\\[ ] = 95 % interval; A/A = theirs against itself; times in µs"
     )
+    for name in ("", "theirs", "ours", "difference", "", "A/A"):
+        table.add_column(name, no_wrap=True)
     for kind, turns in durations.items():
         for percentile in (50, 99):
             found = difference(turns["ours"], turns["theirs"], percentile)
@@ -128,9 +129,9 @@ def _table(config: Config, durations: Durations) -> Table:
                 f"{kind} p{percentile}",
                 f"{found.theirs_ns / 1e3:.1f}",
                 f"{found.ours_ns / 1e3:.1f}",
-                f"{found.percent:+.1f}",
-                f"{found.low:+.1f} to {found.high:+.1f}",
-                f"{noise.low:+.1f} to {noise.high:+.1f}",
+                f"{found.percent:+.1f} %",
+                f"\\[{found.low:+.1f}, {found.high:+.1f}]",
+                f"\\[{noise.low:+.1f}, {noise.high:+.1f}]",
             )
     return table
 
