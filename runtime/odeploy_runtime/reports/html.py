@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from odeploy_runtime.reports.bench_results import BenchRow, read_results
 from odeploy_runtime.reports.figure_file import png
-from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row
+from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table
 from odeploy_runtime.trace.reader import read_trace
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def render(bench: Path) -> str:
     rows = results.rows
     runs = [plots.ReportRun(_label(row), row, read_trace(bench / row.trace)) for row in rows]
     paced = [run for run in runs if run.row.mode != "lockstep"] or runs
-    table = ledger("")
+    table = runs_table("")
     for row in rows:
-        table.add_row(*ledger_row(row))
+        table.add_row(*run_row(row))
     machine = ", ".join(f"{key} {value}" for key, value in results.machine.items())
     parts = [
         f"<h1>{html.escape(results.task)}: {len(rows)} runs</h1>",
         f"<p class='note'>{html.escape(machine)}</p>",
-        "<h2>Ledger</h2>",
+        "<h2>Runs</h2>",
         _html_table(table),
         f"<p class='note'>{html.escape(LEGEND)}</p>",
     ]

@@ -1,4 +1,4 @@
-"""Tables for the terminal: a bench's ledger, its lower bounds, one run, signals."""
+"""Tables for the terminal: a bench's runs, its lower bounds, one run, signals."""
 
 from collections.abc import Sequence
 
@@ -31,13 +31,13 @@ _COLUMNS = {
 }
 
 
-def ledger(title: str) -> Table:
-    """Return an empty ledger."""
+def runs_table(title: str) -> Table:
+    """Return an empty table of a bench's runs."""
     return _table(title, _COLUMNS)
 
 
-def ledger_row(row: BenchRow) -> tuple[str, ...]:
-    """Return the ledger's cells for one row of a bench."""
+def run_row(row: BenchRow) -> tuple[str, ...]:
+    """Return the cells of one row of a bench."""
     return (row.policy, row.method, row.sampler, *_cells(row))
 
 
@@ -81,7 +81,7 @@ def signal_table(title: str, signals: Sequence[Signal]) -> Table:
 
 
 def wide(console: Console) -> Console:
-    """Return a console wide enough for a ledger.
+    """Return a console wide enough for a bench's runs.
 
     A wrapped line can be read, a truncated column cannot.
     """

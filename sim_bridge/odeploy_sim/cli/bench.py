@@ -13,7 +13,7 @@ from odeploy_runtime.inference.policy import require_backend
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.bench_results import BenchResults
-from odeploy_runtime.reports.tables import LEGEND, floors_table, ledger, ledger_row, wide
+from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table, wide
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
 from odeploy_sim.catalogue import get
@@ -91,9 +91,9 @@ def _episodes(text: str, rates: int) -> list[int]:
 
 
 def _print(results: BenchResults, console: Console) -> None:
-    table = ledger(f"{results.task} on {machine_line()}")
+    table = runs_table(f"{results.task} on {machine_line()}")
     for row in results.rows:
-        table.add_row(*ledger_row(row))
+        table.add_row(*run_row(row))
     wide(console).print(table)
     console.print(LEGEND)
     wide(console).print(floors_table(results.rows, results.pre_touch))

@@ -46,7 +46,7 @@ class Config(LogOptions, RunOptions):
 
 
 def main(arguments: list[str]) -> None:
-    """Run the episodes, then print their ledger and the paths of what was written."""
+    """Run the episodes, then print their figures and the paths of what was written."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Console()
     task = get(config.task)
     _require_possible(config)

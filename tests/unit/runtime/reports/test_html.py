@@ -1,4 +1,4 @@
-"""The report: one page with the ledger, four figures and the runs, which loads nothing from elsewhere."""
+"""The report: one page with the table of runs, four figures and the runs, which loads nothing from elsewhere."""
 
 import base64
 import re

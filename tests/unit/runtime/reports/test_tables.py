@@ -8,7 +8,7 @@ from rich.table import Table
 
 from odeploy_runtime.reports.latency import Quality
 from odeploy_runtime.reports.statistics import Percentiles
-from odeploy_runtime.reports.tables import floors_table, ledger, ledger_row, one_run, signal_table, times, wide
+from odeploy_runtime.reports.tables import floors_table, one_run, run_row, runs_table, signal_table, times, wide
 from odeploy_runtime.signals import Signal
 from tests.unit.runtime.bench import row
 
@@ -42,9 +42,9 @@ def test_percentiles_are_whole_microseconds_and_a_dash_where_undefined() -> None
     assert times(dict.fromkeys(FAST), "p50", "p99") == "–/–"
 
 
-def test_the_ledger_has_a_cell_for_each_column() -> None:
-    table = ledger("title")
-    table.add_row(*ledger_row(RUN))
+def test_a_table_of_runs_has_a_cell_for_each_column() -> None:
+    table = runs_table("title")
+    table.add_row(*run_row(RUN))
     (made,) = cells(table)
     assert made[:6] == ["teacher", "fm-bc", "euler × 2", "200", "2×", "0.50 [0.25, 0.75]"]
     assert made[6:] == ["10/21", "100/200/900/1000", "21", "1000", "7", "3", "4"]
@@ -54,10 +54,10 @@ def test_lockstep_has_no_rate_and_no_speed_and_large_returns_no_decimals() -> No
     lockstep = dataclasses.replace(
         RUN, mode="lockstep", speed=None, score=Quality("return", 1234.5, 99.96, -1000.2, 8)
     )
-    assert ledger_row(lockstep)[3:6] == ("lockstep", "–", "1234 [99.96, -1000]")
+    assert run_row(lockstep)[3:6] == ("lockstep", "–", "1234 [99.96, -1000]")
 
 
-def test_one_run_has_the_ledgers_figures_as_rows_and_three_more() -> None:
+def test_one_run_has_the_figures_of_the_table_as_rows_and_three_more() -> None:
     table = dict(cells(one_run("title", RUN)))
     assert len(table) == 13
     assert table["round trip p50/p99/p99.9/max"] == "100/200/900/1000"
