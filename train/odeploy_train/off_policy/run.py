@@ -200,7 +200,8 @@ def run(method: Method, config: Config, task: Task, sizes: PolicyConfig, start: 
 
     @contextmanager
     def training() -> Iterator[ScoredTraining[Config]]:
-        with closing(make_vector(task, config.envs, config.seed, workers=config.workers)) as envs:
+        vector = make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+        with closing(vector) as envs:
             yield ScoredTraining(config, start(OffPolicyConfig(**shared), envs), task)
 
     train_run(method, config, task, sizes, training)

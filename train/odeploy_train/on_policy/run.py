@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_sim.tasks.task import Task
-from odeploy_sim.tasks.vector import Backend, make_vector
+from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.on_policy.ppo import Ppo, PpoConfig, PpoOptions
 from odeploy_train.on_policy.rollout import Rollout, require_finite
@@ -49,8 +49,6 @@ class EnvironmentOptions(RunOptions):
 class ComputeOptions(SimulationOptions):
     """What simulates and what learns."""
 
-    backend: Backend = "gymnasium"
-    """Physics backend; `envpool`, an extra, is faster on the four tasks it supports."""
     threads: int = 1
     """Threads of torch."""
     device: Device = "auto"

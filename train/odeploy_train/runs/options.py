@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from odeploy_runtime.errors import UsageError
+from odeploy_sim.tasks.vector import Backend
 
 Keep = Literal["last", "best"]
 
@@ -34,6 +35,8 @@ class SimulationOptions:
     """Seed of all random numbers."""
     workers: int | None = None
     """Processes that step the environments; default: one per core."""
+    backend: Backend = "gymnasium"
+    """Physics backend; `envpool`, an extra, is faster on the tasks it supports."""
 
 
 @dataclass(frozen=True)

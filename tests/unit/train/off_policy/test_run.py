@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from odeploy_runtime.errors import ContractError, FormatError, UsageError
+from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import SerialVectorEnv
@@ -123,6 +123,12 @@ def test_the_best_of_the_scored_policies_is_kept_and_loaded(
 def test_zero_minutes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--minutes: expected a number above 0, got 0"):
         verb_run("sac", tmp_path, "--minutes", "0")
+
+
+@every_verb
+def test_the_backend_steps_the_environments(verb: str, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="backend envpool: expected a task that EnvPool has too"):
+        verb_run(verb, tmp_path, "--steps", "60", "--backend", "envpool")
 
 
 @pytest.mark.parametrize("verb", ["fmer", "sac"])
