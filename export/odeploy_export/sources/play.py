@@ -15,12 +15,12 @@ from odeploy_export.parity.rows import Array, Rows
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise
+from odeploy_sim.tasks.seeds import PROBES
 from odeploy_sim.tasks.task import Task
 from odeploy_train.runs.rollouts import Act, Rollouts
 
 log = logging.getLogger(__name__)
 
-_SEED = 2**41  # of the episodes that are played for the parity check
 _EPISODES = 4
 
 
@@ -68,6 +68,6 @@ def play_graph(model: onnx.ModelProto, task: Task, noise: Noise) -> Array:
 
 def _play(act: Act, task: Task) -> Array:
     with closing(Rollouts(task, _EPISODES)) as rollouts:
-        episodes = rollouts.play(act, _SEED, _EPISODES)
+        episodes = rollouts.play(act, PROBES.seed(), _EPISODES)
     log.info("played for the parity check: %s", episodes.score(task))
     return episodes.observations.numpy()

@@ -24,6 +24,7 @@ from odeploy_runtime.signals import highs, lows, require_same_names
 from odeploy_sim.demonstrations.policy_player import Answer
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.episodes import PARALLEL, RunningEpisode, Simulations
+from odeploy_sim.tasks.seeds import SCORES
 from odeploy_sim.tasks.task import Task
 
 
@@ -68,7 +69,7 @@ class FileScorer(Simulations):
             UsageError: its horizon is too short for the options.
         """
         invalid, scores = 0, dict[int, tuple[float, bool]]()
-        for trajectory in self.trajectories(_Answers(file, self.task, seed, options), seed, episodes):
+        for trajectory in self.trajectories(_Answers(file, self.task, seed, options), SCORES.seed(seed), episodes):
             if trajectory.invalid:
                 invalid += 1
             else:

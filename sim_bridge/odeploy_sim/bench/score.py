@@ -13,6 +13,7 @@ from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.demonstrations.recorder import Size, Wanted, gather
 from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.seeds import SCORES
 from odeploy_sim.tasks.task import Task
 
 
@@ -40,7 +41,7 @@ def score(
         task = task.with_actuation(policy.manifest.actuation)
     env = TaskEnv(task, noise_level)
     expert = demonstrator(env, policy, seed, chunks)
-    collected = gather(env, expert, Wanted(Size(episodes), seed), console)
+    collected = gather(env, expert, Wanted(Size(episodes), SCORES.seed(seed)), console)
     env.close()
     returns = np.array([episode.rewards.sum() for episode in collected.episodes])
     successes = np.array([episode.success for episode in collected.episodes])

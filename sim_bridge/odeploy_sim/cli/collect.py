@@ -143,8 +143,6 @@ def _size(config: Config, task: Task) -> Size:
         size = Size(config.transitions, "transitions")
     if size.amount < 1:
         raise UsageError(where=f"--{size.unit}", expected="at least 1", got=str(size.amount), remedy="change it")
-    if config.seed < 0:
-        raise UsageError(where="--seed", expected="0 or more", got=str(config.seed), remedy="change it")
     return size
 
 

@@ -18,6 +18,7 @@ from odeploy_sim.demonstrations.from_trace import gather as gather_traces
 from odeploy_sim.demonstrations.quality import Quality, region
 from odeploy_sim.demonstrations.recorder import Collected, Size, Wanted, gather
 from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.seeds import DEMONSTRATIONS
 from odeploy_sim.tasks.task import Task
 
 
@@ -73,7 +74,9 @@ def collect(task: Task, options: CollectOptions, out: Path, console: Console) ->
     quality, level = options.quality, options.noise_level
     env = TaskEnv(task, level, **quality.arguments(task))
     expert, shown = demonstrator(env, options.policy, options.seed), region(env, quality)
-    wanted = Wanted(options.size, options.seed, quality.action_std, shown, options.successes_only)
+    wanted = Wanted(
+        options.size, DEMONSTRATIONS.seed(options.seed), quality.action_std, shown, options.successes_only
+    )
     collected = gather(env, expert, wanted, console)
     goals = "a part, drawn by the environment" if shown is None else shown.description
     if quality.coverage is None:

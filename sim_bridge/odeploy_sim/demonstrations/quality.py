@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.environments.multigoal import GOALS_M, MultigoalEnv
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.seeds import PROBES
 from odeploy_sim.tasks.task import Task
 
 # Environments that draw from a part of their goals themselves, by an argument `coverage`.
 _DRAW_A_PART = ("fetch-pick",)
-_PROBES, _PROBE_SEED = 400, 2**41
+_PROBES = 400
 _FORM = "expert, noisy:STD, coverage:FRACTION, or the last two joined by a comma"
 
 
@@ -144,7 +145,7 @@ def _of_axis(env: TaskEnv, goal: list[int], share: float) -> Region:
     def along(observation: NDArray[np.float32]) -> float:
         return yaw_rad(observation[quaternion]) if turned else float(observation[first])
 
-    probes = [along(env.reset(episode_seed(_PROBE_SEED, i))) for i in range(_PROBES)]
+    probes = [along(env.reset(episode_seed(PROBES.seed(), i))) for i in range(_PROBES)]
     highest = math.inf if share == 1 else float(np.quantile(probes, share))
     return Region(True, f"{axis} up to {highest:.4g}", lambda observation: along(observation) <= highest)
 

@@ -17,6 +17,7 @@ from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
+from odeploy_sim.tasks.seeds import SCORES
 from odeploy_sim.tasks.task import Task
 
 _WORTHLESS, _WORSE = 0.25, 0.9
@@ -56,7 +57,7 @@ def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Player
     """Play the episodes 0 to `episodes` - 1 of a seed, the same for every player."""
     rng, whole = np.random.default_rng(0), list[Episode]()
     for number in range(episodes):
-        episode = record(env, player, number, episode_seed(seed, number), 0.0, rng)
+        episode = record(env, player, number, episode_seed(SCORES.seed(seed), number), 0.0, rng)
         whole += [] if episode is None else [episode]
     task = env.task
     observations = np.empty((0, len(task.observation)), np.float32)

@@ -31,6 +31,7 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.gym_env import FlatEnv
+from odeploy_sim.tasks.seeds import EXPERTS
 from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD
@@ -39,7 +40,6 @@ from odeploy_train.runs.options import require_positive
 from odeploy_train.runs.rollouts import Rollouts
 
 BEST, NORMALISER, SCORES = "best.zip", "normaliser.npz", "scores.jsonl"
-_SCORE_SEED = 2**40  # of the scored episodes; no other episodes use it
 _SCORE_EPISODES = 40
 
 
@@ -181,7 +181,7 @@ class _Keeper(BaseCallback):
             normalised = self.normal.normalize_obs(observation.numpy())
             return torch.from_numpy(np.asarray(self.model.predict(normalised, deterministic=True)[0]))
 
-        episodes = self.rollouts.play(act, _SCORE_SEED, _SCORE_EPISODES)
+        episodes = self.rollouts.play(act, EXPERTS.seed(), _SCORE_EPISODES)
         score = float((episodes.successes if task.scored_by == "success" else episodes.returns).mean())
         line = {"steps": self.num_timesteps, "score": score, "return_std": float(episodes.returns.std())}
         with (self.folder / SCORES).open("a") as scores:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from odeploy_runtime.errors import ContractError, FormatError, UsageError
+from odeploy_sim.tasks import seeds
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
@@ -167,7 +168,7 @@ class Learner:
                 remedy="remove the folder and train again",
             ) from None
         core.replay.load(folder)
-        core.envs.reset(seed=(options.seed + 1) * 2**32 + core.steps)
+        core.envs.reset(seed=seeds.training(options.seed, core.steps))
 
     def _modules(self) -> dict[str, nn.Module]:
         c = self.core
@@ -200,7 +201,9 @@ def run(method: Method, config: Config, task: Task, sizes: PolicyConfig, start: 
 
     @contextmanager
     def training() -> Iterator[ScoredTraining[Config]]:
-        vector = make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+        vector = make_vector(
+            task, config.envs, seeds.training(config.seed), workers=config.workers, backend=config.backend
+        )
         with closing(vector) as envs:
             yield ScoredTraining(config, start(OffPolicyConfig(**shared), envs), task)
 

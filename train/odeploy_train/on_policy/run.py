@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from odeploy_runtime.errors import FormatError, UsageError
+from odeploy_sim.tasks import seeds
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
@@ -186,7 +187,7 @@ class Learner:
                 got=f"another one ({type(error).__name__})",
                 remedy="remove the folder and train again",
             ) from None
-        self.ppo.envs.reset(seed=(options.seed + 1) * 2**32 + self.ppo.steps)
+        self.ppo.envs.reset(seed=seeds.training(options.seed, self.ppo.steps))
 
     def _modules(self) -> dict[str, nn.Module]:
         p = self.ppo
@@ -219,7 +220,9 @@ def run(
 
     @contextmanager
     def training() -> Iterator[ScoredTraining[OnPolicyConfig]]:
-        vector = make_vector(task, config.envs, config.seed, workers=config.workers, backend=config.backend)
+        vector = make_vector(
+            task, config.envs, seeds.training(config.seed), workers=config.workers, backend=config.backend
+        )
         with closing(vector) as envs:
             learner = start(envs)
             yield ScoredTraining(config, learner, task, learner.pretrain)

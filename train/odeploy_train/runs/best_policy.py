@@ -12,12 +12,11 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from odeploy_sim.tasks.seeds import PROGRESS
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs.options import Keep
 from odeploy_train.runs.rollouts import Episodes, Rollouts
-
-_SEED = 2**42  # of the scored episodes; demonstrations and experts' scores use other seeds
 
 
 @dataclass
@@ -82,4 +81,4 @@ def evaluate(policy: Policy, rollouts: Rollouts, episodes: int) -> Episodes:
         action: Tensor = policy(observation.double())
         return action.float()
 
-    return rollouts.play(act, _SEED, episodes)
+    return rollouts.play(act, PROGRESS.seed(), episodes)

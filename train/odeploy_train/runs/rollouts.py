@@ -15,6 +15,7 @@ from torch import Tensor
 from odeploy_sim.tasks import episodes as lockstep
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.episodes import RunningEpisode, Simulations, valid
+from odeploy_sim.tasks.seeds import DRAWN
 from odeploy_sim.tasks.task import Task
 
 Act = Callable[[Tensor], Tensor]
@@ -95,5 +96,5 @@ def answer(act: Act, running: Sequence[RunningEpisode]) -> NDArray[np.float32]:
 
 
 def fresh_seed(generator: torch.Generator) -> int:
-    """Draw a seed for `Rollouts.play`, far from the small seeds of demonstrations."""
-    return int(torch.randint(2**31, 2**62, (), generator=generator))
+    """Draw a seed for `Rollouts.play`, whose episodes nothing else plays."""
+    return DRAWN.seed(int(torch.randint(DRAWN.count, (), generator=generator)))
