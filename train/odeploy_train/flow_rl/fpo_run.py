@@ -6,8 +6,8 @@ ten Euler steps, clip 0.05, tanh after the flow. Rollouts, reward scale, advanta
 
 FPO++: the authors' locomotion setting as far as it fits one machine: 16 draws of u-MSE over √D at continuous
 times, clip 0.05, a moving average of the weights that is deployed, no tanh. Ours are Adam for AdamW with its decay
-of 1e-4, SiLU for ELU, advantages normalised in each minibatch, and an average that begins at once: theirs waits
-for 500 iterations, more than a run here may have.
+of 1e-4, SiLU for ELU, and an average that begins at once: theirs waits for 500 iterations, more than a run here
+may have.
 """
 
 import math

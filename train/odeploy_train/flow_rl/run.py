@@ -29,7 +29,7 @@ from odeploy_train.modules.networks import initialise, initialise_orthogonal, ml
 from odeploy_train.modules.ode import SolverName, solver, uniform_grid
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP
 from odeploy_train.on_policy import run as on_policy
-from odeploy_train.on_policy.ppo import PpoOptions
+from odeploy_train.on_policy.options import PpoOptions
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import EnvironmentOptions, Learner, OnPolicyConfig, ppo_config
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy, velocity_net
@@ -109,6 +109,9 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
         if demonstrations is not None:
             warn_of_one_episode(demonstrations)
             reward_by_teacher(learner, settled.reward, demonstrations, task)
+        if learner.ppo.moments.count == 0:  # then the first iteration trains no critic
+            assert isinstance(learner.ppo, FlowPpo)
+            learner.ppo.critic_warmup += config.critic_warmup > 0
         return learner
 
     data_hash = None if demonstrations is None else demonstrations.data_hash

@@ -12,7 +12,8 @@ from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.networks import initialise_orthogonal, mlp
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.ppo import Ppo, PpoOptions
+from odeploy_train.on_policy.options import PpoOptions
+from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.run import EnvironmentOptions, Learner, OnPolicyConfig, check, ppo_config, run
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy, limits
 

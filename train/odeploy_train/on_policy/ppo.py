@@ -4,15 +4,16 @@
 
 Gaussian PPO, FPO and FM-IRL's student differ in the actor (what ρ is), the reward, and an added loss; these are
 arguments. Collecting is as cheap as possible: one pass of the actor per tick and nothing else. Values, and all
-that ρ needs of the old policy, are computed once for the whole rollout. Normalisers are fixed from the first tick
-of a rollout to the last minibatch on it.
+that ρ needs of the old policy, are computed once for the whole rollout. Advantages are normalised over the whole
+rollout: the scale of a minibatch with few rewards is noise. Normalisers are fixed from the first tick of a rollout
+to the last minibatch on it.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,49 +22,10 @@ from torch import Tensor, nn
 
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR, ReturnScale, RunningMoments
-from odeploy_train.on_policy.advantages import advantages
+from odeploy_train.on_policy.advantages import advantages, normalised
+from odeploy_train.on_policy.options import PpoConfig
 from odeploy_train.on_policy.rollout import Rollout, Rows
 from odeploy_train.runs.learning_curve import Info
-
-
-@dataclass(frozen=True)
-class PpoOptions:
-    """Sizes and coefficients that every on-policy verb offers."""
-
-    ticks: int = 512
-    """T: ticks of each environment per rollout."""
-    epochs: int = 10
-    """Passes over a rollout."""
-    batch: int = 256
-    """Rows per minibatch."""
-    lr: float = 3e-4
-    """Learning rate at the start; falls linearly to 0."""
-    discount: float = 0.99
-    """Discount γ."""
-    trace_decay: float = 0.95
-    """λ of the advantage estimate."""
-    clip: float = 0.2
-    """Clip range ε of the ratio."""
-    kl_limit: float = math.inf
-    """Early stop: a pass with an estimate of KL(old ‖ new) above this is the last one over its rollout."""
-
-
-@dataclass(frozen=True)
-class PpoConfig(PpoOptions):
-    """All sizes and coefficients of the core."""
-
-    value_coefficient: float = 0.5
-    """c_v."""
-    value_clip: float | None = None
-    """Largest move of a value from the old one that its loss still rewards; None for no limit."""
-    gradient_norm: float = 0.5
-    """Largest norm of the gradient."""
-    scale_rewards: bool = True
-    """Whether rewards are divided by the running standard deviation of the discounted return."""
-    device: str = "cpu"
-    """Torch device of the minibatches; rollouts are collected on the CPU, beside the simulations."""
-    compile: bool = False
-    """Whether `torch.compile` compiles the loss of a minibatch."""
 
 
 class Actor(Protocol):
@@ -159,6 +121,7 @@ class Ppo:
         action = torch.empty(T, N, len(self._half))
         flags = np.zeros((4, T, N), np.float32)
         reward, terminated, over, success = flags
+        valid = np.ones((T, N), np.bool_)
         cut: list[tuple[int, int]] = []
         cut_raw, returns = [], []
         for t in range(T):
@@ -168,6 +131,7 @@ class Ppo:
             sent = self._middle + self._half * action[t].numpy()
             self._raw, reward[t], terminated[t], truncated, info = self.envs.step(sent)
             np.logical_or(terminated[t], truncated, out=over[t], casting="unsafe")
+            np.logical_not(info["invalid"], out=valid[t])
             if "final_obs" in info:
                 ended = np.flatnonzero(info["_final_obs"])
                 returns.extend(info["episode"]["r"][ended])
@@ -184,6 +148,7 @@ class Ppo:
             torch.from_numpy(reward),
             torch.from_numpy(terminated),
             torch.from_numpy(over),
+            torch.from_numpy(valid),
             torch.from_numpy(np.array(self._raw)),
             (torch.tensor(cut, dtype=torch.int64).reshape(-1, 2), torch.from_numpy(_stack(cut_raw, O))),
             torch.tensor(np.array(returns, np.float32)),
@@ -192,7 +157,7 @@ class Ppo:
 
     @torch.no_grad()
     def rows(self, rollout: Rollout) -> Rows:
-        """Return a rollout with advantages, value targets and what ρ needs.
+        """Return the valid ticks with advantages, value targets and what ρ needs.
 
         Also adds its rewards to the reward scale.
         """
@@ -207,12 +172,14 @@ class Ppo:
             following[where[:, 0], where[:, 1]] = self.critic(self.normalise(cut_raw)).squeeze(-1)
         c = self.config
         advantage = advantages(
-            reward, value, following, rollout.terminated, rollout.over, c.discount, c.trace_decay
-        )
+            reward, value, following, rollout.terminated, rollout.over, rollout.valid, c.discount, c.trace_decay
+        ).flatten()
         observation, action = rollout.observation.flatten(0, 1), rollout.action.flatten(0, 1)
         remembered = self.actor.remember(observation, action, self.generator)
-        flat = advantage.flatten(), (advantage + value).flatten(), value.flatten()
-        return Rows(observation, action, *flat, remembered)
+        value, valid = value.flatten(), rollout.valid.flatten()
+        unit = normalised(advantage, valid)
+        rows = Rows(observation, action, unit, advantage + value, value, remembered)
+        return rows if valid.all() else rows.take(valid.nonzero().squeeze(-1))
 
     def update(self, rows: Rows, progress: float) -> dict[str, float]:
         """Run all epochs on one rollout.
@@ -278,9 +245,7 @@ class Ppo:
         return info
 
     def _loss(self, rows: Rows) -> tuple[Tensor, Info]:
-        a = rows.advantage
-        unit = replace(rows, advantage=(a - a.mean()) / (a.std() + 1e-8))
-        loss, info = self.actor.objective(unit, self.config.clip)
+        loss, info = self.actor.objective(rows, self.config.clip)
         value_loss = self._value_loss(rows)
         return loss + self.config.value_coefficient * value_loss, info | {"value_loss": value_loss.detach()}
 

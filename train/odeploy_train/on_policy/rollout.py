@@ -16,7 +16,7 @@ class Rows:
     Attributes:
         observation: normalised. Shape (M, O).
         action: output of the actor, before bounds. Shape (M, D).
-        advantage: Shape (M,).
+        advantage: normalised over the rollout. Shape (M,).
         target: target of the value, A + V. Shape (M,).
         value: value by the old critic. Shape (M,).
         remembered: what the ratio ρ needs of the old policy; each of shape (M, ...).
@@ -60,6 +60,7 @@ class Rollout:
         reward: reward of the environment. Shape (T, N).
         terminated: 1 where the task ended the episode. Shape (T, N).
         over: 1 where it ended or was truncated. Shape (T, N).
+        valid: False where the simulation broke; not a tick to learn from. Shape (T, N).
         last: raw observations after the rollout. Shape (N, O).
         cut: rows (t, i) that the horizon truncated, and their raw last observations. Shapes (C, 2), (C, O).
         returns: returns of the episodes that ended. Shape (E,).
@@ -72,6 +73,7 @@ class Rollout:
     reward: Tensor
     terminated: Tensor
     over: Tensor
+    valid: Tensor
     last: Tensor
     cut: tuple[Tensor, Tensor]
     returns: Tensor

@@ -18,7 +18,8 @@ from odeploy_sim.tasks import seeds
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.on_policy.ppo import Ppo, PpoConfig, PpoOptions
+from odeploy_train.on_policy.options import PpoConfig, PpoOptions
+from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.rollout import Rollout, require_finite
 from odeploy_train.policies.kinds import Policy, PolicyConfig
 from odeploy_train.runs import checkpoint
@@ -126,15 +127,17 @@ class Learner:
         return self.ppo.steps >= options.steps
 
     def iterate(self, options: Options, _until: int, _interrupts: Interrupts) -> dict[str, float]:
-        """Collect one rollout and update on it; return figures for the curves."""
+        """Collect one rollout and update on it; return figures for the curves.
+
+        While the observations' normaliser is empty, the rollout only fills it: an update in raw units would leave
+        weights and the optimizer's moments in a scale that the next one no longer has.
+        """
         ppo, begun = self.ppo, time.monotonic()
         progress = ppo.steps / options.steps  # from before the rollout: the last one would learn nothing otherwise
         rollout = ppo.collect()
         collected = time.monotonic()
         require_finite(rollout, ppo.steps)
-        figures = self.before_update(rollout) if self.before_update is not None else {}
-        rows = ppo.rows(rollout)
-        figures |= {f"update/{name}": value for name, value in ppo.update(rows, progress).items()}
+        figures = self._learn(rollout, progress) if ppo.moments.count > 0 else {}
         ppo.learn_scale(rollout.raw.flatten(0, 1))
         done = time.monotonic()
         if len(rollout.returns):
@@ -142,8 +145,13 @@ class Learner:
             figures["rollout/success"] = float(rollout.successes.mean())
         require_finite_figures(figures, options.lr, ppo.steps)
         figures["wall/collect_s"], figures["wall/update_s"] = collected - begun, done - collected
-        figures["wall/steps_per_s"] = len(rows) / (done - begun)
+        figures["wall/steps_per_s"] = rollout.reward.numel() / (done - begun)
         return figures
+
+    def _learn(self, rollout: Rollout, progress: float) -> dict[str, float]:
+        figures = self.before_update(rollout) if self.before_update is not None else {}
+        updated = self.ppo.update(self.ppo.rows(rollout), progress)
+        return figures | {f"update/{name}": value for name, value in updated.items()}
 
     def save(self, folder: Path, *, finished: bool) -> None:  # noqa: ARG002 - a loop's learners share the call
         """Write the checkpoint."""

@@ -134,6 +134,41 @@ def test_a_run_that_starts_from_a_teacher_records_it_and_keeps_its_normaliser(
     assert not torch.equal(policy.velocity.last.weight, teacher.velocity.last.weight)
 
 
+def first_update(run: Path) -> int:
+    """Return the step of the first update in a run's curves."""
+    figures = EventAccumulator(str(run)).Reload()
+    return min(int(figures.Scalars(tag)[0].step) for tag in figures.Tags()["scalars"] if tag.startswith("update/"))
+
+
+@every_verb
+def test_the_first_rollout_only_fills_the_normaliser_unless_a_teacher_has_one(
+    verb: str, teacher_run: Path, demos: Path, tmp_path: Path
+) -> None:
+    """A rollout is 64 steps."""
+    tiny = ("--solver-steps", "3", "--task", "maze-medium")
+    teacher = ("--reward.teacher-width", "1", "--reward.teacher-depth", "1", "--reward.pretrain", "2")
+    runs = {
+        "scratch": (128, ()),
+        "init": (64, ("--init", str(teacher_run))),
+        "demos": (64, ("--demos", str(demos), *teacher)),
+    }
+    for name, (step, more) in runs.items():
+        VERBS[verb](arguments(tmp_path / name, 128, *tiny, *more))
+        assert first_update(tmp_path / name) == step, name
+
+
+def test_the_first_rollout_is_no_iteration_of_the_critics_warm_up(tmp_path: Path) -> None:
+    velocities = []
+    for steps in (64, 128, 192):
+        run = tmp_path / str(steps)
+        fm_a2c.main(arguments(run, steps, "--solver-steps", "3", "--critic-warmup", "1"))
+        saved = checkpoint.load(run)
+        assert saved is not None
+        velocities.append(saved["modules"]["actor"]["velocity.last.weight"])
+    assert torch.equal(velocities[0], velocities[1])
+    assert not torch.equal(velocities[1], velocities[2])
+
+
 def test_a_run_of_critic_warm_up_alone_leaves_the_teacher_unchanged(teacher_run: Path, tmp_path: Path) -> None:
     teacher, _ = load_policy(teacher_run)
     options = arguments(tmp_path, 128, "--solver-steps", "3", "--critic-warmup", "2")

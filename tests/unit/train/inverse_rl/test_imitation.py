@@ -64,7 +64,7 @@ def bandit(action: Tensor) -> Rollout:
     observation, ones = torch.zeros(T, N, 11), torch.ones(T, N)
     where = torch.cartesian_prod(torch.arange(T), torch.arange(N))
     return Rollout(
-        observation, observation, action, 100 * ones, 0 * ones, ones, observation[0],
+        observation, observation, action, 100 * ones, 0 * ones, ones, ones > 0, observation[0],
         (where, torch.zeros(len(where), 11)), ones, ones,
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_a_terminated_tick_has_no_successor_and_a_cut_one_has_its_episodes_last_
     last, cut = torch.full((N, 11), 30.0), torch.full((1, 11), -5.0)
     reward = reward_of(made)
     rollout = Rollout(
-        raw, made.ppo.normalise(raw), torch.zeros(T, N, 3), over, terminated, over, last,
+        raw, made.ppo.normalise(raw), torch.zeros(T, N, 3), over, terminated, over, over >= 0, last,
         (torch.tensor([[2, 1]]), cut), over, over,
     )  # fmt: skip
     t = reward.agent_transitions(rollout)
@@ -283,3 +283,10 @@ def test_a_discriminator_that_diverges_stops_the_run_and_is_named(demos: Path, t
     command = [*SHORT, "--demos", str(demos), "--out", str(tmp_path / "run"), "--discriminator-lr", "1e38"]
     with pytest.raises(UsageError, match=r"expected finite figures, got .* for discriminator/"):
         imitation.wail(command)
+
+
+def test_with_the_demonstrations_normaliser_the_first_rollout_is_learned_from() -> None:
+    made = learner(options(GailConfig), demonstrations())
+    figures = made.iterate(options(GailConfig, steps=2 * ENVS * TICKS), ENVS * TICKS, Interrupts())
+    assert {"discriminator/reward", "update/kl"} <= set(figures)
+    made.ppo.envs.close()

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from torch.distributions import Normal
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.vector import make_vector
+from odeploy_sim.tasks.vector_env import SerialVectorEnv
 from odeploy_train.modules.networks import initialise_orthogonal, mlp
 from odeploy_train.on_policy.gaussian import GaussianActor
-from odeploy_train.on_policy.ppo import Ppo, PpoConfig, clipped_surrogate
+from odeploy_train.on_policy.options import PpoConfig
+from odeploy_train.on_policy.ppo import Ppo, clipped_surrogate
 from odeploy_train.on_policy.rollout import Rollout, Rows
 
 HOPPER = replace(get("hopper"), horizon=7)
@@ -67,7 +70,7 @@ def test_a_cut_is_bootstrapped_from_the_last_state_of_its_episode(ppo: Ppo) -> N
     rollout = ppo.collect()
     rows = ppo.rows(rollout)
     t, lane = rollout.cut[0][0].tolist()
-    delta = rows.advantage.view(CONFIG.ticks, ENVS)[t, lane]
+    delta = (rows.target - rows.value).view(CONFIG.ticks, ENVS)[t, lane]
     reward = rollout.reward / ppo.return_scale.moments.std(1e-4)
     with torch.no_grad():
         value_at_cut = ppo.critic(ppo.normalise(rollout.cut[1][0]))
@@ -156,7 +159,79 @@ def test_a_custom_reward_replaces_the_environments(ppo: Ppo) -> None:
     assert seen == [rollout]
     assert not torch.equal(rollout.reward, torch.zeros_like(rollout.reward))
     ppo.reward = lambda r: r.reward
-    assert not torch.allclose(rows.advantage, ppo.rows(rollout).advantage)
+    assert not torch.allclose(rows.target, ppo.rows(rollout).target)
+
+
+def test_advantages_are_normalised_over_the_rollout_and_not_over_a_minibatch(ppo: Ppo) -> None:
+    """One rewarded tick: the other minibatches hold advantages near 0, and keep them."""
+    rollout = ppo.collect()
+    ppo.reward = lambda r: (torch.arange(r.reward.numel()) == 30).float().view(r.reward.shape)
+    rows = ppo.rows(rollout)
+    raw = rows.target - rows.value
+    torch.testing.assert_close(rows.advantage, (raw - raw.mean()) / raw.std(correction=0), atol=1e-5, rtol=1e-4)
+    seen: list[Tensor] = []
+    objective = ppo.actor.objective
+
+    def watched(minibatch: Rows, clip: float) -> tuple[Tensor, dict[str, Tensor]]:
+        seen.append(minibatch.advantage)
+        return objective(minibatch, clip)
+
+    ppo.actor.objective = watched  # type: ignore[assignment,method-assign]
+    ppo.update(rows, 0.0)
+    first_pass = torch.cat(seen[: -(-len(rows) // CONFIG.batch)])
+    assert torch.equal(first_pass.sort().values, rows.advantage.sort().values)
+
+
+@pytest.mark.parametrize("batch", [16, 59])  # 59 leaves a minibatch of one row
+def test_a_rollout_of_equal_advantages_leaves_the_actor_unchanged(batch: int) -> None:
+    made = learner(replace(CONFIG, batch=batch, scale_rewards=False))
+    with torch.no_grad():
+        for weight in made.critic.parameters():
+            weight.zero_()
+    made.config = replace(made.config, trace_decay=0.0)
+    made.reward = lambda r: torch.full_like(r.reward, 0.3)
+    rows = made.rows(made.collect())
+    assert (rows.advantage == 0).all()
+    before = [weight.detach().clone() for weight in made.actor.parameters()]
+    figures = made.update(rows, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(before, made.actor.parameters(), strict=True))
+    assert all(math.isfinite(figure) for figure in figures.values())
+    made.envs.close()
+
+
+def test_a_tick_of_a_broken_simulation_is_left_out_and_the_tick_before_it_bootstraps(
+    ppo: Ppo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, count = SerialVectorEnv.step, iter(range(100))
+
+    def broken(envs: SerialVectorEnv, actions: Any) -> Any:
+        observations, rewards, terminated, truncated, info = step(envs, actions)
+        if next(count) == 4:  # before the first end, at tick 7
+            rewards[1], terminated[1] = 0.0, True
+            info["invalid"][1] = True
+        return observations, rewards, terminated, truncated, info
+
+    monkeypatch.setattr(SerialVectorEnv, "step", broken)
+    rollout = ppo.collect()
+    assert rollout.valid.logical_not().nonzero().tolist() == [[4, 1]]
+    rows = ppo.rows(rollout)
+    kept = rollout.valid.flatten()
+    assert len(rows) == CONFIG.ticks * ENVS - 1
+    assert torch.equal(rows.action, rollout.action.flatten(0, 1)[kept])
+    assert torch.equal(
+        rows.remembered["log_density"], ppo.actor.remember(*_pairs(rows), ppo.generator)["log_density"]
+    )
+    before = 3 * ENVS + 1  # no row before it is left out
+    with torch.no_grad():
+        here, left = ppo.critic(rollout.observation[3:5, 1]).squeeze(-1)
+    reward = rollout.reward[3, 1] / ppo.return_scale.moments.std(1e-4)
+    expected = reward + CONFIG.discount * left - here
+    assert (rows.target - rows.value)[before].item() == pytest.approx(expected.item(), abs=1e-5)
+    assert rows.advantage.mean().item() == pytest.approx(0, abs=1e-6)
+
+
+def _pairs(rows: Rows) -> tuple[Tensor, Tensor]:
+    return rows.observation, rows.action
 
 
 def test_an_added_loss_is_added_once_per_minibatch(ppo: Ppo) -> None:
@@ -248,7 +323,7 @@ def test_on_a_bandit_ppo_finds_the_best_action() -> None:
             action = ppo.actor.act(observation, generator)
         ones = torch.ones(64, ENVS)
         rollout = Rollout(
-            observation, observation, action, ones, ones, ones, observation[0],
+            observation, observation, action, ones, ones, ones, ones > 0, observation[0],
             (torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, 11)), ones, ones,
         )  # fmt: skip
         ppo.update(ppo.rows(rollout), i / 80)

@@ -14,8 +14,8 @@ T, N, O, D = 3, 2, 4, 1  # noqa: E741
 def rollout() -> Rollout:
     flags = torch.zeros(T, N)
     return Rollout(
-        torch.zeros(T, N, O), torch.zeros(T, N, O), torch.zeros(T, N, D), flags, flags, flags, torch.zeros(N, O),
-        (torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, O)), torch.zeros(0), torch.zeros(0),
+        torch.zeros(T, N, O), torch.zeros(T, N, O), torch.zeros(T, N, D), flags, flags, flags, flags == 0,
+        torch.zeros(N, O), (torch.zeros(0, 2, dtype=torch.int64), torch.zeros(0, O)), flags[0, :0], flags[0, :0],
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from odeploy_train.on_policy.run import Learner
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs import best_policy, checkpoint, learning_curve
+from odeploy_train.runs.interrupts import Interrupts
 from odeploy_train.runs.options import Keep
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 from odeploy_train.runs.scored_loop import train
@@ -204,3 +205,37 @@ def test_the_deployed_policy_is_the_mean_in_robot_units(tmp_path: Path) -> None:
         mean = made.ppo.actor.mean(made.ppo.normalise(raw))
         found = made.deploy()(raw)
     torch.testing.assert_close(found.float(), (0.4 * mean).clamp(-0.4, 0.4), atol=1e-5, rtol=0)
+
+
+def test_the_first_rollout_only_fills_the_normaliser(tmp_path: Path) -> None:
+    made, updates = learner(tmp_path), []
+    made.before_update = lambda _rollout: updates.append(made.ppo.steps) or {}  # type: ignore[func-returns-value]
+    options, start = Options(tmp_path), weights(made)
+    figures = made.iterate(options, 128, Interrupts())
+    assert (made.ppo.steps, updates) == (64, []), "its ticks count"
+    assert float(made.ppo.moments.count) == 64
+    assert torch.equal(weights(made), start)
+    assert not made.ppo.optimizer.state
+    assert not [name for name in figures if name.startswith("update/")]
+    made.iterate(options, 128, Interrupts())
+    assert updates == [128]
+    assert not torch.equal(weights(made), start)
+
+
+def test_the_first_rollout_is_learned_from_if_the_normaliser_is_filled(tmp_path: Path) -> None:
+    made = learner(tmp_path)
+    made.ppo.learn_scale(torch.randn(9, 11))
+    start = weights(made)
+    made.iterate(Options(tmp_path), 128, Interrupts())
+    assert not torch.equal(weights(made), start)
+
+
+def test_a_run_interrupted_after_its_first_rollout_learns_from_the_next(tmp_path: Path) -> None:
+    made, again = learner(tmp_path), learner(tmp_path)
+    made.iterate(Options(tmp_path), 128, Interrupts())
+    checkpoint.save(tmp_path, made.state())
+    again.resume(Options(tmp_path))
+    start = weights(again)
+    assert torch.equal(start, weights(made))
+    again.iterate(Options(tmp_path), 128, Interrupts())
+    assert not torch.equal(weights(again), start)
