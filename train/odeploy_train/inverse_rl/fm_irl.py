@@ -4,10 +4,11 @@ FM-IRL (arXiv 2510.09222). Student, rollouts and updates are those of `odeploy t
 (`inverse_rl/flow_discriminator.py`) is trained once per rollout to separate the expert's pairs from the student's,
 as the adversarial methods train their discriminators. Its reward is L_0 - L_1. FM-IRL adds the regulariser
 
-    L = L_PPO + β ½ E_{(s~, a~) ~ teacher, c = 1} ‖μ(s~) - a~‖²
+    L = L_PPO + β ½ E_{(s~, a~) ~ teacher, c = 1} ‖μ(s~) - a~‖² / A
 
-whose pairs the teacher samples by K Euler steps from noise. s~ is a normalised observation, like everything the
-teacher sees. The pairs average over modes, as the student does: it is unimodal.
+whose mean is over the A action dimensions too, as in the authors' code: β has one meaning for all robots. The
+teacher samples the pairs by K Euler steps from noise. s~ is a normalised observation, like everything the teacher
+sees. The pairs average over modes, as the student does: it is unimodal.
 
 The authors redraw 1024 pairs for every minibatch, 40 steps each (`--redraw minibatch`). One draw per rollout costs
 a hundredth of that and is the default. Ours also pretrains the teacher on the expert alone (`--pretrain`), since
@@ -47,6 +48,8 @@ class Config(TeacherOptions, gaussian_ppo.Config):
     """Dataset folder, or Minari id."""
     entropy: float = 0.001
     """Coefficient of the entropy bonus."""
+    value_coefficient: float = 0.25
+    """Weight of the critic's squared error in the loss; the paper's code has 0.5, of half the error."""
     rewarded: bool = True
     """Reward by the teacher; without it every tick earns the bonus alone (an ablation)."""
     regulariser: float = 1.0
@@ -77,7 +80,7 @@ def main(arguments: list[str]) -> None:
 
 @dataclass
 class Regulariser:
-    """Regulariser β ½ E‖μ(s~) - a~‖² over pairs of the teacher.
+    """Regulariser β ½ E‖μ(s~) - a~‖² / A over pairs of the teacher.
 
     Attributes:
         actor: actor with the mean μ.
@@ -99,7 +102,7 @@ class Regulariser:
         if self.pairs is None or self.each_minibatch:
             self.pairs = self.draw()
         observation, action = self.pairs
-        distance = (self.actor.mean(observation) - action).square().sum(-1).mean()
+        distance = (self.actor.mean(observation) - action).square().mean()
         return self.weight * 0.5 * distance, {"regulariser": distance.detach()}
 
 

@@ -40,6 +40,8 @@ class Config(RewardOptions, gaussian_ppo.Config, ABC):
     """Dataset folder, or Minari id."""
     discriminator_widths: tuple[int, ...] = (100, 100)
     """Hidden layers of the discriminator, as in GAIL's paper."""
+    value_coefficient: float = 0.25
+    """Weight of the critic's squared error in the loss; FM-IRL's comparison has 0.5, of half the error."""
 
     @abstractmethod
     def discriminator(self, sizes: Sizes, actor: GaussianActor, generator: torch.Generator) -> Discriminator:

@@ -20,6 +20,8 @@ from odeploy_train.on_policy.ppo import Ppo
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner
 
+REWARD_ROWS = 256  # ticks rewarded at once: activations that stay in the cache
+
 
 @dataclass(frozen=True, kw_only=True)
 class RewardOptions:
@@ -68,22 +70,21 @@ class LearnedReward:
 
     def learn(self, rollout: Rollout) -> dict[str, float]:
         """Train on a rollout, then compute its rewards; return means over the batches."""
-        agent, expert = self.agent_transitions(rollout), self.expert_transitions()
+        agent = self.agent_transitions(rollout)
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         generator, count = self.ppo.generator, 0
         for _ in range(self.options.discriminator_epochs):
             order = torch.randperm(len(agent), generator=generator)
             for index in torch.split(order, self.options.discriminator_batch):
-                drawn = torch.randint(len(expert), (len(index),), generator=generator)
-                loss, info = self.module.loss(expert.take(drawn), agent.take(index), generator)
+                drawn = torch.randint(len(self._action), (len(index),), generator=generator)
+                loss, info = self.module.loss(self.expert_transitions(drawn), agent.take(index), generator)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
                 for name, figure in (info | {"loss": loss.detach()}).items():
                     totals[name] += figure
                 count += 1
-        with torch.no_grad():
-            self._rewards = self.module.reward(agent, generator).view(rollout.reward.shape)
+        self._rewards = self._rewards_of(agent).view(rollout.reward.shape)
         figures = {f"discriminator/{name}": float(total) / count for name, total in totals.items()}
         return figures | {"discriminator/reward": float(self._rewards.mean())}
 
@@ -92,10 +93,15 @@ class LearnedReward:
         assert self._rewards is not None
         return self._rewards
 
-    def expert_transitions(self) -> Transitions:
-        """Return the demonstrations, by the student's present normaliser."""
-        observation = self.ppo.normalise(self._raw)
-        return Transitions(observation, self._action, observation.roll(-1, 0), self._ended)
+    def expert_transitions(self, rows: Tensor | None = None) -> Transitions:
+        """Return the demonstrations, or some rows, by the student's normaliser.
+
+        Shape (M,).
+        """
+        rows = torch.arange(len(self._raw)) if rows is None else rows
+        following = self._raw[(rows + 1) % len(self._raw)]
+        observation = self.ppo.normalise(self._raw[rows])
+        return Transitions(observation, self._action[rows], self.ppo.normalise(following), self._ended[rows])
 
     def agent_transitions(self, rollout: Rollout) -> Transitions:
         """Return a rollout as transitions, tick after tick, of all environments."""
@@ -108,6 +114,12 @@ class LearnedReward:
             self.ppo.normalise(following).flatten(0, 1),
             rollout.terminated.flatten(),
         )
+
+    @torch.no_grad()
+    def _rewards_of(self, agent: Transitions) -> Tensor:
+        """Return the reward of each tick, some rows at a time. Shape (M,)."""
+        parts = torch.split(torch.arange(len(agent)), REWARD_ROWS)
+        return torch.cat([self.module.reward(agent.take(rows), self.ppo.generator) for rows in parts])
 
 
 def attach(

@@ -60,9 +60,17 @@ def test_the_regulariser_is_half_the_weighted_mean_squared_distance() -> None:
     actor = GaussianActor(2, 3, (4,))
     observation, action = torch.randn(5, 2), torch.randn(5, 3)
     loss, info = Regulariser(actor, lambda: (observation, action), 0.4, False).loss()
-    distance = ((actor.mean(observation) - action) ** 2).sum() / 5
+    distance = ((actor.mean(observation) - action) ** 2).sum() / (5 * 3)
     torch.testing.assert_close(loss, 0.4 * 0.5 * distance)
     torch.testing.assert_close(info["regulariser"], distance)
+
+
+@pytest.mark.parametrize("size", [1, 2, 20])
+def test_the_regulariser_is_independent_of_the_number_of_action_dimensions(size: int) -> None:
+    """Every action is 0.3 from the mean: β ½ 0.3², however many there are."""
+    actor, observation = GaussianActor(2, size, (4,)), torch.randn(5, 2)
+    pairs = observation, actor.mean(observation).detach() + 0.3
+    assert Regulariser(actor, lambda: pairs, 0.4, False).loss()[0].item() == pytest.approx(0.4 * 0.5 * 0.09)
 
 
 @pytest.mark.parametrize(("redraw", "draws"), [("update", 2), ("minibatch", 8)])
@@ -108,6 +116,15 @@ def test_the_teachers_reward_replaces_the_environments(
     assert rewards.shape == rollout.reward.shape
     assert rewards.std() > 0
     assert not torch.allclose(rewards, rollout.reward)
+
+
+def test_the_critics_error_counts_half_of_ppos(
+    tmp_path: Path, demos: Path, demonstrations: Demonstrations
+) -> None:
+    """The paper's code halves the squared error before it weights it by 0.5."""
+    found = learner(config(tmp_path, demos), demonstrations)
+    with closing(found.ppo.envs):
+        assert found.ppo.config.value_coefficient == 0.25
 
 
 def test_ablations_leave_out_the_reward_or_the_regulariser(

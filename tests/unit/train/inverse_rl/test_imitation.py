@@ -18,6 +18,7 @@ from odeploy_sim.cli import collect
 from odeploy_sim.demonstrations.dataset import Demonstrations
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.inverse_rl import imitation
+from odeploy_train.inverse_rl.classification import Transitions
 from odeploy_train.inverse_rl.imitation import (
     AirlConfig,
     Config,
@@ -27,7 +28,7 @@ from odeploy_train.inverse_rl.imitation import (
     WailConfig,
     start,
 )
-from odeploy_train.inverse_rl.learned_reward import LearnedReward
+from odeploy_train.inverse_rl.learned_reward import REWARD_ROWS, LearnedReward
 from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import Learner
@@ -166,6 +167,38 @@ def test_a_terminated_tick_has_no_successor_and_a_cut_one_has_its_episodes_last_
     expert = reward.expert_transitions()
     assert expert.ended.nonzero().squeeze(-1).tolist() == [19, 39]
     assert torch.equal(expert.following[0], expert.observation[1])
+    made.ppo.envs.close()
+
+
+def test_some_rows_of_the_demonstrations_are_those_of_all() -> None:
+    data = demonstrations()
+    data.observations[:] = np.random.default_rng(1).normal(3, 2, data.observations.shape)
+    made = learner(options(AirlConfig), data)
+    rows = torch.tensor([39, 0, 19, 7, 7])  # with the last row, and the last one of the first episode
+    some, whole = reward_of(made).expert_transitions(rows), reward_of(made).expert_transitions().take(rows)
+    for name in ("observation", "action", "following", "ended"):
+        assert torch.equal(getattr(some, name), getattr(whole, name)), name
+    made.ppo.envs.close()
+
+
+def test_rewards_are_computed_some_ticks_at_a_time_and_equal_those_of_all() -> None:
+    made = learner(options(GailConfig, discriminator_widths=(256,)), demonstrations())
+    reward, T = reward_of(made), 3 * REWARD_ROWS // ENVS - 1  # the last part is shorter
+    rollout = bandit(torch.randn(T, ENVS, 3, generator=torch.Generator().manual_seed(0)))
+    sizes: list[int] = []
+    forward = reward.module.reward
+
+    def counted(agent: Transitions, generator: torch.Generator) -> Tensor:
+        sizes.append(len(agent))
+        return forward(agent, generator)
+
+    reward.module.reward = counted  # type: ignore[method-assign]
+    reward.learn(rollout)
+    with torch.no_grad():
+        at_once = forward(reward.agent_transitions(rollout), made.ppo.generator)
+    torch.testing.assert_close(reward.reward(rollout).flatten(), at_once)
+    assert max(sizes) <= REWARD_ROWS
+    assert sum(sizes) == T * ENVS
     made.ppo.envs.close()
 
 
