@@ -5,6 +5,7 @@ verb as Ctrl-C does, so that traces are written and child processes stopped.
 """
 
 import contextlib
+import errno
 import importlib
 import os
 import select
@@ -17,6 +18,8 @@ from typing import NoReturn
 from odeploy.verbs import VERBS
 from odeploy_runtime.errors import OdeployError
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
 
 def main() -> NoReturn:
     """Run the chosen verb and exit with its status."""
@@ -26,7 +29,7 @@ def main() -> NoReturn:
         asked_for_help = not arguments or arguments[0] in ("-h", "--help")
         if not asked_for_help:
             _fail(_help(" ".join(arguments)), 2)
-        with _until_reader_leaves():
+        with _until_stdout_fails("odeploy"):
             print(_help(""))  # noqa: T201
         sys.exit(0)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -34,7 +37,7 @@ def main() -> NoReturn:
     os.environ["PYTHONSAFEPATH"] = "1"  # worker processes must not import files of the working directory
     try:
         module, _, function = VERBS[verb].module.partition(":")
-        with _until_reader_leaves():
+        with _until_stdout_fails(f"odeploy {verb}"):
             getattr(importlib.import_module(module), function or "main")(arguments[len(verb.split()) :])
     except OdeployError as error:
         _fail(f"odeploy {verb}: {error}", 2)
@@ -50,18 +53,31 @@ def main() -> NoReturn:
 
 
 @contextlib.contextmanager
-def _until_reader_leaves() -> Iterator[None]:
-    """Exit quietly once nothing reads stdout any more, as with `odeploy tasks | head`."""
+def _until_stdout_fails(command: str) -> Iterator[None]:
+    """Exit once stdout cannot be written any more.
+
+    That is quiet if nothing reads it, as with `odeploy tasks | head`, and one line if its device is full.
+    """
     try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        stdout = select.poll()
-        stdout.register(sys.stdout, 0)
-        if not stdout.poll(0):
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # None if it was closed before the start
+                sys.stdout.flush()
+    except OSError as error:
+        if not (_nothing_reads_stdout() if isinstance(error, BrokenPipeError) else error.errno in _NO_ROOM):
             raise  # another pipe broke: a defect
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush when Python exits
-        sys.exit(128 + signal.SIGPIPE)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        where = error.filename or "the output or a file written"
+        _fail(f"{command}: {where}: expected room, got {error.strerror}; free some, or write to another place", 2)
+
+
+def _nothing_reads_stdout() -> bool:
+    stdout = select.poll()
+    stdout.register(sys.stdout, 0)
+    return bool(stdout.poll(0))
 
 
 def _help(asked: str) -> str:
@@ -78,5 +94,6 @@ def _interrupt(_signum: int, _frame: FrameType | None) -> None:
 
 
 def _fail(line: str, status: int) -> NoReturn:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201
+    with contextlib.suppress(OSError):  # stderr may be full or closed too
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(status)

@@ -49,6 +49,7 @@ SERVER = CounterNames(
         "refusals:protocol",
         "refusals:rate",
         "refusals:mode",
+        "refusals:task",
         "refusals:signals",
         "refusals:name_in_use",
         "refusals:full",

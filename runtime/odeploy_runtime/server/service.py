@@ -87,7 +87,7 @@ class Service:
         elif isinstance(message, messages.Hello):
             self._admit(identity, message, received_ns)
         elif isinstance(message, messages.Bye):
-            if session is not None:
+            if session is not None and session.number == message.session:
                 self.sessions.end(session, "goodbye", "closed by the robot")
         else:
             self.reject(identity, f"{type(message).__name__} is a server's message")

@@ -116,6 +116,9 @@ def contract_refusal(hello: messages.Hello, manifest: Manifest) -> Refusal | Non
     if hello.mode not in ("request", "stream"):
         reason = f"expected mode request or stream, got {hello.mode[:20]!r}; use one of these"
         return Refusal("mode", reason)
+    if hello.task not in ("", manifest.task):
+        reason = f"expected task {manifest.task!r}, got {hello.task[:100]!r}; serve a policy for the robot's task"
+        return Refusal("task", reason)
     most = max(len(hello.observation), len(hello.action))
     if most > _MAX_NAMES:
         return Refusal("signals", f"expected at most {_MAX_NAMES} signals, got {most}; send only the policy's")

@@ -214,7 +214,9 @@ def unpack(frame: bytes) -> Message:
     fields = _FIELDS[kind]
     for (name, wanted), value in zip(fields, given, strict=False):
         if not _fits(value, wanted):
-            raise _malformed(f"{kind.__name__}.{name} as {_name(wanted)}", type(value).__name__)
+            number = wanted is int and type(value) is int
+            expected = f"from 0 to {_MAX_INT}" if number else f"as {_name(wanted)}"
+            raise _malformed(f"{kind.__name__}.{name} {expected}", str(value) if number else type(value).__name__)
     message: Message = kind(*given[: len(fields)])
     return message
 

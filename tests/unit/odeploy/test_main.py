@@ -41,7 +41,24 @@ def test_a_missing_module_of_odeploy_keeps_its_traceback(monkeypatch: pytest.Mon
         run(monkeypatch, "odeploy_sim.tusks")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["inspect", "--help"]])
+ARGUMENTS = [["--help"], ["inspect", "--help"], ["keys", "--help"]]
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
+@pytest.mark.parametrize("stderr", ["seen", "full too"])
+def test_output_to_a_full_device_ends_the_command_with_one_line(arguments: list[str], stderr: str) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "odeploy", *arguments]
+        pipe = subprocess.PIPE if stderr == "seen" else full
+        verb = subprocess.run(command, stdout=full, stderr=pipe, text=True, check=False)
+    assert verb.returncode == 2
+    if verb.stderr is not None:
+        command_line = " ".join(["odeploy", *arguments]).removesuffix(" --help")
+        (line,) = verb.stderr.splitlines()
+        assert line.startswith(f"{command_line}: the output or a file written: expected room, got No space left")
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS)
 def test_a_reader_that_leaves_early_ends_the_command_quietly(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "odeploy", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as verb:

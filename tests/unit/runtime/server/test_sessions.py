@@ -79,6 +79,8 @@ def test_a_matching_robot_gets_its_session_and_the_policy(world: World, logged: 
         ({"rate_hz": 5e-324}, "choose another rate"),
         ({"rate_hz": 2**64 - 1}, "choose another rate"),
         ({"mode": "push"}, "expected mode request or stream, got 'push'"),
+        ({"task": "kitchen"}, "expected task 'maze-medium', got 'kitchen'; serve a policy for the robot's task"),
+        ({"task": "x" * 1000}, "got '" + "x" * 100 + "'"),
         ({"observation": ["x"] * 1025}, "expected at most 1024 signals, got 1025"),
     ],
 )
@@ -87,6 +89,10 @@ def test_a_robot_that_does_not_match_is_refused_with_the_reason(
 ) -> None:
     assert reason in refusal(world.request(world.peer(), hello(**changes)))
     assert logged[0].startswith("refused 'robot': ")
+
+
+def test_a_robot_that_does_not_name_its_task_is_served(world: World) -> None:
+    world.welcome(world.peer(), task="")
 
 
 @pytest.mark.parametrize("rate_hz", [1.0, 1, 10_000.0])
@@ -182,6 +188,13 @@ def test_a_bye_frees_the_name_at_once(world: World, logged: list[str]) -> None:
 
 def test_a_bye_without_a_session_is_ignored(world: World) -> None:
     assert world.request(world.peer(), messages.Bye(5)) is None
+
+
+def test_a_bye_with_a_foreign_session_number_is_ignored(world: World) -> None:
+    peer = world.peer()
+    ready = world.welcome(peer)
+    assert world.request(peer, messages.Bye(ready.session + 1)) is None
+    assert isinstance(world.observe(peer, ready), messages.Action)
 
 
 def test_a_second_hello_on_one_connection_begins_a_new_session(world: World) -> None:

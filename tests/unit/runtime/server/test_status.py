@@ -18,14 +18,14 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     world.observe(peer, ready, values=b"")
     world.observe(peer, ready._replace(session=0))
     world.request(peer, b"garbage")
-    misfits: list[dict[str, Any]] = [{}, {"protocol": 2}, {"rate_hz": 0.0}, {"mode": "push"}, {"action": []}]
-    for changes in misfits:
+    misfits: dict[str, Any] = {"protocol": 2, "rate_hz": 0.0, "mode": "push", "task": "kitchen", "action": []}
+    for changes in ({}, *({name: value} for name, value in misfits.items())):
         refusal(world.request(world.peer(), hello(**changes)))
     world.request(peer, messages.Bye(ready.session))
     counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
     assert counted.pop("inference_ns", 0) == 0  # the clock does not advance
     assert counted == {
-        "messages": 12,
+        "messages": 13,
         "actions": 1,
         "errors:unknown_session": 1,
         "errors:wrong_length": 1,
@@ -34,6 +34,7 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
         "refusals:protocol": 1,
         "refusals:rate": 1,
         "refusals:mode": 1,
+        "refusals:task": 1,
         "refusals:signals": 1,
         "refusals:name_in_use": 1,
         "sessions_opened": 1,

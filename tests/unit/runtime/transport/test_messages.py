@@ -152,7 +152,7 @@ def test_a_frame_with_bytes_after_the_message_is_refused() -> None:
 @pytest.mark.parametrize("seq", [-1, 2**63, 2**64 - 1])
 def test_a_number_outside_63_bits_is_refused(seq: int) -> None:
     frame = msgpack.packb([4, 1, 2, seq, 4, b""])
-    with pytest.raises(WireError, match=r"Observation\.seq as int"):
+    with pytest.raises(WireError, match=rf"Observation\.seq from 0 to {2**63 - 1}, got {seq};"):
         messages.unpack(frame)
 
 
