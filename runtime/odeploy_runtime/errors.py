@@ -1,8 +1,10 @@
 """Errors that a user can cause, each with where, expected, got and remedy.
 
 The command line prints `str(error)` as one line and exits with 2. Any other exception is a defect of odeploy and
-keeps its traceback.
+keeps its traceback. Names from files and from other machines are part of the line, so it is printable.
 """
+
+from odeploy_runtime.printable import printable
 
 
 class OdeployError(Exception):
@@ -17,7 +19,8 @@ class OdeployError(Exception):
 
     def __init__(self, *, where: str, expected: str, got: str, remedy: str) -> None:
         self.where, self.expected, self.got, self.remedy = where, expected, got, remedy
-        super().__init__(f"{where}: expected {expected}, got {got}; {remedy}".replace("\n", " "))
+        line = f"{where}: expected {expected}, got {got}; {remedy}"
+        super().__init__(printable(line.replace("\n", " ")))
 
 
 def first_line(error: BaseException) -> str:
@@ -80,7 +83,7 @@ class WorkerError(OdeployError):
 
 
 class RelayedError(OdeployError):
-    """A child process's own error message, passed on unchanged."""
+    """The error message of another process, passed on."""
 
     def __init__(self, line: str) -> None:
-        Exception.__init__(self, line)
+        Exception.__init__(self, printable(line))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from odeploy_runtime.printable import printable
 from odeploy_runtime.typed_json import from_json, to_json
 
 _OURS = "odeploy"
@@ -67,7 +68,7 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Format all but the traceback."""
-        return "".join(c if c.isprintable() else "?" for c in super().formatMessage(record))
+        return printable(super().formatMessage(record))
 
 
 class JsonLines(logging.Formatter):

@@ -10,13 +10,13 @@ from typing import Annotated
 
 import torch
 import tyro
-from rich.console import Console
 
 from odeploy_export.kinds.table import deployed_as
 from odeploy_export.parity.closed_loop import compare
 from odeploy_export.sources.runs import policy_of
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_sim.catalogue import get
 
 
@@ -42,14 +42,14 @@ def main() -> None:
     torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
     file = OnnxPolicy.load(config.file, config.provider)
     if file.manifest.state_size:
-        Console().print(
+        Terminal().print(
             "closed loop: not run (a recurrent policy; its parity check plays sequences)", highlight=False
         )
         return
     policy = policy_of(config.run, file.manifest)
     act = deployed_as(policy, file.manifest).reference(torch.float32)
     agreement = compare(act, file, get(file.manifest.task), config.episodes, config.seed)
-    Console().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
+    Terminal().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

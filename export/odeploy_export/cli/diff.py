@@ -11,8 +11,6 @@ import numpy as np
 import onnx
 import tyro
 from onnx import numpy_helper
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from odeploy_export.parity.check import run_in_batches
@@ -21,6 +19,7 @@ from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.signals import half_ranges
 from odeploy_runtime.typed_json import encode
 
@@ -39,7 +38,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print the differences."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy diff"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy diff"), Terminal()
     a, b = read(config.a), read(config.b)
     if a.data == b.data:
         console.print(f"the files are equal: fingerprint {a.fingerprint}", soft_wrap=True, highlight=False)
@@ -52,7 +51,7 @@ def main(arguments: list[str]) -> None:
     ):
         table = Table(title, "A", "B", title_justify="left")
         for line in lines:
-            table.add_row(*map(escape, line))
+            table.add_row(*line)
         wide(console).print(table if lines else f"{title}: equal", highlight=False)
 
 

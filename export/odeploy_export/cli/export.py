@@ -23,6 +23,7 @@ from odeploy_export.sources.torch_module import from_module
 from odeploy_export.sources.torchscript import from_torchscript
 from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_runtime.errors import UsageError
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
@@ -87,7 +88,7 @@ class Config(ParityOptions, SamplerOptions):
 
 def main(arguments: list[str]) -> None:
     """Export, check and write; print the results of the parity check."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy export"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy export"), Terminal()
     if config.closed_loop:
         torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
     with _log_on(console):
@@ -212,4 +213,4 @@ def _log_on(console: Console) -> Iterator[None]:
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    console.print(line, highlight=False, soft_wrap=True)

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import torch
 import tyro
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from odeploy_export.samplers.jobs import Score
@@ -19,6 +18,7 @@ from odeploy_export.samplers.tables import CHOSEN, LEGEND, Table, tables
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_train.runs.options import require_positive
 
@@ -51,7 +51,7 @@ class Config(ChunkOptions, Axes):
 
 def main(arguments: list[str]) -> None:
     """Export, score and time what is missing, then print the tables."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy samplers"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy samplers"), Terminal()
     require_positive(episodes=config.episodes, calls=config.calls, processes=config.processes)
     if not config.runs or not 0 <= config.within < 100:
         raise UsageError(
@@ -65,10 +65,10 @@ def main(arguments: list[str]) -> None:
     search = Search(config.runs, config, score, config.calls, config.processes, config.files, config.out)
     for table in tables(measured(search, console), config.within / 100):
         if config.markdown:
-            console.print(table.markdown(), soft_wrap=True, highlight=False, markup=False)
+            console.print(table.markdown(), soft_wrap=True, highlight=False)
         else:
             wide(console).print(_drawn(table))
-    console.print(LEGEND.format(within=config.within), highlight=False, markup=False)
+    console.print(LEGEND.format(within=config.within), highlight=False)
     console.print(f"on {machine_line()}", highlight=False)
     if config.out is not None:
         console.print(f"results: {config.out}", soft_wrap=True, highlight=False)

@@ -13,7 +13,6 @@ from typing import Annotated
 import numpy as np
 import onnx
 import tyro
-from rich.console import Console
 
 from odeploy_export.kinds.check import check_parity
 from odeploy_export.kinds.table import deployed_as
@@ -24,6 +23,7 @@ from odeploy_export.sources.runs import policy_of
 from odeploy_runtime.errors import OdeployError, PolicyFileError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.reports.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def main() -> None:
     tolerance = known[0] if known else max((p.tolerance for p in manifest.parity), default=TOLERANCE)
     allowed = allowed_actions(manifest.action, manifest.horizon, str(config.file), tolerance)
     parity = check_parity(session, deployment, rows, manifest.action, allowed)
-    Console().print(
+    Terminal().print(
         f"parity check: {parity.rows} rows at batches {parity.batches}: "
         f"max error {parity.max_error:.2e} (tolerance {parity.tolerance:g})",
         highlight=False,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from odeploy_export.samplers.jobs import Job, Score, Training, export_missing, inference_us, jobs, rounds, scored
 from odeploy_export.samplers.results import Measured, read, write
@@ -20,6 +20,7 @@ from odeploy_export.samplers.settings import Axes
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read as read_policy
 from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.reports.terminal import Label
 from odeploy_sim.bench.batched_policy import EpisodeScores
 from odeploy_sim.bench.score import judged
 from odeploy_sim.catalogue import get
@@ -134,5 +135,5 @@ def _folder(files: Path | None) -> Iterator[Path]:
 
 
 def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = Label(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import tyro
 import zmq
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from odeploy_runtime.errors import UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.server.health import as_json, divergence, rates, request_health
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.keys import robot_keys
@@ -55,21 +54,19 @@ def main(arguments: list[str]) -> None:
     if config.json:
         print(json.dumps(as_json(before, now)))  # noqa: T201
     else:
-        Console().print(table(config.address, before, now))
+        Terminal().print(table(config.address, before, now))
     sys.exit(0 if now.ready else 1)
 
 
 def table(address: str, before: messages.Health, now: messages.Health) -> Table:
     """Return the health as a table."""
     rate = rates(before, now)
-    shown = Table(
-        "", "", title=f"{escape(address)}: {'ready' if now.ready else 'NOT READY'}", title_justify="left"
-    )
-    shown.add_row("policy", escape(now.policy))
-    shown.add_row("fingerprint", escape(now.fingerprint))
+    shown = Table("", "", title=f"{address}: {'ready' if now.ready else 'NOT READY'}", title_justify="left")
+    shown.add_row("policy", now.policy)
+    shown.add_row("fingerprint", now.fingerprint)
     shown.add_row("policy epoch", str(now.policy_epoch))
     for epoch, fingerprint in list(enumerate(reversed(now.fingerprints)))[1:4]:
-        shown.add_row(f"  epoch {now.policy_epoch - epoch}", escape(fingerprint))
+        shown.add_row(f"  epoch {now.policy_epoch - epoch}", fingerprint)
     shown.add_row("up", f"{now.up_ns * 1e-9:,.0f} s")
     shown.add_row("sessions", str(now.sessions))
     shown.add_row("actions", f"{now.actions:,}{_each(rate['actions_hz'], ' ({:,.1f} a second)')}")
@@ -82,10 +79,10 @@ def table(address: str, before: messages.Health, now: messages.Health) -> Table:
     ):
         shown.add_row(name, f"{count:,}")
     if now.shadow:
-        shown.add_row("shadow", escape(now.shadow))
+        shown.add_row("shadow", now.shadow)
         shown.add_row("  ticks compared / dropped", f"{now.shadow_compared:,} / {now.shadow_dropped:,}")
         for name, mean, most in divergence(now):
-            shown.add_row(f"  {escape(name)}, unit scale", f"mean {mean:.2e}, max {most:.2e}")
+            shown.add_row(f"  {name}, unit scale", f"mean {mean:.2e}, max {most:.2e}")
     return shown
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import IO, Annotated
 
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.errors import MissingError
 from odeploy_runtime.hot_swap.control_socket import request
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
 
 
@@ -87,4 +87,4 @@ def _opened(path: Path, mode: str) -> IO[bytes]:
 
 
 def _print(line: str) -> None:
-    Console().print(line, soft_wrap=True, highlight=False, markup=False)
+    Terminal().print(line, soft_wrap=True, highlight=False)

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.policy_file.manifest import Manifest
+from odeploy_runtime.printable import printable
 from odeploy_runtime.reports.tables import signal_table
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import to_json
 
 
@@ -27,15 +28,15 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print a manifest; do not run the graph."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy inspect"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy inspect"), Terminal()
     file = read(config.file)
     if config.json:
         console.out(to_json(file.manifest), highlight=False, end="")
         return
     m = file.manifest
     size = f"{len(file.data):,} bytes"
-    summary = f"{escape(m.method)} ({m.kind}) for {escape(m.task)} at {m.rate_hz:g} Hz, {size}"
-    console.print(f"[bold]{escape(m.name)}[/bold]: {summary}")
+    summary = f": {m.method} ({m.kind}) for {m.task} at {m.rate_hz:g} Hz, {size}"
+    console.print(Text.assemble((printable(m.name), "bold"), printable(summary)))
     console.print(f"fingerprint {file.fingerprint}", soft_wrap=True)
     console.print(_contract_table(m))
     console.print(signal_table("observation", m.observation))

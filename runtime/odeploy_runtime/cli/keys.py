@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.transport.keys import PUBLIC, SECRET, SIGN_PUBLIC, SIGN_SECRET, new_curve_pair, write_pair
 
 
@@ -22,7 +22,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Write both files, and print their paths."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy keys"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy keys"), Terminal()
     if config.sign:
         from odeploy_runtime.policy_file.signature import new_pair
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.safety.operator_panel import BEAT_S, Word, send_word
 
 
@@ -26,7 +26,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Send the word once; repeat `hold` until interrupted."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy operate"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy operate"), Terminal()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as robot:
         send_word(robot, config.word, config.panel, config.numbers)
         console.print(f"{config.word}: sent to {config.panel}", soft_wrap=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.reports.replay import replay, require_replayable, require_same
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.reader import read_trace
 
 
@@ -29,7 +29,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print what was compared; the first tick that differs is an error."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy replay"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy replay"), Terminal()
     if config.tolerance is not None and not config.tolerance >= 0:
         raise UsageError(
             where="--tolerance", expected="0 or more", got=f"{config.tolerance:g}", remedy="give for example 1e-5"

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.reports.html import render
+from odeploy_runtime.reports.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,4 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(Config, args=arguments, prog="odeploy report")
     out = config.out or config.bench / "report.html"
     write_whole(out, render(config.bench).encode())
-    Console().print(f"report: {out}", soft_wrap=True)
+    Terminal().print(f"report: {out}", soft_wrap=True)

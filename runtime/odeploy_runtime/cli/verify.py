@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.errors import MissingError, RelayedError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.reports.terminal import Terminal
 
 PARITY, CLOSED_LOOP = "odeploy_export.cli.verify", "odeploy_export.cli.closed_loop"
 DOCTOR = "odeploy_sim.cli.doctor"
@@ -41,7 +41,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print one line per check, then the doctor's findings; stop at the first failure."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy verify"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy verify"), Terminal()
     policy = OnnxPolicy.load(config.file, config.provider)
     console.print(f"fingerprint: {policy.fingerprint}", soft_wrap=True, highlight=False)
     rows = len(policy.manifest.golden)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odeploy_runtime.atomic_file import write_whole
+from odeploy_runtime.printable import printable
 
 if TYPE_CHECKING:  # matplotlib is an extra
     from matplotlib.figure import Figure
@@ -24,3 +25,8 @@ def write_png(figure: "Figure", path: Path, dpi: int = 110) -> None:
         UsageError: the path cannot be written, or the disk is full.
     """
     write_whole(path, png(figure, dpi))
+
+
+def figure_text(text: str) -> str:
+    """Return a name from a file as printable text of a figure, not as a formula."""
+    return printable(text).replace("$", r"\$")

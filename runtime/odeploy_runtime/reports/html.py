@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from odeploy_runtime.reports.bench_results import BenchRow, read_results
-from odeploy_runtime.reports.figure_file import png
+from odeploy_runtime.reports.figure_file import figure_text, png
 from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table
 from odeploy_runtime.trace.reader import read_trace
 
@@ -39,7 +39,7 @@ def render(bench: Path) -> str:
 
     results = read_results(bench / "bench.json")
     rows = results.rows
-    runs = [plots.ReportRun(_label(row), row, read_trace(bench / row.trace)) for row in rows]
+    runs = [plots.ReportRun(figure_text(_label(row)), row, read_trace(bench / row.trace)) for row in rows]
     paced = [run for run in runs if run.row.mode != "lockstep"] or runs
     table = runs_table("")
     for row in rows:

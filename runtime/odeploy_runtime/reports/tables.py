@@ -8,6 +8,7 @@ from rich.table import Table
 from odeploy_runtime.reports.bench_results import BenchRow
 from odeploy_runtime.reports.latency import Summary
 from odeploy_runtime.reports.statistics import Percentiles
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.signals import Signal
 
 LEGEND = (
@@ -85,7 +86,7 @@ def wide(console: Console) -> Console:
 
     A wrapped line can be read, a truncated column cannot.
     """
-    return Console(width=max(console.width, 150), file=console.file)
+    return Terminal(width=max(console.width, 150), file=console.file)
 
 
 def times(percentiles: Percentiles, *which: str) -> str:

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.policy import require_backend
@@ -14,6 +13,7 @@ from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.bench_results import BenchResults
 from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table, wide
+from odeploy_runtime.reports.terminal import Terminal, progress_bars
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
 from odeploy_sim.catalogue import get
@@ -37,7 +37,7 @@ class Config(BenchOptions):
 
 def main(arguments: list[str]) -> None:
     """Check everything first; then measure, write and print."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Terminal()
     task = get(config.task)
     require_backend(config.provider)
     config.require_possible()
@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
     for rate in rates:
         require_rate(rate)
     episodes = _episodes(config.episodes, len(rates))
-    with Progress(console=console, disable=not console.is_terminal) as progress:
+    with progress_bars(console, disable=not console.is_terminal) as progress:
         results = bench(files, task, list(zip(rates, episodes, strict=True)), config, progress)
     _print(results, console)
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.format import Trace
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.card import Card
@@ -66,7 +67,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Collect and save a set, and print its figures."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy collect"), Terminal()
     if config.from_trace:
         _collect_traces(config, console)
     else:

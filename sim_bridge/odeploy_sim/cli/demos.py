@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.figure_file import write_png
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.card import Card, read_card
 from odeploy_sim.demonstrations.dataset import Demonstrations, load, task_of
@@ -30,7 +29,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print and draw one set."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy demos show"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy demos show"), Terminal()
     name = config.task or task_of(config.set)
     if name is None:
         raise UsageError(
@@ -44,9 +43,9 @@ def main(arguments: list[str]) -> None:
     title, rows = f"demonstrations {Path(config.set).name}", measured(demonstrations)
     if card is not None:
         rows |= stated(card, demonstrations)
-    table = Table("task", task.name, title=escape(title))
+    table = Table("task", task.name, title=title)
     for key, value in rows.items():
-        table.add_row(key, escape(value))
+        table.add_row(key, value)
     console.print(table)
     if card is None:
         console.print("no card: `odeploy collect` writes one, and this set has another source")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
 from odeploy_runtime.errors import OdeployError, UsageError
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_sim.catalogue import get
 from odeploy_sim.doctor.examine import examine
 from odeploy_sim.doctor.findings import findings_table, require_sound
@@ -36,7 +36,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print facts and findings; fail if one of the findings is an error."""
-    config, console = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.doctor"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.doctor"), Terminal()
     if config.episodes < 1:
         raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
     examination = examine(read(config.file), get(config.task), config.episodes, config.seed, MonotonicClock())

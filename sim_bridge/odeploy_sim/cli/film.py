@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.simulated_robot.film import film, require_writable
 
@@ -25,7 +25,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Film the trace and print the path of the film."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy film"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy film"), Terminal()
     require_writable(config.out)
     read_trace(config.trace)
     film(config.trace, config.out, config.episodes)

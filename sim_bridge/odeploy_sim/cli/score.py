@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.tables import wide
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.score import score
 from odeploy_sim.catalogue import get
@@ -42,7 +42,7 @@ class Config(ChunkOptions):
 
 def main(arguments: list[str]) -> None:
     """Score and print; with `--out`, write after each task."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy score"), Terminal()
     if config.episodes < 1:
         raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
     if config.policy is None and config.given():

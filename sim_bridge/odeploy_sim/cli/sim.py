@@ -8,7 +8,6 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.progress import Progress
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.logging_options import LogOptions, configure
@@ -16,6 +15,7 @@ from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.tables import LEGEND, one_run
+from odeploy_runtime.reports.terminal import Terminal, progress_bars
 from odeploy_runtime.trace.parquet import require_pyarrow, write_parquet
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
@@ -47,7 +47,7 @@ class Config(LogOptions, RunOptions):
 
 def main(arguments: list[str]) -> None:
     """Run the episodes, then print their figures and the paths of what was written."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Terminal()
     task = get(config.task)
     _require_possible(config)
     configure(config)
@@ -110,7 +110,7 @@ def _progress(label: str, episodes: int, console: Console, stack: contextlib.Exi
 
     It is drawn between episodes alone: rich's refresh thread would share the interpreter with the loop.
     """
-    progress = stack.enter_context(Progress(console=console, auto_refresh=False, disable=not console.is_terminal))
+    progress = stack.enter_context(progress_bars(console, auto_refresh=False, disable=not console.is_terminal))
     bar = progress.add_task(label, total=episodes)
 
     def ended(episode: int) -> None:

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from odeploy_runtime.printable import printable
 from odeploy_runtime.reports.tables import signal_table, wide
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_sim.catalogue import TASKS, get
 from odeploy_sim.experts import EXPERTS
 from odeploy_sim.experts.trained import trained
@@ -24,7 +26,7 @@ class Config:
 
 def main(arguments: list[str]) -> None:
     """Print the catalogue or one task."""
-    config, console = tyro.cli(Config, args=arguments, prog="odeploy tasks"), Console()
+    config, console = tyro.cli(Config, args=arguments, prog="odeploy tasks"), Terminal()
     if config.task is None:
         table = Table("task", "paper", "O → A", "Hz", "horizon", "scored by", "expert", title="tasks")
         for task in TASKS.values():
@@ -34,7 +36,7 @@ def main(arguments: list[str]) -> None:
         wide(console).print(table)
         return
     task = get(config.task)
-    console.print(f"[bold]{task.name}[/bold]: {task.summary}", highlight=False)
+    console.print(Text.assemble((printable(task.name), "bold"), printable(f": {task.summary}")))
     console.print(signal_table("observation", task.observation))
     console.print(signal_table("action", task.action))
     facts = Table("fact", "", title="task")

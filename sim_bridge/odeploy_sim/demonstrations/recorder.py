@@ -12,9 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from odeploy_runtime.errors import ContractError
+from odeploy_runtime.reports.terminal import Label
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.quality import Region
@@ -72,7 +73,7 @@ def gather(env: TaskEnv, expert: Demonstrator, wanted: Wanted, console: Console)
     episodes: list[Episode] = []
     size, region = wanted.size, wanted.region
     failures = invalid = unwanted = 0
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = Label(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task(f"collecting {env.task.name}, {size.unit}", total=size.amount)
         for number in itertools.count():

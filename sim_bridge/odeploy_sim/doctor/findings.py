@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from odeploy_runtime.errors import ContractError
 
@@ -36,8 +36,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     """Return a table with one row per finding, the worst first."""
     table = Table("", "check", "where", "seen", "do", title="findings", title_justify="left", show_lines=True)
     for f in worst_first(findings):
-        colour = _COLOURS[f.severity]
-        table.add_row(f"[{colour}]{f.severity}[/]", f.check, escape(f.where), escape(f.seen), escape(f.remedy))
+        table.add_row(Text(f.severity, _COLOURS[f.severity]), f.check, f.where, f.seen, f.remedy)
     return table
 
 

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,7 @@ ARGUMENTS = [["--help"], ["inspect", "--help"], ["keys", "--help"]]
 @pytest.mark.parametrize("arguments", ARGUMENTS)
 @pytest.mark.parametrize("stderr", ["seen", "full too"])
 def test_output_to_a_full_device_ends_the_command_with_one_line(arguments: list[str], stderr: str) -> None:
-    with open("/dev/full", "w") as full:
+    with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "odeploy", *arguments]
         pipe = subprocess.PIPE if stderr == "seen" else full
         verb = subprocess.run(command, stdout=full, stderr=pipe, text=True, check=False)

@@ -14,6 +14,7 @@ from odeploy_runtime.policy_file.file import PolicyFile, parse, read
 from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.locomotion import HOPPER, WALKER2D
 from odeploy_sim.experts.trained import trained
+from tests.hostile_text import CLEARS_SCREEN, CLOSES_TAG, assert_harmless, with_texts
 
 
 def expert() -> PolicyFile:
@@ -44,6 +45,18 @@ def test_a_file_and_its_copy_are_equal(tmp_path: Path, capsys: pytest.CaptureFix
     copy.write_bytes(expert().data)
     main([str(trained(HOPPER)), str(copy)])
     assert capsys.readouterr().out.startswith("the files are equal: fingerprint ")
+
+
+@pytest.mark.parametrize("text", [CLEARS_SCREEN, CLOSES_TAG])
+def test_no_text_of_a_manifest_controls_the_terminal(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(changed(**vars(with_texts(expert().manifest, text))).data)
+    main([str(trained(HOPPER)), str(other)])
+    printed = capsys.readouterr().out
+    assert_harmless(printed)
+    assert "[" in printed
 
 
 def test_equal_parts_are_reported_as_equal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

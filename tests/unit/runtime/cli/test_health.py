@@ -3,11 +3,13 @@
 import io
 
 import pytest
-from rich.console import Console
+from hypothesis import example, given
 
 from odeploy_runtime.cli.health import main, table
 from odeploy_runtime.errors import UsageError
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.transport import messages
+from tests.hostile_text import CLEARS_SCREEN, CLOSES_TAG, TEXTS, assert_harmless
 from tests.unit.runtime.fakes import floats
 
 S = 1_000_000_000
@@ -27,7 +29,7 @@ SHADOWED = NOW._replace(
 
 
 def printed(before: messages.Health, now: messages.Health) -> str:
-    console = Console(width=120, file=io.StringIO())
+    console = Terminal(width=200, file=io.StringIO())
     console.print(table("ipc:///a", before, now))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
@@ -50,6 +52,16 @@ def test_the_table_shows_earlier_policies_and_the_shadows_divergence() -> None:
     assert "b" * 64 in text
     assert "mean 5.00e-01, max 1.00e+00" in text
     assert "100 / 7" in text
+
+
+@given(TEXTS)
+@example(CLEARS_SCREEN)
+@example(CLOSES_TAG)
+def test_no_text_of_a_server_controls_the_terminal(text: str) -> None:
+    hostile = SHADOWED._replace(
+        policy=text, fingerprint=text, fingerprints=[text, text], signals=[f"x{text}", text], shadow=f"s{text}"
+    )
+    assert_harmless(printed(BEFORE, hostile))
 
 
 def test_an_absent_server_is_reported_in_one_line_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,10 @@ def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     assert "a&amp;b.onnx" in text
 
 
+def test_no_name_breaks_the_figures(tmp_path: Path) -> None:
+    assert "$\\frac$" in page(tmp_path, row(policy="$\\frac$ \x1b[2J"))
+
+
 def test_lower_bounds_have_a_table_only_if_measured(tmp_path: Path) -> None:
     assert "Lower bounds" not in page(tmp_path, row())
     assert "<h2>Lower bounds, same run and rate" in page(tmp_path, row(floors=FLOORS, round_trip_to_floors=1.25))

@@ -3,9 +3,9 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from odeploy_runtime.errors import ContractError
+from odeploy_runtime.reports.terminal import Terminal
 from odeploy_sim.doctor.findings import Finding, findings_table, require_sound, some, worst_first
 
 NOTE = Finding("note", "a", "x", "seen", "nothing")
@@ -19,7 +19,7 @@ def test_the_worst_findings_come_first_and_equal_ones_keep_their_order() -> None
 
 
 def test_square_brackets_are_text_in_the_table() -> None:
-    console = Console(file=io.StringIO(), width=150)
+    console = Terminal(file=io.StringIO(), width=150)
     console.print(findings_table([WARNING]))
     assert "limits [low, high] of 3" in console.file.getvalue()  # type: ignore[attr-defined]
 
