@@ -75,6 +75,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate.export_page --page-only
 	$(BIN)/python -m docs.generate.tasks_page
 	$(BIN)/python -m docs.generate.verbs_page
+	$(BIN)/python -m docs.generate.results_tables
 	$(BIN)/pytest tests/unit/docs tests/house
 
 bench: $(VENV)/.installed

@@ -2,9 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from odeploy_train.sweeps.versions import algorithm_version
 
 RESULTS = Path("results")
 Line = dict[str, Any]
@@ -23,6 +25,30 @@ def lines(results: Path) -> Iterator[Line]:
             yield json.loads(text)
         except ValueError:
             continue
+
+
+def version(line: Line) -> int:
+    """Return the version of the training that a line is of; lines of before have none."""
+    return int(line.get("version", 1))
+
+
+def outdated(line: Line) -> bool:
+    """Return whether the method's training was corrected since."""
+    return version(line) < algorithm_version(line["verb"])
+
+
+def newest(measured: Iterable[Line]) -> list[Line]:
+    """Return the lines that count: one for each task, method and seed.
+
+    All lines of a task and method have the same version, the newest. Of several lines of one run, the last counts.
+    """
+    lines = list(measured)
+    versions: dict[tuple[str, str], int] = {}
+    for line in lines:
+        row = line["task"], line["method"]
+        versions[row] = max(version(line), versions.get(row, 1))
+    counting = [line for line in lines if version(line) == versions[line["task"], line["method"]]]
+    return list({(line["task"], line["method"], line["seed"]): line for line in counting}.values())
 
 
 def append(results: Path, line: Line) -> None:

@@ -30,6 +30,7 @@ from typing import Any
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.typed_json import decode
 from odeploy_sim.catalogue import get
+from odeploy_train.sweeps.versions import algorithm_version
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,11 @@ class RunSpec:
         return self._key_of(vars(self).keys() - {"init"})
 
     @property
+    def version(self) -> int:
+        """Version of the verb's training."""
+        return algorithm_version(self.verb)
+
+    @property
     def training(self) -> str:
         """Key of the training; runs that differ in export and scores only share one."""
         return self._key_of({"verb", "task", "seed", "options", "demos"})
@@ -100,8 +106,9 @@ class RunSpec:
         return f"{self.task} · {self.method} · seed {self.seed}"
 
     def _key_of(self, names: set[str]) -> str:
-        """Return the key of these fields, and of `init` if there is one."""
-        return _key({name: vars(self)[name] for name in (names if self.init is None else names | {"init"})})
+        """Return the key of these fields, of `init` if any, and of a version above 1."""
+        keyed = {name: vars(self)[name] for name in (names if self.init is None else names | {"init"})}
+        return _key(keyed if self.version == 1 else keyed | {"version": self.version})
 
 
 def read(path: Path) -> Spec:

@@ -68,6 +68,7 @@ def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
     return {
         "key": spec.key,
         **vars(spec),
+        "version": spec.version,
         "data_hash": card.data_hash,
         "scored_by": task.scored_by,
         "scores": {f"{level:g}": _score(spec, policy, level, log) for level in spec.noise},

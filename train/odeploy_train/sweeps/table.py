@@ -1,30 +1,33 @@
 """`odeploy table RESULTS...`: tables of sweeps, with published scores beside ours.
 
-A row is a method: the interquartile mean over its training seeds (`sweeps/aggregate.py`), the environment steps
-and minutes of learning to fixed thresholds, and the published score. `--plot` draws learning curves and, if files
-were scored at several noise levels, the effect of noise on each method.
+A row is a method: the interquartile mean over its training seeds (`sweeps/aggregate.py`) of the last policies and
+of the best ones, the environment steps and minutes of learning to fixed thresholds, and the published score.
+`--plot` draws learning curves and, if files were scored at several noise levels, the effect of noise.
 """
 
-import statistics
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
 from odeploy_runtime.errors import MissingError
-from odeploy_runtime.reports.tables import wide
 from odeploy_sim.catalogue import get
-from odeploy_train.sweeps.aggregate import Aggregate, aggregate, late_score, over_seeds, steps_to
-from odeploy_train.sweeps.published import PUBLISHED
-from odeploy_train.sweeps.results import Line, lines
+from odeploy_train.sweeps.aggregate import Aggregate
+from odeploy_train.sweeps.results import Line, lines, newest
+from odeploy_train.sweeps.rows import Row, rows, thresholds
 
-THRESHOLDS = {"success": (0.5, 0.8), "return": (1000.0, 2500.0)}
-"""Scores to which learning is timed, for tasks without `Task.thresholds`."""
 _FEW = 10.0  # scores below it are printed with two digits
+_COLUMNS, _ENDLESS = 100, 1_000  # of a terminal; of what measures a table's width
+_BREAKS = re.compile(r",? (?=\[|/|level|min$|to |last)")
+_OLDER, _ON_THE_WAY = "†", "‡"
 
 
 @dataclass(frozen=True)
@@ -43,42 +46,17 @@ class Config:
     """Draw curves into this PNG file."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method on a task.
-
-    Attributes:
-        method: name of the method.
-        scores: scores over seeds, by noise level.
-        late: score in the last third of learning, over seeds; None if a run has none.
-        reached: environment steps and minutes of learning to each threshold, medians over the seeds; None if
-            any seed never reached it, or the method has no curve.
-        trained_min: total time of learning [min], median over the seeds.
-        published: published score; None for none.
-    """
-
-    method: str
-    scores: dict[str, Aggregate]
-    late: Aggregate | None
-    reached: tuple[tuple[float, float] | None, ...]
-    trained_min: float
-    published: float | None
-
-
 def main(arguments: list[str]) -> None:
     """Print tables, and draw curves."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy table"), Console()
     measured = of_methods(read(config.results), config.methods)
     for task in dict.fromkeys(line["task"] for line in measured):
         of_task = [line for line in measured if line["task"] == task]
-        header, cells = table(task, of_task, config.late)
         if config.markdown:
-            console.print(markdown(task, header, cells), soft_wrap=True, highlight=False, markup=False)
+            text = markdown(task, of_task, late=config.late)
+            console.print(text, soft_wrap=True, highlight=False, markup=False)
         else:
-            shown = Table(*header, title=f"{task}, {of_task[0]['episodes']} episodes a seed", title_justify="left")
-            for row in cells:
-                shown.add_row(*row)
-            wide(console).print(shown)
+            _print(task, of_task, console, late=config.late)
     if config.plot is not None:
         from odeploy_train.sweeps.plots import draw  # the tables need no matplotlib
 
@@ -87,15 +65,15 @@ def main(arguments: list[str]) -> None:
 
 
 def read(paths: Iterable[Path]) -> list[Line]:
-    """Return the lines of results files; of repeated runs, the last one.
+    """Return the lines of results files that count; see `newest`.
 
     Raises:
         MissingError: a file does not exist, or there is no line.
     """
-    measured: dict[tuple[Any, ...], Line] = {}
+    measured: list[Line] = []
     for path in paths:
         try:
-            measured |= {(line["task"], line["method"], line["seed"]): line for line in lines(path)}
+            measured += lines(path)
         except OSError as error:
             raise MissingError(
                 where=str(path),
@@ -110,7 +88,7 @@ def read(paths: Iterable[Path]) -> list[Line]:
             got="none",
             remedy="run `odeploy sweep` first",
         )
-    return list(measured.values())
+    return newest(measured)
 
 
 def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
@@ -131,34 +109,22 @@ def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
     return [line for line in measured if line["method"] in (methods or known)]
 
 
-def rows(task: str, measured: Sequence[Line]) -> list[Row]:
-    """Return the rows of one task, in the order of the methods' first lines."""
-    return [
-        _row(method, [line for line in measured if line["method"] == method], task)
-        for method in dict.fromkeys(line["method"] for line in measured)
-    ]
-
-
-def thresholds(task: str) -> tuple[float, ...]:
-    """Return the scores to which learning on a task is timed."""
-    catalogued = get(task)
-    return catalogued.thresholds or THRESHOLDS[catalogued.scored_by]
-
-
-def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list[str], list[list[str]]]:
+def table(task: str, measured: Sequence[Line], *, late: bool = False) -> tuple[list[str], list[list[str]]]:
     """Return header and cells; `late` adds a column."""
     made, scored_by = rows(task, measured), get(task).scored_by
     levels = list(dict.fromkeys(level for row in made for level in row.scores))
     scores = [f"{scored_by} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
-    reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task)]
+    best = ["best [95 %]"] if any(row.best is not None for row in made) else []
     last_third = ["in the last third [95 %]"] if late else []
-    header = ["method", *scores, *last_third, "seeds", *reached, "learning, min", "published"]
+    reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task)]
+    header = ["method", *scores, *best, *last_third, "seeds", *reached, "learning, min", "published"]
     cells = [
         [
-            row.method,
+            row.method + (f" {_OLDER}" if row.outdated else ""),
             *(_score(row.scores.get(level)) for level in levels),
+            *(_best(row) for _ in best),
             *(_late(row.late) for _ in last_third),
-            str(max(score.seeds for score in row.scores.values())),
+            str(row.seeds),
             *("–" if at is None else f"{at[0] / 1e3:,.0f} k / {at[1]:.1f}" for at in row.reached),
             f"{row.trained_min:.1f}",
             "–" if row.published is None else f"{row.published:g}",
@@ -168,34 +134,53 @@ def table(task: str, measured: Sequence[Line], late: bool = False) -> tuple[list
     return header, cells
 
 
-def markdown(task: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
+def notes(task: str, measured: Sequence[Line]) -> list[str]:
+    """Return the footnotes of a table's marks."""
+    made = rows(task, measured)
+    older = sorted({row.outdated for row in made if row.outdated})
+    found = [f"{_OLDER} Trained before a correction: version {', '.join(map(str, older))}."] if older else []
+    if any(row.best is not None and not row.rescored for row in made):
+        found.append(f"{_ON_THE_WAY} Highest score during training, not scored again.")
+    return found
+
+
+def markdown(task: str, measured: Sequence[Line], *, late: bool = False) -> str:
+    """Return a table in Markdown, with its footnotes."""
+    header, cells = table(task, measured, late=late)
     body = [header, ["---"] * len(header), *cells]
-    return "\n".join([f"### {task}", "", *(f"| {' | '.join(row)} |" for row in body), ""])
+    below = ["", " ".join(notes(task, measured))] if notes(task, measured) else []
+    return "\n".join([f"### {task}", "", *(f"| {' | '.join(row)} |" for row in body), *below, ""])
 
 
-def _row(method: str, measured: Sequence[Line], task: str) -> Row:
-    levels = dict.fromkeys(level for line in measured for level in line["scores"])
-    scores = {
-        level: over_seeds([line["scores"][level] for line in measured if level in line["scores"]])
-        for level in levels
-    }
-    reached = tuple(_reached(measured, threshold) for threshold in thresholds(task))
-    trained_min = statistics.median(line["train_s"] for line in measured) / 60
-    late = [score for line in measured if (score := late_score(line["curve"])) is not None]
-    over_late = aggregate([late]) if len(late) == len(measured) else None
-    return Row(method, scores, over_late, reached, trained_min, PUBLISHED.get(task, {}).get(method))
+def _print(task: str, measured: Sequence[Line], console: Console, *, late: bool) -> None:
+    """Print a table and its footnotes, narrow if a terminal has no room for it."""
+    header, cells = table(task, measured, late=late)
+    title = f"{task}, {measured[0]['episodes']} episodes a seed"
+    for shown in _shown(title, header, cells), _shown(title, *_narrow(header, cells)):
+        endless = Console(width=_ENDLESS)
+        width = Measurement.get(endless, endless.options, shown).maximum
+        if width <= max(_COLUMNS, console.width):
+            break
+    Console(width=max(width, console.width), file=console.file).print(shown)
+    for note in notes(task, measured):
+        console.print(note, highlight=False)
 
 
-def _reached(measured: Sequence[Line], threshold: float) -> tuple[float, float] | None:
-    at: list[tuple[int, float]] = []
-    for line in measured:
-        curve: dict[str, Any] = line["curve"]
-        steps = steps_to(threshold, curve["steps"], curve["scores"])
-        if steps is None:
-            return None
-        at.append((steps, curve["wall_s"][curve["steps"].index(steps)] / 60))
-    return statistics.median(steps for steps, _ in at), statistics.median(minutes for _, minutes in at)
+def _shown(title: str, header: Sequence[str], cells: Sequence[Sequence[str]]) -> Table:
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in header:
+        shown.add_column(Text(name), no_wrap=True)
+    for row in cells:
+        shown.add_row(*map(Text, row))
+    return shown
+
+
+def _narrow(header: Sequence[str], cells: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells with intervals, levels and units on lines of their own."""
+    return (
+        [_BREAKS.sub("\n", name) for name in header],
+        [[method, *(_BREAKS.sub("\n", cell) for cell in rest)] for method, *rest in cells],
+    )
 
 
 def _score(score: Aggregate | None) -> str:
@@ -203,6 +188,13 @@ def _score(score: Aggregate | None) -> str:
         return "not run"
     digits = 2 if score.high < _FEW else 0
     return f"{score.value:.{digits}f} [{score.low:.{digits}f}, {score.high:.{digits}f}]"
+
+
+def _best(row: Row) -> str:
+    if row.best is None or row.rescored:
+        return "–" if row.best is None else _score(row.best)
+    value, _, interval = _late(row.best).partition(" ")
+    return f"{value} {_ON_THE_WAY} {interval}".rstrip()
 
 
 def _late(score: Aggregate | None) -> str:

@@ -39,12 +39,8 @@ def ambiguous() -> Iterator[tuple[str, int]]:
 
 def test_the_upper_word_of_a_large_seed_is_no_number_of_an_episode_of_a_score() -> None:
     small = {upper for _, upper in ambiguous() if upper < 2**28}
-    assert small == {
-        2**8,
-        2**9,
-        2**10,
-    }  # one choice of experts, one of probes, one of the best: only of score seed 0
-    assert all(words(seed)[0] == 0 for seed in (2**40, 2**41, 2**42))
+    assert small == {2**8, 2**9, 2**10}  # EXPERTS, PROBES and PROGRESS
+    assert all(words(seed)[0] == 0 for seed in (2**40, 2**41, 2**42))  # which meet score seed 0 alone
 
 
 def test_padding_is_why_namespaces_begin_so_high() -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from odeploy_train.sweeps.results import append, finished, lines
+from odeploy_train.sweeps.results import append, finished, lines, newest, outdated
 
 
 def test_lines_are_appended_and_read_in_order(tmp_path: Path) -> None:
@@ -21,6 +21,21 @@ def test_a_truncated_line_is_skipped(tmp_path: Path) -> None:
     append(path, {"key": "a"})
     path.write_text(path.read_text() + '{"key": "b", "sco')
     assert finished(path) == {"a"}
+
+
+def test_a_row_has_lines_of_one_version_the_newest() -> None:
+    def line(method: str, seed: int, value: int, **more: int) -> dict[str, object]:
+        return {"task": "hopper", "method": method, "verb": "fm-irl", "seed": seed, "value": value, **more}
+
+    measured = [
+        *(line("FM-IRL", seed, 1) for seed in range(3)),
+        line("FM-IRL", 0, 2, version=2),
+        line("GAIL", 0, 3),
+        line("GAIL", 0, 4, version=1),
+        line("FM-IRL", 1, 5),  # an old training, repeated
+    ]
+    assert [(k["method"], k["seed"], k["value"]) for k in newest(measured)] == [("FM-IRL", 0, 2), ("GAIL", 0, 4)]
+    assert [outdated(k) for k in newest(measured)] == [False, True]
 
 
 def test_a_table_imports_neither_ray_nor_torch() -> None:

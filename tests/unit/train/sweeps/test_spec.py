@@ -7,6 +7,7 @@ import pytest
 
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_train.sweeps.spec import RunSpec, arguments, read, runs
+from odeploy_train.sweeps.versions import ALGORITHM_VERSIONS
 
 SPEC = """
 tasks = ["maze-medium", "hopper"]
@@ -82,10 +83,18 @@ def test_a_method_that_starts_from_another_ones_training_records_it_and_has_a_di
         read(written(tmp_path, SPEC + begins.replace("tasks.hopper = false\n", "")))
 
 
-def test_the_key_of_published_results_is_unchanged() -> None:
+def test_the_key_of_published_results_is_unchanged_by_versions_until_one_rises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     line = json.loads(Path("results/maze.jsonl").read_text().splitlines()[0])
     known = {field.name: line[field.name] for field in dataclasses.fields(RunSpec) if field.name in line}
-    assert RunSpec(**{**known, "noise": tuple(known["noise"])}).key == line["key"]
+    spec = RunSpec(**{**known, "noise": tuple(known["noise"])})
+    assert (spec.key, spec.version) == (line["key"], 1)
+    before = spec.key, spec.training
+    monkeypatch.setitem(ALGORITHM_VERSIONS, spec.verb, 2)
+    assert spec.version == 2
+    assert spec.key != before[0]
+    assert spec.training != before[1]  # a run folder of its own
 
 
 @pytest.mark.parametrize(("name", "value"), [("method", "FP, K = 5"), ("export", {"steps": 5}), ("noise", (2.0,))])

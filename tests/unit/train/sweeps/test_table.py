@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from odeploy_runtime.errors import MissingError
 from odeploy_train.sweeps import plots as sweep_plots
 from odeploy_train.sweeps.plots import draw
-from odeploy_train.sweeps.table import main, markdown, of_methods, read, rows, table, thresholds
+from odeploy_train.sweeps.table import main, markdown, notes, of_methods, read, table
 
 ROOT = Path(__file__).parents[4]
 
@@ -19,8 +19,8 @@ def score_of(value: float) -> dict[str, float]:
 
 def line(method: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
     return {
-        "key": f"{method}{seed}", "method": method, "task": "maze-medium", "seed": seed, "episodes": 50,
-        "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": score_of(score)},
+        "key": f"{method}{seed}", "method": method, "verb": "bc", "task": "maze-medium", "seed": seed,
+        "episodes": 50, "scored_by": "success", "train_s": 60.0 * (seed + 1), "scores": {"1": score_of(score)},
         "curve": {"steps": [1000, 2000], "scores": [score / 2, score], "wall_s": [30.0, 60.0]},
     } | more  # fmt: skip
 
@@ -30,24 +30,6 @@ MEASURED = [
     *(line("FM-IRL", seed, score) for seed, score in enumerate((0.6, 0.7, 1.0))),
     *(line("FP", seed, 0.5, **NO_CURVE) for seed in range(3)),
 ]
-
-
-def test_a_row_has_scores_over_seeds_efficiency_time_and_the_published_score() -> None:
-    irl, fp = rows("maze-medium", MEASURED)
-    assert irl.method == "FM-IRL"
-    assert irl.scores["1"].value == pytest.approx((0.6 + 0.7 + 1.0) / 3)
-    assert irl.scores["1"].seeds == 3
-    assert irl.reached == ((2000, 1.0), None)  # every seed reaches 0.5, only one reaches 0.8
-    assert irl.trained_min == 2
-    assert (irl.published, fp.published) == (0.873, 0.542)
-    assert fp.reached == (None, None)
-
-
-def test_thresholds_of_the_control_suite_and_the_kitchen_are_within_their_range_of_returns() -> None:
-    assert thresholds("cartpole-balance") == (250.0, 500.0)
-    assert thresholds("kitchen:microwave+kettle") == (1.0, 2.0)
-    assert thresholds("kitchen:kettle") == (0.5, 0.8)
-    assert thresholds("hopper") == (1000.0, 2500.0)
 
 
 def test_a_table_has_a_column_for_each_noise_level_and_marks_missing_runs() -> None:
@@ -69,14 +51,43 @@ def test_the_last_third_of_learning_has_a_column_with_an_interval_over_seeds() -
     seeds = [line("FM-IRL", seed, 0.5, curve=curve) for seed in range(3)]
     for measured, cell in ((seeds, "0.30 [0.30, 0.30]"), (seeds[:1], "0.30"), (MEASURED[3:], "–")):
         header, cells = table("maze-medium", measured, late=True)
-        assert header[:4] == ["method", "success [95 %]", "in the last third [95 %]", "seeds"]
-        assert cells[0][2] == cell
-    header, _ = table("maze-medium", seeds)
-    assert header[2] == "seeds"
+        at = header.index("in the last third [95 %]")
+        assert cells[0][at] == cell
+    assert "in the last third [95 %]" not in table("maze-medium", seeds)[0]
+
+
+def test_the_best_on_the_way_is_marked_unless_it_was_scored_again() -> None:
+    kept = [line("FMER", seed, 0.5, options={"keep": "best"}) for seed in range(3)]
+    both = [{**run, "last": {"1": score_of(0.25)}} for run in kept]
+    for measured, last, best in (
+        (MEASURED[:3], "0.77 [0.60, 1.00]", "0.77 ‡ [0.60, 1.00]"),
+        (MEASURED[:1], "0.60 [0.35, 0.72]", "0.60 ‡"),
+        (both, "0.25 [0.25, 0.25]", "0.50 [0.50, 0.50]"),
+        (MEASURED[:3] + kept, "0.77 [0.60, 1.00]", "0.77 ‡ [0.60, 1.00]"),
+    ):
+        header, cells = table("maze-medium", measured)
+        assert header[1:3] == ["success [95 %]", "best [95 %]"]
+        assert cells[0][1:3] == [last, best]
+        assert notes("maze-medium", measured) == [
+            note for note in ["‡ Highest score during training, not scored again."] if "‡" in best
+        ]
+    header, cells = table("maze-medium", kept)  # the last policies' files were not scored
+    assert (header[1], cells[0][1]) == ("best [95 %]", "0.50 [0.50, 0.50]")
+    assert table("maze-medium", MEASURED[:3] + kept)[1][1][1:3] == ["not run", "0.50 [0.50, 0.50]"]
+    assert "best [95 %]" not in table("maze-medium", MEASURED[3:])[0]
+
+
+def test_rows_of_before_a_correction_are_marked_and_others_are_not() -> None:
+    older, newer = (line("FM-IRL", 0, 0.5, verb="fm-irl", **more) for more in ({}, {"version": 2}))
+    assert table("maze-medium", [older])[1][0][0] == "FM-IRL †"
+    assert notes("maze-medium", [older])[0] == "† Trained before a correction: version 1."
+    assert table("maze-medium", [newer])[1][0][0] == "FM-IRL"
+    assert "† Trained" in markdown("maze-medium", [older, line("FP", 0, 0.5)])
+    assert "†" not in markdown("maze-medium", [newer, line("FP", 0, 0.5)])
 
 
 def test_markdown_rows_have_equal_numbers_of_cells() -> None:
-    text = markdown("maze-medium", *table("maze-medium", MEASURED))
+    text = markdown("maze-medium", MEASURED)
     body = [row for row in text.splitlines() if row.startswith("|")]
     assert len(body) == 2 + 2
     assert len({row.count("|") for row in body}) == 1
@@ -130,7 +141,21 @@ def test_the_verb_prints_every_method(tmp_path: Path, capsys: pytest.CaptureFixt
     path.write_text("\n".join(json.dumps(k) for k in MEASURED))
     main([str(path), "--markdown"])
     out = capsys.readouterr().out
-    assert "| FM-IRL | 0.77 [0.60, 1.00] | 3 | 2 k / 1.0 | – | 2.0 | 0.873 |" in out
+    assert "| FM-IRL | 0.77 [0.60, 1.00] | 0.77 ‡ [0.60, 1.00] | 3 | 2 k / 1.0 | – | 2.0 | 0.873 |" in out
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_printed_table_has_at_most_a_hundred_columns_and_no_cell_is_cut(
+    levels: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results.jsonl"
+    scores = {f"{level}": score_of(0.5) for level in range(1, levels + 1)}
+    path.write_text("\n".join(json.dumps(run | {"scores": scores}) for run in MEASURED))
+    main([str(path)])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    assert "…" not in out
+    assert out.count("[0.50, 0.50]") == 2 * levels
 
 
 @pytest.mark.parametrize("results", sorted(ROOT.glob("results/*.jsonl")), ids=lambda path: path.stem)
@@ -138,5 +163,5 @@ def test_the_results_page_contains_every_measured_table(results: Path) -> None:
     page, measured = (ROOT / "docs/results.md").read_text(), read([results])
     for task in dict.fromkeys(k["task"] for k in measured):
         of_task = [k for k in measured if k["task"] == task]
-        made = [markdown(task, *table(task, of_task, late)).strip().partition("\n\n")[2] for late in (False, True)]
+        made = [markdown(task, of_task, late=late).strip().partition("\n\n")[2] for late in (False, True)]
         assert any(rows in page for rows in made), f"odeploy table results/{results.name} [--late] --markdown"

@@ -1,0 +1,10 @@
+from typing import get_args
+
+from odeploy_train.runs.folder import Method
+from odeploy_train.sweeps.versions import ALGORITHM_VERSIONS, algorithm_version
+
+
+def test_every_version_is_of_a_verb_and_above_the_one_that_needs_no_entry() -> None:
+    assert set(ALGORITHM_VERSIONS) <= set(get_args(Method))
+    assert all(version > 1 for version in ALGORITHM_VERSIONS.values())
+    assert algorithm_version("bc") == 1
