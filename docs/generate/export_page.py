@@ -6,7 +6,6 @@ from these results; a test keeps it current.
 """
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from odeploy_export.sources.runs import from_run
 from odeploy_export.sources.source import Source
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import RelayedError
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import PIPE, finish, python_module
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.typed_json import encode
 
@@ -281,10 +280,9 @@ def _keep(rows: list[Row]) -> None:
 
 
 def _make(verb: list[str], out: Path) -> None:
-    command = python_module("odeploy", *verb, "--out", str(out))
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise RelayedError((result.stderr.strip().splitlines() or ["a training ended without a message"])[-1])
+    status, _, errors = finish(python_module("odeploy", *verb, "--out", str(out)), stdout=PIPE)
+    if status != 0:
+        raise RelayedError((errors.strip().splitlines() or ["a training ended without a message"])[-1])
 
 
 if __name__ == "__main__":

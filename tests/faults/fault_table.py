@@ -51,6 +51,7 @@ FAULTS = {
     22: ("no privileges", "runs, and reports what it obtained"),
     23: ("SIGINT, SIGTERM, twice", "safe action commanded, trace closed, quick end"),
     24: ("simulation reset or broken", "detected, the episode marked invalid"),
+    25: ("a command interrupted or killed with its children", "no process and no temporary folder remains"),
 }
 _HEAD = """# Reliability
 

@@ -15,8 +15,9 @@ import pytest
 import zmq
 
 from odeploy_runtime.errors import RefusedError
-from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.realtime.serving import wait_bound
 from odeploy_runtime.trace.format import APPLIED
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM

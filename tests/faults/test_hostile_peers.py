@@ -21,8 +21,9 @@ import zmq
 from odeploy_runtime.cli.keys import main as make_keys
 from odeploy_runtime.errors import RefusedError
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, NO_FINGERPRINT
-from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
+from odeploy_runtime.realtime.serving import wait_bound
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.keys import RobotKeys

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM

@@ -11,8 +11,9 @@ import zmq
 
 from odeploy_export.graphs.tracing import to_bytes
 from odeploy_runtime.policy_file.file import parse
-from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.realtime.serving import wait_bound
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
+from odeploy_runtime.realtime.serving import serving, wait_bound
 from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, INVALID, SKIPPED, STAMPS, STOPPED, Trace
 from odeploy_runtime.trace.reader import read_trace

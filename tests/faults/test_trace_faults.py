@@ -119,7 +119,7 @@ def test_a_killed_or_stopped_writer_process_stops_no_tick_and_loses_no_row(
     assert trace.lost == 0
     assert trace.rows["tick"].tolist() == list(range(len(trace.rows)))
     assert (trace.rows["kind"] == APPLIED).mean() > 0.5
-    assert "the writer process ended by SIGKILL" in robot.output
+    assert "the writer process: its death by SIGKILL" in robot.output
     record_property(f"rows lost, {sent.name}", trace.lost)
 
 

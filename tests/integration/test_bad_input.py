@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.manipulation import FETCH_REACH
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import TASKS, get

@@ -11,7 +11,7 @@ import pytest
 
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.reports.latency import stages_ns, totals_ns
 from odeploy_runtime.safety.states import State
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace

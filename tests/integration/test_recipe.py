@@ -12,7 +12,7 @@ from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.policy_file.recipe import Recipe, Term
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.reports.replay import replay, require_same
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import get

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import steal_ticks
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.realtime.serving import wait_bound
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.statistics import percentiles_us
 from odeploy_runtime.trace.format import Trace

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from odeploy_runtime.realtime.child_process import serving
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.robot.client import RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.transport import messages

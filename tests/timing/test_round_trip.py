@@ -26,13 +26,14 @@ from rich.table import Table
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_runtime.realtime.child_process import child, python_module, serving, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.ring import Ring
 from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_runtime.realtime.serving import serving, wait_bound
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.robot.connect import connect
 from odeploy_runtime.robot.counters import ROBOT, RobotCounters

@@ -3,7 +3,6 @@
 import gc
 import hashlib
 import json
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from odeploy_export.samplers.settings import Axes, Setting, settings
 from odeploy_export.sources.runs import from_run
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.realtime.child_process import end_worker_with_parent, spawning
 from odeploy_runtime.reports.interleaved_timing import interleaved
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.batched_policy import EpisodeScores, FileScorer
@@ -137,7 +137,7 @@ def scored(
         ended: called after each episode; with several processes after each file, once per episode.
     """
     if processes > 1:
-        with multiprocessing.get_context("spawn").Pool(processes, _leave_interrupts_to_parent) as pool:
+        with spawning() as context, context.Pool(processes, _begin_worker) as pool:
             tasks = [(i, job.file, job.training.card.task, score) for i, job in enumerate(wanted)]
             for i, played in pool.imap_unordered(_played_elsewhere, tasks):
                 for _ in range(score.episodes):
@@ -184,8 +184,9 @@ def _played_elsewhere(work: tuple[int, Path, str, Score]) -> tuple[int, EpisodeS
         return i, scorer.play(read(file), score.seed, score.episodes, score.chunks)
 
 
-def _leave_interrupts_to_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    end_worker_with_parent()
 
 
 def _digest(value: Any) -> str:

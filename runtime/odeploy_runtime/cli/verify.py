@@ -6,7 +6,6 @@ these is a program in a process of its own, since the runtime imports neither to
 """
 
 import importlib.util
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import tyro
 
 from odeploy_runtime.errors import MissingError, RelayedError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import finish, python_module
 from odeploy_runtime.reports.terminal import Terminal
 
 PARITY, CLOSED_LOOP = "odeploy_export.cli.verify", "odeploy_export.cli.closed_loop"
@@ -73,7 +72,6 @@ def _run(module: str, *arguments: str) -> None:
     Its output goes to this process's, its error becomes this process's.
     """
     sys.stdout.flush()
-    command = python_module(module, *arguments)
-    result = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if result.returncode != 0:
-        raise RelayedError((result.stderr.strip().splitlines() or [f"{module} ended without a message"])[-1])
+    status, _, errors = finish(python_module(module, *arguments))
+    if status != 0:
+        raise RelayedError((errors.strip().splitlines() or [f"{module} ended without a message"])[-1])

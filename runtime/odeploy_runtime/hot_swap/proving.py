@@ -6,24 +6,23 @@ served afterwards, in memory that no later change of the file reaches.
 """
 
 import contextlib
-import ctypes
 import os
 import select
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
 from odeploy_runtime.inference.policy import Policy, load_policy
 from odeploy_runtime.policy_file.file import parse
-from odeploy_runtime.realtime.child_process import ending, python_module
+from odeploy_runtime.realtime.child_process import PIPE, Process, ending, kill, python_module, start
 
-_PROVEN = "proven"
+_BEGUN, _PROVEN = "begun", "proven"
+_MOST_BYTES = 1 << 16
 _PROVEN_WITHIN_S = 60.0
 _NICE = 10
-_PR_SET_PDEATHSIG = 1
 
 
 def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
@@ -40,19 +39,14 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
         WorkerError: the child died, or did not answer in time.
     """
     with in_memory(data) as memory:
-        process = subprocess.Popen(
-            python_module(
-                "odeploy_runtime.hot_swap.proving", where, provider, *([str(signers)] if signers else [])
-            ),
-            stdin=memory,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C at the terminal is for the server alone
-        )
+        arguments = where, provider, *([str(signers)] if signers else [])
+        command = python_module("odeploy_runtime.hot_swap.proving", *arguments, orphaned=signal.SIGKILL)
+        process = start(command, stdin=memory, stdout=PIPE)
     with process:
         try:
             require_proven(process, where)
         finally:
-            process.kill()
+            kill(process)
 
 
 @contextlib.contextmanager
@@ -68,23 +62,35 @@ def in_memory(data: bytes) -> Iterator[int]:
         os.close(memory)
 
 
-def require_proven(process: "subprocess.Popen[bytes]", where: str) -> None:
+def require_proven(process: Process, where: str) -> None:
     """Wait until a child reports its file as proven; errors as in `prove`."""
     assert process.stdout is not None
-    if not select.select([process.stdout], [], [], _PROVEN_WITHIN_S)[0]:
-        got = f"none within {_PROVEN_WITHIN_S:g} s"
+    deadline, begun, text = time.monotonic() + _PROVEN_WITHIN_S, False, b""
+    while select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        received = os.read(process.stdout.fileno(), _MOST_BYTES)
+        if not received:
+            raise _unproven(process, where, ending(process.wait()), begun)
+        *lines, text = (text + received).split(b"\n")
+        for line in lines:
+            if line == _PROVEN.encode():
+                return
+            if line != _BEGUN.encode():
+                raise RelayedError(line.decode(errors="replace"))
+            begun = True
+    raise _unproven(process, where, f"none within {_PROVEN_WITHIN_S:g} s", begun)
+
+
+def _unproven(process: Process, where: str, got: str, begun: bool) -> WorkerError:
+    """Return the error of a child that gave no answer.
+
+    Only one that had begun may have failed because of the file.
+    """
+    if begun:
+        remedy = "try again; if nothing else ended the process, the file is at fault: export it again"
     else:
-        line = process.stdout.readline().decode(errors="replace").strip()
-        if line == _PROVEN:
-            return
-        if line:
-            raise RelayedError(line)
-        got = ending(process.wait())
-    raise WorkerError(
-        where=f"{where}, child process {process.pid}",
-        expected="the file to load",
-        got=got,
-        remedy="try again; if nothing else ended the process, the file is at fault: export it again",
+        remedy = "read its output in the server's log: it failed before it read the file"
+    return WorkerError(
+        where=f"{where}, child process {process.pid}", expected="the file to load", got=got, remedy=remedy
     )
 
 
@@ -93,8 +99,8 @@ def proven(where: str, provider: str, signers: Path | None) -> Policy | None:
 
     Runs in the child. Return None if the file is refused.
     """
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # it ends with its server
     os.nice(_NICE)
+    _report(_BEGUN)
     try:
         file = parse(Path(where), sys.stdin.buffer.read())
         if signers is not None:

@@ -7,14 +7,14 @@ scale: in memory that the server reads, and as a line of JSON each second.
 """
 
 import os
+import signal
 import socket
-import subprocess
 from pathlib import Path
 
 from odeploy_runtime.hot_swap.divergence import HEAD, Divergence, read_divergence, shadow_names
 from odeploy_runtime.hot_swap.proving import in_memory, require_proven
 from odeploy_runtime.policy_file.file import parse
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import PIPE, python_module, start, wait_or_kill
 from odeploy_runtime.realtime.counters import Counters, shareable
 from odeploy_runtime.transport import messages
 
@@ -48,16 +48,11 @@ class Shadow:
         memory = shareable(names)
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         descriptors = theirs.fileno(), memory, out
-        command = python_module("odeploy_runtime.hot_swap.shadow_process", *map(str, descriptors), where, provider)
+        arguments = *map(str, descriptors), where, provider, *([str(signers)] if signers else [])
+        command = python_module("odeploy_runtime.hot_swap.shadow_process", *arguments, orphaned=signal.SIGKILL)
         try:
             with theirs, in_memory(data) as standard_input:
-                self._process = subprocess.Popen(
-                    [*command, *([str(signers)] if signers else [])],
-                    pass_fds=descriptors,
-                    stdin=standard_input,
-                    stdout=subprocess.PIPE,
-                    start_new_session=True,
-                )
+                self._process = start(command, pass_fds=descriptors, stdin=standard_input, stdout=PIPE)
             self._counters = Counters(names, memory)
         finally:
             os.close(memory)
@@ -86,10 +81,6 @@ class Shadow:
     def close(self) -> None:
         """End the process; it writes its last line."""
         self._socket.close()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process, _END_S)
         assert self._process.stdout is not None
         self._process.stdout.close()

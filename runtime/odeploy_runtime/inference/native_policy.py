@@ -7,18 +7,18 @@ the same answers on this machine. Only this module needs a compiler (`cc`).
 """
 
 import ctypes
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError
+from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError, first_line
 from odeploy_runtime.inference.native_graph import read_graph
 from odeploy_runtime.inference.native_program import Program
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, warm_up
 from odeploy_runtime.policy_file.file import PolicyFile, read
+from odeploy_runtime.realtime.child_process import PIPE, ending, finish
 from odeploy_runtime.signals import half_ranges
 
 _COMPILER = ("cc", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -142,10 +142,12 @@ def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "native.so"
         try:
-            subprocess.run([*compiler, "-o", library, _SOURCE], check=True, capture_output=True, text=True)
+            status, _, errors = finish([*compiler, "-o", str(library), str(_SOURCE)], stdout=PIPE)
+            if status != 0:
+                raise OSError(errors or ending(status))
             native = ctypes.CDLL(str(library))
-        except (OSError, subprocess.CalledProcessError) as error:
-            message = (getattr(error, "stderr", None) or str(error)).splitlines()[0][:200]
+        except OSError as error:
+            message = first_line(error)
             raise MissingError(
                 where=compiler[0],
                 expected="a C compiler, which the native backend needs on this machine",

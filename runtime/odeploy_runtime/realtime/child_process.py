@@ -1,93 +1,153 @@
-"""Child processes: started as a module or verb, and ended with their parent."""
+"""Child processes: every one is started here, and none outlives its parent.
+
+A child imports nothing from the working directory and has a session of its own, so a Ctrl-C at the terminal
+reaches it only through its parent, once. It ends on every way out of its parent: the parent ends it, and if the
+parent is killed, the kernel does (`child_main.py`).
+"""
 
 import contextlib
+import multiprocessing
+import os
 import re
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing.context import SpawnContext
 from pathlib import Path
+from typing import IO
 
-from odeploy_runtime.errors import RelayedError, UnreachableError
-from odeploy_runtime.logging_options import inherited
+from odeploy_runtime.errors import RelayedError
+from odeploy_runtime.realtime.child_main import end_with_parent
 
-_START_TIMEOUT_S = 30.0
+PIPE, DEVNULL, STDOUT = subprocess.PIPE, subprocess.DEVNULL, subprocess.STDOUT
+Process = subprocess.Popen[bytes]
+TimeoutExpired = subprocess.TimeoutExpired
 _END_TIMEOUT_S = 3.0
 
 
-def python_module(module: str, *arguments: str) -> list[str]:
+def python_module(
+    module: str, *arguments: str, orphaned: signal.Signals | None = signal.SIGTERM, folder: Path | None = None
+) -> list[str]:
     """Return the command line that runs an installed module in a Python of its own.
 
     `-P` keeps the working directory off its import path: a `numpy.py` or `runtime.py` there stays a file.
+
+    Args:
+        module: name of the module.
+        arguments: its arguments.
+        orphaned: signal that ends it when this process is killed: SIGTERM if it then removes files or writes a
+            checkpoint, SIGKILL if it has nothing to do and may hang; None if it ends by itself, after its work.
+        folder: its temporary folder, which it removes if this process has been killed.
     """
-    return [sys.executable, "-P", "-m", module, *arguments]
+    known = str(os.getpid()), str(int(orphaned or 0)), str(folder or "")
+    return [sys.executable, "-P", "-m", "odeploy_runtime.realtime.child_main", *known, module, *arguments]
+
+
+def start(
+    command: Sequence[str],
+    *,
+    stdin: int | IO[bytes] = DEVNULL,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Process:
+    """Start a command in a session and process group of its own.
+
+    The arguments are those of `subprocess.Popen`.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def end(process: Process, within_s: float = _END_TIMEOUT_S) -> None:
+    """End a process by SIGTERM, or kill it with its group after a while."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        wait_or_kill(process, within_s)
+
+
+def wait_or_kill(process: Process, within_s: float) -> int:
+    """Return the exit status of a process that is about to end.
+
+    Kill it and its group if it has not ended in time.
+    """
+    try:
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        return process.wait()
+
+
+def kill(process: Process) -> None:
+    """Kill a process and what else is in its group, unless it has ended."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def child(command: Sequence[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command beside this process, output to `log`; end it on the way out.
-
-    It gets a process group of its own, so a Ctrl-C at the terminal reaches it only through its parent, once.
-    """
+def child(command: Sequence[str], log: Path, end_within_s: float = _END_TIMEOUT_S) -> Iterator[Process]:
+    """Run a command beside this process, output to `log`; end it on the way out."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = start(command, stdout=output, stderr=STDOUT)
     try:
         yield process
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(process, end_within_s)
+
+
+def finish(
+    command: Sequence[str], *, stdout: int | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Run a command to its end.
+
+    Args:
+        command: the command line.
+        stdout: PIPE to return the output; None to share this process's.
+        environment: its environment; None for this process's.
+
+    Returns:
+        Exit status, and what it wrote to stdout and stderr.
+    """
+    with start(command, stdout=stdout, stderr=PIPE, environment=environment) as process:
+        try:
+            output, errors = process.communicate()
+        finally:
+            end(process)
+    return process.returncode, (output or b"").decode(errors="replace"), errors.decode(errors="replace")
+
+
+def end_worker_with_parent() -> None:
+    """Kill this worker process, started by `spawning`, when its parent dies."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    end_with_parent(parent.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
-    """Serve a policy file in a child process, which logs as this one does.
+def spawning() -> Iterator[SpawnContext]:
+    """Yield the context that starts worker processes.
 
-    Yield its endpoint once bound.
-
-    Raises:
-        RelayedError: the server ended at once; its message is passed on.
+    They import nothing from the working directory. A fork would copy the locks of the caller's threads.
     """
-    with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
-        socket, log = Path(folder) / "server.ipc", Path(folder) / "server.log"
-        arguments = ["--endpoint", f"ipc://{socket}", *inherited().log_arguments(), *extra]
-        command = python_module("odeploy", "serve", str(policy), *arguments)
-        with child(command, log) as process:
-            wait_bound(socket, process, log)
-            yield f"ipc://{socket}"
-
-
-def wait_bound(socket: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Wait until a child has bound its socket.
-
-    Raises:
-        RelayedError: the child ended instead.
-        UnreachableError: neither happened in time.
-    """
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while not socket.exists():
-        if process.poll() is not None:
-            raise child_error(log)
-        if time.monotonic() > deadline:
-            raise UnreachableError(
-                where=f"child process {process.pid}",
-                expected=f"a bound socket within {_START_TIMEOUT_S:g} s",
-                got="none",
-                remedy="run odeploy serve by hand and read its output",
-            )
-        time.sleep(0.01)
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield multiprocessing.get_context("spawn")
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def child_error(log: Path) -> RelayedError:

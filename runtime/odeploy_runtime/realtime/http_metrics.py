@@ -10,7 +10,7 @@ import contextlib
 import importlib.util
 import json
 import os
-import subprocess
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from odeploy_runtime.errors import MissingError, RelayedError, UsageError
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import PIPE, python_module, start
 from odeploy_runtime.realtime.clock import Clock, MonotonicClock
 from odeploy_runtime.realtime.counters import CounterNames, Counters, shareable
 
@@ -52,23 +52,16 @@ def reported(address: str, names: CounterNames) -> Iterator[Counters]:
         )
     memory = shareable(names)
     try:
-        process = subprocess.Popen(
-            python_module(
-                "odeploy_runtime.realtime.http_metrics", str(memory), host, str(port), json.dumps(asdict(names))
-            ),
-            pass_fds=[memory],
-            stdin=subprocess.PIPE,  # the child ends when this end closes, for any reason
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C at the terminal goes to the server only
-        )
+        arguments = str(memory), host, str(port), json.dumps(asdict(names))
+        command = python_module("odeploy_runtime.realtime.http_metrics", *arguments, orphaned=signal.SIGKILL)
+        process = start(command, pass_fds=[memory], stdin=PIPE, stdout=PIPE)  # ends when its input closes
         counters = Counters(names, memory)
     finally:
         os.close(memory)
     with process:
         assert process.stdin is not None
         assert process.stdout is not None
-        line = process.stdout.readline().strip()
+        line = process.stdout.readline().decode(errors="replace").strip()
         if line != _BOUND:
             raise RelayedError(line or "the process for --http ended without a message")
         try:

@@ -92,8 +92,8 @@ def serve(
         path = control or control_path(access.endpoint)
         if path is not None:
             swapper = Swapper(slot, provider, signers, counters, clock)
-            stack.enter_context(contextlib.closing(swapper))
             stack.enter_context(contextlib.closing(ControlSocket(path, swapper.answer)))
+            stack.enter_context(contextlib.closing(swapper))  # before the thread that started the shadow ends
         with pinned(realtime.core):
             Server(socket, service, clock, counters, auth).run()
 

@@ -2,14 +2,12 @@
 
 import logging
 import os
-import signal
 import socket
-import subprocess
 from pathlib import Path
 from types import TracebackType
 
 from odeploy_runtime.errors import WorkerError
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import ending, kill, python_module, start, wait_or_kill
 from odeploy_runtime.realtime.ring import ENDED, FAILED, Ring, shareable
 from odeploy_runtime.trace.flight_recorder import ring_rows
 from odeploy_runtime.trace.format import TraceHeader
@@ -49,18 +47,15 @@ class BackgroundWriter(RowWriter):
         super().__init__(Ring(row_bytes, capacity, memory), header)
         self._life, theirs = socket.socketpair()
         descriptors = memory, self._file.descriptor, theirs.fileno()
-        self.process = subprocess.Popen(
-            python_module("odeploy_runtime.trace.writer_process", *map(str, descriptors), str(beside)),
-            pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C at the terminal goes to the robot only
-        )
+        module, arguments = "odeploy_runtime.trace.writer_process", (*map(str, descriptors), str(beside))
+        # After the robot's death it still writes the rows of the ring; its socket shows that death.
+        self.process = start(python_module(module, *arguments, orphaned=None), pass_fds=descriptors)
         os.close(memory)
         theirs.close()
         try:
             self._await_ready()
         except BaseException:
-            self.process.kill()
+            kill(self.process)
             self.process.wait()
             self._life.close()
             self._file.close()
@@ -75,14 +70,9 @@ class BackgroundWriter(RowWriter):
         as_intended = kind is None or issubclass(kind, KeyboardInterrupt)
         self._ring.end(ENDED if as_intended else FAILED)
         self._life.close()
-        try:
-            status = self.process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            status = self.process.wait()
+        status = wait_or_kill(self.process, _END_S)
         if status != 0:
-            how = signal.Signals(-status).name if status < 0 else f"status {status}"
-            log.warning("trace: the writer process ended by %s; its rows are written now", how)
+            log.warning("trace: the writer process: %s; its rows are written now", ending(status))
             RowMover(self._ring, TraceFile(self._file.descriptor)).end()
         self._file.close()
 

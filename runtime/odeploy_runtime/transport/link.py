@@ -2,14 +2,14 @@
 
 import contextlib
 import select
+import signal
 import socket
-import subprocess
 from typing import Protocol
 
 import zmq
 
 from odeploy_runtime.errors import RelayedError, WorkerError
-from odeploy_runtime.realtime.child_process import ending, python_module
+from odeploy_runtime.realtime.child_process import ending, python_module, start, wait_or_kill
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.transport.io_process import TOUCH
 from odeploy_runtime.transport.keys import RobotKeys
@@ -130,12 +130,8 @@ class IoProcessLink:
         paths = [] if keys is None else [str(keys.own), str(keys.server)]
         with theirs:
             arguments = endpoint, str(theirs.fileno()), str(priority or ""), *paths
-            self.process = subprocess.Popen(
-                python_module("odeploy_runtime.transport.io_process", *arguments),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C at the terminal goes to the robot only
-            )
+            command = python_module("odeploy_runtime.transport.io_process", *arguments, orphaned=signal.SIGKILL)
+            self.process = start(command, pass_fds=[theirs.fileno()])
         self._gone = False
         try:
             self._await_ready()
@@ -188,11 +184,7 @@ class IoProcessLink:
     def close(self, linger_ms: int = 0) -> None:
         """End the I/O process, which sends its last frame within `linger_ms`."""
         self._socket.close()
-        try:
-            self.process.wait(linger_ms / 1e3 + _END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        wait_or_kill(self.process, linger_ms / 1e3 + _END_S)
 
     def _await_ready(self) -> None:
         self._socket.settimeout(_START_S)

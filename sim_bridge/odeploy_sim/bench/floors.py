@@ -14,10 +14,11 @@ import zmq
 from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.realtime.child_process import child, python_module, wait_bound
+from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.realtime.scheduling import real_time
+from odeploy_runtime.realtime.serving import wait_bound
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.sockets import connect_dealer, receive
 
@@ -77,15 +78,16 @@ def _echo_floor(file: Path, policy: OnnxPolicy, rate_hz: float, ticks: int) -> d
     clock, m = MonotonicClock(), policy.manifest
     took: dict[str, list[int]] = {"touched": [], "bare": []}
     with (
-        tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
+        tempfile.TemporaryDirectory(prefix="odeploy-") as made,
         zmq.Context[zmq.Socket[bytes]]() as context,
     ):
-        path, log = Path(folder) / "echo.ipc", Path(folder) / "echo.log"
-        endpoint = f"ipc://{path}"
-        command = python_module("odeploy_sim.bench.echo_server", str(file), str(rate_hz), endpoint)
+        folder = Path(made)
+        path, log = folder / "echo.ipc", folder / "echo.log"
+        arguments = str(file), str(rate_hz), f"ipc://{path}"
+        command = python_module("odeploy_sim.bench.echo_server", *arguments, folder=folder)
         with child(command, log) as process:
             wait_bound(path, process, log)
-            dealer = connect_dealer(context, endpoint)
+            dealer = connect_dealer(context, f"ipc://{path}")
             dealer.setsockopt(zmq.SNDTIMEO, 1000)
             rate = Rate(rate_hz, clock)
             for i in range(ticks + _SETTLING_TICKS):

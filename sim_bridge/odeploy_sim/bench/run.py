@@ -6,7 +6,6 @@ run is in a trace; the table and the JSON come from the traces alone.
 """
 
 import json
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,11 @@ from rich.progress import Progress
 from odeploy_runtime.errors import FormatError
 from odeploy_runtime.inference.policy import backend_name
 from odeploy_runtime.policy_file.file import PolicyFile
-from odeploy_runtime.realtime.child_process import child, child_error, python_module, serving
+from odeploy_runtime.realtime.child_process import Process, child, child_error, python_module
 from odeploy_runtime.realtime.clock import steal_ticks
 from odeploy_runtime.realtime.machine import machine
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.reports.bench_results import BenchResults, BenchRow, write_results
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.statistics import Percentiles, percentiles_us
@@ -125,15 +125,16 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
     steal, started = steal_ticks(), time.monotonic()
     with (
         serving(run.file.path, [touch, "--provider", options.provider, *options.for_server()]) as endpoint,
-        tempfile.TemporaryDirectory(prefix="odeploy-") as folder,
+        tempfile.TemporaryDirectory(prefix="odeploy-") as made,
     ):
-        log = Path(folder) / "robot.log"
-        command = python_module("odeploy", "sim", task.name, "--endpoint", endpoint, *mode)
+        folder = Path(made)
+        command = python_module("odeploy", "sim", task.name, "--endpoint", endpoint, *mode, folder=folder)
         command += ["--episodes", str(run.episodes), "--seed", str(options.seed), "--trace", str(run.trace)]
         command += ["--noise", str(options.noise), "--no-courier"]  # like the lower bounds, without that hop
         command += options.given()
         if run.rate_hz is not None:
             command += options.for_robot()
+        log = folder / "robot.log"
         with child(command, log) as robot:
             _wait(robot, lambda: progress.update(bar, completed=_episodes_done(run.trace)))
         if robot.returncode != 0:
@@ -163,10 +164,12 @@ def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> 
     bar = progress.add_task(f"floors {rate_hz:g} Hz", total=len(files))
     measured = {}
     for file in files:
-        with tempfile.TemporaryDirectory(prefix="odeploy-") as folder:
-            out, log = Path(folder) / "floors.json", Path(folder) / "floors.log"
-            command = python_module("odeploy_sim.cli.floors", str(file.path), "--rate", str(rate_hz))
-            with child([*command, "--ticks", str(ticks), "--out", str(out)], log) as process:
+        with tempfile.TemporaryDirectory(prefix="odeploy-") as made:
+            folder = Path(made)
+            out, log = folder / "floors.json", folder / "floors.log"
+            arguments = "--rate", str(rate_hz), "--ticks", str(ticks), "--out", str(out)
+            command = python_module("odeploy_sim.cli.floors", str(file.path), *arguments, folder=folder)
+            with child(command, log) as process:
                 _wait(process, lambda: None)
             if process.returncode != 0:
                 raise child_error(log)
@@ -204,7 +207,7 @@ def _with_floors(row: BenchRow, floors: dict[str, dict[str, Percentiles]], pre_t
     return replace(row, floors=floors, round_trip_to_floors=ratio)
 
 
-def _wait(process: "subprocess.Popen[bytes]", show: Callable[[], None]) -> None:
+def _wait(process: Process, show: Callable[[], None]) -> None:
     while process.poll() is None:
         time.sleep(_POLL_S)
         show()

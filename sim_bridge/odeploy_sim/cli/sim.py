@@ -12,7 +12,7 @@ from rich.console import Console
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.logging_options import LogOptions, configure
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_runtime.realtime.child_process import serving
+from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.tables import LEGEND, one_run
 from odeploy_runtime.reports.terminal import Terminal, progress_bars

@@ -6,11 +6,11 @@ child, with one backend after the other.
 
 import importlib.util
 import os
-import subprocess
+import signal
 from pathlib import Path
 
 from odeploy_runtime.errors import MissingError, RelayedError, UsageError
-from odeploy_runtime.realtime.child_process import python_module
+from odeploy_runtime.realtime.child_process import PIPE, finish, python_module
 
 NO_OPENGL = 3
 """Exit status of a renderer that could not open an OpenGL context."""
@@ -32,15 +32,15 @@ def film(trace: Path, out: Path, episodes: int = 3) -> None:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(name=package)
     chosen = os.environ.get("MUJOCO_GL")
-    command = python_module("odeploy_sim.simulated_robot.renderer", str(trace), str(out), str(episodes))
+    arguments = str(trace), str(out), str(episodes)
+    command = python_module("odeploy_sim.simulated_robot.renderer", *arguments, orphaned=signal.SIGKILL)
     for backend in (chosen,) if chosen else _BACKENDS:
-        environment = os.environ | {"MUJOCO_GL": backend}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        status, _, errors = finish(command, stdout=PIPE, environment=os.environ | {"MUJOCO_GL": backend})
+        if status == 0:
             return
-        if done.returncode != NO_OPENGL:
-            lines = done.stderr.strip().splitlines()
-            raise RelayedError(f"film: {lines[-1] if lines else f'the renderer ended with {done.returncode}'}")
+        if status != NO_OPENGL:
+            lines = errors.strip().splitlines()
+            raise RelayedError(f"film: {lines[-1] if lines else f'the renderer ended with {status}'}")
     raise MissingError(
         where="OpenGL",
         expected="OpenGL without a display",

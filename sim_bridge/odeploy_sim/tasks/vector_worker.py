@@ -6,7 +6,6 @@ Semaphores and eventfd are a little cheaper, but do not show that the other end 
 """
 
 import contextlib
-import multiprocessing
 import os
 import select
 import signal
@@ -16,13 +15,14 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
-from odeploy_runtime.realtime.child_process import ending
+from odeploy_runtime.realtime.child_process import end_worker_with_parent, ending, spawning
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_block import Block, row_type
 from odeploy_sim.tasks.vector_env import STEP, TaskVectorEnv
@@ -65,12 +65,11 @@ class WorkerVectorEnv(TaskVectorEnv):
     ) -> None:
         self.workers: list[Worker] = []
         self._awaited: list[Worker] = []
-        context = multiprocessing.get_context("spawn")  # a fork would copy the locks of the caller's threads
         kind = row_type(task)
-        memory = context.RawArray("B", envs * kind.itemsize)
+        memory = RawArray("B", envs * kind.itemsize)
         super().__init__(task, seed, np.frombuffer(memoryview(memory), kind))
         try:
-            with _interrupts_held():
+            with spawning() as context, _interrupts_held():
                 for k in range(workers):
                     their_commands, commands = context.Pipe(duplex=False)
                     answers, their_answers = context.Pipe(duplex=False)
@@ -170,6 +169,7 @@ def work(
     That end is also closed when the process that holds it dies, however it dies, so no worker outlives it. The
     first answer is empty if the simulations were built, otherwise the reason why not.
     """
+    end_worker_with_parent()  # also if it hangs in a simulation
     rows: NDArray[np.void] = np.frombuffer(memoryview(memory), row_type(task))
     try:
         block = Block(task, noise_level, arguments, rows[first:last], len(rows))

@@ -3,10 +3,11 @@
 import hashlib
 import importlib.metadata
 import platform
-import subprocess
 from pathlib import Path
 
 from torch import nn
+
+from odeploy_runtime.realtime.child_process import PIPE, finish
 
 PACKAGES = ("torch", "numpy", "mujoco", "gymnasium", "gymnasium-robotics", "minari")
 SOURCE = Path(__file__).resolve().parents[3]
@@ -25,10 +26,10 @@ def git_revision(source: Path = SOURCE) -> str | None:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", source, *arguments], capture_output=True, text=True, check=False)
+            status, output, _ = finish(["git", "-C", str(source), *arguments], stdout=PIPE)
         except OSError:  # no git on this machine
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return output.strip() if status == 0 else None
 
     top = git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != source.resolve():

@@ -4,16 +4,12 @@ Every step is a command as a user would type it. Existing demonstrations are not
 continues from its last checkpoint, and the exported file is scored.
 """
 
-import contextlib
-import ctypes
 import json
-import signal
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from odeploy_runtime.errors import RelayedError
-from odeploy_runtime.realtime.child_process import child_error, python_module
+from odeploy_runtime.realtime.child_process import child, child_error, python_module
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_sim.catalogue import get
 from odeploy_train.runs.folder import read_card
@@ -21,8 +17,7 @@ from odeploy_train.runs.learning_curve import read as read_curve
 from odeploy_train.runs.learning_curve import train_s
 from odeploy_train.sweeps.spec import RunSpec, arguments, demos_key
 
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_END_S = 30.0  # a training that is ended writes a checkpoint
 
 
 def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
@@ -86,15 +81,9 @@ def odeploy(words: list[str], log: Path) -> None:
     Raises:
         RelayedError: the verb failed; has its last line.
     """
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            python_module("odeploy", *words),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent,
-        )
-    if process.wait() != 0:
+    with child(python_module("odeploy", *words), log, _END_S) as process:
+        status = process.wait()
+    if status != 0:
         raise RelayedError(f"{child_error(log)} (all of it in {log})")
 
 
@@ -107,9 +96,3 @@ def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, An
     figures = json.loads(kept.read_text())["tasks"][name]
     wanted = ("value", "low", "high", "std", "return_mean", "episodes", "invalid", "fingerprint")
     return {key: figures[key] for key in wanted}
-
-
-def _end_with_parent() -> None:
-    # A killed sweep cannot end its workers' children; the kernel does. SIGTERM writes a checkpoint.
-    with contextlib.suppress(OSError):
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

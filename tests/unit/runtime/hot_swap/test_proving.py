@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from unittest.mock import MagicMock
 
 import pytest
 
@@ -36,13 +35,13 @@ class Child:
 
     def __init__(self, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._patch, self._capsys = patch, capsys
-        patch.setattr("ctypes.CDLL", MagicMock())
         patch.setattr("os.nice", lambda _: 0)
 
     def output(self, data: bytes, signers: Path | None = None) -> str:
         self._patch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
         policy = proven("policy.onnx", "cpu", signers)
-        output = self._capsys.readouterr().out
+        begun, _, output = self._capsys.readouterr().out.partition("\n")
+        assert begun == "begun"
         assert (policy is not None) == (output == "proven\n")
         return output
 
@@ -96,25 +95,40 @@ def test_a_child_is_ended_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> No
     assert children() <= before
 
 
+def test_the_file_is_blamed_only_for_what_happens_after_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for source, blamed in (("raise SystemExit('decoy')", False), ("print('begun', flush=True); 1 / 0", True)):
+        monkeypatch.setattr(
+            "odeploy_runtime.hot_swap.proving.python_module",
+            lambda *_, source=source, **__: [sys.executable, "-c", source],
+        )
+        with pytest.raises(WorkerError, match="got its exit with 1") as raised:
+            prove(b"", "good.onnx", "cpu", None)
+        assert ("the file is at fault" in str(raised.value)) == blamed
+        assert ("failed before it read the file" in str(raised.value)) != blamed
+
+
 def test_a_child_ends_with_its_killed_server() -> None:
     code = """
-import os, signal, subprocess, sys
-module = "odeploy_runtime.hot_swap.proving"
-child = subprocess.Popen([sys.executable, "-m", module, "w", "cpu"], stdin=int(sys.argv[1]))
-print(child.pid, flush=True)
-sys.stdin.readline()
-os.kill(os.getpid(), signal.SIGKILL)
+import os, sys
+from odeploy_runtime.hot_swap.proving import prove
+from odeploy_runtime.realtime import child_process
+began = child_process.start
+def start(*arguments, **options):
+    options["stdin"] = int(sys.argv[1])
+    child = began(*arguments, **options)
+    print(child.pid, flush=True)
+    return child
+import odeploy_runtime.hot_swap.proving as proving
+proving.start = start
+prove(b"", "w", "cpu", None)
 """
-    pipe, (nothing, open_end) = subprocess.PIPE, os.pipe()
+    nothing, open_end = os.pipe()
     command = [sys.executable, "-c", code, str(nothing)]
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, pass_fds=[nothing]) as server:
-        assert server.stdin is not None
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[nothing]) as server:
         assert server.stdout is not None
         child, own_nice = int(server.stdout.readline()), os.nice(0)
         wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) > own_nice)  # from then on it waits for its file
-        server.stdin.write("\n")
-        server.stdin.flush()
-        server.wait()
+        server.kill()
     wait_for(lambda: not Path(f"/proc/{child}").exists() or ") Z" in Path(f"/proc/{child}/stat").read_text())
     os.close(nothing)
     os.close(open_end)

@@ -174,7 +174,7 @@ def test_a_killed_process_is_replaced_at_the_end_and_no_row_is_missing(tmp_path:
         trace.process.wait()
         for tick in range(30):
             trace.append(0, tick, APPLIED, (tick,) * 11, values=bytes(20))
-    assert logged == ["trace: the writer process ended by SIGKILL; its rows are written now"]
+    assert logged == ["trace: the writer process: its death by SIGKILL; its rows are written now"]
     assert read_trace(tmp_path / "t").rows["tick"].tolist() == list(range(30))
 
 
