@@ -133,8 +133,14 @@ def gaussian_at_saddle(run: Path, samples: int, seed: int) -> Tensor:
     half = (policy.high - policy.low) / 2
     _lift_limits(policy)
     saved: Any = checkpoint.load(run)
-    std = half * saved["modules"]["actor"]["log_std"].exp()
-    mean = policy(torch.tensor(ROW, dtype=torch.float64))[:, None]
+    row, actor = torch.tensor(ROW, dtype=torch.float64), saved["modules"]["actor"]
+    log_std = actor["log_std"].expand(len(row), -1)
+    if "spread.weight" in actor:  # a deviation that depends on the state, by the last hidden layer
+        h = policy.normalise(row)
+        for layer in policy.layers[:-1]:
+            h = policy.activation(layer(h))
+        log_std = log_std + h @ actor["spread.weight"].double().T
+    std, mean = half * log_std[:, None].exp(), policy(row)[:, None]
     noise = torch.randn(samples, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     commands: Tensor = mean + std * noise
     return commands

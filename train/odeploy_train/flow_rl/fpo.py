@@ -14,6 +14,13 @@ are made once per rollout and stored with the old losses: with other draws the r
     FPO    arXiv 2507.21053   one ratio for an action
     FPO++  arXiv 2602.02481   one ratio for a draw, and a softer bound where the advantage is negative
 
+Against a collapse to one action, PolicyFlow (arXiv 2602.01156, eqs. 14 to 16) adds a term on the same draws:
+
+    w_b ‖(1 - t) v_θ(s, x_t, t) - (x_t - t v_old(s, x_t, t))‖²
+
+x_t - t v_old is the noise that the old velocity implies, and (t v_old - x_t) / (1 - t) the score of its flow at t.
+The term pulls v_θ to the negative score, the velocity of a Brownian motion, which spreads the actions.
+
 On summed u-losses weighted by t / (1 - t) the mean difference is the log-likelihood ratio itself, for the optimal
 velocities of both policies; unweighted, as both papers use it, it has the same sign and its own scale. Both
 papers' code runs time from t = 1 noise to t = 0 action; their 1 - t is t here.
@@ -77,11 +84,19 @@ class FpoActor(FlowActor):
         velocity, sampling: see `FlowActor`.
         draws: draws of the loss.
         surrogate: objective of old and new losses.
+        brownian: weight w_b of PolicyFlow's term; 0 for none.
     """
 
-    def __init__(self, velocity: VelocityNet, sampling: Sampling, draws: Draws, surrogate: Surrogate) -> None:
+    def __init__(
+        self,
+        velocity: VelocityNet,
+        sampling: Sampling,
+        draws: Draws,
+        surrogate: Surrogate,
+        brownian: float = 0.0,
+    ) -> None:
         super().__init__(velocity, sampling)
-        self.draws, self.surrogate = draws, surrogate
+        self.draws, self.surrogate, self.brownian = draws, surrogate, brownian
 
     def remember(self, observation: Tensor, action: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Return draws per action with this policy's losses on them."""
@@ -95,19 +110,31 @@ class FpoActor(FlowActor):
             "target": target.view(M, N, D),
             "weight": self.draws.weight(t, D).view(M, N),
         }
-        return kept | {"losses": self.losses(observation, kept)}
+        velocity = self.velocities(observation, kept["inputs"])
+        if self.brownian > 0:
+            t = t.view(M, N, 1)
+            kept |= {"left": 1 - t, "implied_noise": x_t.view(M, N, D) - t * velocity}
+        return kept | {"losses": self.losses(velocity, kept)}
 
-    def losses(self, observation: Tensor, kept: dict[str, Tensor]) -> Tensor:
-        """Return ℓ_θ of each draw of `remember`. Shapes (M, O), ... -> (M, N)."""
-        error = self.velocities(observation, kept["inputs"]) - kept["target"]
-        losses: Tensor = kept["weight"] * error.square().sum(-1)
+    def losses(self, velocity: Tensor, kept: dict[str, Tensor]) -> Tensor:
+        """Return ℓ_θ of each draw of `remember`, given v_θ there.
+
+        Shapes (M, N, D), ... -> (M, N).
+        """
+        losses: Tensor = kept["weight"] * (velocity - kept["target"]).square().sum(-1)
         return losses
 
     def objective(self, rows: Rows, clip: float) -> tuple[Tensor, Info]:
-        """Return the surrogate of old and new losses."""
-        new = self.losses(rows.observation, rows.remembered)
-        loss, info = self.surrogate(rows.remembered["losses"], new, rows.advantage, clip)
-        return loss, info | {"flow_matching_loss": new.detach().mean()}
+        """Return the surrogate of old and new losses, plus the Brownian term."""
+        kept = rows.remembered
+        velocity = self.velocities(rows.observation, kept["inputs"])
+        new = self.losses(velocity, kept)
+        loss, info = self.surrogate(kept["losses"], new, rows.advantage, clip)
+        info["flow_matching_loss"] = new.detach().mean()
+        if self.brownian > 0:
+            residual = (kept["left"] * velocity - kept["implied_noise"]).square().sum(-1).mean()
+            loss, info["brownian"] = loss + self.brownian * residual, residual.detach()
+        return loss, info
 
 
 def fpo(old: Tensor, new: Tensor, advantage: Tensor, clip: float) -> tuple[Tensor, Info]:

@@ -41,7 +41,12 @@ class Config(flow_run.Config):
     time_margin: float = 0.0
     """Distance of continuous times from 0 and 1."""
     perturbation: float = 0.0
-    """Standard deviation of the noise on the flow's end in rollouts."""
+    """Standard deviation of the noise on the flow's end in rollouts: the lower bound of exploration."""
+    brownian: float = 0.0
+    """Weight w_b of PolicyFlow's term against a collapse of the actions; 0 for none."""
+    zero_start: bool = True
+    """Begin with a velocity of 0, by zeros in its last layer: first actions are the bounded noise, as in
+    PolicyFlow and GoRL. Without effect with --init."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class PlusPlusConfig(Config):
     output_scale: float = 1.0
     """Factor of the network's output."""
     perturbation: float = 0.02
-    """Standard deviation of the noise on the flow's end in rollouts."""
+    """Standard deviation of the noise on the flow's end in rollouts: the lower bound of exploration."""
     average: float = 0.95
     """Decay per iteration of the moving average of the weights, which is deployed; 0 for no average."""
 
@@ -97,11 +102,14 @@ def check(config: Config) -> None:
         UsageError: names the first one.
     """
     require_positive(draws=config.draws)
-    require_from_zero(time_margin=(config.time_margin, 0.5), perturbation=(config.perturbation, math.inf))
+    require_from_zero(
+        time_margin=(config.time_margin, 0.5), perturbation=(config.perturbation, math.inf),
+        brownian=(config.brownian, math.inf),
+    )  # fmt: skip
 
 
 def actor(surrogate: Surrogate, config: Config, sizes: FlowConfig, _generator: torch.Generator) -> FpoActor:
     """Make the actor of FPO or FPO++ that the options describe."""
     times = uniform_grid(config.solver_steps)[:-1] if config.times == "solver" else None
     draws = Draws(config.draws, config.supervised, config.reduction, times, config.time_margin)
-    return FpoActor(velocity_net(sizes), sampling(config, config.perturbation), draws, surrogate)
+    return FpoActor(velocity_net(sizes), sampling(config, config.perturbation), draws, surrogate, config.brownian)

@@ -62,6 +62,9 @@ class FlowOptions(PpoOptions, EnvironmentOptions):
     """Neurons per hidden layer of the velocity."""
     depth: int = 3
     """Hidden layers of the velocity, SiLU."""
+    zero_start: bool = False
+    """Begin with a velocity of 0, by zeros in its last layer: first actions are the bounded noise. Without effect
+    with --init."""
     critic_widths: tuple[int, ...] = (64, 64)
     """Hidden layers of the critic, tanh."""
     critic_warmup: int = 0
@@ -132,6 +135,9 @@ def start(
     actor.scale.fill_(config.action_scale)
     critic = mlp((sizes.observation_size, *config.critic_widths, 1), nn.Tanh)
     initialise(actor.velocity, generator)
+    if config.zero_start:
+        nn.init.zeros_(actor.velocity.last.weight)
+        nn.init.zeros_(actor.velocity.last.bias)
     initialise_orthogonal(critic, 1.0, generator)
     ppo = FlowPpo(ppo_config(config), actor, critic, envs, generator, critic_warmup=config.critic_warmup)
     if teacher is not None:

@@ -28,6 +28,8 @@ class GaussianOptions(PpoOptions, EnvironmentOptions):
     """Hidden layers of policy and critic, tanh."""
     log_std: float = -1.0
     """Log standard deviation of the policy's noise at the start."""
+    state_dependent_std: bool = False
+    """Let the standard deviation depend on the state, by a second output of the policy's last hidden layer."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ def policy_sizes(config: Config, task: Task) -> MlpConfig:
 def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> Learner:
     """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
-    actor = GaussianActor(sizes.observation_size, sizes.action_size, config.widths, config.log_std, config.entropy)
+    actor = GaussianActor(
+        sizes.observation_size, sizes.action_size, config.widths, config.log_std, config.entropy,
+        config.state_dependent_std,
+    )  # fmt: skip
     critic = mlp((sizes.observation_size, *config.widths, 1), nn.Tanh)
     initialise_orthogonal(actor.mean, 0.01, generator)
     initialise_orthogonal(critic, 1.0, generator)
@@ -64,7 +69,7 @@ def start(config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig) -> 
 
 
 def deployed(ppo: Ppo, actor: GaussianActor, task: Task, sizes: MlpConfig) -> MlpPolicy:
-    """Return the policy's mean with its normaliser, in robot units."""
+    """Return the policy's mean with its normaliser, in robot units, without noise."""
     policy = MlpPolicy(sizes)
     layers = [layer for layer in actor.mean if isinstance(layer, nn.Linear)]
     for mine, its in zip(policy.layers, layers, strict=True):

@@ -19,12 +19,13 @@ from odeploy_train.figures.grid_world import (
 )
 from odeploy_train.flow_rl import dppo, fpo_run
 from odeploy_train.on_policy import gaussian_ppo
+from odeploy_train.on_policy.gaussian import GaussianActor
 from odeploy_train.policies.flow import FlowPolicy
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import load_policy
 
 TINY = (
-    "--envs", "2", "--ticks", "16", "--batch", "32", "--epochs", "1", "--workers", "0", "--steps", "32",
+    "--envs", "2", "--ticks", "16", "--batch", "32", "--epochs", "1", "--workers", "0", "--steps", "96",
     "--score-every", "32", "--score-episodes", "0",
 )  # fmt: skip
 
@@ -37,6 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fpo", fpo_run.main, "grid-world", "--no-squash"),
         ("dppo", dppo.main, "grid-world"),
         ("ppo", gaussian_ppo.main, "grid-world"),
+        ("spread", gaussian_ppo.main, "grid-world", "--state-dependent-std", "--lr", "0.1"),
         ("elsewhere", gaussian_ppo.main, "maze-medium"),
     ):
         main([*TINY, "--task", task, "--out", str(folder / name), *more])
@@ -94,6 +96,20 @@ def test_a_gaussians_commands_have_its_mean_and_its_std(runs: Path) -> None:
     torch.testing.assert_close(
         commands[12].std(0).float(), saved["modules"]["actor"]["log_std"].exp(), atol=0, rtol=0.03
     )
+
+
+def test_a_std_that_depends_on_the_state_is_that_of_each_cell(runs: Path) -> None:
+    commands = gaussian_at_saddle(runs / "spread", 20_000, 0)
+    saved = checkpoint.load(runs / "spread")
+    assert saved is not None
+    moments = saved["modules"]["moments"]
+    actor = GaussianActor(2, 2, state_dependent_std=True)
+    actor.load_state_dict(saved["modules"]["actor"])
+    row = (torch.tensor(ROW).double() - moments["mean"]) / moments["variance"].sqrt().clamp(min=1e-4)
+    with torch.no_grad():
+        std = actor.mean_and_log_std(row.clamp(-10, 10).float())[1].exp()
+    assert (std[0] - std[-1]).abs().max() > 0.01
+    torch.testing.assert_close(commands.std(1).float(), std, atol=0, rtol=0.04)
 
 
 def test_the_figure_is_one_command(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,7 +47,7 @@ def trained(request: pytest.FixtureRequest) -> Iterator[Learner]:
         "clipped": {"squash": False, "action_scale": 0.4, "output_scale": 1.0},
         "averaged": {"average": 0.5},
     }
-    made = learner(**options[request.param], lr=3e-3)
+    made = learner(**options[request.param], lr=3e-3, zero_start=False)
     for _ in range(2):
         rollout = made.ppo.collect()
         made.ppo.update(made.ppo.rows(rollout), 0.0)

@@ -66,7 +66,8 @@ def test_losses_are_the_flow_matching_losses_of_the_kept_draws(
 def test_before_the_first_update_the_ratio_is_exactly_1() -> None:
     actor = flow_actor(Draws(8, times=GRID[:-1]))
     made = rows(actor)
-    new = actor.losses(made.observation, made.remembered)
+    kept = made.remembered
+    new = actor.losses(actor.velocities(made.observation, kept["inputs"]), kept)
     assert torch.equal(new, made.remembered["losses"])
     assert torch.equal((made.remembered["losses"].mean(-1) - new.mean(-1)).exp(), torch.ones(12))
     assert actor.objective(made, 0.05)[1]["kl"] == 0
@@ -132,7 +133,46 @@ def test_the_solver_of_sampling_does_not_affect_the_losses() -> None:
     observation, noise = torch.randn(6, O, generator=generator), torch.randn(6, D, generator=generator)
     assert not torch.allclose(coarse.sample(observation, noise), fine.sample(observation, noise), atol=1e-3)
     kept = coarse.remember(observation, noise, torch.Generator().manual_seed(0))
-    assert torch.equal(coarse.losses(observation, kept), fine.losses(observation, kept))
+    ours, others = (actor.losses(actor.velocities(observation, kept["inputs"]), kept) for actor in (coarse, fine))
+    assert torch.equal(ours, others)
+
+
+def test_the_brownian_term_is_the_distance_to_the_old_flows_negative_score() -> None:
+    """Scores are those of a Gaussian flow: v = (A x_t + b) has x_t - t v as the implied noise."""
+    draws = Draws(6, times=GRID[:-1])
+    plain, actor = flow_actor(draws, output_scale=0.5), flow_actor(draws, output_scale=0.5)
+    actor.brownian = 0.3
+    made = rows(actor)
+    with torch.no_grad():
+        before = actor.velocities(made.observation, made.remembered["inputs"])
+        for weight in (*actor.velocity.last.parameters(), *plain.velocity.last.parameters()):
+            weight.mul_(1.2)  # only the last layer: the velocity grows as much
+    x_t = made.remembered["inputs"][..., :D]
+    t = 1 - made.remembered["left"]
+    assert {round(each, 4) for each in t.flatten().tolist()} <= {k / 10 for k in range(10)}
+    score = (t * before - x_t) / (1 - t)
+    expected = ((1 - t) * (1.2 * before + score)).square().sum(-1).mean()
+    loss, info = actor.objective(made, 0.05)
+    torch.testing.assert_close(info["brownian"], expected)
+    torch.testing.assert_close(loss, plain.objective(made, 0.05)[0] + 0.3 * expected)
+
+
+def test_the_brownian_term_spreads_actions_that_no_reward_distinguishes() -> None:
+    """Without an advantage its minimum is the diffusion: the flow's deviation grows above 1."""
+    generator = torch.Generator().manual_seed(0)
+    actor = FpoActor(VelocityNet(1, 1, 16, 2), Sampling(EULER, GRID), Draws(8, times=GRID[:-1]), fpo, 1.0)
+    initialise(actor.velocity, generator)
+    torch.nn.init.zeros_(actor.velocity.last.weight)
+    torch.nn.init.zeros_(actor.velocity.last.bias)
+    observation, none = torch.zeros(512, 1), torch.zeros(512)
+    optimizer = torch.optim.Adam(actor.parameters(), lr=3e-3)
+    for _ in range(3):
+        with torch.no_grad():
+            action = actor.act(observation, generator)
+            kept = actor.remember(observation, action, generator)
+        for _ in range(40):
+            descend(optimizer, actor.objective(Rows(observation, action, none, none, none, kept), 0.05)[0])
+    assert actor.act(torch.zeros(2000, 1), generator).std() > 1.3
 
 
 @pytest.mark.parametrize("method", ["fpo", "fpo++"])

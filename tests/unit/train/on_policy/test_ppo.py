@@ -104,6 +104,26 @@ def test_the_density_is_that_of_independent_gaussians(ppo: Ppo) -> None:
     torch.testing.assert_close(ppo.actor.log_density(observation[0], action), expected)
 
 
+def test_a_state_dependent_std_begins_as_the_constant_one_and_has_its_own_density_and_entropy() -> None:
+    actor = GaussianActor(11, 3, (16,), -0.7, 0.01, state_dependent_std=True)
+    observation, action, advantage = torch.randn(5, 11), torch.randn(5, 3), torch.randn(5)
+    torch.testing.assert_close(actor.mean_and_log_std(observation)[1], torch.full((5, 3), -0.7))
+    assert actor.spread is not None
+    with torch.no_grad():
+        actor.spread.weight.normal_(0, 0.5)
+    hidden = actor.mean[:-1](observation)
+    normal = Normal(actor.mean(observation), (actor.log_std + hidden @ actor.spread.weight.T).exp())
+    density = normal.log_prob(action).sum(-1)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(actor.log_density(observation, action), density)
+    rows = Rows(observation, action, advantage, advantage, advantage, {"log_density": density.detach()})
+    loss, info = actor.objective(rows, 0.2)
+    entropy = normal.entropy().sum(-1).mean()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(info["entropy"], entropy)
+    torch.testing.assert_close(loss, -advantage.mean() - 0.01 * entropy, atol=1e-5, rtol=1e-4)
+    noise = actor.act(observation.repeat(4000, 1), torch.Generator().manual_seed(0)).view(4000, 5, 3).std(0)
+    torch.testing.assert_close(noise, normal.stddev, atol=0, rtol=0.06)
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss"),
     [(1.5, 1.0, -1.2), (1.5, -1.0, 1.5), (0.5, 1.0, -0.5), (0.5, -1.0, 0.8), (1.1, 2.0, -2.2)],

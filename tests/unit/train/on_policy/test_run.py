@@ -12,6 +12,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from odeploy_export.pipeline import export_policy
+from odeploy_export.sources.runs import from_run
 from odeploy_runtime.errors import FormatError, UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector
@@ -22,6 +24,7 @@ from odeploy_train.on_policy.run import Learner
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs import best_policy, checkpoint, learning_curve
+from odeploy_train.runs.folder import load_policy
 from odeploy_train.runs.interrupts import Interrupts
 from odeploy_train.runs.options import Keep
 from odeploy_train.runs.rollouts import Episodes, Rollouts
@@ -176,8 +179,6 @@ def test_a_figure_that_is_not_finite_stops_the_run_and_the_last_checkpoint_stays
 
 
 def test_the_verb_writes_a_policy_and_does_not_change_a_finished_run(tmp_path: Path) -> None:
-    from odeploy_train.runs.folder import load_policy
-
     run = str(tmp_path / "run")
     options = ["--task", "hopper", "--out", run, "--steps", "128", "--envs", "2", "--ticks", "32", "--widths", "8"]
     options += ["--workers", "0", "--score-every", "64", "--score-episodes", "0", "--batch", "32"]
@@ -189,6 +190,29 @@ def test_the_verb_writes_a_policy_and_does_not_change_a_finished_run(tmp_path: P
     gaussian_ppo.main(options)  # the run is finished
     again, _ = load_policy(tmp_path / "run")
     assert torch.equal(policy(observation), again(observation))
+
+
+def test_of_a_policy_whose_std_depends_on_the_state_the_mean_is_deployed_and_exported(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ["--task", "hopper", "--out", str(run), "--steps", "192", "--envs", "2", "--ticks", "32", "--widths"]
+    options += ["8", "--workers", "0", "--score-every", "64", "--score-episodes", "0", "--lr", "0.05"]
+    gaussian_ppo.main([*options, "--state-dependent-std", "--entropy", "0.01"])
+    saved = checkpoint.load(run)
+    assert saved is not None
+    modules = saved["modules"]
+    assert modules["actor"]["spread.weight"].abs().max() > 0
+    manifest = export_policy(
+        from_run(run, None), tmp_path / "policy.onnx"
+    )  # compares its outputs with the policy's
+    assert (manifest.method, manifest.kind) == ("ppo", "mlp")
+    policy, _ = load_policy(run)
+    actor = GaussianActor(11, 3, (8,), state_dependent_std=True)
+    actor.load_state_dict(modules["actor"])
+    raw = torch.randn(5, 11, dtype=torch.float64)
+    std = modules["moments"]["variance"].sqrt().clamp(min=1e-4)
+    with torch.no_grad():
+        mean = actor.mean(((raw - modules["moments"]["mean"]) / std).clamp(-10, 10).float())
+    torch.testing.assert_close(policy(raw).float(), mean.clamp(-1, 1), atol=1e-5, rtol=1e-4)
 
 
 def test_the_deployed_policy_is_the_mean_in_robot_units(tmp_path: Path) -> None:
