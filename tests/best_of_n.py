@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
@@ -30,6 +31,7 @@ class CriticOptions(Options):
     """Fields of the config of a method with critics."""
 
     critic_widths: tuple[int, ...] = (32, 32)
+    critic_norm: bool = False
 
 
 def best_of_n(
@@ -40,12 +42,13 @@ def best_of_n(
     horizon: int = 1,
     clip: float | None = None,
     squash: bool = False,
+    critic_norm: bool = False,
 ) -> BestOfN:
     """Return weights at trained scale, uneven normalisers, actions mostly well within their limits."""
     O, A = len(task.observation), len(task.action)  # noqa: E741
     generator = torch.Generator().manual_seed(seed)
     flow = FlowConfig(O, A, width, depth=3, clip=clip, squash=squash, horizon=horizon)
-    policy = BestOfN(BestOfNConfig(flow, (width, width)))
+    policy = BestOfN(BestOfNConfig(flow, (width, width), critic_norm=critic_norm))
     with torch.no_grad():
         for parameter in policy.parameters():
             fan_in = parameter.shape[-1] if parameter.dim() > 1 else 4
@@ -56,13 +59,19 @@ def best_of_n(
 
 
 def best_of_diffusion(
-    task: Task, width: int = 32, steps: int = 6, seed: int = 0, *, clip: float | None = None
+    task: Task,
+    width: int = 32,
+    steps: int = 6,
+    seed: int = 0,
+    *,
+    clip: float | None = None,
+    critic_norm: bool = False,
 ) -> BestOfDiffusion:
     """Return the same for a diffusion policy."""
     O, A = len(task.observation), len(task.action)  # noqa: E741
     generator = torch.Generator().manual_seed(seed)
     sizes = DiffusionConfig(O, A, width, 2, steps=steps, observation_clip=clip)
-    policy = BestOfDiffusion(DiffusionPolicy(sizes), (width, width))
+    policy = BestOfDiffusion(DiffusionPolicy(sizes), (width, width), critic_norm)
     with torch.no_grad():
         for parameter in policy.parameters():
             fan_in = parameter.shape[-1] if parameter.dim() > 1 else 4
@@ -81,7 +90,7 @@ def run_folder(folder: Path, task: Task, policy: BestOfN | FlowPolicy, lr: float
 
 def diffusion_run_folder(folder: Path, task: Task, policy: BestOfDiffusion) -> Path:
     """Write the same for a diffusion policy with 32-wide critics, stored next to it in the checkpoint."""
-    options = CriticOptions(folder)
+    options = CriticOptions(folder, critic_norm=any(isinstance(m, nn.LayerNorm) for m in policy.critics.modules()))
     begin(folder, new_card("qvpo", task.name, None, options, policy.diffusion.config))
     critics = {f"both.{name}": weight for name, weight in policy.critics.state_dict().items()}
     state = {"step": options.steps, "policy": policy.diffusion.state_dict(), "modules": {"critics": critics}}

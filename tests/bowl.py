@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 
 OBSERVATION = 2
@@ -25,4 +25,4 @@ def batch(rows: int, D: int, generator: torch.Generator) -> Transitions:
     """Return random states with uniform actions, used as improved actions too."""
     o = torch.randn(rows, OBSERVATION, generator=generator)
     action = 2 * torch.rand(rows, D, generator=generator) - 1
-    return Transitions(o, action, torch.zeros(rows), o, torch.zeros(rows), action.clone())
+    return Transitions(o, action, torch.zeros(rows), o, torch.zeros(rows), torch.ones(rows), action.clone())

@@ -6,6 +6,8 @@ critic's first layer is linear over [normalised observation, unit action], W_s s
 b: the action's scale is folded into W_a, its middle into b, and both critics' first layers are one Gemm.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -36,18 +38,18 @@ class BestOfNGraph(nn.Module):
         self._candidates, trained = candidates, policy.proposer
         self._action_size, self._horizon = trained.config.action_size, proposer.horizon
         self.proposer = proposer
-        self.activation: nn.Module = getattr(nn, policy.critic_activation)()
-        first, *later = zip(*(linears(critic.modules()) for critic in policy.critics), strict=True)
+        first = [linears(critic.modules())[0] for critic in policy.critics]
         W = torch.cat([layer.weight.detach().double() for layer in first])
         b = torch.cat([layer.bias.detach().double() for layer in first])
         low, high = trained.low.double(), trained.high.double()
         W_s, W_a = W[:, : -len(low)], W[:, -len(low) :] / ((high - low) / 2)
         self.critics_observation = ObservationPart(trained, W_s, b - W_a @ ((high + low) / 2))
         self.action_weight = constant(W_a.T)
+        # Copies in float32: activations, further layers and, if the critics have them, LayerNorms.
         self.later = nn.ModuleList(
-            nn.Sequential(*(m for layer in layers for m in (self.activation, _frozen(layer))))
-            for layers in zip(*later, strict=True)
+            copy.deepcopy(nn.Sequential(*list(critic.children())[1:])) for critic in policy.critics
         )
+        self.later.float().requires_grad_(False)
 
     def forward(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Shapes (B, O), (B, N, S, D) -> (B, H, A), (B,), (B,)."""
@@ -68,10 +70,3 @@ class BestOfNGraph(nn.Module):
     def _for_each(self, part: Tensor) -> Tensor:
         """Repeat each observation's row for its candidates. Shapes (B, W) -> (B N, W)."""
         return part.repeat(1, self._candidates).reshape(-1, part.shape[1])
-
-
-def _frozen(layer: nn.Linear) -> nn.Linear:
-    """Return a copy in float32."""
-    copy = nn.Linear(layer.in_features, layer.out_features)
-    copy.load_state_dict(layer.state_dict())
-    return copy.requires_grad_(False)

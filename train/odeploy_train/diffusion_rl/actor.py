@@ -16,7 +16,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from odeploy_train.modules.ddpm import Schedule, ancestral, epsilon_loss
 from odeploy_train.modules.networks import VelocityNet, over_states
-from odeploy_train.off_policy.core import Actor, TwinCritics
+from odeploy_train.off_policy.core import Actor, follow
+from odeploy_train.off_policy.critics import TwinCritics
 
 
 class DiffusionActor(Actor):
@@ -67,14 +68,21 @@ class DiffusionActor(Actor):
         Returns:
             Shape (B, M, D).
         """
-        net = self.denoiser if denoiser is None else denoiser
-        B, D = len(observation), net.action_size
-        epsilon = over_states(net, observation, count, self._t_grid[:-1])
-        noise = torch.randn((B * count, self.levels.steps, D), generator=generator)
-        end = ancestral(epsilon, noise, self.levels, self._t_grid, lambda x0: x0.clamp(-1, 1))
-        return end.view(B, count, D)
+        shape = len(observation), count, self.levels.steps, self.denoiser.action_size
+        return self.denoise(observation, torch.randn(shape, generator=generator), denoiser)
 
     @torch.no_grad()
+    def denoise(self, observation: Tensor, noise: Tensor, denoiser: VelocityNet | None = None) -> Tensor:
+        """Return the actions of given noise, T draws for each: constants in unit scale.
+
+        Shapes (B, O), (B, M, T, D) -> (B, M, D).
+        """
+        B, M, T, D = noise.shape
+        epsilon = over_states(self.denoiser if denoiser is None else denoiser, observation, M, self._t_grid[:-1])
+        rows = noise.reshape(B * M, T, D)
+        end = ancestral(epsilon, rows, self.levels, self._t_grid, lambda x0: x0.clamp(-1, 1))
+        return end.view(B, M, D)
+
     def best(
         self,
         observation: Tensor,
@@ -87,8 +95,15 @@ class DiffusionActor(Actor):
 
         Shapes (B, O) -> (B, D).
         """
-        proposed = self.propose(observation, count, generator, denoiser)
-        if count == 1:
+        return self.choose(observation, self.propose(observation, count, generator, denoiser), critics)
+
+    @torch.no_grad()
+    def choose(self, observation: Tensor, proposed: Tensor, critics: TwinCritics) -> Tensor:
+        """Return each state's action with the highest min(Q_1, Q_2).
+
+        Shapes (B, O), (B, M, D) -> (B, D).
+        """
+        if proposed.shape[1] == 1:
             return proposed[:, 0]
         index = critics.judge(observation, proposed).argmax(dim=1)
         return proposed[torch.arange(len(index)), index]
@@ -110,7 +125,5 @@ class DiffusionActor(Actor):
         loss.backward()  # type: ignore[no-untyped-call]
         norm = clip_grad_norm_(self.denoiser.parameters(), self._norm)
         optimizer.step()
-        with torch.no_grad():
-            for slow, weight in zip(self.slow.parameters(), self.denoiser.parameters(), strict=True):
-                slow.lerp_(weight, self._rate)
+        follow(self.slow, self.denoiser, self._rate)
         return norm

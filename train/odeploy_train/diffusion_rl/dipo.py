@@ -24,7 +24,7 @@ from odeploy_train.diffusion_rl import run as diffusion_run
 from odeploy_train.diffusion_rl.actor import DiffusionActor
 from odeploy_train.modules.ddpm import Schedule
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.runs.learning_curve import Info
 from odeploy_train.runs.options import require_positive
@@ -65,11 +65,12 @@ class DipoActor(DiffusionActor):
     def __init__(self, config: Config, denoiser: VelocityNet, levels: Schedule) -> None:
         super().__init__(denoiser, levels, config.actor_lr, config.gradient_norm, config.target_rate)
         self.how = config
+        self.noise_shape = levels.steps, denoiser.action_size
 
     @torch.no_grad()
-    def act(self, observation: Tensor, _critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Return a sample. Shapes (N, O) -> (N, D)."""
-        return self.propose(observation, 1, generator)[:, 0]
+    def act(self, observation: Tensor, _critics: TwinCritics, noise: Tensor) -> Tensor:
+        """Return a sample. Shapes (E, O), (E, T, D) -> (E, D)."""
+        return self.denoise(observation, noise[:, None])[:, 0]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:

@@ -13,11 +13,11 @@ the slow copy is deployed, without. λ falls as a multiplier whose constraint is
 
     log λ ← log λ - lr (D/2 log(2πe σ²λ²) - H),    by Adam
 
-As in the authors' code: T = 20, σ = 0.1, λ from 5, H = -0.9 D, its learning rate 7e-3 every 250 updates, here
-7e-3 / 250 every update. Our choice: z by the batch's own mean and deviation, theirs are moving averages; the
-target's candidates are judged by the target critics, theirs by the critics; every update moves the policy, theirs
-every other; rewards are not scaled by 0.2, learning rates do not fall to a tenth; the schedule is cosine, theirs
-linear.
+As in the authors' code: T = 20, σ = 0.1, λ from 5, H = -0.9 D. Our choice: λ's learning rate is 1e-3 every update,
+for runs of some ten thousand updates; theirs, 7e-3 every 250 updates, leaves λ near its start there. Also ours: z
+by the batch's own mean and deviation, theirs are moving averages; the target's candidates are judged by the target
+critics, theirs by the critics; every update moves the policy, theirs every other (--actor-every 2); rewards are
+not scaled by 0.2, learning rates do not fall to a tenth; the schedule is cosine, theirs linear.
 """
 
 import math
@@ -31,7 +31,7 @@ from odeploy_train.diffusion_rl import run as diffusion_run
 from odeploy_train.diffusion_rl.actor import DiffusionActor
 from odeploy_train.modules.ddpm import Schedule
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.runs.learning_curve import Info
 from odeploy_train.runs.options import require_from_zero, require_positive
@@ -53,7 +53,7 @@ class Config(diffusion_run.Config):
     """Samples of which the best gives the critics' target and is regressed on; 1 for a plain sample of π_old."""
     temperature: float = 5.0
     """Temperature λ at the start."""
-    temperature_lr: float = 7e-3 / 250
+    temperature_lr: float = 1e-3
     """Learning rate of log λ; 0 for a constant λ."""
     noise: float = 0.1
     """Standard deviation σ of the noise on a tried or regressed action, in units of λ."""
@@ -78,6 +78,7 @@ class DpmdActor(DiffusionActor):
     def __init__(self, config: Config, denoiser: VelocityNet, levels: Schedule) -> None:
         super().__init__(denoiser, levels, config.actor_lr, config.gradient_norm, config.target_rate)
         self.how = config
+        self.noise_shape = config.choices * levels.steps + 1, denoiser.action_size  # the last row is added
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.optimizers["temperature"] = torch.optim.Adam([self.log_temperature], lr=config.temperature_lr)
         self._drawn: tuple[Tensor, Tensor] | None = None
@@ -88,9 +89,14 @@ class DpmdActor(DiffusionActor):
         return self.slow
 
     @torch.no_grad()
-    def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Return the best of N of the slow copy, with noise. Shapes (N, O) -> (N, D)."""
-        return self._disturbed(self.best(observation, self.how.choices, critics, generator, self.slow), generator)
+    def act(self, observation: Tensor, critics: TwinCritics, noise: Tensor) -> Tensor:
+        """Return the best of N of the slow copy, with noise.
+
+        Shapes (E, O), (E, N T + 1, D) -> (E, D).
+        """
+        draws = noise[:, :-1].view(len(noise), self.how.choices, self.levels.steps, -1)
+        best = self.choose(observation, self.denoise(observation, draws, self.slow), critics)
+        return self._disturbed(best, noise[:, -1])
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
@@ -99,7 +105,7 @@ class DpmdActor(DiffusionActor):
         Shapes (B, O) -> (B,).
         """
         action = self.best(observation, self.how.target_samples, targets, generator)
-        action = self._disturbed(action, generator)
+        action = self._disturbed(action, torch.randn(action.shape, generator=generator))
         self._drawn = observation, action
         return targets.smaller(observation, action)
 
@@ -127,9 +133,9 @@ class DpmdActor(DiffusionActor):
             "gradient_norm": norm,
         }
 
-    def _disturbed(self, action: Tensor, generator: torch.Generator) -> Tensor:
+    def _disturbed(self, action: Tensor, noise: Tensor) -> Tensor:
         std = self.how.noise * self.log_temperature.detach().exp()
-        return (action + std * torch.randn(action.shape, generator=generator)).clamp(-1, 1)
+        return (action + std * noise).clamp(-1, 1)
 
 
 def mirror_weights(value: Tensor, temperature: float) -> Tensor:

@@ -27,7 +27,7 @@ from odeploy_train.diffusion_rl import run as diffusion_run
 from odeploy_train.diffusion_rl.actor import DiffusionActor
 from odeploy_train.modules.ddpm import Schedule
 from odeploy_train.modules.networks import VelocityNet
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.runs.learning_curve import Info
 from odeploy_train.runs.options import require_from_zero, require_positive
@@ -76,11 +76,12 @@ class QvpoActor(DiffusionActor):
     def __init__(self, config: Config, denoiser: VelocityNet, levels: Schedule) -> None:
         super().__init__(denoiser, levels, config.actor_lr, config.gradient_norm, config.target_rate)
         self.how = config
+        self.noise_shape = config.behaviour_samples, levels.steps, denoiser.action_size
 
     @torch.no_grad()
-    def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Return the best of K_b. Shapes (N, O) -> (N, D)."""
-        return self.best(observation, self.how.behaviour_samples, critics, generator)
+    def act(self, observation: Tensor, critics: TwinCritics, noise: Tensor) -> Tensor:
+        """Return the best of K_b. Shapes (E, O), (E, K_b, T, D) -> (E, D)."""
+        return self.choose(observation, self.denoise(observation, noise), critics)
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:

@@ -23,7 +23,8 @@ from odeploy_train.modules.ddpm import Schedule, ScheduleName, schedule
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.off_policy import run as off_policy_run
-from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.run import Learner
 from odeploy_train.policies.diffusion import DiffusionConfig, DiffusionPolicy
 from odeploy_train.runs.folder import Method
@@ -90,7 +91,7 @@ def start(
     denoiser = VelocityNet(O, A, sizes.width, sizes.depth, sizes.time_features)
     initialise(denoiser, generator)  # before there is a slow copy of it
     actor = make_actor(config, denoiser, schedule(sizes.schedule, sizes.steps))
-    critics = TwinCritics(O, A, config.critic_widths)
+    critics = TwinCritics(O, A, config.critic_widths, config.critic_norm)
     initialise(critics, generator)
     core = OffPolicy(core_config, actor, critics, envs, generator)
     return Learner(core, lambda: deployed(core, actor, envs.task, sizes))

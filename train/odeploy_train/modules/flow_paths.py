@@ -1,12 +1,8 @@
-"""Paths of a flow from noise to actions, and the divergence of its velocity.
+"""Paths of a flow from noise to actions, and the Jacobian of its velocity.
 
-A path is a constant: K Euler steps without a gradient. Differentiable are the velocity and its divergence at its
-points,
-
-    div v = Σ_p e_p · (∂v/∂x) e_p
-
-which is exact over the D unit vectors (`unit_probes`) and unbiased over random signs (`sign_probes`). ∂v/∂x e is
-carried through the network beside the values: a gradient of the divergence needs no graph within the graph.
+A path is a constant: K Euler steps without a gradient. Differentiable are the velocity and its Jacobian ∂v/∂x at
+its points. The Jacobian is carried through the network beside the values, one row per dimension: a gradient of it
+needs no graph within the graph.
 """
 
 import math
@@ -57,30 +53,28 @@ def solve(velocity: VelocityNet, observation: Tensor, noise: Tensor, steps: int)
     return Path(noise.new_tensor(grid[:-1]), torch.stack(states).view(steps, B, M, D), end.view(B, M, D))
 
 
-def velocity_and_divergence(
-    velocity: VelocityNet, observation: Tensor, x: Tensor, t: Tensor, probes: Tensor
+def velocity_and_jacobian(
+    velocity: VelocityNet, observation: Tensor, x: Tensor, t: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return v(s, x, t) and its divergence, both differentiable by the weights.
+    """Return v(s, x, t) and ∂v/∂x, both differentiable by the weights.
 
     Args:
         velocity: v.
         observation: normalised. Shape (R, O).
         x: Shape (R, D).
         t: Shape (R,).
-        probes: e_p, by `sign_probes` or `unit_probes`. Shape (R, P, D).
 
     Returns:
-        Shapes (R, D), (R,).
+        Shapes (R, D), (R, D, D); row j of the second is the derivative by x_j.
     """
     O, D = velocity.observation_size, velocity.action_size  # noqa: E741
     z = velocity.first(torch.cat([observation, x, time_embedding(t, velocity.time_features)], dim=-1))
-    dz = probes @ velocity.first.weight[:, O : O + D].T
+    dz = velocity.first.weight[:, O : O + D].T
     for layer in velocity.hidden:
         h, slope = silu_and_slope(z)
         z, dz = layer(h), (slope[:, None] * dz) @ layer.weight.T  # type: ignore[operator]
     h, slope = silu_and_slope(z)
-    divergence = (slope * (dz * (probes @ velocity.last.weight)).sum(1)).sum(-1)
-    return velocity.last(h), divergence
+    return velocity.last(h), (slope[:, None] * dz) @ velocity.last.weight.T
 
 
 def sign_probes(x1: Tensor, count: int, generator: torch.Generator) -> Tensor:

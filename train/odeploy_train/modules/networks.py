@@ -120,12 +120,15 @@ class StudentNet(nn.Module):
         return torch.tanh(self.last(h))
 
 
-def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module]) -> nn.Sequential:
-    """Return linear layers of these sizes, with the activation between them."""
+def mlp(sizes: Sequence[int], activation: Callable[[], nn.Module], *, norm: bool = False) -> nn.Sequential:
+    """Return linear layers of these sizes, with the activation between them.
+
+    With `norm`, a LayerNorm stands before each activation.
+    """
     layers: list[nn.Module] = []
-    for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), activation()]
-    return nn.Sequential(*layers[:-1])
+    for a, b in pairwise(sizes[:-1]):
+        layers += [nn.Linear(a, b), *([nn.LayerNorm(b)] if norm else []), activation()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def initialise_orthogonal(network: nn.Sequential, last_gain: float, generator: torch.Generator) -> None:

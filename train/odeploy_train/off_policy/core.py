@@ -1,8 +1,9 @@
-"""The core of off-policy methods: ticks, twin critics, target networks.
+"""The core of off-policy methods: ticks, updates, target networks.
 
-    L_Q = ½ E[ (Q_1(s, a) - y)² + (Q_2(s, a) - y)² ],    y = r + γ (1 - terminated) V̄(s')
+    L_Q = ½ E[ (Q_1(s, a) - y)² + (Q_2(s, a) - y)² ],    y = R + γ^m (1 - terminated) V̄(s')
 
-as in SAC (Haarnoja et al., arXiv 1812.05905). The actor computes V̄ from the target critics: hard, min(Q̄_1, Q̄_2)
+over transitions of m ticks with return R, usually one (`n_step.py`); as in SAC (Haarnoja et al., arXiv
+1812.05905). The actor computes V̄ from the target critics: hard, min(Q̄_1, Q̄_2)
 of an action of its own, or soft, with an entropy bonus. SAC, FMER and the diffusion policies differ in the actor:
 how it acts, what V̄ is, how it improves by the critics.
 
@@ -22,8 +23,10 @@ from torch.optim import Optimizer
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
-from odeploy_train.modules.networks import mlp
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR, RunningMoments
+from odeploy_train.off_policy.critics import TwinCritics
+from odeploy_train.off_policy.held_noise import HeldNoise
+from odeploy_train.off_policy.n_step import NStep
 from odeploy_train.off_policy.replay import Replay, Transitions
 from odeploy_train.runs.learning_curve import Info
 
@@ -46,34 +49,18 @@ class OffPolicyConfig:
     """Learning rate of the critics, constant; SAC uses it for its policy too."""
     discount: float = 0.99
     """Discount γ."""
+    returns: int = 1
+    """Ticks n of the critics' returns; more reach a sparse reward sooner, but count actions of older policies."""
     target_rate: float = 0.005
     """How far the target critics move towards the critics per update, from 0 to 1."""
     critic_widths: tuple[int, ...] = (256, 256)
     """Hidden layers of each critic, ReLU."""
-
-
-class TwinCritics(nn.Module):
-    """Q_1 and Q_2 over [normalised observation, unit action], ReLU between layers."""
-
-    def __init__(self, observation_size: int, action_size: int, widths: tuple[int, ...]) -> None:
-        super().__init__()
-        self.both = nn.ModuleList(mlp((observation_size + action_size, *widths, 1), nn.ReLU) for _ in range(2))
-
-    def forward(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return both values. Shapes (..., O), (..., D) -> (2, ...)."""
-        seen = torch.cat([observation, action], dim=-1)
-        return torch.stack([critic(seen).squeeze(-1) for critic in self.both])
-
-    def smaller(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Return min(Q_1, Q_2). Shapes (..., O), (..., D) -> (...)."""
-        return torch.minimum(*self(observation, action))
-
-    def judge(self, observation: Tensor, candidates: Tensor) -> Tensor:
-        """Return min(Q_1, Q_2) of M actions per state.
-
-        Shapes (B, O), (B, M, D) -> (B, M).
-        """
-        return self.smaller(observation[:, None].expand(-1, candidates.shape[1], -1), candidates)
+    critic_norm: bool = True
+    """Whether each critic has a LayerNorm before its activations."""
+    actor_every: int = 1
+    """Updates of the critics per update of the actor."""
+    hold: int = 1
+    """Ticks for which exploration noise is held in each environment; redrawn at the start of an episode."""
 
 
 class Actor(nn.Module, ABC):
@@ -83,15 +70,20 @@ class Actor(nn.Module, ABC):
 
     Attributes:
         optimizers: optimizers of its parameters, by any name.
+        noise_shape: shape of one environment's exploration noise, N(0, I).
         improves_replay: whether it writes better actions into the replay buffer, by `Transitions.improved`.
     """
 
     optimizers: dict[str, Optimizer]
+    noise_shape: tuple[int, ...]
     improves_replay: ClassVar[bool] = False
 
     @abstractmethod
-    def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Return actions to try in the environment. Shapes (N, O) -> (N, D)."""
+    def act(self, observation: Tensor, critics: TwinCritics, noise: Tensor) -> Tensor:
+        """Return actions to try in the environment.
+
+        Shapes (E, O), (E, *noise_shape) -> (E, D).
+        """
 
     @abstractmethod
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
@@ -116,6 +108,7 @@ class OffPolicy:
         envs: environments; unit actions [-1, 1] are mapped to their limits.
         generator: generator of all random numbers except the environments'.
         steps: environment steps so far, summed over all environments.
+        updates: updates of the critics so far.
         owed: updates due for the ticks so far.
     """
 
@@ -125,6 +118,7 @@ class OffPolicy:
     envs: TaskVectorEnv
     generator: torch.Generator
     steps: int = 0
+    updates: int = 0
     owed: float = 0.0
     _raw: Any = field(default=None, repr=False)
 
@@ -136,6 +130,11 @@ class OffPolicy:
         self.replay = Replay(self.config.capacity, O, D, improvable=self.actor.improves_replay)
         self.targets = copy.deepcopy(self.critics).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.critics.parameters(), lr=self.config.lr, fused=True)
+        E, G = self.envs.num_envs, self.generator
+        self._n_step = NStep(E, self.config.returns, self.config.discount)
+        shape = self.actor.noise_shape
+        self._uniform = HeldNoise(E, self.config.hold, lambda n: 2 * torch.rand((n, D), generator=G) - 1)
+        self._normal = HeldNoise(E, self.config.hold, lambda n: torch.randn((n, *shape), generator=G))
 
     def normalise(self, raw: Tensor) -> Tensor:
         """Map raw observations to unit scale, clipped. Shape (..., O)."""
@@ -164,16 +163,21 @@ class OffPolicy:
         self._require_finite(observation=before, following=following, reward=reward)
         self.moments.see(torch.from_numpy(before))
         sound = ~info["invalid"]
-        rows = before, action, reward, following, terminated
-        self.replay.add(*(row[sound] for row in rows))
+        self.replay.add(*self._n_step.add(before, action, reward, following, terminated, ended, sound))
+        for noise in (self._uniform, self._normal):
+            noise.restart(torch.from_numpy(ended))
         if len(self.replay) >= self.config.start_steps:
             self.owed += self.config.updates_per_step * len(reward)
         returns = info["episode"]["r"] if "episode" in info else np.zeros(len(reward))
         return returns[ended], info["success"][ended]
 
     def update(self) -> Info:
-        """Update critics, actor and targets, in this order, on one batch."""
+        """Update critics, actor and targets, in this order, on one batch.
+
+        The actor is updated at every `actor_every`-th call.
+        """
         self.owed -= 1
+        self.updates += 1
         drawn = self.replay.draw(self.config.batch, self.generator)
         seen, following = self.normalise(drawn.observation), self.normalise(drawn.following)
         rows = replace(drawn, observation=seen, following=following)
@@ -181,32 +185,30 @@ class OffPolicy:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        if self.steps >= self.config.actor_start_steps:
+        if self.steps >= self.config.actor_start_steps and self.updates % self.config.actor_every == 0:
             self.critics.requires_grad_(False)  # the actor's gradient passes through them
             info |= self.actor.improve(rows, self.critics, self.generator)
             self.critics.requires_grad_(True)
             if rows.improved is not None and rows.index is not None:
                 self.replay.take_back(rows.index, rows.improved)
-        with torch.no_grad():
-            for target, weight in zip(self.targets.parameters(), self.critics.parameters(), strict=True):
-                target.lerp_(weight, self.config.target_rate)
+        follow(self.targets, self.critics, self.config.target_rate)
         return info
 
     def critic_loss(self, rows: Transitions) -> tuple[Tensor, Info]:
         """Return L_Q of normalised transitions, and figures for the curves."""
         with torch.no_grad():
             worth = self.actor.value(rows.following, self.targets, self.generator)
-            y = rows.reward + self.config.discount * (1 - rows.terminated) * worth
+            y = rows.reward + self.config.discount**rows.span * (1 - rows.terminated) * worth
         both = self.critics(rows.observation, rows.action)
         loss = 0.5 * (both - y).square().mean(dim=1).sum()
         return loss, {"critic_loss": loss.detach(), "q": both.detach().mean(), "target": y.mean()}
 
     def _choose(self) -> NDArray[np.float32]:
         if self.steps < self.config.start_steps:
-            shape = len(self._raw), len(self._half)
-            unit = 2 * torch.rand(shape, generator=self.generator) - 1
+            unit = self._uniform.tick()
         else:
-            unit = self.actor.act(self.normalise(torch.from_numpy(self._raw)), self.critics, self.generator)
+            seen = self.normalise(torch.from_numpy(self._raw))
+            unit = self.actor.act(seen, self.critics, self._normal.tick())
         chosen: NDArray[np.float32] = unit.numpy()
         return chosen
 
@@ -221,3 +223,10 @@ class OffPolicy:
                     got=f"{array[tuple(bad[0])]}",
                     remedy="check the task or lower --lr; the same command continues from the last checkpoint",
                 )
+
+
+@torch.no_grad()
+def follow(slow: nn.Module, fast: nn.Module, rate: float) -> None:
+    """Move a copy's weights towards those of its original, by a share of the distance."""
+    for own, weight in zip(slow.parameters(), fast.parameters(), strict=True):
+        own.lerp_(weight, rate)

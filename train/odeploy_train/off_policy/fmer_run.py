@@ -20,7 +20,8 @@ from odeploy_train.modules.networks import initialise
 from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.off_policy import run as off_policy_run
-from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.fmer import FmerActor, Improvement
 from odeploy_train.off_policy.run import Learner, run
 from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
@@ -42,6 +43,20 @@ class Config(off_policy_run.Config):
     """Euler steps K; `odeploy export` chooses its own."""
     effective_share: float = 0.5
     """Effective sample size of the candidates' weights, as a share ρ of all candidates."""
+    per_state: bool = True
+    """Whether a candidate's advantage counts in units of its state's spread."""
+    perturbations: int = 1
+    """Candidates P of each sample: itself, and copies with noise, which cost no solver steps."""
+    spread: float = 0.2
+    """Standard deviation of this noise, before the tanh."""
+    resample: int = 0
+    """Candidates per state that are drawn by weight for the regression; 0 for all of them, weighted."""
+    renew_every: int = 1
+    """Updates of the velocity between two renewals of the copy that proposes candidates."""
+    slow_rate: float = 1.0
+    """How far this copy moves towards the velocity at a renewal; 1 every update is the velocity itself."""
+    target_choices: int = 1
+    """Samples of which the best gives the critics' target."""
     uniform: int = 0
     """Further candidates, drawn uniformly from all actions: they preserve equally good modes."""
     entropy_draws: int = 2
@@ -50,8 +65,8 @@ class Config(off_policy_run.Config):
     """Target entropy of the squashed action per dimension [nat]; the maximum is log 2 = 0.693."""
     alpha: float = 0.1
     """Multiplier of the entropy at the start; 0 disables the entropy."""
-    alpha_lr: float = 1e-3
-    """Learning rate of the logarithm of the multiplier."""
+    alpha_lr: float | None = None
+    """Learning rate of the logarithm of the multiplier; default: `--lr`."""
     actor_lr: float = 3e-4
     """Learning rate of the velocity; `--lr` is the critics'."""
     width: int = 256
@@ -67,7 +82,7 @@ def main(arguments: list[str]) -> None:
     task = get(config.task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     flow = FlowConfig(O, A, config.width, config.depth, clip=OBSERVATION_CLIP, squash=True)
-    sizes = BestOfNConfig(flow, config.critic_widths)
+    sizes = BestOfNConfig(flow, config.critic_widths, critic_norm=config.critic_norm)
     run("fmer", config, task, sizes, partial(start, config, sizes))
 
 
@@ -75,10 +90,13 @@ def start(config: Config, sizes: BestOfNConfig, core_config: OffPolicyConfig, en
     """Make a learner at step 0."""
     generator = torch.Generator().manual_seed(config.seed)
     shared = {name: getattr(config, name) for name in Improvement.__dataclass_fields__}
+    shared["alpha_lr"] = config.lr if config.alpha_lr is None else config.alpha_lr
     shared["target_entropy"] = config.target_entropy * sizes.flow.action_size
-    actor = FmerActor(velocity_net(sizes.flow), Improvement(**shared))
-    critics = TwinCritics(sizes.flow.observation_size, sizes.flow.action_size, config.critic_widths)
-    initialise(actor, generator)
+    velocity = velocity_net(sizes.flow)
+    initialise(velocity, generator)  # before there is a slow copy of it
+    actor = FmerActor(velocity, Improvement(**shared))
+    O, A = sizes.flow.observation_size, sizes.flow.action_size  # noqa: E741
+    critics = TwinCritics(O, A, config.critic_widths, config.critic_norm)
     initialise(critics, generator)
     core = OffPolicy(core_config, actor, critics, envs, generator)
     return Learner(core, lambda: deployed(core, actor, envs.task, sizes))
@@ -114,15 +132,27 @@ def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig
 def _check(config: Config) -> None:
     require_positive(
         candidates=config.candidates, choices=config.choices, solver_steps=config.solver_steps,
-        entropy_draws=config.entropy_draws, alpha_lr=config.alpha_lr, actor_lr=config.actor_lr,
+        perturbations=config.perturbations, spread=config.spread, renew_every=config.renew_every,
+        target_choices=config.target_choices, entropy_draws=config.entropy_draws, actor_lr=config.actor_lr,
         width=config.width, depth=config.depth,
     )  # fmt: skip
-    require_from_zero(uniform=(config.uniform, float("inf")), alpha=(config.alpha, float("inf")))
-    count = config.candidates + config.uniform
-    shares = f"above 1/{count} and below 1, with at least 2 candidates"
-    if not 1 / count < config.effective_share < 1:
+    if config.alpha_lr is not None:
+        require_positive(alpha_lr=config.alpha_lr)
+    require_from_zero(
+        uniform=(config.uniform, float("inf")), alpha=(config.alpha, float("inf")),
+        resample=(config.resample, float("inf")),
+    )  # fmt: skip
+    if not 0 < config.slow_rate <= 1:
         raise UsageError(
-            where="--effective-share", expected=shares, got=f"{config.effective_share:g}", remedy="change it"
+            where="--slow-rate", expected="above 0, at most 1", got=f"{config.slow_rate:g}", remedy="change it"
+        )
+    count = config.candidates * config.perturbations + config.uniform
+    if not 2 <= config.effective_share * count < count:
+        raise UsageError(
+            where="--effective-share",
+            expected=f"at least 2 of {count} candidates, and below 1: with fewer the policy collapses",
+            got=f"{config.effective_share:g}, {config.effective_share * count:.3g} of them",
+            remedy="raise it, or --candidates or --perturbations",
         )
     if config.entropy_draws > config.candidates:
         raise UsageError(

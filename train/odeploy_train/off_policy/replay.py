@@ -20,20 +20,21 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
 
 REPLAY = "replay.npz"
-_FIELDS = ("observation", "action", "reward", "following", "terminated")
+_FIELDS = ("observation", "action", "reward", "following", "terminated", "span")
 _IMPROVED = "improved"
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """B environment steps, in any order.
+    """B transitions of one or several ticks, in any order.
 
     Attributes:
-        observation: observation before the step. Shape (B, O).
-        action: action in unit scale. Shape (B, D).
-        reward: Shape (B,).
-        following: observation after the step; the episode's last one if it ended there. Shape (B, O).
+        observation: observation before the first tick. Shape (B, O).
+        action: action of the first tick, in unit scale. Shape (B, D).
+        reward: discounted sum of the ticks' rewards. Shape (B,).
+        following: observation after the last tick; the episode's last one if it ended there. Shape (B, O).
         terminated: 1 where the task ended the episode; 0 where it was truncated. Shape (B,).
+        span: number of ticks. Shape (B,).
         improved: better action by the actor, if such are stored; what it writes here goes back into the buffer.
             Shape (B, D).
         index: positions in the buffer, for that. Shape (B,).
@@ -44,6 +45,7 @@ class Transitions:
     reward: Tensor
     following: Tensor
     terminated: Tensor
+    span: Tensor
     improved: Tensor | None = None
     index: Tensor | None = None
 
@@ -75,14 +77,15 @@ class Replay:
         self,
         observation: NDArray[np.float32],
         action: NDArray[np.float32],
-        reward: NDArray[np.float64],
+        reward: NDArray[np.floating[Any]],
         following: NDArray[np.float32],
-        terminated: NDArray[np.bool_],
+        terminated: NDArray[Any],
+        span: NDArray[np.float32],
     ) -> None:
         """Add n transitions, at most the capacity; shapes as in `Transitions`."""
         n = len(reward)
         index = (self._next + np.arange(n)) % self.capacity
-        values = observation, action, reward, following, terminated, action
+        values = observation, action, reward, following, terminated, span, action
         for array, value in zip(self._arrays.values(), values, strict=False):  # the last only if stored
             array[index] = value
         self._next, self._count = (self._next + n) % self.capacity, min(self._count + n, self.capacity)

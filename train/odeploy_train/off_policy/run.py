@@ -102,7 +102,8 @@ class Learner:
         core = self.core
         until = min(core.steps + _FIGURES_STEPS, until, options.steps)
         totals: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
-        updates, spent_s, began = 0, np.zeros(2), core.steps
+        counts: dict[str, int] = defaultdict(int)  # the actor may be updated less often than the critics
+        spent_s, began = np.zeros(2), core.steps
         ended = []
         while core.steps < until and not interrupts.asked and not self.finished(options):
             begun = time.monotonic()
@@ -111,10 +112,10 @@ class Learner:
             while core.owed >= 1:
                 for name, figure in core.update().items():
                     totals[name] += figure
-                updates += 1
+                    counts[name] += 1
             spent_s += ticked - begun, time.monotonic() - ticked
             self.spent_s += time.monotonic() - begun
-        figures = {f"update/{name}": float(total) / updates for name, total in totals.items()}
+        figures = {f"update/{name}": float(total) / counts[name] for name, total in totals.items()}
         returns, successes = (np.concatenate(parts) for parts in zip(*ended, strict=True)) if ended else ((), ())
         if len(returns):
             figures |= {"rollout/return": float(np.mean(returns)), "rollout/success": float(np.mean(successes))}
@@ -130,6 +131,7 @@ class Learner:
             core.replay.save(folder)
         state = {
             "step": core.steps,
+            "updates": core.updates,
             "spent_s": self.spent_s,
             "finished": finished,
             "policy": self.kept.policy or self.deploy().state_dict(),
@@ -158,7 +160,7 @@ class Learner:
             for name, optimizer in self._optimizers().items():
                 optimizer.load_state_dict(saved["optimizers"][name])
             core.generator.set_state(saved["generator"])
-            core.steps, self.spent_s = saved["step"], saved["spent_s"]
+            core.steps, core.updates, self.spent_s = saved["step"], saved["updates"], saved["spent_s"]
             self.kept.resume(saved["kept"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FormatError(
@@ -213,8 +215,9 @@ def run(method: Method, config: Config, task: Task, sizes: PolicyConfig, start: 
 def _check(config: Config, task: Task) -> None:
     require_positive(
         steps=config.steps, envs=config.envs, batch=config.batch, updates_per_step=config.updates_per_step,
-        start_steps=config.start_steps, capacity=config.capacity, lr=config.lr, target_rate=config.target_rate,
-        threads=config.threads, score_every=config.score_every,
+        start_steps=config.start_steps, capacity=config.capacity, lr=config.lr, returns=config.returns,
+        target_rate=config.target_rate, actor_every=config.actor_every, hold=config.hold, threads=config.threads,
+        score_every=config.score_every,
     )  # fmt: skip
     require_scores(config.keep, config.score_episodes)
     if not config.minutes > 0:

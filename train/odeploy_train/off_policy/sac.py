@@ -23,7 +23,8 @@ from odeploy_train.modules.networks import initialise, mlp
 from odeploy_train.modules.running_moments import OBSERVATION_CLIP, STD_FLOOR
 from odeploy_train.modules.squash import log_slope
 from odeploy_train.off_policy import run as off_policy_run
-from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.off_policy.run import Learner, run
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy, limits
@@ -45,8 +46,8 @@ class Config(off_policy_run.Config):
     """Target entropy H of the squashed action per dimension [nat]."""
     alpha: float = 1.0
     """Entropy coefficient α at the start."""
-    alpha_lr: float = 3e-4
-    """Learning rate of log α."""
+    alpha_lr: float | None = None
+    """Learning rate of log α; default: `--lr`."""
     widths: tuple[int, ...] = (256, 256)
     """Hidden layers of the policy, ReLU."""
 
@@ -54,7 +55,9 @@ class Config(off_policy_run.Config):
 def main(arguments: list[str]) -> None:
     """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train sac")
-    require_positive(alpha=config.alpha, alpha_lr=config.alpha_lr)
+    require_positive(alpha=config.alpha)
+    if config.alpha_lr is not None:
+        require_positive(alpha_lr=config.alpha_lr)
     task = get(config.task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     sizes = MlpConfig(O, A, config.widths, "ReLU", clip=OBSERVATION_CLIP, squash=True)
@@ -66,8 +69,9 @@ def start(config: Config, sizes: MlpConfig, core_config: OffPolicyConfig, envs: 
     generator = torch.Generator().manual_seed(config.seed)
     O, A = sizes.observation_size, sizes.action_size  # noqa: E741
     target = config.target_entropy * A
-    actor = SacActor(O, A, config.widths, target, config.lr, config.alpha, config.alpha_lr)
-    critics = TwinCritics(O, A, config.critic_widths)
+    alpha_lr = config.lr if config.alpha_lr is None else config.alpha_lr
+    actor = SacActor(O, A, config.widths, target, config.lr, config.alpha, alpha_lr)
+    critics = TwinCritics(O, A, config.critic_widths, config.critic_norm)
     initialise(actor, generator)
     initialise(critics, generator)
     core = OffPolicy(core_config, actor, critics, envs, generator)
@@ -100,7 +104,7 @@ class SacActor(Actor):
         super().__init__()
         self.net = mlp((observation_size, *widths, 2 * action_size), nn.ReLU)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(alpha)))
-        self.target_entropy = target_entropy
+        self.target_entropy, self.noise_shape = target_entropy, (action_size,)
         self.optimizers = {
             "policy": torch.optim.Adam(self.net.parameters(), lr=lr, fused=True),
             "alpha": torch.optim.Adam([self.log_alpha], lr=alpha_lr),
@@ -111,17 +115,23 @@ class SacActor(Actor):
 
         Shapes (B, O) -> (B, D), (B,).
         """
+        return self.sample(observation, torch.randn((len(observation), *self.noise_shape), generator=generator))
+
+    def sample(self, observation: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the action of each state's noise, with its log π, differentiable.
+
+        Shapes (B, O), (B, D) -> (B, D), (B,).
+        """
         mean, log_std = self.net(observation).chunk(2, dim=-1)
         log_std = log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
-        noise = torch.randn(mean.shape, generator=generator)
         u = mean + log_std.exp() * noise
         log_density = -(0.5 * noise.square() + log_std + _HALF_LOG_2PI).sum(-1)
         return u.tanh(), log_density - log_slope(u)
 
     @torch.no_grad()
-    def act(self, observation: Tensor, _critics: TwinCritics, generator: torch.Generator) -> Tensor:
-        """Sample an action. Shapes (N, O) -> (N, D)."""
-        return self.draw(observation, generator)[0]
+    def act(self, observation: Tensor, _critics: TwinCritics, noise: Tensor) -> Tensor:
+        """Return the action of the given noise. Shapes (E, O), (E, D) -> (E, D)."""
+        return self.sample(observation, noise)[0]
 
     @torch.no_grad()
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from odeploy_train.modules.networks import mlp
 from odeploy_train.policies.best_of_n import Choice, Chooser, best
 from odeploy_train.policies.diffusion import DiffusionPolicy
-from odeploy_train.policies.mlp import Activation
 
 
 class BestOfDiffusion(Chooser):
@@ -24,16 +23,15 @@ class BestOfDiffusion(Chooser):
     Attributes:
         diffusion: proposes candidates; the critics share its normaliser and limits.
         critics: Q_1 and Q_2, over [normalised observation, unit action].
-        critic_activation: torch's name of the activation between their layers.
     """
 
-    critic_activation: Activation = "ReLU"
-
-    def __init__(self, diffusion: DiffusionPolicy, critic_widths: Sequence[int]) -> None:
+    def __init__(
+        self, diffusion: DiffusionPolicy, critic_widths: Sequence[int], critic_norm: bool = False
+    ) -> None:
         super().__init__()
         self.diffusion = diffusion
         sizes = diffusion.config.observation_size + diffusion.config.action_size, *critic_widths, 1
-        self.critics = nn.ModuleList(mlp(sizes, nn.ReLU) for _ in range(2))
+        self.critics = nn.ModuleList(mlp(sizes, nn.ReLU, norm=critic_norm) for _ in range(2))
 
     @property
     def proposer(self) -> DiffusionPolicy:

@@ -105,6 +105,8 @@ class BestOfNConfig:
     """Neurons of each critic's hidden layers."""
     critic_activation: Activation = "ReLU"
     """Torch's name of the activation between a critic's layers."""
+    critic_norm: bool = False
+    """Whether a LayerNorm stands before each activation of the critics."""
 
 
 class BestOfN(Chooser):
@@ -121,7 +123,7 @@ class BestOfN(Chooser):
         self.config, self.flow = config, FlowPolicy(config.flow)
         sizes = config.flow.observation_size + config.flow.chunk_size, *config.critic_widths, 1
         activation: type[nn.Module] = getattr(nn, config.critic_activation)
-        self.critics = nn.ModuleList(mlp(sizes, activation) for _ in range(2))
+        self.critics = nn.ModuleList(mlp(sizes, activation, norm=config.critic_norm) for _ in range(2))
 
     def fit(self, observations: Tensor, actions: Tensor, signals: Sequence[Signal]) -> None:
         """Set normalisers and bounds; see `FlowPolicy.fit`.
@@ -143,11 +145,6 @@ class BestOfN(Chooser):
     def proposer(self) -> FlowPolicy:
         """The policy without critics."""
         return self.flow
-
-    @property
-    def critic_activation(self) -> Activation:
-        """Activation between a critic's layers."""
-        return self.config.critic_activation
 
     def propose(
         self, observation: Tensor, noise: Tensor, tableau: Tableau, t_grid: Sequence[float]

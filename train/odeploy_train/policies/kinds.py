@@ -29,7 +29,7 @@ class PolicyKind:
     """Class of its sizes."""
     policy: type[Policy]
     """Class of the policy, built from its sizes alone."""
-    with_critics: Callable[[Any, Sequence[int]], BestOfDiffusion] | None = None
+    with_critics: Callable[[Any, Sequence[int], bool], BestOfDiffusion] | None = None
     """Class of the policy with its critics, where the checkpoint has them beside the policy."""
 
 

@@ -237,7 +237,7 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
     critics = state.get("modules", {}).get("critics")
     with_critics = KINDS[card.kind].with_critics
     if with_critics is not None and critics is not None:
-        best_of = with_critics(policy, card.config["critic_widths"])
+        best_of = with_critics(policy, card.config["critic_widths"], card.config.get("critic_norm", False))
         weights = {name.removeprefix("both."): weight for name, weight in critics.items()}
         checkpoint.restore(best_of.critics, weights, folder)
         return best_of.eval(), card

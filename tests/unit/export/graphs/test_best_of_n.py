@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "chunk": {"horizon": 3},
     "clipped and squashed": {"clip": 1.0, "squash": True},
+    "normed critics": {"critic_norm": True},
 }
 
 
@@ -59,6 +60,21 @@ def test_the_observations_products_are_computed_once_for_all_candidates() -> Non
     # Flow: observation, noise, four in its one step. Critics: observation, action, two more for each.
     assert len(gemms) == 2 + 4 + 2 + 2 * 2
     assert sum(node.input[0] == "observation" for node in gemms) == 2
+
+
+def test_a_file_with_normed_critics_passes_the_parity_check_and_makes_torchs_choice(tmp_path: Path) -> None:
+    policy, out = best_of_n(HOPPER, clip=10.0, squash=True, critic_norm=True), tmp_path / "normed.onnx"
+    export_file(source(policy), **config(out))
+    served = OnnxPolicy.load(out)
+    assert served.manifest.parity[0].max_error <= served.manifest.parity[0].tolerance == 1e-5
+    noises = NoiseSource(served.manifest.noise, seed=7)
+    for seq, observation in enumerate(recorded(HOPPER)[:3]):
+        noise = noises.draw(episode=0, seq=seq)
+        draws = torch.from_numpy(noise[:, :, 0])
+        expected = policy.sample(torch.from_numpy(observation[None]), draws, solver("euler"), uniform_grid(2))
+        served.infer(observation, noise)
+        assert np.allclose(served.value, expected.value.numpy(), atol=1e-5, rtol=1e-5)
+        assert served.index.tolist() == expected.index.tolist()
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +172,9 @@ def test_one_candidate_may_start_from_zero_noise(tmp_path: Path) -> None:
     assert OnnxPolicy.load(out).manifest.sampler_label == "euler × 1"
 
 
-@pytest.mark.parametrize("clip", [None, 1.0])
-def test_the_graph_of_a_diffusion_makes_torchs_choice(clip: float | None) -> None:
-    policy, S = best_of_diffusion(HOPPER, clip=clip).double(), 5
+@pytest.mark.parametrize(("clip", "norm"), [(None, False), (1.0, False), (1.0, True)])
+def test_the_graph_of_a_diffusion_makes_torchs_choice(clip: float | None, norm: bool) -> None:
+    policy, S = best_of_diffusion(HOPPER, clip=clip, critic_norm=norm).double(), 5
     policy.diffusion.low[0], policy.diffusion.high[0] = -0.7, 0.4
     generator, t_grid = torch.Generator().manual_seed(3), policy.diffusion.levels.t_grid(S)
     observation = torch.randn(9, 11, generator=generator, dtype=torch.float64)

@@ -9,7 +9,7 @@ import torch
 from odeploy_train.diffusion_rl.dipo import Config, DipoActor
 from odeploy_train.modules.ddpm import cosine
 from odeploy_train.modules.networks import VelocityNet, initialise
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from tests.bowl import OBSERVATION, Bowl, batch
 
 

@@ -114,6 +114,8 @@ def test_the_slow_copy_acts_and_is_deployed() -> None:
         made.denoiser.last.bias.add_(9)
     assert made.deployed is made.slow
     observation, bowl = torch.randn(6, OBSERVATION), Bowl(1.0)
-    tried = made.act(observation, bowl, generator.manual_seed(0))
-    best = made.best(observation, 4, bowl, generator.manual_seed(0), made.slow)
+    noise = torch.randn(6, 4 * 8 + 1, 1, generator=generator.manual_seed(0))
+    tried = made.act(observation, bowl, noise)
+    proposed = made.denoise(observation, noise[:, :-1].view(6, 4, 8, 1), made.slow)
+    best = made.choose(observation, proposed, bowl)
     torch.testing.assert_close(tried, best, atol=1e-4, rtol=0)

@@ -1,8 +1,8 @@
-"""Paths without gradients, and the divergence: exact, or an unbiased estimate."""
+"""Paths without gradients, the Jacobian of a velocity with its gradient, and probes of a trace."""
 
 import torch
 
-from odeploy_train.modules.flow_paths import sign_probes, solve, unit_probes, velocity_and_divergence
+from odeploy_train.modules.flow_paths import sign_probes, solve, unit_probes, velocity_and_jacobian
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.modules.ode import EULER, integrate, uniform_grid
 
@@ -19,13 +19,12 @@ def points(rows: int, D: int = 3) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     return torch.randn(rows, 2, generator=generator), x, t
 
 
-def exact_trace(v: VelocityNet, observation: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """Return the trace of each row's whole Jacobian."""
-    jacobian = torch.func.vmap(
+def exact_jacobian(v: VelocityNet, observation: torch.Tensor, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    """Return each row's Jacobian by autograd; column j is the derivative by x_j."""
+    jacobian: torch.Tensor = torch.func.vmap(
         torch.func.jacrev(lambda o, x, t: v(o[None], x[None], t[None])[0], argnums=1)
     )(observation, x, t)  # fmt: skip
-    trace: torch.Tensor = jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return trace
+    return jacobian
 
 
 def test_a_path_visits_the_states_of_the_ordinary_solver() -> None:
@@ -54,29 +53,25 @@ def test_a_path_has_no_gradient() -> None:
     assert not path.states.requires_grad
 
 
-def test_with_unit_vectors_the_divergence_is_the_exact_trace() -> None:
+def test_the_jacobian_is_that_of_autograd() -> None:
     v, at = net(), points(20)
-    velocity, divergence = velocity_and_divergence(v, *at, unit_probes(at[1]))
+    velocity, jacobian = velocity_and_jacobian(v, *at)
     torch.testing.assert_close(velocity, v(*at))
-    torch.testing.assert_close(divergence, exact_trace(v, *at), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(jacobian.mT, exact_jacobian(v, *at), rtol=1e-4, atol=1e-5)
 
 
-def test_with_random_signs_the_divergence_is_unbiased() -> None:
-    v, draws = net(), 20_000
-    o, x, t = (row[:1] for row in points(1))
-    exact = exact_trace(v, o, x, t).item()
-    repeated = o.expand(draws, -1), x.expand(draws, -1), t.expand(draws)
-    probes = sign_probes(repeated[1], 1, torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        estimates = velocity_and_divergence(v, *repeated, probes)[1]
-    error = float(estimates.std()) / draws**0.5
-    assert error > 0
-    assert abs(float(estimates.mean()) - exact) < 4 * error
-
-
-def test_the_divergences_gradient_is_that_of_the_exact_trace() -> None:
+def test_the_jacobians_gradient_is_that_of_autograd() -> None:
     v, at = net(), points(8)
-    _, divergence = velocity_and_divergence(v, *at, unit_probes(at[1]))
-    ours = torch.autograd.grad(divergence.sum(), v.first.weight)[0]
-    exact = torch.autograd.grad(exact_trace(v, *at).sum(), v.first.weight)[0]
+    ours, exact = (
+        torch.autograd.grad(torch.linalg.det(torch.eye(3) + jacobian).sum(), v.first.weight)[0]
+        for jacobian in (velocity_and_jacobian(v, *at)[1], exact_jacobian(v, *at))
+    )
     torch.testing.assert_close(ours, exact, rtol=1e-3, atol=1e-5)
+
+
+def test_probes_sum_a_matrix_to_its_trace_exactly_or_in_the_mean() -> None:
+    matrix, rows = torch.randn(3, 3, generator=torch.Generator().manual_seed(2)), torch.zeros(20_000, 3)
+    for probes in (unit_probes(rows), sign_probes(rows, 2, torch.Generator().manual_seed(3))):
+        traces = torch.einsum("rpi,ij,rpj->r", probes, matrix, probes)
+        error = 1e-5 + 4 * float(traces.std()) / len(rows) ** 0.5
+        assert abs(float(traces.mean()) - float(matrix.trace())) < error

@@ -11,7 +11,8 @@ from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_sim.tasks.vector_env import SerialVectorEnv
-from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.core import Actor, OffPolicy, OffPolicyConfig
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.runs.learning_curve import Info
 
@@ -21,11 +22,13 @@ MULTIGOAL = get("multigoal-2d")
 class East(Actor):
     """An actor that always moves east and values every state at 7."""
 
+    noise_shape = (1,)
+
     def __init__(self) -> None:
         super().__init__()
         self.optimizers = {}
 
-    def act(self, observation: Tensor, critics: TwinCritics, generator: torch.Generator) -> Tensor:
+    def act(self, observation: Tensor, critics: TwinCritics, noise: Tensor) -> Tensor:
         return torch.tensor([1.0, 0.0]).expand(len(observation), -1)
 
     def value(self, observation: Tensor, targets: TwinCritics, generator: torch.Generator) -> Tensor:
@@ -116,13 +119,13 @@ def test_an_update_reduces_the_owed_updates_by_one(updates_per_step: float) -> N
     assert made.owed == 2 * updates_per_step - 1
 
 
-def test_critic_targets_are_the_reward_plus_the_discounted_next_value_unless_terminated() -> None:
+def test_critic_targets_are_the_return_plus_the_value_after_it_discounted_by_its_span_unless_terminated() -> None:
     made = core(discount=0.5)
     rows = Transitions(
         torch.randn(3, 2), torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0]), torch.randn(3, 2),
-        torch.tensor([0.0, 1.0, 0.0]),
+        torch.tensor([0.0, 1.0, 0.0]), torch.tensor([1.0, 1.0, 3.0]),
     )  # fmt: skip
-    y = torch.tensor([1 + 3.5, 2.0, 3 + 3.5])
+    y = torch.tensor([1 + 3.5, 2.0, 3 + 7 / 8])
     q1, q2 = made.critics(rows.observation, rows.action)
     loss, info = made.critic_loss(rows)
     torch.testing.assert_close(loss, 0.5 * ((q1 - y).square().mean() + (q2 - y).square().mean()))
@@ -162,10 +165,66 @@ def test_improved_actions_are_stored_next_to_the_taken_actions(
     assert not bool((rows.action == 0.25).any())
 
 
-def test_several_actions_of_a_state_are_valued_as_each_alone() -> None:
-    critics, observation, actions = TwinCritics(2, 3, (8,)), torch.randn(4, 2), torch.randn(4, 5, 3)
-    both = critics(observation, actions[:, 2])
-    torch.testing.assert_close(critics.judge(observation, actions)[:, 2], both.min(dim=0).values)
+def test_the_actor_is_updated_at_every_nth_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = core(actor_every=3, batch=4)
+    improved: list[int] = []
+
+    def improve(*_: Any) -> Info:
+        improved.append(made.updates)
+        return {}
+
+    monkeypatch.setattr(East, "improve", improve)
+    made.tick()
+    for _ in range(7):
+        made.update()
+    assert improved == [3, 6]
+
+
+def test_random_actions_at_the_start_are_held_and_redrawn_in_a_new_episode(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, step, sent = core(start_steps=400, hold=30), SerialVectorEnv.step, []
+
+    def watched(envs: SerialVectorEnv, actions: Any) -> Any:
+        sent.append(actions[0].copy())
+        return step(envs, actions)
+
+    monkeypatch.setattr(SerialVectorEnv, "step", watched)
+    for _ in range(59):
+        made.tick()  # an episode has 50 ticks
+    changes = (np.diff(sent, axis=0) != 0).any(axis=1).nonzero()[0] + 1
+    assert changes.tolist() == [30, 50]
+
+
+def test_an_actors_noise_is_held_and_standard_normal(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+
+    def act(_self: East, observation: Tensor, _critics: TwinCritics, noise: Tensor) -> Tensor:
+        seen.append(noise)
+        return torch.zeros(len(observation), 2)
+
+    monkeypatch.setattr(East, "noise_shape", (3, 4))
+    monkeypatch.setattr(East, "act", act)
+    made = core(start_steps=2, hold=2)
+    for _ in range(41):
+        made.tick()
+    assert seen[0].shape == (2, 3, 4)
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert float(torch.stack(seen).std()) == pytest.approx(1, abs=0.15)
+
+
+def test_the_replay_holds_returns_of_several_ticks() -> None:
+    """The actor moves east at a constant pace, by its third tick at the latest."""
+    one, three = core(returns=1), core(returns=3)
+    for made in (one, three):
+        for _ in range(10):
+            made.tick()
+    assert (len(one.replay), len(three.replay)) == (20, 16)
+    single, rows = stored(one), stored(three)
+    assert set(rows.span.tolist()) == {3.0}
+    pace, moved = ((each.following - each.observation)[:, 0].max() for each in (single, rows))
+    assert float(moved) == pytest.approx(3 * float(pace), rel=1e-3)
 
 
 @pytest.mark.parametrize("broken", ["observation", "reward"])

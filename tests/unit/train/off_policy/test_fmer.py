@@ -9,15 +9,14 @@ from torch import Tensor
 
 from odeploy_train.modules.flow_paths import solve
 from odeploy_train.modules.networks import VelocityNet, initialise
-from odeploy_train.off_policy.fmer import FmerActor, Improvement
+from odeploy_train.off_policy.fmer import FmerActor, Improvement, log_volume
 from tests.bowl import OBSERVATION, Bowl, batch
 
 
 def actor(D: int = 2, target: float = 0.0, width: int = 32, **options: float) -> FmerActor:
     velocity = VelocityNet(OBSERVATION, D, width=width, depth=2)
-    made = FmerActor(velocity, Improvement(target, **options))  # type: ignore[arg-type]
-    initialise(made, torch.Generator().manual_seed(0))
-    return made
+    initialise(velocity, torch.Generator().manual_seed(0))  # before there is a slow copy of it
+    return FmerActor(velocity, Improvement(target, **options))  # type: ignore[arg-type]
 
 
 class Linear(VelocityNet):
@@ -35,21 +34,36 @@ class Linear(VelocityNet):
             self.last.bias.zero_()
 
 
-@pytest.mark.parametrize("slope", [-1.0, 0.4])
-def test_entropy_of_a_linear_flow_is_that_of_the_squashed_gaussian(slope: float) -> None:
-    D, K, rows = 2, 200, 4000
+@pytest.mark.parametrize(("slope", "K"), [(-1.0, 200), (0.4, 200), (-2.0, 4)])
+def test_entropy_of_a_linear_flow_is_that_of_the_squashed_gaussian_that_its_steps_draw(
+    slope: float, K: int
+) -> None:
+    """K steps multiply noise by (1 + slope / K)^K: 0.06 in the last case, where the flow's e^slope is 0.14."""
+    D, rows = 2, 4000
     made = FmerActor(Linear(D, slope), Improvement(0.0, solver_steps=K, entropy_draws=1))
     generator = torch.Generator().manual_seed(0)
     observation = torch.zeros(rows, OBSERVATION)
     path = made.propose(observation, 1, generator)
     entropy, _ = made.entropy(observation, path, generator)
-    # N(0, e^slope): its entropy, and E log(1 - tanh²) by a fine grid.
-    std = math.exp(slope)
+    std = (1 + slope / K) ** K
     z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi) * float(z[1] - z[0])
     squashed = float((density * (1 - (std * z).tanh().square()).log()).sum())
-    exact = D * (0.5 * math.log(2 * math.pi * math.e) + slope + squashed)
+    exact = D * (0.5 * math.log(2 * math.pi * math.e) + math.log(std) + squashed)
     assert float(entropy) == pytest.approx(exact, abs=0.05)
+
+
+def test_a_singular_step_counts_as_a_strong_contraction_with_a_finite_gradient() -> None:
+    step = torch.diag(torch.tensor([1.0, 0.0])).requires_grad_(True)
+    volume = log_volume(step[None], 0.03)
+    assert float(volume.detach()) == pytest.approx(math.log(0.03), abs=1e-2)
+    (gradient,) = torch.autograd.grad(volume.sum(), step)
+    assert bool(gradient.isfinite().all())
+
+
+def test_the_volume_of_a_step_is_its_determinant() -> None:
+    step = torch.eye(3) + 0.3 * torch.randn(50, 3, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(log_volume(step, 0.01), torch.linalg.det(step).abs().log(), atol=0.03, rtol=0)
 
 
 def test_the_entropy_term_has_the_gradient_of_the_entropy() -> None:
@@ -157,8 +171,8 @@ def test_regression_is_the_weighted_flow_matching_loss() -> None:
 def test_exploration_takes_the_best_of_the_candidates() -> None:
     made, generator = actor(1, choices=16), torch.Generator()
     observation = torch.randn(20, OBSERVATION)
-    tried = made.act(observation, Bowl(1.0, best=0.3), generator.manual_seed(0))
     noise = torch.randn(20, 16, 1, generator=generator.manual_seed(0))
+    tried = made.act(observation, Bowl(1.0, best=0.3), noise)
     candidates = solve(made.velocity, observation, noise, 10).end.tanh()
     nearest = (candidates[..., 0] - 0.3).abs().argmin(dim=1)
     assert torch.equal(tried, candidates[torch.arange(20), nearest])
@@ -192,3 +206,63 @@ def test_with_uniform_candidates_equally_good_modes_become_equally_frequent() ->
         made.improve(rows, TwoWays(1.0, best=0.7), generator)
     assert float((actions() > 0).float().mean()) == pytest.approx(0.5, abs=0.15)
     assert float((actions().abs() - 0.7).abs().mean()) < 0.35
+
+
+def test_perturbed_candidates_are_the_samples_and_copies_of_each_with_noise() -> None:
+    made = actor(2, candidates=3, perturbations=4, spread=0.1, uniform=2)
+    samples = torch.randn(500, 3, 2)
+    u = made.candidates(samples, torch.Generator().manual_seed(0))
+    assert u.shape == (500, 14, 2)
+    assert torch.equal(u[:, :3], samples)
+    noise = u[:, 3:12].view(500, 3, 3, 2) - samples[:, :, None]
+    assert float(noise.std()) == pytest.approx(0.1, rel=0.05)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.005)
+    assert float(u[:, 12:].tanh().std()) == pytest.approx(1 / math.sqrt(3), rel=0.05)
+
+
+def weights_of(net: VelocityNet) -> Tensor:
+    return torch.nn.utils.parameters_to_vector(net.parameters()).detach().clone()
+
+
+@pytest.mark.parametrize(("renew_every", "slow_rate"), [(3, 1.0), (1, 0.25), (2, 0.5)])
+def test_candidates_come_from_a_copy_renewed_at_its_rate(renew_every: int, slow_rate: float) -> None:
+    made, generator = actor(1, renew_every=renew_every, slow_rate=slow_rate), torch.Generator().manual_seed(0)
+    expected = weights_of(made.velocity)
+    for i in range(1, 7):
+        made.improve(batch(8, 1, generator), Bowl(1.0), generator)
+        if i % renew_every == 0:
+            expected = expected + slow_rate * (weights_of(made.velocity) - expected)
+        torch.testing.assert_close(weights_of(made.slow), expected)
+
+
+def test_without_a_slow_copy_the_flow_itself_proposes() -> None:
+    made = actor(1)
+    assert made.slow is made.velocity
+
+
+def test_the_target_is_the_value_of_the_best_of_its_choices() -> None:
+    one, several, generator = actor(1), actor(1, target_choices=8), torch.Generator()
+    observation, bowl = torch.randn(20, OBSERVATION), Bowl(1.0, best=0.3)
+    proposed = several.propose(observation, 8, generator.manual_seed(0)).end.tanh()
+    best = several.value(observation, bowl, generator.manual_seed(0))
+    torch.testing.assert_close(best, -(proposed[..., 0] - 0.3).square().amin(dim=1))
+    sample = one.propose(observation, 1, generator.manual_seed(0)).end.tanh()
+    torch.testing.assert_close(
+        one.value(observation, bowl, generator.manual_seed(0)), -(sample[:, 0, 0] - 0.3).square()
+    )
+
+
+def test_at_its_best_action_a_policy_keeps_its_width_and_does_not_drift() -> None:
+    """1,200 updates on an exact Q. The standard deviation is that of a Gaussian with the target entropy."""
+    made = actor(2, -2.0, 16, candidates=4, perturbations=4, resample=4, solver_steps=4, actor_lr=2e-3)
+    generator, bowl = torch.Generator().manual_seed(1), Bowl(1.0, best=0.5)
+    errors, widths = [], []
+    for _ in range(4):
+        for _ in range(300):
+            made.improve(batch(8, 2, generator), bowl, generator)
+        actions = made.propose(torch.zeros(200, OBSERVATION), 8, generator).end.tanh()
+        errors.append(float((actions - 0.5).square().mean().sqrt()))
+        widths.append(float(actions.std(dim=1).mean()))
+    assert max(errors[1:]) < 0.2
+    exact = math.exp(-1) / math.sqrt(2 * math.pi * math.e)  # entropy of -1 nat a dimension
+    assert widths[-1] == pytest.approx(exact, rel=0.4)

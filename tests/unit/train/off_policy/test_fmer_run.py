@@ -47,13 +47,16 @@ def test_the_deployed_policy_proposes_and_values_as_in_training_in_robot_units(t
 @pytest.mark.parametrize(
     ("option", "value", "expected"),
     [
-        ("effective-share", "0.2", "above 1/4 and below 1"),
-        ("effective-share", "1", "above 1/4 and below 1"),
+        ("effective-share", "0.3", "at least 2 of 4 candidates.* got 0.3, 1.2 of them"),
+        ("effective-share", "1", "at least 2 of 4 candidates, and below 1"),
         ("entropy-draws", "5", "at most --candidates 4"),
         ("target-entropy", "0.7", "below log 2"),
         ("uniform", "-1", "at least 0"),
         ("alpha", "-1", "at least 0"),
         ("choices", "0", "a number above 0"),
+        ("slow-rate", "0", "above 0, at most 1"),
+        ("resample", "-1", "at least 0"),
+        ("alpha-lr", "0", "a number above 0"),
     ],
 )
 def test_an_invalid_number_is_refused_by_its_option(

@@ -13,7 +13,7 @@ from odeploy_train.off_policy.replay import REPLAY, Replay, Transitions
 def rows(numbers: list[int]) -> tuple[np.ndarray, ...]:
     """Return transitions with their number in every field."""
     n = np.array(numbers, np.float32)
-    return n[:, None] * [1, 10], n[:, None] + 0.5, n.astype(np.float64), n[:, None] * [2, 20], n % 2 == 1
+    return n[:, None] * [1, 10], n[:, None] + 0.5, n.astype(np.float64), n[:, None] * [2, 20], n % 2 == 1, n + 1
 
 
 def drawn(replay: Replay) -> Transitions:
@@ -32,6 +32,7 @@ def test_the_newest_overwrite_the_oldest_and_fields_stay_together() -> None:
     assert torch.equal(found.following, n * torch.tensor([2.0, 20.0]))
     assert torch.equal(found.action, n + 0.5)
     assert torch.equal(found.terminated, found.reward % 2)
+    assert torch.equal(found.span, found.reward + 1)
 
 
 def test_only_stored_transitions_are_drawn() -> None:

@@ -28,6 +28,7 @@ from odeploy_train.policies.kinds import Policy
 from odeploy_train.policies.mlp import MlpConfig
 from odeploy_train.runs import best_policy, checkpoint, learning_curve
 from odeploy_train.runs.folder import load_policy
+from odeploy_train.runs.interrupts import Interrupts
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 from odeploy_train.runs.scored_loop import train
 
@@ -82,6 +83,48 @@ def test_a_run_is_scored_and_a_finished_one_is_reported(
     assert "finished already, at step 60" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"--discount: expected 0\.99"):
         verb_run(verb, tmp_path, "--steps", "60", "--discount", "0.9")
+
+
+SLOW = ("--renew-every", "3", "--perturbations", "2", "--resample", "2", "--target-choices", "2")
+
+
+@pytest.mark.parametrize(("verb", "more"), [("fmer", SLOW), ("sac", ())])
+def test_a_continued_run_has_the_learner_of_the_checkpoint_and_its_count_of_updates(
+    verb: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow copy, temperature and turns of the actor continue where they were."""
+    options = (*more, "--returns", "3", "--hold", "2", "--actor-every", "2", "--steps", "60")
+    states: list[dict[str, Any]] = []
+    save, load = checkpoint.save, Learner.resume
+
+    def stop(folder: Path, state: dict[str, Any]) -> None:
+        save(folder, state)
+        states.append(state)
+        if len(states) == 1:
+            raise KeyboardInterrupt
+
+    def resumed(learner: Learner, given: Any) -> None:
+        load(learner, given)
+        if states:
+            assert learner.core.updates == states[0]["updates"] > 0
+            for name, weight in learner.core.actor.state_dict().items():
+                assert torch.equal(weight, states[0]["modules"]["actor"][name]), name
+
+    monkeypatch.setattr(checkpoint, "save", stop)
+    monkeypatch.setattr(Learner, "resume", resumed)
+    with pytest.raises(KeyboardInterrupt):
+        verb_run(verb, tmp_path, *options)
+    verb_run(verb, tmp_path, *options)
+    assert states[-1]["updates"] > states[0]["updates"]
+    assert load_policy(tmp_path)[1].config["returns"] == 3
+
+
+def test_figures_of_the_actor_are_means_over_its_own_updates(tmp_path: Path) -> None:
+    made, every = learner(options(tmp_path)), learner(options(tmp_path))
+    made.core.config = replace(made.core.config, actor_every=4)
+    found = made.iterate(options(tmp_path), 40, Interrupts())
+    other = every.iterate(options(tmp_path), 40, Interrupts())
+    assert found["update/alpha"] == pytest.approx(other["update/alpha"], rel=0.05)
 
 
 def test_a_run_ends_after_its_minutes_and_a_continuation_does_not_restart_them(

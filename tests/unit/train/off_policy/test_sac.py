@@ -16,10 +16,11 @@ from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.vector import make_vector
 from odeploy_train.off_policy import sac
-from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig, TwinCritics
+from odeploy_train.off_policy.core import OffPolicy, OffPolicyConfig
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.off_policy.replay import Transitions
 from odeploy_train.off_policy.sac import SacActor
-from odeploy_train.policies.mlp import MlpPolicy
+from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
 from odeploy_train.runs.folder import load_policy
 
 O, A, B = 2, 2, 64  # noqa: E741
@@ -58,7 +59,7 @@ def test_losses_and_targets_are_those_of_stable_baselines3(monkeypatch: pytest.M
     rng = torch.Generator().manual_seed(5)
     rows = Transitions(
         torch.randn(B, O, generator=rng), 2 * torch.rand(B, A, generator=rng) - 1, torch.randn(B, generator=rng),
-        torch.randn(B, O, generator=rng), (torch.rand(B, generator=rng) < 0.3).float(),
+        torch.randn(B, O, generator=rng), (torch.rand(B, generator=rng) < 0.3).float(), torch.ones(B),
     )  # fmt: skip
     batch = SimpleNamespace(
         observations=rows.observation, actions=rows.action, next_observations=rows.following,
@@ -124,5 +125,13 @@ def test_an_invalid_number_is_refused_by_its_option(option: str, value: str, tmp
 
 def test_exploration_stays_within_the_unit_limits() -> None:
     actor = SacActor(O, A, (8,), -2.0)
-    tried = actor.act(torch.randn(50, O) * 10, TwinCritics(O, A, (4,)), torch.Generator().manual_seed(0))
+    tried = actor.act(torch.randn(50, O) * 10, TwinCritics(O, A, (4,)), torch.randn(50, A))
     assert np.abs(tried.numpy()).max() <= 1
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 2e-3), (5e-4, 5e-4)])
+def test_alpha_has_the_rate_of_the_critics_unless_it_is_given(given: float | None, expected: float) -> None:
+    config = sac.Config("multigoal-2d", Path(), lr=2e-3, alpha_lr=given)
+    envs = make_vector(get("multigoal-2d"), 1, workers=0)
+    learner = sac.start(config, MlpConfig(O, A, (8,), "ReLU", squash=True), OffPolicyConfig(), envs)
+    assert learner.core.actor.optimizers["alpha"].param_groups[0]["lr"] == expected

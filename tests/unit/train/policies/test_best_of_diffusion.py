@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.diffusion_rl import qvpo
 from odeploy_train.diffusion_rl.qvpo import QvpoActor
-from odeploy_train.off_policy.core import TwinCritics
+from odeploy_train.off_policy.critics import TwinCritics
 from odeploy_train.policies.best_of_diffusion import BestOfDiffusion
 from odeploy_train.policies.best_of_n import BestOfN
 from odeploy_train.policies.diffusion import DiffusionPolicy
@@ -42,8 +43,9 @@ def test_critics_get_actions_on_unit_scale() -> None:
     torch.testing.assert_close(policy.value(observation, 0.5 + unit)[0], expected)
 
 
-def test_a_runs_critics_are_loaded_with_its_policy(tmp_path: Path) -> None:
-    policy = best_of_diffusion(HOPPER)
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_runs_critics_are_loaded_with_its_policy(norm: bool, tmp_path: Path) -> None:
+    policy = best_of_diffusion(HOPPER, critic_norm=norm)
     loaded, card = load_policy(diffusion_run_folder(tmp_path, HOPPER, policy))
     assert isinstance(loaded, BestOfDiffusion)
     assert (card.method, card.kind) == ("qvpo", "diffusion")
