@@ -52,6 +52,8 @@ FAULTS = {
     23: ("SIGINT, SIGTERM, twice", "safe action commanded, trace closed, quick end"),
     24: ("simulation reset or broken", "detected, the episode marked invalid"),
     25: ("a command interrupted or killed with its children", "no process and no temporary folder remains"),
+    31: ("rollback or `swap --abort` beside a swap that hangs", "the swap ends; no waiting behind it"),
+    32: ("swap to a file that moves the robot in another way", "refused with the difference, unless allowed"),
 }
 _HEAD = """# Reliability
 

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -22,10 +23,11 @@ from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.client import Drops, RobotClient
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.link import DealerLink
+from tests.faults.fault_table import Record
 from tests.faults.swap_under_load import Config, drive, served_fingerprints, swap
 from tests.faults.test_safety_states import served
 from tests.unit.runtime.fakes import hello
-from tests.unit.runtime.scaled_policy import scaled_bytes
+from tests.unit.runtime.scaled_policy import endless_bytes, scaled_bytes
 
 S = 1_000_000_000
 CLOCK = MonotonicClock()
@@ -140,6 +142,61 @@ def test_a_bad_file_is_refused_in_one_line_and_the_old_policy_stays_in_service(a
         request(arm.endpoint, ["rollback"])
     log = (arm.folder / "s.log").read_text()
     assert log.count("refused, epoch 1, scale-0.5, fingerprint") == 4
+
+
+@pytest.mark.fault(31)
+def test_a_rollback_ends_a_hanging_swap_and_takes_effect_at_the_next_tick(
+    arm: Arm, record_property: Record
+) -> None:
+    arm.swap("quarter", scaled_bytes(0.25))
+    assert arm.tick() == (2, QUARTER)
+    endless, refused = arm.file("endless", endless_bytes()), list[str]()
+
+    def hang() -> None:
+        with pytest.raises(RelayedError) as error:
+            swap(arm.endpoint, "swap", endless)
+        refused.append(str(error.value))
+
+    hanging = threading.Thread(target=hang)
+    hanging.start()
+    while not children(arm.server.pid):
+        time.sleep(0.001)
+    began_ns = CLOCK.now_ns()
+    assert request(arm.endpoint, ["rollback"]).endswith("again; swaps under way ended: 1")
+    record_property(
+        "rollback beside a hanging swap answered after, ms", f"{(CLOCK.now_ns() - began_ns) / 1e6:.0f}"
+    )
+    assert arm.tick() == (3, HALF)
+    hanging.join()
+    assert "expected its proof to go on, got its end by a rollback" in refused[0]
+    assert not children(arm.server.pid)
+
+
+@pytest.mark.fault(31)
+def test_an_abort_ends_a_hanging_swap_alone(arm: Arm) -> None:
+    with ThreadPoolExecutor() as pool:
+        hanging = pool.submit(swap, arm.endpoint, "swap", arm.file("endless", endless_bytes()))
+        while not children(arm.server.pid):
+            time.sleep(0.001)
+        assert request(arm.endpoint, ["abort"]).startswith("swaps under way ended: 1; serving epoch 1, scale-0.5")
+        with pytest.raises(RelayedError, match="got its end by swap --abort"):
+            hanging.result()
+    assert arm.tick() == (1, HALF)
+    arm.swap("quarter", scaled_bytes(0.25))
+    assert arm.tick() == (2, QUARTER)
+
+
+@pytest.mark.fault(32)
+def test_a_file_that_moves_the_robot_in_another_way_is_refused_unless_allowed(arm: Arm) -> None:
+    velocity = scaled_bytes(0.25, action_semantics="velocity")
+    with pytest.raises(
+        RelayedError, match="action_semantics: expected force as of the served policy, got velocity"
+    ):
+        arm.swap("velocity", velocity)
+    assert arm.tick() == (1, HALF)
+    with arm.file("velocity", velocity).open("rb") as file:
+        request(arm.endpoint, ["swap", "velocity.onnx", "semantics"], [file.fileno()])
+    assert arm.tick() == (2, QUARTER)
 
 
 @pytest.mark.fault(16)

@@ -10,21 +10,24 @@ import tyro
 import zmq
 from rich.table import Table
 
+from odeploy_runtime.cli.server_address import server_address
 from odeploy_runtime.errors import UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.server.health import as_json, divergence, rates, request_health
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.keys import robot_keys
-from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, connect_dealer
+from odeploy_runtime.transport.sockets import connect_dealer
 
 
 @dataclass(frozen=True)
 class Config:
     """Print a server's policy, rates of answers and refusals, and its shadow."""
 
-    address: Annotated[str, tyro.conf.Positional] = DEFAULT_ENDPOINT
-    """Endpoint of the server."""
+    address: Annotated[str | None, tyro.conf.Positional] = None
+    """Endpoint of the server: `ipc:///path` or `tcp://host:port`."""
+    server: str | None = None
+    """The same address, as an option; default: ipc:///tmp/odeploy.ipc."""
     json: bool = False
     """Print one line of JSON instead of a table."""
     over: float = 0.5
@@ -41,20 +44,21 @@ def main(arguments: list[str]) -> None:
     """Request the health twice, print it, and exit with 1 if the server is not ready."""
     config = tyro.cli(Config, args=arguments, prog="odeploy health")
     keys = robot_keys(config.key, config.server_key)
+    address = server_address(config.address, config.server)
     _require_durations(config)
     clock = MonotonicClock()
     try:
-        with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, config.address, keys) as dealer:
-            before = request_health(dealer, config.address, clock, config.timeout)
+        with zmq.Context[zmq.Socket[bytes]]() as context, connect_dealer(context, address, keys) as dealer:
+            before = request_health(dealer, address, clock, config.timeout)
             clock.sleep_until_ns(clock.now_ns() + round(config.over * 1e9))
-            now = request_health(dealer, config.address, clock, config.timeout)
+            now = request_health(dealer, address, clock, config.timeout)
     except UnreachableError as error:
         print(f"odeploy health: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     if config.json:
         print(json.dumps(as_json(before, now)))  # noqa: T201
     else:
-        Terminal().print(table(config.address, before, now))
+        Terminal().print(table(address, before, now))
     sys.exit(0 if now.ready else 1)
 
 

@@ -2,15 +2,17 @@
 
 Nothing on the network can.
 
-A Unix socket that only this user of this machine can open. A thread of the server's process waits on it and
-does all that takes time, so the loop never waits. The client sends the opened file, so the server serves that
-very file even if it may not open the path itself.
+A Unix socket that only this user of this machine can open. Threads of the server's process wait on it and do all
+that takes time, so the loop never waits, and no request waits behind a slow one. The client sends the opened file,
+so the server serves that very file even if it may not open the path itself.
 """
 
 import contextlib
+import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,9 +25,13 @@ _MOST_BYTES, _MOST_FILES = 8192, 2
 _SENT_WITHIN_S = 1.0
 _ANSWERED_WITHIN_S = 120.0
 _END_S = 0.5
+_RETRY_S = 0.1
 
 Answer = Callable[[Sequence[str], Sequence[int]], str]
-"""Executes a request of several words, with files as descriptors that it leaves open; returns one line."""
+"""Executes a request of several words, with files as descriptors that it leaves open; returns one line.
+
+Each request has a thread of its own.
+"""
 
 
 def control_path(endpoint: str) -> Path | None:
@@ -65,22 +71,29 @@ class ControlSocket:
         self._thread.start()
 
     def close(self) -> None:
-        """Close and remove the socket; a running request gets half a second to end."""
+        """Close and remove the socket."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._path.unlink(missing_ok=True)
         self._thread.join(_END_S)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
+        while True:
+            try:
                 connection, _ = self._socket.accept()
-                # A client that sends nothing, or leaves before the answer, holds up no other.
-                with connection, contextlib.suppress(OSError):
-                    connection.settimeout(_SENT_WITHIN_S)
-                    self._serve(connection)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    return  # closed
+                time.sleep(_RETRY_S)
+            else:
+                threading.Thread(target=self._serve, args=(connection,), name="request", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):  # a client that sends nothing, or leaves before the answer
+            connection.settimeout(_SENT_WITHIN_S)
+            self._reply(connection)
+
+    def _reply(self, connection: socket.socket) -> None:
         frame, descriptors, _, _ = socket.recv_fds(connection, _MOST_BYTES, _MOST_FILES)
         try:
             words = msgpack.unpackb(frame)

@@ -10,11 +10,12 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from odeploy_runtime.errors import OdeployError, RelayedError, WorkerError
+from odeploy_runtime.errors import OdeployError, RefusedError, RelayedError, WorkerError
 from odeploy_runtime.inference.policy import Policy, load_policy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.child_process import PIPE, Process, ending, kill, python_module, start
@@ -25,7 +26,44 @@ _PROVEN_WITHIN_S = 60.0
 _NICE = 10
 
 
-def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
+class Proof:
+    """A swap's proof, which another thread may end.
+
+    Attributes:
+        ended_by: the request that ended it; None if none has.
+    """
+
+    def __init__(self) -> None:
+        self.ended_by: str | None = None
+        self._process: Process | None = None
+        self._lock = threading.Lock()
+
+    def runs_in(self, process: Process) -> None:
+        """Name the child process; end it at once if the proof has been ended already."""
+        with self._lock:
+            self._process = process
+            if self.ended_by is not None:
+                kill(process)
+
+    def end(self, request: str) -> None:
+        """End the child process, and let none begin."""
+        with self._lock:
+            self.ended_by = self.ended_by or request
+            if self._process is not None:
+                kill(self._process)
+
+    def require_wanted(self, where: str) -> None:
+        """Raise a RefusedError if the proof of this file has been ended."""
+        if self.ended_by is not None:
+            raise RefusedError(
+                where=where,
+                expected="its proof to go on",
+                got=f"its end by {self.ended_by}",
+                remedy="swap again if the file is still to be served",
+            )
+
+
+def prove(data: bytes, where: str, provider: str, signers: Path | None, proof: Proof) -> None:
     """Load and prove a policy file in a child process.
 
     Args:
@@ -33,8 +71,10 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
         where: path of the file, for messages.
         provider: execution provider.
         signers: folder of public keys, one of which must have signed it; None accepts any file.
+        proof: lets another thread end the child.
 
     Raises:
+        RefusedError: another thread ended it.
         RelayedError: it is refused; the child's message.
         WorkerError: the child died, or did not answer in time.
     """
@@ -43,8 +83,12 @@ def prove(data: bytes, where: str, provider: str, signers: Path | None) -> None:
         command = python_module("odeploy_runtime.hot_swap.proving", *arguments, orphaned=signal.SIGKILL)
         process = start(command, stdin=memory, stdout=PIPE)
     with process:
+        proof.runs_in(process)
         try:
             require_proven(process, where)
+        except OdeployError:
+            proof.require_wanted(where)  # a better reason than the child's death
+            raise
         finally:
             kill(process)
 

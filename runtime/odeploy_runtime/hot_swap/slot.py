@@ -6,11 +6,9 @@ policy stays loaded, so a rollback takes one turn too. The slot also holds the s
 
 import threading
 
-from odeploy_runtime.errors import ContractError, UsageError, WorkerError
+from odeploy_runtime.errors import UsageError, WorkerError
 from odeploy_runtime.hot_swap.shadow import Shadow
 from odeploy_runtime.inference.policy import Policy
-from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_runtime.signals import require_same_names
 
 _LAST_EPOCH = 65_535  # a trace has two bytes for it
 _MOST_NAMED = 256
@@ -99,22 +97,3 @@ class PolicySlot:
         """
         before, self.shadow = self.shadow, shadow
         return before
-
-
-def require_same_contract(serving: Manifest, other: Manifest, where: str) -> None:
-    """Refuse a policy with which connected robots could not continue.
-
-    Raises:
-        ContractError: another task, rate or horizon, or other signals.
-    """
-    for field in ("task", "rate_hz", "horizon"):
-        expected, got = getattr(serving, field), getattr(other, field)
-        if expected != got:
-            raise ContractError(
-                where=f"{where}, {field}",
-                expected=f"{expected} as of the served policy",
-                got=str(got),
-                remedy="serve this file from a server of its own",
-            )
-    require_same_names(serving.raw_names, other.raw_names, f"{where}, observation")
-    require_same_names(serving.action_names, other.action_names, f"{where}, action")

@@ -1,9 +1,9 @@
 """Changes to a running server: another policy, the previous one, a shadow.
 
-All of it runs in the control socket's thread. A file arrives as bytes, and a child process proves it first;
+Swaps and shadows run one after another in a thread. A file arrives as bytes, and a child process proves it first;
 only then does this process load it. ONNX Runtime releases the interpreter while it builds a session, and the
 rest yields it every 0.2 ms, so the loop continues with its policy until it finds the next one between two
-ticks, loaded, proven and warm.
+ticks, loaded, proven and warm. A rollback waits for none of that: it ends the swaps that are under way.
 """
 
 import contextlib
@@ -11,13 +11,16 @@ import logging
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from odeploy_runtime.errors import MissingError, OdeployError, UsageError
-from odeploy_runtime.hot_swap.proving import prove
+from odeploy_runtime.hot_swap.contract import require_allowable, require_same_contract, require_same_robot
+from odeploy_runtime.hot_swap.proving import Proof, prove
 from odeploy_runtime.hot_swap.shadow import Shadow
-from odeploy_runtime.hot_swap.slot import PolicySlot, require_same_contract
+from odeploy_runtime.hot_swap.slot import PolicySlot
+from odeploy_runtime.hot_swap.worker_thread import WorkerThread
 from odeploy_runtime.inference.policy import load_policy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.clock import Clock
@@ -27,10 +30,11 @@ log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0002
 _MOST_BYTES = 1 << 30
+_END_S = 0.5
 
 
 class Swapper:
-    """Executes the requests of the control socket, one at a time."""
+    """Executes the requests of the control socket, each called in a thread of its own."""
 
     def __init__(
         self, slot: PolicySlot, provider: str, signers: Path | None, counters: Counters, clock: Clock
@@ -46,23 +50,29 @@ class Swapper:
         """
         self._slot, self._provider, self._signers = slot, provider, signers
         self._counters, self._clock = counters, clock
+        self._worker = WorkerThread("swaps")
+        self._under_way: set[Proof] = set()
+        self._decision = threading.Lock()  # held while a policy is offered, or swaps are ended
 
     def answer(self, words: Sequence[str], descriptors: Sequence[int]) -> str:
         """Execute a request, see `odeploy_runtime.hot_swap.control_socket.Answer`."""
         try:
             match [*words], [*descriptors]:
-                case ["swap", str(where)], [file]:
-                    line = self._swap(where, _read(file, where))
+                case ["swap", str(where), *allowed], [file]:
+                    line = self._swap(where, _read(file, where), allowed)
                 case ["rollback"], []:
                     line = self._rollback()
+                case ["abort"], []:
+                    line = self._abort()
                 case ["shadow", str(where)], [file, out]:
-                    line = self._begin_shadow(where, _read(file, where), out)
+                    data = _read(file, where)
+                    line = self._worker.do(lambda: self._begin_shadow(where, data, out))
                 case ["shadow"], []:
-                    line = self._end_shadow()
+                    line = self._worker.do(self._end_shadow)
                 case _:
                     raise UsageError(
                         where="control socket",
-                        expected="swap, rollback or shadow",
+                        expected="swap, rollback, abort or shadow",
                         got=f"{str(words)[:100]} with {len(descriptors)} files",
                         remedy="use the same release on both sides",
                     )
@@ -74,7 +84,9 @@ class Swapper:
         return line
 
     def close(self) -> None:
-        """End the shadow, if there is one."""
+        """End the swaps under way, and the shadow, if there is one."""
+        self._end_swaps("the server's end")
+        self._worker.close(_END_S)
         self._replace_shadow(None)
 
     @property
@@ -82,41 +94,66 @@ class Swapper:
         serving = self._slot.serving
         return f"epoch {self._slot.epoch}, {_described(serving.manifest.name, serving.fingerprint)}"
 
-    def _swap(self, where: str, data: bytes) -> str:
+    def _swap(self, where: str, data: bytes, allowed: Sequence[str]) -> str:
+        require_allowable(allowed)
+        proof = Proof()
+        self._under_way.add(proof)
+        try:
+            return self._worker.do(lambda: self._prove_and_offer(where, data, allowed, proof))
+        finally:
+            self._under_way.discard(proof)
+
+    def _prove_and_offer(self, where: str, data: bytes, allowed: Sequence[str], proof: Proof) -> str:
+        proof.require_wanted(where)
         began_ns = self._clock.now_ns()
-        prove(data, where, self._provider, self._signers)
+        prove(data, where, self._provider, self._signers, proof)
         proven_ns = self._clock.now_ns()
         with _sharing_the_interpreter():
             file = parse(Path(where), data)
-            require_same_contract(self._slot.serving.manifest, file.manifest, where)
+            require_same_contract(self._slot.serving.manifest, file.manifest, where, allowed)
             policy = load_policy(file, self._provider)
         loaded_ns = self._clock.now_ns()
-        self._slot.offer(policy)
-        self._counters.add("swaps:swapped")
-        return (
-            f"serving {self._serving}; proven in {(proven_ns - began_ns) / 1e6:.0f} ms, "
-            f"loaded in {(loaded_ns - proven_ns) / 1e6:.0f} ms"
-        )
+        with self._decision:
+            proof.require_wanted(where)
+            self._slot.offer(policy)
+            self._under_way.discard(proof)
+            self._counters.add("swaps:swapped")
+            return (
+                f"serving {self._serving}; proven in {(proven_ns - began_ns) / 1e6:.0f} ms, "
+                f"loaded in {(loaded_ns - proven_ns) / 1e6:.0f} ms"
+            )
 
     def _rollback(self) -> str:
-        previous = self._slot.previous
-        if previous is None:
-            raise MissingError(
-                where="rollback",
-                expected="a policy served before this one",
-                got="none since the server's start",
-                remedy="swap in the file to serve",
-            )
-        self._slot.offer(previous)
-        self._counters.add("swaps:rolled_back")
-        return f"serving {self._serving} again"
+        with self._decision:
+            ended, previous = self._end_swaps("a rollback"), self._slot.previous
+            if previous is None:
+                raise MissingError(
+                    where="rollback",
+                    expected="a policy served before this one",
+                    got=f"none since the server's start, {ended}",
+                    remedy="swap in the file to serve",
+                )
+            self._slot.offer(previous)
+            self._counters.add("swaps:rolled_back")
+            return f"serving {self._serving} again; {ended}"
+
+    def _abort(self) -> str:
+        with self._decision:
+            return f"{self._end_swaps('swap --abort')}; serving {self._serving}"
+
+    def _end_swaps(self, request: str) -> str:
+        """End the swaps under way, none of which is offered afterwards; return how many."""
+        swaps = [*self._under_way]
+        for proof in swaps:
+            proof.end(request)
+        return f"swaps under way ended: {len(swaps) or 'none'}"
 
     def _begin_shadow(self, where: str, data: bytes, out: int) -> str:
         serving = self._slot.serving.manifest
         with _sharing_the_interpreter():
             shadow = Shadow(data, where, self._provider, self._signers, len(serving.action), out)
         try:
-            require_same_contract(serving, shadow.manifest, where)
+            require_same_robot(serving, shadow.manifest, where)
         except BaseException:
             shadow.close()
             raise

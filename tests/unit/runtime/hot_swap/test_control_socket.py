@@ -1,8 +1,10 @@
-"""The control socket: for this user on this machine, one request at a time, and no peer blocks it."""
+"""The control socket: for this user on this machine, and no request waits for another one."""
 
 import os
 import socket
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -99,6 +101,24 @@ def test_a_silent_connection_and_a_closed_one_block_no_other(path: Path, monkeyp
             hasty.connect(str(path))
             hasty.send(msgpack.packb(["x"]))
         assert request(str(path), ["x"]) == "['x'] with []"
+
+
+def test_a_request_does_not_wait_for_a_slow_one(path: Path) -> None:
+    asked, end = threading.Event(), threading.Event()
+
+    def slow(words: Sequence[str], _descriptors: Sequence[int]) -> str:
+        if list(words) == ["slow"]:
+            asked.set()
+            end.wait()
+        return words[0]
+
+    with closing(ControlSocket(path, slow)), ThreadPoolExecutor() as pool:
+        first = pool.submit(request, str(path), ["slow"])
+        asked.wait()
+        assert request(str(path), ["urgent"]) == "urgent"
+        assert not first.done()
+        end.set()
+        assert first.result() == "slow"
 
 
 def test_only_this_user_can_open_the_socket_and_it_is_removed_with_the_server(path: Path) -> None:

@@ -13,20 +13,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from odeploy_runtime.errors import RelayedError, WorkerError
-from odeploy_runtime.hot_swap.proving import prove, proven
+from odeploy_runtime.errors import RefusedError, RelayedError, WorkerError
+from odeploy_runtime.hot_swap.proving import Proof, prove, proven
 from odeploy_runtime.policy_file.signature import new_pair, read_secret, sign
 from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, write_pair
-from tests.unit.runtime.scaled_policy import scaled_bytes
+from tests.unit.runtime.scaled_policy import endless_bytes, scaled_bytes
 
 
 def test_a_child_accepts_a_good_file_and_refuses_an_altered_one_in_one_line() -> None:
     good = scaled_bytes(0.5)
-    prove(good, "good.onnx", "cpu", None)
+    prove(good, "good.onnx", "cpu", None, Proof())
     altered = bytearray(good)
     altered[len(good) // 2] ^= 1
     with pytest.raises(RelayedError, match=r"^bad\.onnx.*; copy the file again") as raised:
-        prove(bytes(altered), "bad.onnx", "cpu", None)
+        prove(bytes(altered), "bad.onnx", "cpu", None, Proof())
     assert "\n" not in str(raised.value)
 
 
@@ -83,7 +83,7 @@ def test_a_killed_child_is_an_error_that_names_the_signal() -> None:
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(WorkerError, match="expected the file to load, got its death by SIGKILL"):
-        prove(scaled_bytes(0.5), "good.onnx", "cpu", None)
+        prove(scaled_bytes(0.5), "good.onnx", "cpu", None, Proof())
     killer.join()
 
 
@@ -91,10 +91,11 @@ def test_a_child_is_ended_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("odeploy_runtime.hot_swap.proving._PROVEN_WITHIN_S", 0.001)
     before = children()
     with pytest.raises(WorkerError, match=r"got none within 0\.001 s"):
-        prove(scaled_bytes(0.5), "good.onnx", "cpu", None)
+        prove(scaled_bytes(0.5), "good.onnx", "cpu", None, Proof())
     assert children() <= before
 
 
+<<<<<<< HEAD
 def test_the_file_is_blamed_only_for_what_happens_after_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for source, blamed in (("raise SystemExit('decoy')", False), ("print('begun', flush=True); 1 / 0", True)):
         monkeypatch.setattr(
@@ -105,6 +106,29 @@ def test_the_file_is_blamed_only_for_what_happens_after_it_was_read(monkeypatch:
             prove(b"", "good.onnx", "cpu", None)
         assert ("the file is at fault" in str(raised.value)) == blamed
         assert ("failed before it read the file" in str(raised.value)) != blamed
+=======
+def test_another_thread_ends_a_proof() -> None:
+    before, proof = children(), Proof()
+
+    def end() -> None:
+        while not children() - before:
+            time.sleep(0.001)
+        proof.end("a test")
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    with pytest.raises(RefusedError, match="expected its proof to go on, got its end by a test"):
+        prove(endless_bytes(), "endless.onnx", "cpu", None, proof)
+    ending.join()
+    assert children() <= before
+
+
+def test_a_proof_that_was_ended_before_its_child_began_ends_at_once() -> None:
+    proof = Proof()
+    proof.end("a test")
+    with pytest.raises(RefusedError, match="its end by a test"):
+        prove(endless_bytes(), "endless.onnx", "cpu", None, proof)
+>>>>>>> e8ac957 (A swap compares all that moves a robot; a rollback never waits, and swap --abort ends a proof)
 
 
 def test_a_child_ends_with_its_killed_server() -> None:

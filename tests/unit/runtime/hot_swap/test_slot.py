@@ -1,14 +1,12 @@
 """The policy slot: each policy has its own epoch, and only compatible ones are accepted."""
 
 import threading
-from typing import Any
 
 import pytest
 
-from odeploy_runtime.errors import ContractError, UsageError, WorkerError
-from odeploy_runtime.hot_swap.slot import PolicySlot, require_same_contract
-from odeploy_runtime.signals import Signal
-from tests.unit.runtime.fakes import FakePolicy, manifest
+from odeploy_runtime.errors import UsageError, WorkerError
+from odeploy_runtime.hot_swap.slot import PolicySlot
+from tests.unit.runtime.fakes import FakePolicy
 
 
 def offered(slot: PolicySlot, policy: FakePolicy) -> int:
@@ -59,28 +57,6 @@ def test_epochs_are_limited_to_the_traces_range(monkeypatch: pytest.MonkeyPatch)
     offered(slot, FakePolicy())
     with pytest.raises(UsageError, match="expected at most 2 policies since its start, got one more"):
         slot.offer(FakePolicy())
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"task": "hopper"}, "new.onnx, task: expected maze-medium as of the served policy, got hopper"),
-        ({"rate_hz": 50.0}, "rate_hz: expected 100.0 as of the served policy, got 50.0"),
-        ({"horizon": 4, "golden": ()}, "horizon: expected 1 "),
-        (
-            {"observation": (Signal("y", "m"), Signal("x", "m"), Signal("speed", "m/s"))},
-            "observation, place 0: expected 'x', got 'y'",
-        ),
-        ({"action": (Signal("motor_y", "N"), Signal("motor_x", "N"))}, "action, place 0: expected 'motor_x'"),
-    ],
-)
-def test_an_incompatible_policy_is_refused_with_the_difference(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ContractError, match=message):
-        require_same_contract(manifest(), manifest(**changes), "new.onnx")
-
-
-def test_another_method_for_the_same_robot_is_accepted() -> None:
-    require_same_contract(manifest(), manifest(name="student", method="distill", provenance={}), "new.onnx")
 
 
 def test_attaching_a_shadow_returns_the_previous_one() -> None:
