@@ -95,7 +95,6 @@ def test_a_child_is_ended_after_a_timeout(monkeypatch: pytest.MonkeyPatch) -> No
     assert children() <= before
 
 
-<<<<<<< HEAD
 def test_the_file_is_blamed_only_for_what_happens_after_it_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
     for source, blamed in (("raise SystemExit('decoy')", False), ("print('begun', flush=True); 1 / 0", True)):
         monkeypatch.setattr(
@@ -103,10 +102,11 @@ def test_the_file_is_blamed_only_for_what_happens_after_it_was_read(monkeypatch:
             lambda *_, source=source, **__: [sys.executable, "-c", source],
         )
         with pytest.raises(WorkerError, match="got its exit with 1") as raised:
-            prove(b"", "good.onnx", "cpu", None)
+            prove(b"", "good.onnx", "cpu", None, Proof())
         assert ("the file is at fault" in str(raised.value)) == blamed
         assert ("failed before it read the file" in str(raised.value)) != blamed
-=======
+
+
 def test_another_thread_ends_a_proof() -> None:
     before, proof = children(), Proof()
 
@@ -128,7 +128,6 @@ def test_a_proof_that_was_ended_before_its_child_began_ends_at_once() -> None:
     proof.end("a test")
     with pytest.raises(RefusedError, match="its end by a test"):
         prove(endless_bytes(), "endless.onnx", "cpu", None, proof)
->>>>>>> e8ac957 (A swap compares all that moves a robot; a rollback never waits, and swap --abort ends a proof)
 
 
 def test_a_child_ends_with_its_killed_server() -> None:
@@ -144,7 +143,7 @@ def start(*arguments, **options):
     return child
 import odeploy_runtime.hot_swap.proving as proving
 proving.start = start
-prove(b"", "w", "cpu", None)
+prove(b"", "w", "cpu", None, proving.Proof())
 """
     nothing, open_end = os.pipe()
     command = [sys.executable, "-c", code, str(nothing)]
