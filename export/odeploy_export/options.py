@@ -55,11 +55,11 @@ class ParityOptions:
 
 
 def refuse_given(options: object, names: Iterable[str], expected: str, got: str) -> None:
-    """Refuse options that were given, that is, are not None.
+    """Refuse options that were given: neither None nor a flag that is off.
 
     Raises:
         UsageError: the message names them as the command line does.
     """
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
     if given:
         raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")

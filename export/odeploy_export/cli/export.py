@@ -43,6 +43,7 @@ _ONLY: dict[str, tuple[SourceName, ...]] = {
     "candidates": ("run",),
     "noise": ("run", "module", "torchscript"),
     "frozen": ("run",),
+    "last": ("run",),
 }
 """Option -> sources that have it."""
 
@@ -76,6 +77,8 @@ class Config(ParityOptions, SamplerOptions):
     frozen: int | None = None
     """Number d of frozen actions, for real-time chunking of a flow with action chunks: a new chunk continues the
     previous one and keeps its next d actions, which are executed during inference; for `sim --ahead`."""
+    last: bool = False
+    """Export the last policy of a run that keeps the best one."""
     actuation: Path | None = None
     """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py`; if not
     given that of the task's own robot."""
@@ -129,7 +132,7 @@ def read_source(config: Config) -> Source:
             )
             refuse_given(config, (option,), expected, f"--from {config.source}")
     if config.source == "run":
-        return from_run(config.trained, config.demos)
+        return from_run(config.trained, config.demos, last=config.last)
     if config.task is None:
         raise UsageError(
             where=f"--from {config.source}",

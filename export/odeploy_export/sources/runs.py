@@ -21,17 +21,20 @@ from odeploy_train.runs.folder import load_policy
 
 log = logging.getLogger(__name__)
 
+_LAST = "last"  # in the provenance of a file of a run's last policy, beside which the run keeps the best
 
-def from_run(folder: Path, demos: str | None) -> Source:
+
+def from_run(folder: Path, demos: str | None, *, last: bool = False) -> Source:
     """Read a finished training run.
 
     Its recorded observations are those of its demonstrations. A policy trained by reward alone plays its task.
     """
-    policy, card = load_policy(folder)
+    policy, card = load_policy(folder, last=last)
     task, name = get(card.task), folder.resolve().name
     demos = demos or card.demos
     recorded = play_policy(policy, task) if demos is None else load(demos, task).observations
-    return Source(policy, card.method, name, task, recorded, card.provenance)
+    provenance = card.provenance | ({_LAST: True} if last else {})
+    return Source(policy, card.method, name, task, recorded, provenance)
 
 
 def policy_of(folder: Path, manifest: Manifest) -> Policy:
@@ -40,7 +43,7 @@ def policy_of(folder: Path, manifest: Manifest) -> Policy:
     Raises:
         ContractError: a run of another method.
     """
-    policy, card = load_policy(folder)
+    policy, card = load_policy(folder, last=manifest.provenance.get(_LAST) is True)
     if card.method != manifest.method:
         raise ContractError(
             where=str(folder),

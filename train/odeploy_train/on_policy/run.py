@@ -162,8 +162,7 @@ class Learner:
         p = self.ppo
         return {
             "step": p.steps,
-            "policy": self.kept.policy or self.deploy().state_dict(),
-            "kept": self.kept.state(),
+            **self.kept.checkpoint(self.deploy),
             "modules": {name: module.state_dict() for name, module in self._modules().items()},
             "optimizer": p.optimizer.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},

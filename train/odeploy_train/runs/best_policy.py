@@ -5,6 +5,7 @@ and sweeps do.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from odeploy_sim.tasks.seeds import PROGRESS
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy
+from odeploy_train.runs.checkpoint import LAST
 from odeploy_train.runs.options import Keep
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 
@@ -41,8 +43,20 @@ class Kept:
             weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
             self.worth, self.step, self.policy = worth, step, weights
 
+    def checkpoint(self, deploy: Callable[[], Policy]) -> dict[str, Any]:
+        """Return the checkpoint's weights of the deployed and of the last policy.
+
+        The last one has an entry only if another is kept.
+
+        Args:
+            deploy: returns the policy of this moment.
+        """
+        last = deploy().state_dict()
+        deployed = {"policy": last} if self.policy is None else {"policy": self.policy, LAST: last}
+        return {**deployed, "kept": self.state()}
+
     def state(self) -> dict[str, Any]:
-        """Return what the checkpoint stores."""
+        """Return what `resume` restores."""
         return {"worth": self.worth, "step": self.step, "policy": self.policy}
 
     def resume(self, saved: dict[str, Any]) -> None:

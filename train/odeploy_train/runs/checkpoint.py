@@ -11,6 +11,8 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError, OdeployError
 
 CHECKPOINT = "checkpoint.pt"
+LAST = "last"
+"""Key of the last policy's weights in the checkpoint of a run that keeps the best one."""
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

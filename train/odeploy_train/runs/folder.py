@@ -207,13 +207,17 @@ def read_card(folder: Path) -> RunCard:
         ) from None
 
 
-def load_policy(folder: Path) -> tuple[Policy, RunCard]:
+def load_policy(folder: Path, *, last: bool = False) -> tuple[Policy, RunCard]:
     """Load the trained policy of a finished run, in evaluation mode, and its card.
 
     Critics in the checkpoint come with the policy, as its kind's `with_critics`.
 
+    Args:
+        folder: the run folder.
+        last: the last policy of a run that keeps the best one.
+
     Raises:
-        MissingError: not a run folder, or nothing saved in it yet.
+        MissingError: not a run folder, or nothing saved in it yet, or no last policy beside the kept one.
         FormatError: card or checkpoint is damaged, or they do not match.
         ContractError: the training has not finished.
     """
@@ -233,7 +237,7 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
             remedy="repeat the command that began it: it continues",
         )
     policy = build(card.kind, card.policy, str(folder / CARD))
-    checkpoint.restore(policy, state["policy"], folder)
+    checkpoint.restore(policy, _last(folder, state) if last else state["policy"], folder)
     critics = state.get("modules", {}).get("critics")
     with_critics = KINDS[card.kind].with_critics
     if with_critics is not None and critics is not None:
@@ -242,3 +246,15 @@ def load_policy(folder: Path) -> tuple[Policy, RunCard]:
         checkpoint.restore(best_of.critics, weights, folder)
         return best_of.eval(), card
     return policy.eval(), card
+
+
+def _last(folder: Path, state: dict[str, Any]) -> dict[str, Any]:
+    weights: dict[str, Any] | None = state.get(checkpoint.LAST)
+    if weights is None:
+        raise MissingError(
+            where=str(folder / checkpoint.CHECKPOINT),
+            expected="the last policy beside the best one",
+            got="one policy",
+            remedy="leave --last out; runs with --keep best have two",
+        )
+    return weights

@@ -23,9 +23,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
 from odeploy_train.runs.options import require_positive
 from odeploy_train.sweeps import steps as sweep_run
-from odeploy_train.sweeps.results import RESULTS, Line, append, finished
+from odeploy_train.sweeps.kept_files import keep
+from odeploy_train.sweeps.results import RESULTS, Line, append, finished, lines
 from odeploy_train.sweeps.spec import RunSpec, read, runs
 
+MEASURED = "measured"
+"""Folder of the exported files within a sweep's."""
 _REACHABLE_TIMEOUT_S = 5.0
 
 
@@ -46,6 +49,8 @@ class Config:
     """Folder of demonstrations, runs and files; default: `runs/sweeps/NAME`."""
     results: Path | None = None
     """Results as JSON lines, one per finished run; default: `results/NAME.jsonl`."""
+    keep_files: Path | None = None
+    """Folder for the best-scored policy file of each method and task up to 1 MB, with a card as JSON."""
     jobs: int | None = None
     """Parallel runs on this machine; default: one per core."""
     address: str | None = None
@@ -73,11 +78,22 @@ def main(arguments: list[str]) -> None:
                 console.print(failed[-1], style="red", soft_wrap=True, highlight=False)
             else:
                 append(results, line)
+                _keep(config.keep_files, wanted, results, out, console)
                 console.print(f"{spec.name}: {_summary(line)}", soft_wrap=True, highlight=False)
             progress.advance(bar)
+    _keep(config.keep_files, wanted, results, out, console)
     console.print(f"results: {results}", soft_wrap=True)
     if failed:
         raise RelayedError(f"{len(failed)} of {len(missing)} runs failed; the same command tries them again")
+
+
+def _keep(folder: Path | None, wanted: list[RunSpec], results: Path, out: Path, console: Console) -> None:
+    """Keep the best files of the finished runs, if a folder is given."""
+    if folder is None or not results.exists():
+        return
+    keys = {spec.key for spec in wanted}
+    for kept in keep((line for line in lines(results) if line["key"] in keys), out / MEASURED, folder):
+        console.print(f"kept: {kept}", soft_wrap=True)
 
 
 def _each(
@@ -102,7 +118,7 @@ def _each(
                 trained[spec.training] = train.remote(spec, out / "trained", taught_by, begun_from)
             return trained[spec.training]
 
-        pending = {measure.remote(spec, training(spec), out / "measured"): spec for spec in missing}
+        pending = {measure.remote(spec, training(spec), out / MEASURED): spec for spec in missing}
         while pending:
             (ready,), _ = ray.wait(list(pending), num_returns=1)
             yield pending.pop(ready), ray.get(ready)

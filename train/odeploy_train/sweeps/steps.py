@@ -12,6 +12,7 @@ from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.realtime.child_process import child, child_error, python_module
 from odeploy_runtime.realtime.machine import machine_line
 from odeploy_sim.catalogue import get
+from odeploy_train.runs.checkpoint import LAST, load
 from odeploy_train.runs.folder import read_card
 from odeploy_train.runs.learning_curve import read as read_curve
 from odeploy_train.runs.learning_curve import train_s
@@ -53,20 +54,25 @@ def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) ->
 def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
     """Export a training and score the file. Gives the line for the results.
 
+    A run that keeps its best policy has that one's scores, and those of its last one under `last`.
+
     Raises:
         RelayedError: what `odeploy export` or `odeploy score` refused, or died of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    policy, log = folder / f"{spec.key}.onnx", folder / f"{spec.key}.log"
-    odeploy(["export", str(trained), "--out", str(policy), *arguments(spec.export)], log)
     card, task = read_card(trained), get(spec.task)
+    scores = _scores(spec, trained, folder / f"{spec.key}.onnx")
+    last = {}
+    if spec.options.get("keep") == "best" and LAST in (load(trained) or {}):
+        last = {LAST: _scores(spec, trained, folder / f"{spec.key}.last.onnx", "--last")}
     return {
         "key": spec.key,
         **vars(spec),
         "version": spec.version,
         "data_hash": card.data_hash,
         "scored_by": task.scored_by,
-        "scores": {f"{level:g}": _score(spec, policy, level, log) for level in spec.noise},
+        "scores": scores,
+        **last,
         "curve": vars(read_curve(trained, task.scored_by)),
         "train_s": round(train_s(trained), 1),
         "git": card.git,
@@ -85,6 +91,13 @@ def odeploy(words: list[str], log: Path) -> None:
         status = process.wait()
     if status != 0:
         raise RelayedError(f"{child_error(log)} (all of it in {log})")
+
+
+def _scores(spec: RunSpec, trained: Path, policy: Path, *which: str) -> dict[str, Any]:
+    """Export a policy of a training; return its scores by noise level."""
+    log = policy.with_suffix(".log")
+    odeploy(["export", str(trained), "--out", str(policy), *which, *arguments(spec.export)], log)
+    return {f"{level:g}": _score(spec, policy, level, log) for level in spec.noise}
 
 
 def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_an_existing_file_of_a_new_type_is_verified(
 
     out = tmp_path / "p.onnx"
     export(affine, out)
-    monkeypatch.setattr("odeploy_export.sources.runs.load_policy", lambda folder: (affine.policy, Card))
+    monkeypatch.setattr("odeploy_export.sources.runs.load_policy", lambda folder, last: (affine.policy, Card))
     monkeypatch.setattr("sys.argv", ["verify", str(out), "--run", "run"])
     verify()
     assert capsys.readouterr().out.startswith("parity check: 77 rows at batches (1, 3, 8): max error")

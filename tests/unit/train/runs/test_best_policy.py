@@ -60,6 +60,16 @@ def test_the_kept_policy_is_a_copy() -> None:
     assert value(kept) == 1.0
 
 
+def test_a_checkpoint_has_the_last_policy_beside_the_kept_one() -> None:
+    kept = Kept()
+    first = kept.checkpoint(lambda: policy(7.0))
+    assert first.keys() == {"policy", "kept"}
+    assert float(first["policy"]["layers.1.bias"][0]) == 7.0
+    kept.offer(policy(3.0), score(0.5, 1.0), MAZE, 40)
+    both = kept.checkpoint(lambda: policy(7.0))
+    assert [float(both[name]["layers.1.bias"][0]) for name in ("policy", "last")] == [3.0, 7.0]
+
+
 def test_the_kept_policy_survives_a_continuation() -> None:
     kept, again = Kept(), Kept()
     again.resume(kept.state())

@@ -149,6 +149,19 @@ def test_a_finished_runs_policy_is_loaded(
         assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
+def test_the_last_policy_of_a_run_that_keeps_the_best_is_loaded_when_asked_for(tmp_path: Path) -> None:
+    best, last = FlowPolicy(SMALL), FlowPolicy(SMALL)
+    last.observation_mean += 3
+    begin(tmp_path, card(Options(tmp_path)))
+    finish(tmp_path, best)
+    with pytest.raises(MissingError, match="expected the last policy beside the best one, got one policy"):
+        load_policy(tmp_path, last=True)
+    checkpoint.save(tmp_path, {"step": 10, "policy": best.state_dict(), "last": last.state_dict()})
+    for asked, policy in ((False, best), (True, last)):
+        loaded, _ = load_policy(tmp_path, last=asked)
+        assert torch.equal(loaded.state_dict()["observation_mean"], policy.observation_mean)
+
+
 def test_the_policy_of_an_unfinished_run_is_refused(tmp_path: Path) -> None:
     begin(tmp_path, card(Options(tmp_path)))
     with pytest.raises(MissingError, match=r"checkpoint.pt: expected a checkpoint, got no such file; repeat"):
