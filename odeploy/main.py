@@ -1,7 +1,7 @@
 """Console entry point: `odeploy VERB` imports and runs the verb's module.
 
 A user's mistake ends as one line on stderr and exit status 2, Ctrl-C as exit status 130. SIGTERM ends a
-verb as Ctrl-C does, so that traces are written and child processes stopped.
+verb as Ctrl-C does, so that traces are written and child processes stopped; a server then exits with 0.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from odeploy.verbs import VERBS
-from odeploy_runtime.errors import OdeployError
+from odeploy_runtime.errors import OdeployError, Terminated
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -86,11 +86,11 @@ def _help(asked: str) -> str:
     return "\n".join([*first, "usage: odeploy VERB ...   (odeploy VERB --help for its options)", "", *rows])
 
 
-def _interrupt(_signum: int, _frame: FrameType | None) -> None:
+def _interrupt(signum: int, _frame: FrameType | None) -> None:
     # Ignore further signals: the shutdown is bounded in time and must complete.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+    raise Terminated if signum == signal.SIGTERM else KeyboardInterrupt
 
 
 def _fail(line: str, status: int) -> NoReturn:

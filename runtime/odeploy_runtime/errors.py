@@ -31,6 +31,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a server normally, and other commands as Ctrl-C does."""
+
+
 class FormatError(OdeployError):
     """Bytes or JSON that violate their format."""
 

@@ -52,6 +52,16 @@ FAULTS = {
     23: ("SIGINT, SIGTERM, twice", "safe action commanded, trace closed, quick end"),
     24: ("simulation reset or broken", "detected, the episode marked invalid"),
     25: ("a command interrupted or killed with its children", "no process and no temporary folder remains"),
+    26: (
+        "a policy file whose graph does not end",
+        "refused with one line at the time limit; signals end the wait",
+    ),
+    27: (
+        "an inference that does not end",
+        "the server exits with 70 after 2 s, or 0.5 s after SIGTERM; a stopped process does not",
+    ),
+    28: ("streams beyond capacity", "refused with both figures; a robot beside them misses no more than before"),
+    29: ("more connections than descriptors", "new ones wait; connected robots are served"),
     31: ("rollback or `swap --abort` beside a swap that hangs", "the swap ends; no waiting behind it"),
     32: ("swap to a file that moves the robot in another way", "refused with the difference, unless allowed"),
 }

@@ -8,6 +8,8 @@ import tyro
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.trial_load import try_load
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.replay import replay, require_replayable, require_same
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.reader import read_trace
@@ -34,7 +36,9 @@ def main(arguments: list[str]) -> None:
         raise UsageError(
             where="--tolerance", expected="0 or more", got=f"{config.tolerance:g}", remedy="give for example 1e-5"
         )
-    trace, policy = read_trace(config.trace), OnnxPolicy.load(config.policy, config.provider)
+    trace, file = read_trace(config.trace), read(config.policy)
+    try_load(file, config.provider)
+    policy = OnnxPolicy(file, config.provider)
     require_replayable(trace, policy, f"{config.trace}")
     own = policy.fingerprint == trace.header.fingerprint
     other = f"a shadow run: this run was driven by another file, {trace.header.policy}"

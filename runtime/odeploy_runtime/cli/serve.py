@@ -1,12 +1,14 @@
 """`odeploy serve FILE`: the inference server as a program."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from odeploy_runtime.errors import UsageError
+from odeploy_runtime.errors import Terminated, UsageError
+from odeploy_runtime.inference.trial_load import LOAD_LIMIT_S
 from odeploy_runtime.logging_options import LogOptions, configure
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
@@ -29,6 +31,8 @@ class Config(LogOptions, RealTimeOptions):
     provider: str = "cpu"
     """Execution provider: ONNX Runtime's `cpu`, `cuda`, `tensorrt` or `openvino`, never with a silent fallback; or
     `native`, a program that this machine's C compiler makes of the file."""
+    load_timeout: float = LOAD_LIMIT_S
+    """Time limit of loading the file and of its golden rows [s]."""
     pre_touch: bool = True
     """Run two dummy inferences shortly before each expected observation."""
     key: Path | None = None
@@ -39,6 +43,8 @@ class Config(LogOptions, RealTimeOptions):
     """Listen beyond this machine without keys: anyone who reaches the port can read, alter and use everything."""
     max_rate: float = ServerOptions.max_rate_hz
     """Accepted messages of one connection [1/s]; more are dropped and counted."""
+    max_load: float = ServerOptions.max_load
+    """Share of a core that answers may take, measured; a stream that would exceed it is refused."""
     far: float = ServerOptions.out_of_range_widths
     """Flag observations with a signal beyond its exported range by more than this number of range widths. They are
     answered, counted, and logged."""
@@ -60,16 +66,19 @@ def main(arguments: list[str]) -> None:
     config.require_possible()
     options = _options(config)
     configure(config).addFilter(RateLimit(MonotonicClock()))
-    serve(
-        read(config.file),
-        access,
-        provider=config.provider,
-        options=options,
-        realtime=config,
-        signers=config.require_signed,
-        control=config.control,
-        http=config.http,
-    )
+    # The service manager's way to stop a server: no failure, unlike Ctrl-C.
+    with contextlib.suppress(Terminated):
+        serve(
+            read(config.file),
+            access,
+            provider=config.provider,
+            load_limit_s=config.load_timeout,
+            options=options,
+            realtime=config,
+            signers=config.require_signed,
+            control=config.control,
+            http=config.http,
+        )
 
 
 def _access(config: Config) -> Access:
@@ -101,10 +110,18 @@ def _options(config: Config) -> ServerOptions:
             got=f"{config.max_rate:g}",
             remedy=f"leave it out for {ServerOptions.max_rate_hz:g}",
         )
+    if not 0 < config.max_load <= 1:
+        raise UsageError(
+            where="--max-load",
+            expected="a share of a core above 0, at most 1",
+            got=f"{config.max_load:g}",
+            remedy=f"leave it out for {ServerOptions.max_load:g}",
+        )
     if not config.far >= 0:
         raise UsageError(where="--far", expected="0 or more", got=f"{config.far:g}", remedy="give for example 1")
     return ServerOptions(
         max_rate_hz=config.max_rate,
+        max_load=config.max_load,
         pre_touch=config.pre_touch,
         out_of_range_widths=config.far,
         refuse_out_of_range=config.refuse_far,

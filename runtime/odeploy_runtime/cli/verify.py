@@ -15,6 +15,8 @@ import tyro
 
 from odeploy_runtime.errors import MissingError, RelayedError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.trial_load import LOAD_LIMIT_S, try_load
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.child_process import finish, python_module
 from odeploy_runtime.reports.terminal import Terminal
 
@@ -36,12 +38,16 @@ class Config:
     """Episodes that the doctor plays with the file, the expert and the safe action each."""
     provider: str = "cpu"
     """Execution provider of the golden rows and the parity check: `cpu`, `cuda`, `tensorrt` or `openvino`."""
+    load_timeout: float = LOAD_LIMIT_S
+    """Time limit of loading the file and of its golden rows [s]."""
 
 
 def main(arguments: list[str]) -> None:
     """Print one line per check, then the doctor's findings; stop at the first failure."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy verify"), Terminal()
-    policy = OnnxPolicy.load(config.file, config.provider)
+    file = read(config.file)
+    try_load(file, config.provider, config.load_timeout)
+    policy = OnnxPolicy(file, config.provider)
     console.print(f"fingerprint: {policy.fingerprint}", soft_wrap=True, highlight=False)
     rows = len(policy.manifest.golden)
     console.print(f"golden rows: {rows} within {policy.golden_error:.2e} on {policy.provider}", highlight=False)

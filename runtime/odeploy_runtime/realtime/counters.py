@@ -68,7 +68,7 @@ SERVER = CounterNames(
         "shadow:fed",
         "shadow:dropped",
     ),
-    gauges=("turned_ns", "ready", "sessions", "policy_epoch"),
+    gauges=("turned_ns", "ready", "sessions", "policy_epoch", "load_permille", "endpoint_closed"),
 )
 
 

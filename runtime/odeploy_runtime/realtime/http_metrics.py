@@ -26,7 +26,10 @@ from odeploy_runtime.realtime.counters import CounterNames, Counters, shareable
 _DEAD_AFTER_NS = 2_000_000_000  # the loop iterates at least four times per second
 _NICE, _TIMEOUT_S = 10, 5.0
 _BOUND = "bound"
-_NOT_READY = {"server": "the session table is full", "robot": "the guard is in SAFE or STOP"}
+_NOT_READY = {
+    "server": "sessions, load or descriptors are at their limit, or streams miss their deadlines",
+    "robot": "the guard is in SAFE or STOP",
+}
 
 
 @contextlib.contextmanager

@@ -9,13 +9,14 @@ therefore measured while serving: the arrival of messages, and the duration of p
 from collections.abc import Callable
 
 from odeploy_runtime.realtime.clock import Clock
+from odeploy_runtime.realtime.quantile import Quantile
 
 _CALLS = 2
 _MARGIN_NS = 120_000
 _ROOM = 0.7  # a run may begin at most this share of a period ahead
 _COLD_FACTOR = 6  # first guess: a call after an idle time is several times slower than a hot one
 _DRIFT_NS = 1_000
-_QUANTILE, _GAIN = 0.9, 0.05
+_QUANTILE = 0.9
 
 
 class Arrivals:
@@ -43,14 +44,14 @@ class PreTouch:
 
     def __init__(self, hot_call_ns: int, clock: Clock) -> None:
         self._clock = clock
-        self._takes_ns = _COLD_FACTOR * hot_call_ns
+        self._takes_ns = Quantile(_QUANTILE, _COLD_FACTOR * hot_call_ns)
 
     def begin_ns(self, expected_ns: int, period_ns: int) -> int | None:
         """Return when to begin for a message expected at `expected_ns`.
 
         Return None if the period is too short.
         """
-        lead_ns = self._takes_ns + _MARGIN_NS
+        lead_ns = round(self._takes_ns.value) + _MARGIN_NS
         return expected_ns - lead_ns if lead_ns < _ROOM * period_ns else None
 
     def run(self, call: Callable[[], object]) -> None:
@@ -61,6 +62,4 @@ class PreTouch:
         start_ns = self._clock.now_ns()
         for _ in range(_CALLS):
             call()
-        took_ns = self._clock.now_ns() - start_ns
-        step = _QUANTILE if took_ns > self._takes_ns else _QUANTILE - 1
-        self._takes_ns = round(self._takes_ns * (1 + _GAIN * step))
+        self._takes_ns.add(self._clock.now_ns() - start_ns)

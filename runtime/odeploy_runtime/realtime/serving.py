@@ -10,7 +10,7 @@ from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.logging_options import inherited
 from odeploy_runtime.realtime.child_process import Process, child, child_error, python_module
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 45.0  # a server itself refuses a file that takes 30 s to load
 
 
 @contextlib.contextmanager

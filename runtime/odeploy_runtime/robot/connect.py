@@ -30,13 +30,14 @@ def connect(
     Raises:
         AddressError: not an endpoint.
         MissingError, FormatError: a key or a policy file cannot be used.
+        WorkerError: the policy file does not load in time.
         RelayedError, WorkerError: the I/O process could not connect or did not start.
     """
     if isinstance(policy, PolicyFile):
-        from odeploy_runtime.inference.policy import load_policy  # a robot with a server needs no inference
+        from odeploy_runtime.inference.trial_load import load_tried  # a robot with a server needs no inference
         from odeploy_runtime.server.in_process import InProcessLink
 
-        return InProcessLink(load_policy(policy, provider), clock)
+        return InProcessLink(load_tried(policy, provider), clock)
     if separate_process:
         return IoProcessLink(policy, clock, keys, priority)
     return DealerLink(zmq.Context[zmq.Socket[bytes]].instance(), policy, clock, keys)

@@ -6,10 +6,12 @@ arrives (docs/reference/latency.md). A session without a message for 1 s (5 s at
 robot may come back.
 
 Connections take turns, and each has a limited message rate: a flood costs the other connections one answer's
-time. No message ends the server.
+time. Between two messages there is at most one tick of a stream. No message ends the server.
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 
 import zmq
 
@@ -17,6 +19,7 @@ from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.token_bucket import TokenBucket
 from odeploy_runtime.server.service import Service
+from odeploy_runtime.server.session import Session
 from odeploy_runtime.server.sessions import FREED_AFTER_NS
 from odeploy_runtime.transport.sockets import SideTask, receive
 
@@ -25,7 +28,11 @@ _IDLE_NS = 250_000_000
 
 
 class Server:
-    """Runs a service on one socket until it is interrupted."""
+    """Runs a service on one socket until it is interrupted.
+
+    Attributes:
+        turns: iterations of the loop, four a second at least.
+    """
 
     def __init__(
         self,
@@ -46,6 +53,7 @@ class Server:
         """
         self._socket, self._service, self._clock, self._counters = socket, service, clock, counters
         self._auth = auth
+        self.turns = 0
         self._buckets: dict[bytes, TokenBucket] = {}
         self._look_ns = clock.now_ns() + _IDLE_NS
 
@@ -63,6 +71,7 @@ class Server:
 
         Before that a new policy may take over.
         """
+        self.turns += 1
         self._service.take_policy()
         wake_ns, act = self._next_moment()
         message = receive(self._socket, wake_ns, self._clock, self._auth)
@@ -87,11 +96,15 @@ class Server:
         return bucket.take(now_ns)
 
     def _catch_up(self) -> None:
-        """Under constant load, still run stream ticks, session timeouts, handshakes."""
+        """Under constant load, still run a stream tick, session timeouts, handshakes.
+
+        One tick, of the longest overdue stream: streams take turns with messages, and with one another.
+        """
         now_ns = self._clock.now_ns()
-        for session in self._service.sessions:
-            if session.due_ns is not None and session.due_ns <= now_ns:
-                self._service.stream_tick(session)
+        if self._service.load.streams_hz:
+            overdue = min(self._service.sessions, key=_due_ns, default=None)
+            if overdue is not None and _due_ns(overdue) <= now_ns:
+                self._service.stream_tick(overdue)
         if self._look_ns <= now_ns:
             self._free_silent()
         if self._auth is not None:
@@ -102,13 +115,14 @@ class Server:
 
         That is a pre-touch run, a stream's tick, or the check of session timeouts.
         """
-        moments: list[tuple[int, Callable[[], None]]] = [(self._look_ns, self._free_silent)]
-        for session in self._service.sessions:
-            if session.touch_ns is not None:
-                moments.append((session.touch_ns, lambda s=session: self._service.pre_touch(s)))  # type: ignore[misc]
-            if session.due_ns is not None:
-                moments.append((session.due_ns, lambda s=session: self._service.stream_tick(s)))  # type: ignore[misc]
-        return min(moments, key=lambda m: m[0])
+        moment_ns, session, act = self._look_ns, None, self._service.stream_tick
+        for each in self._service.sessions:
+            touch_ns, due_ns = each.touch_ns, each.due_ns
+            if touch_ns is not None and touch_ns < moment_ns:
+                moment_ns, session, act = touch_ns, each, self._service.pre_touch
+            if due_ns is not None and due_ns < moment_ns:
+                moment_ns, session, act = due_ns, each, self._service.stream_tick
+        return moment_ns, self._free_silent if session is None else partial(act, session)
 
     def _free_silent(self) -> None:
         now_ns = self._clock.now_ns()
@@ -117,4 +131,10 @@ class Server:
         self._buckets = {i: b for i, b in self._buckets.items() if not b.is_full(now_ns)}
         if not stopped:
             self._service.sessions.end_silent(now_ns)
+        self._service.load.look(now_ns)
         self._service.status.publish(now_ns)
+
+
+def _due_ns(session: Session) -> float:
+    """Return when a stream's next action is due; never without one."""
+    return math.inf if session.due_ns is None else session.due_ns

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,15 +12,19 @@ import zmq
 from odeploy_runtime.hot_swap.control_socket import ControlSocket, control_path
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.hot_swap.swapper import Swapper
-from odeploy_runtime.inference.policy import Policy, load_policy
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.trial_load import LOAD_LIMIT_S, load_tried
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
+from odeploy_runtime.realtime.watchdog import Watchdog
 from odeploy_runtime.server.loop import Server
 from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.service import Service
+from odeploy_runtime.server.service_manager import ALIVE, READY, STOPPING, notify
 from odeploy_runtime.transport.curve_auth import Authenticator
+from odeploy_runtime.transport.gate import gate, raise_limit
 from odeploy_runtime.transport.keys import KeyPair
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router, send_at_once
 
@@ -59,6 +62,7 @@ def serve(
     access: Access,
     *,
     provider: str = "cpu",
+    load_limit_s: float = LOAD_LIMIT_S,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - frozen
     realtime: RealTimeOptions = RealTimeOptions(),  # noqa: B008 - frozen
     signers: Path | None = None,
@@ -70,7 +74,8 @@ def serve(
     Args:
         file: the policy file.
         access: endpoint, and the robots that may connect.
-        provider: execution provider, see `load_policy`.
+        provider: execution provider, see `odeploy_runtime.inference.policy.load_policy`.
+        load_limit_s: time limit of loading the file [s].
         options: options of the server.
         realtime: priority and core of the loop.
         signers: folder of public keys, one of which must have signed each file; None accepts any file.
@@ -78,15 +83,16 @@ def serve(
         http: `PORT` or `HOST:PORT` of the health check and metrics; None without.
     """
     signer = "" if signers is None else f"signed by {_signer(file, signers)}, "
-    policy, clock = load_policy(file, provider), MonotonicClock()
+    policy, clock = load_tried(file, provider, load_limit_s), MonotonicClock()
     with contextlib.ExitStack() as stack:
         counters = Counters(SERVER) if http is None else _published(http, stack)
         context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
         context.socket(zmq.PAIR).close()  # starts its I/O threads, which get the priority too
         obtained = stack.enter_context(real_time(realtime.priority))
-        _allow_many_connections()
+        descriptors = raise_limit()
         socket, auth = _bound(context, access, counters, stack)
-        _log_start(policy, access, signer, obtained)
+        _log_start(policy, access, signer, {**obtained, "descriptors": f"{descriptors:,}"})
+        stack.enter_context(gate(socket.getsockopt_string(zmq.LAST_ENDPOINT), counters))
         slot = PolicySlot(policy)
         service = Service(slot, options, clock, counters, partial(send_at_once, socket))
         path = control or control_path(access.endpoint)
@@ -94,8 +100,12 @@ def serve(
             swapper = Swapper(slot, provider, signers, counters, clock)
             stack.enter_context(contextlib.closing(ControlSocket(path, swapper.answer)))
             stack.enter_context(contextlib.closing(swapper))  # before the thread that started the shadow ends
-        with pinned(realtime.core):
-            Server(socket, service, clock, counters, auth).run()
+        server = Server(socket, service, clock, counters, auth)
+        watchdog = Watchdog(lambda: server.turns, service.at_work, partial(notify, ALIVE), counters)
+        notify(READY)
+        stack.callback(notify, STOPPING)
+        with watchdog, pinned(realtime.core):
+            server.run()
 
 
 def _bound(
@@ -134,12 +144,3 @@ def _published(http: str, stack: contextlib.ExitStack) -> Counters:
     from odeploy_runtime.realtime.http_metrics import reported  # needs the extra `metrics`
 
     return stack.enter_context(reported(http, SERVER))
-
-
-def _allow_many_connections() -> None:
-    """Raise the limit of open files to the hard limit.
-
-    Each connection takes a descriptor, and a client that opens many soon uses up the usual 1024.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -12,6 +12,7 @@ from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.pretouch import PreTouch
+from odeploy_runtime.server.load import Load
 from odeploy_runtime.server.observation_range import ObservationRange
 from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.session import Served, Session
@@ -29,6 +30,7 @@ class Service:
 
     Attributes:
         options: options of the server.
+        load: time that answers take.
         sessions: sessions of the connected robots.
         status: published counters and health.
     """
@@ -50,16 +52,20 @@ class Service:
             counters: named as in `SERVER`.
             send: takes the identity of a connection, and a frame for it.
         """
-        self.options, self.sessions = options, Sessions(counters)
+        self.options = options
+        self.load = Load(options.max_load, slot.serving.hot_call_ns, clock.now_ns())
+        self.sessions = Sessions(counters, self.load)
+        self._answering: tuple[Session, messages.Observation] | None = None
         self._slot, self._clock, self._counters, self._send_frame = slot, clock, counters, send
         self._served = self._serve_slot()
         self._pre_touch = PreTouch(slot.serving.hot_call_ns, clock) if options.pre_touch else None
-        self.status = ServerStatus(counters, self.sessions, slot, clock.now_ns())
+        self.status = ServerStatus(counters, self.sessions, self.load, slot, clock.now_ns())
 
     def take_policy(self) -> None:
         """Between two messages: serve another policy, if the slot has one."""
         if self._slot.take():
             self._served = self._serve_slot()
+            self.load.renew(self._slot.serving.hot_call_ns)
             self.sessions.renew(self._slot.serving.manifest)
 
     def receive(self, identity: bytes, frame: bytes, received_ns: int) -> None:
@@ -79,6 +85,7 @@ class Service:
                 session.store(message, received_ns)
             else:
                 self._answer(session, message, received_ns)
+                self.load.add_request(self._clock.now_ns() - received_ns)
                 expected_ns = session.arrivals.next_ns(message.sent_ns, received_ns, session.period_ns)
                 self._touch_before(session, expected_ns)
             session.frame = frame
@@ -95,8 +102,12 @@ class Service:
     def stream_tick(self, session: Session) -> None:
         """Answer a stream's newest observation, and set its next tick."""
         assert session.latest is not None
+        began_ns = self._clock.now_ns()
         self._answer(session, *session.latest)
-        self._counters.add("stream_ticks_skipped", session.advance(self._clock.now_ns()))
+        ended_ns = self._clock.now_ns()
+        skipped = session.advance(ended_ns)
+        self._counters.add("stream_ticks_skipped", skipped)
+        self.load.add_tick(ended_ns - began_ns, skipped)
         assert session.due_ns is not None
         self._touch_before(session, session.due_ns)
 
@@ -110,6 +121,13 @@ class Service:
     def pre_touch_run(self, session: Session) -> None:
         """Answer a robot's last observation once more, without sending."""
         session.pre_touch_run(self._served, self._clock)
+
+    def at_work(self) -> str:
+        """Return what is being answered, or was last; for another thread."""
+        if self._answering is None:
+            return "no observation yet"
+        session, message = self._answering
+        return f"observation of {session.hello.robot!r}, episode {message.episode}, tick {message.seq}"
 
     def goodbye(self) -> None:
         """Send Bye to every robot."""
@@ -126,6 +144,7 @@ class Service:
         return Served(policy, self._slot.epoch, ranges, options.refuse_out_of_range)
 
     def _answer(self, session: Session, message: messages.Observation, received_ns: int) -> None:
+        self._answering = session, message
         reply = session.answer(message, self._served, received_ns, self._clock)
         self._send(session.identity, reply)
         if isinstance(reply, messages.Error):
@@ -146,6 +165,8 @@ class Service:
 
     def _touch_before(self, session: Session, expected_ns: int) -> None:
         touch = self._pre_touch
+        if touch is not None and not self.load.leaves_room_for_pre_touch:
+            touch = None
         session.touch_ns = None if touch is None else touch.begin_ns(expected_ns, session.period_ns)
 
     def _admit(self, identity: bytes, hello: messages.Hello, now_ns: int) -> None:

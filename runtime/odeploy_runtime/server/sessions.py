@@ -9,6 +9,7 @@ from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.realtime.counters import Counters
+from odeploy_runtime.server.load import Load
 from odeploy_runtime.server.session import Session
 from odeploy_runtime.signals import require_same_names
 from odeploy_runtime.transport import messages
@@ -35,8 +36,14 @@ class Refusal(NamedTuple):
 class Sessions:
     """Sessions by the identity of their connection."""
 
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
+    def __init__(self, counters: Counters, load: Load) -> None:
+        """Begin without sessions.
+
+        Args:
+            counters: named as in `SERVER`.
+            load: gets the rate of all streams, and limits it.
+        """
+        self._counters, self._load = counters, load
         self._sessions: dict[bytes, Session] = {}
 
     def __iter__(self) -> Iterator[Session]:
@@ -55,7 +62,7 @@ class Sessions:
         return self._sessions.get(identity)
 
     def admit(self, identity: bytes, hello: messages.Hello, manifest: Manifest, now_ns: int) -> Session | Refusal:
-        """Open a session for a robot that fits the policy, if name and room are free."""
+        """Open a session for a robot that fits the policy, if there is room for it."""
         refused = contract_refusal(hello, manifest) or self._occupied(identity, hello, now_ns)
         if refused is not None:
             self._counters.add(f"refusals:{refused.kind}")
@@ -63,6 +70,7 @@ class Sessions:
             return refused
         state = PolicyState(manifest, hello.seed)
         session = self._sessions[identity] = Session(identity, secrets.randbits(48), hello, state, now_ns)
+        self._load.streams_hz = self._streams_hz()
         self._counters.add("sessions_opened")
         log.info(
             "%r connected: %s, %g Hz, %s",
@@ -86,6 +94,7 @@ class Sessions:
         for session in list(self):
             if now_ns - session.last_received_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
                 self.end(session, "silent", "silent")
+        self._load.streams_hz = self._streams_hz()
 
     def renew(self, manifest: Manifest) -> None:
         """Continue all sessions with another policy."""
@@ -93,7 +102,7 @@ class Sessions:
             session.state.renew(manifest)
 
     def _occupied(self, identity: bytes, hello: messages.Hello, now_ns: int) -> Refusal | None:
-        """Return why the robot cannot be admitted: name in use, or server full."""
+        """Return why the robot cannot be admitted: name in use, full, or too much load."""
         for other in list(self):
             if other.identity != identity and other.hello.robot == hello.robot:
                 if now_ns - other.last_received_ns < FREED_AFTER_NS:
@@ -102,7 +111,15 @@ class Sessions:
                 self.end(other, "replaced", "silent, replaced")
         if self.full and identity not in self._sessions:
             return Refusal("full", f"expected at most {_MAX_SESSIONS} robots; use another server")
+        if hello.mode == "stream":
+            too_much = self._load.refusal(self._streams_hz(besides=identity) + hello.rate_hz)
+            if too_much is not None:
+                return Refusal("full", too_much)
         return None
+
+    def _streams_hz(self, besides: bytes = b"") -> float:
+        """Return the total rate of the streams, without that of one connection."""
+        return sum(s.hello.rate_hz for s in self if s.hello.mode == "stream" and s.identity != besides)
 
 
 def contract_refusal(hello: messages.Hello, manifest: Manifest) -> Refusal | None:

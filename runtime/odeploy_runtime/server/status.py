@@ -2,6 +2,7 @@
 
 from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.server.load import Load
 from odeploy_runtime.server.sessions import Sessions
 from odeploy_runtime.transport import messages
 
@@ -19,15 +20,20 @@ _REFUSALS = tuple(name for name in SERVER.counters if name.startswith("refusals:
 class ServerStatus:
     """Status of one server that started at `began_ns`."""
 
-    def __init__(self, counters: Counters, sessions: Sessions, slot: PolicySlot, began_ns: int) -> None:
-        self._counters, self._sessions, self._slot, self._began_ns = counters, sessions, slot, began_ns
+    def __init__(
+        self, counters: Counters, sessions: Sessions, load: Load, slot: PolicySlot, began_ns: int
+    ) -> None:
+        self._counters, self._sessions, self._load, self._slot = counters, sessions, load, slot
+        self._began_ns = began_ns
         self.publish(began_ns)
 
     def publish(self, now_ns: int) -> None:
-        """Publish liveness and readiness."""
+        """Publish liveness, load and readiness."""
         self._counters.set("turned_ns", now_ns)
         self._counters.set("sessions", len(self._sessions))
-        self._counters.set("ready", int(not self._sessions.full))
+        self._counters.set("load_permille", round(1000 * self._load.value))
+        ready = not self._sessions.full and self._load.meets_deadlines and not self._counters["endpoint_closed"]
+        self._counters.set("ready", int(ready))
         self._counters.set("policy_epoch", self._slot.epoch)
 
     def count(self, message: messages.Message) -> None:

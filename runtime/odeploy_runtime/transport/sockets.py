@@ -13,6 +13,7 @@ import zmq
 
 from odeploy_runtime.errors import AddressError
 from odeploy_runtime.realtime.clock import Clock
+from odeploy_runtime.transport.gate import backlog
 from odeploy_runtime.transport.keys import KeyPair, RobotKeys, read_pair, read_public
 from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
 
@@ -20,7 +21,6 @@ DEFAULT_ENDPOINT = "ipc:///tmp/odeploy.ipc"
 _HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute stale requests
 _RECONNECT_MS = 5  # up to twice that, by libzmq; takes 1 to 3 % of a core while the server is away
 _HANDSHAKE_MS = 2000  # then a silent connection is closed; ZeroMQ's 30 s let them pile up
-_BACKLOG = 1024  # robots that connect simultaneously
 _IPC_PATH_LIMIT = 107
 ZAP_DOMAIN = b"odeploy"
 
@@ -69,7 +69,7 @@ def bind_router(
     router.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
     router.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)  # a peer that sends more waits; others get their turn
     router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-    router.setsockopt(zmq.BACKLOG, _BACKLOG)
+    router.setsockopt(zmq.BACKLOG, backlog())
     if keys is not None:
         router.setsockopt(zmq.CURVE_SERVER, 1)
         router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret)

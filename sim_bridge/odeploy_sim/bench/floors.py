@@ -14,6 +14,8 @@ import zmq
 from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.trial_load import try_load
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
 from odeploy_runtime.realtime.pretouch import PreTouch
@@ -37,7 +39,9 @@ def measured_floors(file: Path, rate_hz: float, ticks: int) -> Floors:
         rate_hz: ticks per second.
         ticks: number of ticks of each bound; half of them with pre-touch.
     """
-    policy = OnnxPolicy.load(file)
+    opened = read(file)
+    try_load(opened, "cpu")
+    policy = OnnxPolicy(opened)
     with real_time():
         return {
             "session": _session_floor(policy, rate_hz, ticks),

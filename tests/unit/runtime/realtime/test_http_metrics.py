@@ -61,7 +61,10 @@ def test_a_loop_without_a_turn_for_two_seconds_is_neither_live_nor_ready(
 def test_a_full_server_is_live_and_not_ready(counters: Counters, clock: FakeClock) -> None:
     counters.set("ready", 0)
     assert status("/live", counters, clock)[0] == 200
-    assert status("/ready", counters, clock) == (503, "the session table is full")
+    assert status("/ready", counters, clock) == (
+        503,
+        "sessions, load or descriptors are at their limit, or streams miss their deadlines",
+    )
 
 
 @pytest.mark.parametrize("names", [SERVER, ROBOT])

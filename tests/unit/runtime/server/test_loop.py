@@ -134,6 +134,30 @@ def test_a_stream_has_its_ticks_under_constant_load(world: World) -> None:
     assert stamps(peer) == [(0, at_ns + T // 2 + k * T) for k in range(20)]
 
 
+def test_between_two_messages_there_is_one_stream_tick_and_streams_take_turns(world: World) -> None:
+    streams = [world.peer() for _ in range(3)]
+    for number, peer in enumerate(streams):
+        world.observe(peer, world.welcome(peer, mode="stream", robot=f"stream {number}"))
+        world.clock.ns += MS
+    flooder = world.peer()
+    world.clock.ns += 2 * T
+    answered = []
+    for _ in range(6):
+        world.request(flooder, b"garbage")
+        answered.append([len(stamps(peer)) for peer in streams])
+        world.clock.ns += 1
+    assert answered == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def test_there_is_no_pre_touch_run_where_it_would_exceed_the_load(touching: World) -> None:
+    for number in range(12):
+        peer = touching.peer()
+        touching.observe(peer, touching.welcome(peer, mode="stream", robot=f"stream {number}"))
+    touching.server.turn()  # 12 × 100 Hz × 160 µs = 0.19, of which a third would be pre-touch
+    touching.let_pass(T)
+    assert touching.counters["rehearsals"] == 0
+
+
 def test_silent_sessions_are_freed_under_constant_load(world: World, logged: list[str]) -> None:
     world.observe(peer := world.peer(), world.welcome(peer))
     flooder = world.peer()
@@ -155,6 +179,12 @@ def test_the_loop_publishes_its_turn_at_least_every_quarter_of_a_second(world: W
     for _ in range(20):
         world.server.turn()
         assert world.clock.ns - world.counters["turned_ns"] <= 250 * MS
+
+
+def test_each_turn_is_counted(world: World) -> None:
+    before = world.server.turns
+    world.let_pass(600 * MS)
+    assert world.server.turns >= before + 3
 
 
 # ---- the end

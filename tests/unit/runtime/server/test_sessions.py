@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.server.load import Load
 from odeploy_runtime.server.session import Session
 from odeploy_runtime.server.sessions import Refusal, Sessions, contract_refusal
 from odeploy_runtime.transport import messages
@@ -27,7 +28,7 @@ def test_a_robot_must_send_the_raw_signals_and_not_the_prepared_ones() -> None:
 
 def test_a_name_in_use_is_refused_and_a_silent_session_is_replaced() -> None:
     counters = Counters(SERVER)
-    sessions = Sessions(counters)
+    sessions = Sessions(counters, Load(0.5, 10_000, 0))
     first = sessions.admit(b"one", hello(), manifest(), 0)
     assert isinstance(first, Session)
     refused = sessions.admit(b"two", hello(), manifest(), S - 1)
@@ -41,7 +42,7 @@ def test_a_name_in_use_is_refused_and_a_silent_session_is_replaced() -> None:
 
 
 def test_silent_sessions_end_after_their_timeout() -> None:
-    sessions = Sessions(Counters(SERVER))
+    sessions = Sessions(Counters(SERVER), Load(0.5, 10_000, 0))
     active, waiting = (sessions.admit(name, hello(robot=name.decode()), manifest(), 0) for name in (b"a", b"b"))
     assert isinstance(active, Session)
     active.frame = b"an observation"
@@ -95,12 +96,27 @@ def test_a_robot_that_does_not_name_its_task_is_served(world: World) -> None:
     world.welcome(world.peer(), task="")
 
 
-@pytest.mark.parametrize("rate_hz", [1.0, 1, 10_000.0])
-@pytest.mark.parametrize("mode", ["request", "stream"])
+@pytest.mark.parametrize(
+    ("rate_hz", "mode"),
+    [(1.0, "request"), (1, "request"), (10_000.0, "request"), (1, "stream"), (1.0, "stream"), (3000.0, "stream")],
+)
 def test_rates_at_the_bounds_are_served(world: World, rate_hz: float, mode: str) -> None:
     peer = world.peer()
     world.observe(peer, world.welcome(peer, rate_hz=rate_hz, mode=mode))
     world.server.turn()
+
+
+def test_a_stream_beyond_the_load_is_refused_with_both_figures_until_another_has_ended(world: World) -> None:
+    # A stream's tick counts 6 × 10 µs (the policy's hot call) + 100 µs until answers are measured.
+    first, second = world.peer(), world.peer()
+    world.welcome(first, mode="stream", rate_hz=3000.0)
+    reason = refusal(world.request(second, hello(robot="second", mode="stream", rate_hz=1000.0)))
+    assert "expected a load of at most 0.5 of a core, got 0.64 with this stream (4000 ticks/s × 160 µs" in reason
+    world.welcome(second, robot="second", rate_hz=1000.0)  # requests are admitted
+    ready = world.welcome(first, mode="stream", rate_hz=3100.0)  # its own old stream does not count
+    world.request(first, messages.Bye(ready.session))
+    world.welcome(second, robot="second", mode="stream", rate_hz=1000.0)
+    assert world.counters["refusals:full"] == 1
 
 
 def test_a_refused_robot_can_try_again(world: World) -> None:

@@ -77,3 +77,17 @@ def test_a_full_server_refuses_another_robot_and_is_not_ready(
     assert isinstance(health, messages.Health)
     assert (health.ready, world.counters["ready"]) == (0, 0)
     world.welcome(robot)  # it keeps its own place
+
+
+def test_a_server_with_too_much_load_is_not_ready(world: World) -> None:
+    world.server._service.load.streams_hz = 5000.0
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
+    assert (health.ready, world.counters["load_permille"]) == (0, 800)
+
+
+def test_a_server_whose_endpoint_is_closed_is_not_ready(world: World) -> None:
+    world.counters.set("endpoint_closed", 1)
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL))
+    assert isinstance(health, messages.Health)
+    assert health.ready == 0
