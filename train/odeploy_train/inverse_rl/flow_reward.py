@@ -7,7 +7,6 @@ D`), so that their updates are compared on one reward.
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -29,7 +28,7 @@ class TeacherOptions(RewardOptions):
     """Neurons per hidden layer of the teacher; the paper has 1024."""
     teacher_depth: int = 3
     """Hidden layers of the teacher; the paper has 4."""
-    draws: int = 8
+    draws: int = 2
     """Draws of flow time and noise per rewarded tick; the paper has 1."""
     shared_draws: bool = True
     """Use the same draws for both labels; in the authors' code each has its own."""
@@ -56,7 +55,7 @@ def check(options: TeacherOptions) -> None:
 
 def reward_by_teacher(
     learner: Learner, options: TeacherOptions, demonstrations: Demonstrations, task: Task
-) -> JointFlow:
+) -> LearnedReward:
     """Let a fresh teacher reward a learner, pretrained before the first rollout."""
     config = JointFlowConfig(
         width=options.teacher_width,
@@ -69,18 +68,18 @@ def reward_by_teacher(
     teacher = JointFlow(len(task.observation), len(task.action), config, learner.ppo.generator)
     reward = attach(learner, options, teacher, demonstrations, task)
     learner.pretrain = partial(pretrain, options, reward)
-    return teacher
+    return reward
 
 
 def pretrain(options: TeacherOptions, reward: LearnedReward, console: Console) -> None:
     """Minimise the expert's flow loss alone, with the demonstrations' normaliser."""
     teacher, generator = reward.module, reward.ppo.generator
     assert isinstance(teacher, JointFlow)
-    optimizer, expert = reward.optimizer, reward.expert_transitions().pair
+    optimizer = reward.optimizer
     steps = range(options.pretrain)
     for _ in track(steps, "teacher", console=console, transient=True, disable=not console.is_terminal):
-        rows = torch.randint(len(expert), (options.discriminator_batch,), generator=generator)
-        loss = teacher.losses(expert[rows], 1, generator)[0].mean()
+        expert = reward.draw_expert(options.discriminator_batch).pair
+        loss = teacher.losses(expert, 1, generator)[0].mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -11,7 +11,8 @@ teacher samples the pairs by K Euler steps from noise. s~ is a normalised observ
 sees. The pairs average over modes, as the student does: it is unimodal.
 
 The authors redraw 1024 pairs for every minibatch, 40 steps each (`--redraw minibatch`). One draw per rollout costs
-a hundredth of that and is the default. Ours also pretrains the teacher on the expert alone (`--pretrain`), since
+a hundredth of that and is the default. With `--pairs-from demonstrations` the pairs are the expert's own: whether
+it matters that a flow generates them. Ours also pretrains the teacher on the expert alone (`--pretrain`), since
 the regulariser acts from the first update on.
 """
 
@@ -28,8 +29,9 @@ from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.inverse_rl import flow_reward
+from odeploy_train.inverse_rl.flow_discriminator import JointFlow
 from odeploy_train.inverse_rl.flow_reward import TeacherOptions, reward_by_teacher
-from odeploy_train.inverse_rl.learned_reward import warn_of_one_episode
+from odeploy_train.inverse_rl.learned_reward import LearnedReward, warn_of_one_episode
 from odeploy_train.on_policy import gaussian_ppo
 from odeploy_train.on_policy import run as on_policy
 from odeploy_train.on_policy.gaussian import GaussianActor
@@ -54,10 +56,12 @@ class Config(TeacherOptions, gaussian_ppo.Config):
     """Reward by the teacher; without it every tick earns the bonus alone (an ablation)."""
     regulariser: float = 1.0
     """Weight β of the regulariser; 0 for none (an ablation)."""
-    pairs: int = 1024
-    """Pairs that the teacher samples for the regulariser; the paper has 512 on the maze."""
-    flow_steps: int = 40
-    """Euler steps K per pair."""
+    pairs_from: Literal["teacher", "demonstrations"] = "teacher"
+    """Source of the regulariser's pairs; without a flow, `demonstrations` clone the expert (a control)."""
+    pairs: int = 256
+    """Pairs of the regulariser; the paper has 1024, and 512 on the maze."""
+    flow_steps: int = 10
+    """Euler steps K per pair of the teacher; the paper has 40."""
     redraw: Literal["update", "minibatch"] = "update"
     """When pairs are redrawn: once per rollout, or for every minibatch as in the paper."""
 
@@ -106,6 +110,24 @@ class Regulariser:
         return self.weight * 0.5 * distance, {"regulariser": distance.detach()}
 
 
+def source(config: Config, reward: LearnedReward) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Return the function that draws the regulariser's pairs (s~, a~).
+
+    It returns shapes (pairs, O), (pairs, A).
+    """
+    teacher = reward.module
+    assert isinstance(teacher, JointFlow)
+
+    def demonstrated() -> tuple[Tensor, Tensor]:
+        expert = reward.draw_expert(config.pairs)
+        return expert.observation, expert.action
+
+    def generated() -> tuple[Tensor, Tensor]:
+        return teacher.sample(config.pairs, config.flow_steps, reward.ppo.generator)
+
+    return demonstrated if config.pairs_from == "demonstrations" else generated
+
+
 def start(
     config: Config, task: Task, envs: TaskVectorEnv, sizes: MlpConfig, demonstrations: Demonstrations
 ) -> Learner:
@@ -113,17 +135,13 @@ def start(
     learner = gaussian_ppo.start(config, task, envs, sizes)
     ppo = learner.ppo
     assert isinstance(ppo.actor, GaussianActor)
-    teacher = reward_by_teacher(learner, config, demonstrations, task)
+    reward = reward_by_teacher(learner, config, demonstrations, task)
     if not config.rewarded:
         ppo.reward = lambda rollout: torch.full_like(rollout.reward, config.bonus)
     if config.regulariser > 0:
         regulariser = Regulariser(
-            ppo.actor,
-            lambda: teacher.sample(config.pairs, config.flow_steps, ppo.generator),
-            config.regulariser,
-            config.redraw == "minibatch",
+            ppo.actor, source(config, reward), config.regulariser, config.redraw == "minibatch"
         )
-
         learn = learner.before_update
         assert learn is not None
 

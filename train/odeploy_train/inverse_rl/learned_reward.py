@@ -76,8 +76,7 @@ class LearnedReward:
         for _ in range(self.options.discriminator_epochs):
             order = torch.randperm(len(agent), generator=generator)
             for index in torch.split(order, self.options.discriminator_batch):
-                drawn = torch.randint(len(self._action), (len(index),), generator=generator)
-                loss, info = self.module.loss(self.expert_transitions(drawn), agent.take(index), generator)
+                loss, info = self.module.loss(self.draw_expert(len(index)), agent.take(index), generator)
                 self.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 self.optimizer.step()
@@ -92,6 +91,10 @@ class LearnedReward:
         """Return the reward of the latest rollout. Shape (T, N)."""
         assert self._rewards is not None
         return self._rewards
+
+    def draw_expert(self, count: int) -> Transitions:
+        """Return ticks of the demonstrations, drawn at random."""
+        return self.expert_transitions(torch.randint(len(self._raw), (count,), generator=self.ppo.generator))
 
     def expert_transitions(self, rows: Tensor | None = None) -> Transitions:
         """Return the demonstrations, or some rows, by the student's normaliser.

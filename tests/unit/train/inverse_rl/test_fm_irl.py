@@ -103,6 +103,26 @@ def test_pairs_are_drawn_for_each_rollout_or_each_minibatch(
     assert not torch.equal(made[0], made[1])
 
 
+def test_pairs_can_be_the_demonstrations_themselves(
+    tmp_path: Path, demos: Path, demonstrations: Demonstrations
+) -> None:
+    """Each pair is a row of the data, observation and action of one tick, in units of the student."""
+    options = replace(config(tmp_path, demos), pairs_from="demonstrations")
+    found = learner(options, demonstrations)
+    with closing(found.ppo.envs):
+        assert found.ppo.added_loss is not None
+        regulariser = found.ppo.added_loss.__self__  # type: ignore[attr-defined]
+        assert isinstance(regulariser, Regulariser)
+        observation, action = regulariser.draw()
+        rows = found.ppo.normalise(torch.from_numpy(demonstrations.observations))
+        same = (observation[:, None] == rows).all(-1)
+        assert len(observation) == len(action) == options.pairs
+        assert same.any(1).all()
+        of_rows = torch.from_numpy(demonstrations.actions)[same.int().argmax(1)]
+        torch.testing.assert_close(action, of_rows)
+        assert not torch.equal(observation, regulariser.draw()[0])
+
+
 def test_the_teachers_reward_replaces_the_environments(
     tmp_path: Path, demos: Path, demonstrations: Demonstrations
 ) -> None:
