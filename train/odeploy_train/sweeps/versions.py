@@ -1,7 +1,7 @@
 """Versions of the methods' trainings, a part of a run's key.
 
-A version rises only when a correction changes what the same options train. A sweep then trains again, and tables
-mark the rows that are older.
+A version rises only when a correction, or another default, changes what the same options train. A sweep then
+trains again, and tables mark the rows that are older.
 """
 
 ALGORITHM_VERSIONS = {
@@ -19,7 +19,11 @@ ALGORITHM_VERSIONS = {
     "drail": 2,
     # Beside that, the regulariser is a mean over rows and action dimensions.
     "fm-irl": 2,
-    # The rate of the temperature is 1e-3 by default.
+    # Critics have a LayerNorm, and rates of multipliers and temperatures other defaults; FMER's entropy is exact.
+    "fmer": 2,
+    "sac": 2,
+    "qvpo": 2,
+    "dipo": 2,
     "dpmd": 2,
 }
 
