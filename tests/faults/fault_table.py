@@ -64,6 +64,15 @@ FAULTS = {
     29: ("more connections than descriptors", "new ones wait; connected robots are served"),
     31: ("rollback or `swap --abort` beside a swap that hangs", "the swap ends; no waiting behind it"),
     32: ("swap to a file that moves the robot in another way", "refused with the difference, unless allowed"),
+    33: (
+        "`--http`: reset connections, its process killed",
+        "no log line for a reset; the process is started again",
+    ),
+    34: (
+        "names with escapes or markup in files and messages",
+        "printed as they are; the terminal is not controlled",
+    ),
+    35: ("stdout or stderr on a full device", "one line, no traceback"),
 }
 _HEAD = """# Reliability
 

@@ -33,9 +33,9 @@ class SwapConfig:
 
 @dataclass(frozen=True)
 class RollbackConfig:
-    """Serve a server's previous policy again, at once; a second rollback undoes the first.
+    """Serve a server's previous policy again; a second rollback undoes the first.
 
-    A swap that is under way ends.
+    It waits for nothing: a swap that is under way ends.
     """
 
     address: Annotated[str | None, tyro.conf.Positional] = None

@@ -1,4 +1,4 @@
-"""What a policy must share with the served one, so that connected robots can continue.
+"""What a policy must share with the served one, for robots to continue.
 
 Names, task, rate and horizon always. All else that moves a robot too, unless the operator names it as allowed.
 """

@@ -45,6 +45,7 @@ def test_a_missing_module_of_odeploy_keeps_its_traceback(monkeypatch: pytest.Mon
 ARGUMENTS = [["--help"], ["inspect", "--help"], ["keys", "--help"]]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("arguments", ARGUMENTS)
 @pytest.mark.parametrize("stderr", ["seen", "full too"])
 def test_output_to_a_full_device_ends_the_command_with_one_line(arguments: list[str], stderr: str) -> None:

@@ -25,6 +25,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "p.onnx"
 
 
+@pytest.mark.fault(34)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 @given(TEXTS)
 @example(CLEARS_SCREEN)

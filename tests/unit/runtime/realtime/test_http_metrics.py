@@ -1,20 +1,23 @@
 """Health over HTTP: live while the loop turns, ready while a robot can connect, in a separate process."""
 
 import http.client
+import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from odeploy_runtime.errors import RelayedError, UsageError
 from odeploy_runtime.realtime.counters import SERVER, CounterNames, Counters
-from odeploy_runtime.realtime.http_metrics import exposition, reported, status
+from odeploy_runtime.realtime.http_metrics import Server, exposition, handler, reported, status
 from odeploy_runtime.robot.counters import ROBOT
 from odeploy_runtime.testing import FakeClock
 
@@ -115,7 +118,21 @@ def test_every_other_path_is_not_found(served: Counters, port: int, path: str) -
     assert get(port, path)[0] == 404
 
 
-def test_methods_other_than_get_are_not_supported(served: Counters, port: int) -> None:
+@pytest.mark.parametrize("path", ["/live", "/ready", "/metrics", "/elsewhere"])
+def test_head_has_the_status_and_the_length_of_get_and_no_body(served: Counters, port: int, path: str) -> None:
+    served.set("turned_ns", time.monotonic_ns() + 60 * S)
+    answers = []
+    for method in ("HEAD", "GET"):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        answers.append((answer.status, len(answer.getheader("Content-Length", ""))))
+        assert (answer.read() == b"") == (method == "HEAD")
+        connection.close()
+    assert answers[0] == answers[1]
+
+
+def test_methods_other_than_get_and_head_are_not_supported(served: Counters, port: int) -> None:
     assert {get(port, "/live", method)[0] for method in ("POST", "PUT", "DELETE")} == {501}
 
 
@@ -166,3 +183,107 @@ with reported("{port}", SERVER):
             except OSError:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+
+
+@pytest.mark.fault(33)
+def test_connections_that_are_reset_leave_no_line() -> None:
+    """Reset connections before, during and after a request, and send what is no HTTP."""
+    port = free_port()
+    code = f"""
+import sys
+from odeploy_runtime.realtime.counters import SERVER
+from odeploy_runtime.realtime.http_metrics import reported
+with reported("{port}", SERVER):
+    print("bound", flush=True)
+    sys.stdin.read()
+"""
+    command, pipe = [sys.executable, "-c", code], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "bound\n"
+        for number in range(200):
+            with socket.create_connection(("127.0.0.1", port)) as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+                peer.sendall((b"", b"GET /met", b"GET /metrics HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n")[number % 4])
+        assert get(port, "/metrics")[0] == 200
+        _, errors = owner.communicate("", timeout=20)
+    assert errors == ""
+
+
+def test_a_defect_in_a_request_is_one_line_and_their_rate_is_limited(
+    counters: Counters, clock: FakeClock, logged: list[str]
+) -> None:
+    with Server(("127.0.0.1", 0), handler(counters, clock), clock) as server:
+        for _ in range(100):
+            try:
+                raise ZeroDivisionError("division by zero\nsecond line")
+            except ZeroDivisionError:
+                server.handle_error(None, None)
+        assert logged == ["a request over HTTP failed: ZeroDivisionError: division by zero"] * 5
+        clock.ns += 10 * S
+        try:
+            raise ConnectionResetError
+        except ConnectionResetError:
+            server.handle_error(None, None)
+        assert len(logged) == 5
+
+
+@pytest.mark.fault(33)
+def test_a_killed_process_is_started_again_and_both_are_logged(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odeploy_runtime.realtime.http_metrics._LEAST_WAIT_S", 0.05)
+    port, before = free_port(), child_processes()
+    with reported(str(port), SERVER) as counters:
+        counters.set("turned_ns", time.monotonic_ns() + 60 * S)
+        counters.add("actions", 7)
+        for _ in range(2):
+            (child,) = child_processes() - before
+            lines = len(logged)
+            os.kill(child, signal.SIGKILL)
+            wait_for(lambda lines=lines: len(logged) >= lines + 2)  # type: ignore[misc]
+            assert get(port, "/live") == (200, "ok\n")
+            assert "odeploy_server_actions_total 7.0\n" in get(port, "/metrics")[1]
+    assert child_processes() == before
+    lost = "the process for --http is lost: its death by SIGKILL; starting it again in"
+    again = "the process for --http answers again"
+    assert logged == [f"{lost} 0.05 s", again, f"{lost} 0.1 s", again]
+
+
+def test_a_process_whose_address_is_taken_meanwhile_is_tried_again(
+    logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("odeploy_runtime.realtime.http_metrics._LEAST_WAIT_S", 0.3)
+    port, before = free_port(), child_processes()
+    with reported(str(port), SERVER):
+        (child,) = child_processes() - before
+        os.kill(child, signal.SIGKILL)
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            wait_for(lambda: bound(other, port))
+            other.listen()
+            wait_for(lambda: len(logged) >= 2)
+        assert "expected a free address, got Address already in use" in logged[1]
+        wait_for(lambda: logged[-1] == "the process for --http answers again")
+    assert child_processes() == before
+
+
+def child_processes() -> set[int]:
+    """Return the child processes of all threads of this process."""
+    lists = (task / "children" for task in Path("/proc/self/task").iterdir())
+    return {int(pid) for each in lists if each.exists() for pid in each.read_text().split()}
+
+
+def bound(taker: socket.socket, port: int) -> bool:
+    try:
+        taker.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

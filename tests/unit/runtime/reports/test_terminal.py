@@ -23,6 +23,7 @@ def text_of(console: Terminal) -> str:
     return console.file.getvalue()
 
 
+@pytest.mark.fault(34)
 @given(TEXTS)
 @example(CLEARS_SCREEN)
 @example(CLOSES_TAG)

@@ -61,6 +61,7 @@ def test_a_matching_robot_gets_its_session_and_the_policy(world: World, logged: 
     assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
