@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.recipe import Preparation, Recipe
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import decode, encode
 from odeploy_sim.tasks.task import Task
 
@@ -93,7 +94,7 @@ def from_toml(
         FormatError: not TOML, a field of the wrong type, or numbers that do not fit.
     """
     try:
-        read = decode(kind, tomllib.loads(file.read_text()) | dict(own), str(file))
+        read = decode(kind, tomllib.loads(read_regular(file, TEXT_BYTES).decode()) | dict(own), str(file))
         check(read)
     except OSError as error:
         raise MissingError(

@@ -73,6 +73,10 @@ FAULTS = {
         "printed as they are; the terminal is not controlled",
     ),
     35: ("stdout or stderr on a full device", "one line, no traceback"),
+    36: ("a pipe, a device, a folder, a file of 100 GB instead of a FILE", "refused in one line, unread"),
+    37: ("telemetry of ONNX Runtime", "no look-up, no socket of the network, no file outside its folder"),
+    38: ("an endpoint that is a file, a used or impossible address", "refused; nothing is replaced or deleted"),
+    39: ("keys, datasets or results on a full or read-only disk", "one line, nothing half written, a retry works"),
 }
 _HEAD = """# Reliability
 

@@ -9,6 +9,7 @@ from typing import Any
 from odeploy_export.samplers.settings import NoiseMode, Setting
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import decode, encode
 
 
@@ -87,7 +88,7 @@ def read(path: Path) -> dict[str, Measured]:
     if not path.exists():
         return {}
     lines = {}
-    for number, text in enumerate(path.read_text().splitlines(), start=1):
+    for number, text in enumerate(_text(path).splitlines(), start=1):
         where = f"{path}, line {number}"
         try:
             line = decode(Measured, json.loads(text), where)
@@ -97,6 +98,18 @@ def read(path: Path) -> dict[str, Measured]:
             ) from None
         lines[line.key] = line
     return lines
+
+
+def _text(path: Path) -> str:
+    try:
+        return read_regular(path, TEXT_BYTES).decode()
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            where=str(path),
+            expected="the results of a search",
+            got=getattr(error, "strerror", None) or "other bytes",
+            remedy="give another --out",
+        ) from None
 
 
 def write(path: Path, lines: Iterable[Measured]) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError, first_line
+from odeploy_runtime.regular_file import DATA_BYTES, TEXT_BYTES, read_regular, require_regular
 
 
 def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, Any]]:
@@ -47,7 +48,7 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
     path = Path(file)
     if not path.is_file():
         raise _missing(file, "a Python file", "no such file", "give its path before the colon")
-    content = path.read_bytes()
+    content = read_regular(path, TEXT_BYTES)
     make = getattr(_imported(path), name, None)
     if not callable(make):
         raise _missing(file, f"a class or function {name}", "none", "name one that the file defines")
@@ -62,7 +63,7 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
     provenance = {"source_hash": hashlib.sha256(content).hexdigest()}
     if weights is not None:
         _load_weights(module, weights, place)
-        provenance["weights_hash"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+        provenance["weights_hash"] = hashlib.sha256(read_regular(weights, DATA_BYTES)).hexdigest()
     return module, provenance
 
 
@@ -119,6 +120,7 @@ def _load_weights(module: nn.Module, path: Path, place: str) -> None:
 
 def _state_dict(path: Path) -> dict[str, Tensor]:
     try:
+        require_regular(path, DATA_BYTES)
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 

@@ -13,6 +13,7 @@ from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.policy_file.manifest import Manifest
+from odeploy_runtime.regular_file import DATA_BYTES, read_regular
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.tasks.task import Task
@@ -94,4 +95,4 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_regular(path, DATA_BYTES)).hexdigest()

@@ -11,6 +11,7 @@ from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_runtime.hot_swap.contract import require_allowable
 from odeploy_runtime.hot_swap.control_socket import request
 from odeploy_runtime.printable import printable
+from odeploy_runtime.regular_file import POLICY_BYTES, open_regular
 from odeploy_runtime.reports.terminal import Terminal
 
 
@@ -102,7 +103,7 @@ def shadow(arguments: list[str]) -> None:
 
 def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
-        opened: IO[bytes] = path.open(mode)
+        opened: IO[bytes] = open_regular(path, POLICY_BYTES) if mode == "rb" else path.open(mode)
     except OSError as error:
         raise MissingError(
             where=str(path),

@@ -8,8 +8,6 @@ ticks, loaded, proven and warm. A rollback waits for none of that: it ends the s
 
 import contextlib
 import logging
-import os
-import stat
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,11 +23,11 @@ from odeploy_runtime.inference.policy import load_policy
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
+from odeploy_runtime.regular_file import POLICY_BYTES, read_bounded
 
 log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0002
-_MOST_BYTES = 1 << 30
 _END_S = 0.5
 
 
@@ -183,16 +181,16 @@ def _sharing_the_interpreter() -> Iterator[None]:
 
 
 def _read(descriptor: int, where: str) -> bytes:
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
+    try:
+        with open(descriptor, "rb", closefd=False) as file:
+            return read_bounded(file, Path(where), POLICY_BYTES)
+    except OSError as error:
         raise UsageError(
             where=where,
-            expected=f"a file of at most {_MOST_BYTES:,} bytes",
-            got=f"{status.st_size:,} bytes" if stat.S_ISREG(status.st_mode) else "something else",
-            remedy="give a policy file",
-        )
-    with open(descriptor, "rb", closefd=False) as file:
-        return file.read()
+            expected="a policy file",
+            got=error.strerror or type(error).__name__,
+            remedy="give the path of a file written by `odeploy export`",
+        ) from None
 
 
 def _described(name: str, fingerprint: str) -> str:

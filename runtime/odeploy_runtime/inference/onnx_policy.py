@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import PolicyFileError
+from odeploy_runtime.errors import OdeployError, PolicyFileError, first_line
 from odeploy_runtime.inference.previous_chunk import PreviousChunk
 from odeploy_runtime.inference.providers import (
     PROVIDERS,
@@ -72,8 +72,18 @@ class OnnxPolicy:
             self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
         for name, output in self._outputs().items():
             self._binding.bind_output(name, "cpu", 0, output.dtype.type, output.shape, output.ctypes.data)
-        self.golden_error = self._replay_golden_rows()
-        self.hot_call_ns = warm_up(self.touch)
+        try:
+            self.golden_error = self._replay_golden_rows()
+            self.hot_call_ns = warm_up(self.touch)
+        except OdeployError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises a dozen bare types, as for lack of memory
+            raise PolicyFileError(
+                where=self._where,
+                expected="a graph that runs",
+                got=first_line(error),
+                remedy="export the policy again",
+            ) from None
 
     @classmethod
     def load(cls, path: Path, provider: str = "cpu") -> "OnnxPolicy":

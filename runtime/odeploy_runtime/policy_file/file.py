@@ -12,6 +12,7 @@ from pathlib import Path
 from odeploy_runtime.errors import PolicyFileError
 from odeploy_runtime.policy_file.manifest import Manifest, parse_manifest
 from odeploy_runtime.policy_file.protobuf import metadata_spans
+from odeploy_runtime.regular_file import POLICY_BYTES, read_regular
 
 MANIFEST_KEY = "odeploy.manifest"
 FINGERPRINT_KEY = "odeploy.fingerprint"
@@ -42,7 +43,7 @@ def read(path: Path) -> PolicyFile:
         PolicyFileError: missing, truncated, changed, of a newer version, or with weights in another file.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, POLICY_BYTES)
     except OSError as error:
         raise PolicyFileError(
             where=str(path),

@@ -14,6 +14,7 @@ from odeploy_runtime.signals import Signal
 from odeploy_runtime.typed_json import LEFT_OUT, from_json
 
 MANIFEST_VERSION = 1
+_MOST_NUMBERS = 1 << 20  # a hundred times what a frame of the wire carries; more would be a damaged file
 ANCESTRAL = "ddpm"
 
 
@@ -157,6 +158,8 @@ class Manifest:
         if self.sampler is not None and self.noise.shape[0] != self.sampler.candidates:
             raise ValueError(f"{self.sampler.candidates} candidates from noise of shape {self.noise.shape}")
         sizes = len(self.observation), draws, self.horizon * len(self.action)
+        if max(*sizes, self.state_size) > _MOST_NUMBERS:
+            raise ValueError(f"more than {_MOST_NUMBERS:,} numbers in a chunk, a draw or a state")
         for row in self.golden:
             if (len(row.observation), len(row.noise), len(row.action)) != sizes:
                 raise ValueError(f"a golden row's sizes are not {sizes}")

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from odeploy_runtime.errors import FormatError, PolicyFileError
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, NO_FINGERPRINT, PolicyFile, fingerprint_of, seal
 from odeploy_runtime.policy_file.protobuf import metadata_spans
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.transport.keys import SIGN_PUBLIC, SIGN_SECRET, key_files, require_private
 
 SIGNATURE_KEY = "odeploy.signature"
@@ -101,8 +102,8 @@ def read_secret(path: Path) -> Ed25519PrivateKey:
     """
     require_private(path)
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = load_pem_private_key(read_regular(path, TEXT_BYTES), None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise _no_key(path, SIGN_SECRET)
@@ -112,7 +113,7 @@ def read_secret(path: Path) -> Ed25519PrivateKey:
 def read_public(path: Path) -> Ed25519PublicKey:
     """Read a public signing key; errors as in `read_secret`."""
     try:
-        key = load_pem_public_key(path.read_bytes())
+        key = load_pem_public_key(read_regular(path, TEXT_BYTES))
     except (OSError, ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):

@@ -8,6 +8,7 @@ from typing import Any
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.reports.latency import Summary
 from odeploy_runtime.reports.statistics import Percentiles
 from odeploy_runtime.typed_json import encode, from_json
@@ -93,7 +94,7 @@ def read_results(path: Path) -> BenchResults:
         FormatError: missing, not the results of a bench, or without rows.
     """
     try:
-        results = from_json(BenchResults, path.read_bytes(), str(path))
+        results = from_json(BenchResults, read_regular(path, TEXT_BYTES), str(path))
     except OSError as error:
         raise _not_results(str(path), error.strerror or type(error).__name__) from None
     except FormatError as error:

@@ -14,6 +14,7 @@ import numpy as np
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError
+from odeploy_runtime.regular_file import DATA_BYTES, require_regular
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.trace.format import STAMPS, Trace, TraceHeader, not_a_trace, row_type
 from odeploy_runtime.typed_json import from_json, to_json
@@ -80,6 +81,7 @@ def read_parquet(path: Path) -> Trace:
     import pyarrow.parquet as pq
 
     try:
+        require_regular(path, DATA_BYTES)
         table = pq.read_table(path)
         metadata = table.schema.metadata or {}
         header = from_json(TraceHeader, metadata[_HEADER], str(path))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from odeploy_runtime.regular_file import DATA_BYTES, open_regular
 from odeploy_runtime.trace.format import (
     APPLIED,
     HEADER_VERSION,
@@ -36,11 +37,13 @@ def read_trace(path: Path) -> Trace:
 
 def _read_binary(path: Path) -> Trace:
     try:
-        data = path.read_bytes()
+        with open_regular(path, DATA_BYTES) as file:
+            data = file.read(_HEAD_BYTES)
+            if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD_BYTES:
+                raise not_a_trace(path, "a file that does not begin with its magic number")
+            data += file.read()
     except OSError as error:
         raise not_a_trace(path, error.strerror or type(error).__name__) from None
-    if data[: len(MAGIC)] != MAGIC or len(data) < _HEAD_BYTES:
-        raise not_a_trace(path, "a file that does not begin with its magic number")
     (length,) = struct.unpack_from("<I", data, len(MAGIC))
     begin = _HEAD_BYTES + length
     if len(data) < begin:

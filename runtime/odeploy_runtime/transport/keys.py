@@ -16,6 +16,7 @@ from zmq.auth import load_certificate
 from zmq.utils import z85
 
 from odeploy_runtime.errors import FormatError, MissingError, UsageError
+from odeploy_runtime.regular_file import TEXT_BYTES, require_regular
 
 PUBLIC, SECRET = ".key", ".key_secret"
 SIGN_PUBLIC, SIGN_SECRET = ".sign", ".sign_secret"
@@ -176,9 +177,11 @@ def write_pair(public: Path, secret: Path, public_data: bytes, secret_data: byte
 
 def _certificate(path: Path) -> tuple[bytes, bytes | None]:
     try:
+        require_regular(path, TEXT_BYTES)
         public, secret = load_certificate(path)
     except (OSError, ValueError) as error:
-        raise _no_key(path, "a CURVE key", str(error), "make one with `odeploy keys NAME`") from None
+        got = getattr(error, "strerror", None) or str(error)
+        raise _no_key(path, "a CURVE key", got, "make one with `odeploy keys NAME`") from None
     for key in (public, secret):
         if key is not None and not _is_key(key):
             raise _no_key(

@@ -15,6 +15,7 @@ from rich.table import Table
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
@@ -67,7 +68,7 @@ def main(arguments: list[str]) -> None:
 
 def _add(path: Path, task: str, figures: dict[str, Any]) -> None:
     """Write a task's figures into a JSON file, beside those of other tasks."""
-    whole = json.loads(path.read_text()) if path.is_file() else {"tasks": {}}
+    whole = json.loads(read_regular(path, TEXT_BYTES)) if path.is_file() else {"tasks": {}}
     whole["tasks"][task] = figures
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(whole, indent=1) + "\n").encode())

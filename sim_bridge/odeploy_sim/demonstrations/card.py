@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from odeploy_runtime.realtime.machine import machine
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import from_json
 
 CARD = "card.json"
@@ -83,7 +84,7 @@ def read_card(folder: Path) -> Card | None:
         FormatError: the file is damaged.
     """
     path = folder / CARD
-    return from_json(Card, path.read_bytes(), str(path)) if path.is_file() else None
+    return from_json(Card, read_regular(path, TEXT_BYTES), str(path)) if path.is_file() else None
 
 
 def versions() -> dict[str, str]:

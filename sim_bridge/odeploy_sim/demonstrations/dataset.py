@@ -22,6 +22,7 @@ from minari.data_collector.episode_buffer import EpisodeBuffer
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError, MissingError, OdeployError, UsageError
+from odeploy_runtime.regular_file import DATA_BYTES, require_regular
 from odeploy_runtime.typed_json import to_json
 from odeploy_sim.demonstrations.card import CARD, Card
 from odeploy_sim.tasks.env import TaskEnv
@@ -233,8 +234,10 @@ def _open(source: str) -> Any:
                 got="a folder without data",
                 remedy="give the path that `odeploy collect` printed",
             )
-        return minari.MinariDataset(Path(source).resolve() / "data")
+        return minari.MinariDataset(_regular(Path(source).resolve() / "data"))
     try:
+        if Path(source).exists():
+            raise NotADirectoryError("something else than a folder")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return minari.load_dataset(source, download=True)
@@ -245,6 +248,21 @@ def _open(source: str) -> Any:
             got=f"neither ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             remedy="give the path that `odeploy collect` printed",
         ) from None
+
+
+def _regular(data: Path) -> Path:
+    """Return the folder of a dataset's files, which are regular ones."""
+    try:
+        for file in data.iterdir():
+            require_regular(file, DATA_BYTES)
+    except OSError as error:
+        raise MissingError(
+            where=f"demonstrations {error.filename}",
+            expected="a file of a Minari dataset",
+            got=error.strerror or type(error).__name__,
+            remedy="copy the dataset again",
+        ) from None
+    return data
 
 
 def _stack(observations: Sequence[Any]) -> Any:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError
+from odeploy_runtime.regular_file import DATA_BYTES, read_regular
 
 REPLAY = "replay.npz"
 _FIELDS = ("observation", "action", "reward", "following", "terminated", "span")
@@ -118,7 +119,7 @@ class Replay:
         if not path.exists():
             return
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
+            with np.load(io.BytesIO(read_regular(path, DATA_BYTES)), allow_pickle=False) as saved:
                 arrays = {name: saved[name] for name in self._arrays}
             count = len(arrays["reward"])
             for name, array in self._arrays.items():

@@ -9,6 +9,7 @@ from torch import nn
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import FormatError, OdeployError
+from odeploy_runtime.regular_file import DATA_BYTES, open_regular
 
 CHECKPOINT = "checkpoint.pt"
 LAST = "last"
@@ -32,7 +33,8 @@ def load(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with open_regular(path, DATA_BYTES) as file:
+            state = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(state, dict) or not isinstance(state.get("step"), int) or "policy" not in state:
             raise ValueError("no step and policy in it")
     except Exception as error:  # noqa: BLE001 - torch raises many types for a cut or altered file

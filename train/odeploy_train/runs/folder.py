@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import encode, from_json, to_json
 from odeploy_train.policies.kinds import KINDS, Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
@@ -191,7 +192,7 @@ def read_card(folder: Path) -> RunCard:
     """
     path = folder / CARD
     try:
-        text = path.read_bytes()
+        text = read_regular(path, TEXT_BYTES)
     except OSError as error:
         raise MissingError(
             where=str(path),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from odeploy_runtime.regular_file import DATA_BYTES, read_regular
 from odeploy_train.sweeps.versions import algorithm_version
 
 RESULTS = Path("results")
@@ -20,7 +21,7 @@ def finished(results: Path) -> set[str]:
 
 def lines(results: Path) -> Iterator[Line]:
     """Yield the lines of a results file; a line cut off by a power failure is skipped."""
-    for text in results.read_text().splitlines():
+    for text in read_regular(results, DATA_BYTES).decode().splitlines():
         try:
             yield json.loads(text)
         except ValueError:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from odeploy_runtime.errors import FormatError, MissingError
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import decode
 from odeploy_sim.catalogue import get
 from odeploy_train.sweeps.versions import algorithm_version
@@ -119,7 +120,7 @@ def read(path: Path) -> Spec:
         FormatError: the file is wrong; names the place.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(read_regular(path, TEXT_BYTES).decode())
     except OSError as error:
         raise MissingError(
             where=str(path),

@@ -154,6 +154,7 @@ def test_a_missing_field_is_named(field: str) -> None:
         ({"kind": "recurrent", "state_size": 5}, "the others have none"),
         ({"state_size": 5}, "kind flow with a state of 5 numbers"),
         ({"state_size": -1}, "kind flow with a state of -1 numbers"),
+        ({"kind": "recurrent", "sampler": None, "state_size": 10**12}, "more than 1,048,576 numbers"),
         (
             {"kind": "recurrent", "sampler": None, "noise": {"mode": "none"}, "golden": []},
             "kind recurrent with a state of 0 numbers",
