@@ -84,8 +84,9 @@ class Swapper:
     def close(self) -> None:
         """End the swaps under way, and the shadow, if there is one."""
         self._end_swaps("the server's end")
+        self._replace_shadow(None)  # first: it is killed when the thread that started it ends
         self._worker.close(_END_S)
-        self._replace_shadow(None)
+        self._replace_shadow(None)  # one that began meanwhile
 
     @property
     def _serving(self) -> str:

@@ -1,4 +1,4 @@
-"""Beginning and end of a child process: it runs a module as a program and ends with its parent.
+"""Child process: runs a module as a program, and ends with its parent.
 
     python -P -m odeploy_runtime.realtime.child_main PARENT SIGNAL FOLDER MODULE ARGUMENTS...
 
