@@ -6,15 +6,15 @@ What it denoises better under the expert's label is more likely the expert's:
     L_c(x) = E_{k, ε} ‖φ(√ᾱ_k x + √(1 - ᾱ_k) ε, k, c) - ε‖² / (O + A),
     D = exp(-L_1) / (exp(-L_1) + exp(-L_0)) = sigmoid(L_0 - L_1)
 
-It is trained as a classifier; the reward log D - log(1 - D) = L_0 - L_1 has either sign. Unlike the paper's code,
-both labels share their draws (k, ε), which removes most of the noise from the difference; several draws can be
-averaged; and the step is embedded by sines.
+It is trained as a classifier; the paper's reward log D - log(1 - D) = L_0 - L_1 has either sign. Unlike the
+paper's code, both labels share their draws (k, ε), which removes most of the noise from the difference; several
+draws can be averaged; and the step is embedded by sines.
 """
 
 import torch
 from torch import Tensor, nn
 
-from odeploy_train.inverse_rl.classification import Transitions, classification
+from odeploy_train.inverse_rl.classification import RewardForm, Transitions, classification, reward_of
 from odeploy_train.modules.ddpm import cosine, noised
 from odeploy_train.modules.networks import VelocityNet, initialise
 from odeploy_train.runs.learning_curve import Info
@@ -30,6 +30,7 @@ class Drail(nn.Module):
         depth: hidden layers.
         steps: noise steps.
         draws: draws of (k, ε) per tick.
+        form: form of the reward.
         generator: generator of the initial weights.
     """
 
@@ -43,6 +44,7 @@ class Drail(nn.Module):
         depth: int,
         steps: int,
         draws: int,
+        form: RewardForm,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class Drail(nn.Module):
         self.denoiser = VelocityNet(1, size, width, depth)  # the label takes the place of the observation
         initialise(self.denoiser, generator)
         self.draws = draws
+        self.form: RewardForm = form
         self.register_buffer("alpha_bar", torch.tensor(cosine(steps).alpha_bar))
 
     def losses(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -74,6 +77,6 @@ class Drail(nn.Module):
         return loss, info | {"denoising": expert_1.detach().mean()}
 
     def reward(self, agent: Transitions, generator: torch.Generator) -> Tensor:
-        """Return L_0 - L_1."""
+        """Return the reward of the chosen form, of the logit L_0 - L_1."""
         loss_1, loss_0 = self.losses(agent.pair, generator)
-        return loss_0 - loss_1
+        return reward_of(loss_0 - loss_1, self.form)

@@ -154,6 +154,8 @@ class DrailConfig(Config):
     The same command continues an interrupted run.
     """
 
+    reward: RewardForm = "logit"
+    """Form of the reward; the paper's is `logit`. See `odeploy train gail --help`."""
     discriminator_widths: tuple[int, ...] = (128, 128, 128, 128)
     """Hidden layers of the denoiser, of equal width, SiLU."""
     diffusion_steps: int = 1000
@@ -164,7 +166,7 @@ class DrailConfig(Config):
     def discriminator(self, sizes: Sizes, _actor: GaussianActor, generator: torch.Generator) -> Discriminator:
         """Make the discriminator with fresh weights."""
         widths = self.discriminator_widths
-        return Drail(*sizes, widths[0], len(widths), self.diffusion_steps, self.draws, generator)
+        return Drail(*sizes, widths[0], len(widths), self.diffusion_steps, self.draws, self.reward, generator)
 
     def check(self) -> None:
         """Refuse options that make no sense. Raises as `Config.check`."""

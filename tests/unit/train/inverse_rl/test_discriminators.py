@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from odeploy_train.inverse_rl.classification import (
     Discriminator,
+    RewardForm,
     Transitions,
 )
 from odeploy_train.inverse_rl.discriminators import Airl, Bottleneck, Gail, Vail, Wail, gradient_penalty
@@ -116,7 +117,7 @@ def test_wails_critic_rises_from_agent_to_expert_with_slope_1() -> None:
 
 
 def test_drail_ranks_the_expert_above_the_agent() -> None:
-    module = Drail(O, A, 32, 2, 100, 2, generator())
+    module = Drail(O, A, 32, 2, 100, 2, "logit", generator())
     fit(module, 150)
     x = gaussian(500, MEAN + SHIFT / 2, generator(1))
     with torch.no_grad():
@@ -209,10 +210,11 @@ def test_vails_beta_takes_the_formulas_dual_step_and_stays_at_or_above_0() -> No
     assert module.beta == 0
 
 
+@pytest.mark.parametrize("form", ["logit", "positive", "negative"])
 @pytest.mark.parametrize("off", [-0.5, 0.0, 2.0])
-def test_drails_d_matches_known_losses(off: float) -> None:
+def test_drails_d_matches_known_losses(off: float, form: RewardForm) -> None:
     """The denoiser returns `off` under the expert's label and 0 under the agent's."""
-    module = Drail(O, A, 8, 1, 50, 3, generator())
+    module = Drail(O, A, 8, 1, 50, 3, form, generator())
 
     class Known(nn.Module):
         def forward(self, label: Tensor, x: Tensor, t: Tensor) -> Tensor:
@@ -229,16 +231,15 @@ def test_drails_d_matches_known_losses(off: float) -> None:
     for found, expected in zip(module.losses(x, generator(5)), (loss_1, loss_0), strict=True):
         torch.testing.assert_close(found, expected)
     d = (-loss_1).exp() / ((-loss_1).exp() + (-loss_0).exp())
-    torch.testing.assert_close(
-        module.reward(transitions(x), generator(5)), d.log() - (1 - d).log(), atol=1e-5, rtol=1e-5
-    )
+    rewards = {"logit": d.log() - (1 - d).log(), "positive": -(1 - d).log(), "negative": d.log()}
+    torch.testing.assert_close(module.reward(transitions(x), generator(5)), rewards[form], atol=1e-5, rtol=1e-5)
 
 
 def test_more_draws_reduce_the_noise_of_drails_reward() -> None:
     x = transitions(torch.randn(200, O + A))
 
     def spread(draws: int) -> float:
-        module = Drail(O, A, 16, 2, 100, draws, generator())
+        module = Drail(O, A, 16, 2, 100, draws, "logit", generator())
         with torch.no_grad():
             return float(torch.stack([module.reward(x, generator(i)) for i in range(40)]).std(0).mean())
 
