@@ -25,8 +25,8 @@ from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 
 SourceName = Literal["run", "sb3", "module", "torchscript", "onnx"]
@@ -140,7 +140,7 @@ def read_source(config: Config) -> Source:
             got="none",
             remedy="give a name that `odeploy tasks` lists",
         )
-    task = get(config.task)
+    task = resolve(config.task)
     if config.source == "sb3":
         return from_sb3(config.trained, task, config.normaliser, config.demos)
     return _external_source(config, task)

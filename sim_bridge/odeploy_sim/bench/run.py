@@ -128,7 +128,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
         tempfile.TemporaryDirectory(prefix="odeploy-") as made,
     ):
         folder = Path(made)
-        command = python_module("odeploy", "sim", task.name, "--endpoint", endpoint, *mode, folder=folder)
+        command = python_module("odeploy", "sim", task.argument, "--endpoint", endpoint, *mode, folder=folder)
         command += ["--episodes", str(run.episodes), "--seed", str(options.seed), "--trace", str(run.trace)]
         command += ["--noise", str(options.noise), "--no-courier"]  # like the lower bounds, without that hop
         command += options.given()

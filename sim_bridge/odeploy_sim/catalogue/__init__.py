@@ -41,6 +41,11 @@ TASKS = {task.name: task for task in _IN_ORDER}
 """Tasks by name, in the order of docs/reference/tasks.md and `odeploy tasks`."""
 
 
+def has(name: str) -> bool:
+    """Return whether a name belongs to the catalogue, a choice of sub-tasks included."""
+    return name in TASKS or name.partition(":")[0] == "kitchen"
+
+
 def get(name: str) -> Task:
     """Return the task of that name.
 

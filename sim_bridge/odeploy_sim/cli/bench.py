@@ -16,7 +16,7 @@ from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_t
 from odeploy_runtime.reports.terminal import Terminal, progress_bars
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.simulated_robot.options import require_rate
 from odeploy_sim.tasks.task import Task
 
@@ -38,7 +38,7 @@ class Config(BenchOptions):
 def main(arguments: list[str]) -> None:
     """Check everything first; then measure, write and print."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy bench"), Terminal()
-    task = get(config.task)
+    task = resolve(config.task)
     require_backend(config.provider)
     config.require_possible()
     task.arguments(config.noise)  # raises for a level that the task does not have

@@ -22,6 +22,7 @@ from odeploy_sim.demonstrations.collection import CollectOptions, collect, colle
 from odeploy_sim.demonstrations.from_trace import read_traces
 from odeploy_sim.demonstrations.quality import Quality
 from odeploy_sim.demonstrations.recorder import Size
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 
 # Sizes of the sets in FM-IRL (arXiv 2510.09222).
@@ -82,7 +83,7 @@ def _collect(config: Config, console: Console) -> None:
             got="none",
             remedy="name one (odeploy tasks lists them), or give traces with --from-trace",
         )
-    task, quality = get(config.task), Quality.parse(config.quality)
+    task, quality = resolve(config.task), Quality.parse(config.quality)
     options = CollectOptions(
         size=_size(config, task),
         quality=quality,

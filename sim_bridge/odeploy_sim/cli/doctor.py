@@ -15,9 +15,9 @@ from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.reports.terminal import Terminal
-from odeploy_sim.catalogue import get
 from odeploy_sim.doctor.examine import examine
 from odeploy_sim.doctor.findings import findings_table, require_sound
+from odeploy_sim.own_tasks.reference import resolve
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     config, console = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.doctor"), Terminal()
     if config.episodes < 1:
         raise UsageError(where="--episodes", expected="at least one", got=str(config.episodes), remedy="change it")
-    examination = examine(read(config.file), get(config.task), config.episodes, config.seed, MonotonicClock())
+    examination = examine(read(config.file), resolve(config.task), config.episodes, config.seed, MonotonicClock())
     for fact in examination.facts:
         console.print(fact, highlight=False, soft_wrap=True)
     if examination.findings:

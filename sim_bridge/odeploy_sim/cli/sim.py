@@ -19,7 +19,7 @@ from odeploy_runtime.reports.terminal import Terminal, progress_bars
 from odeploy_runtime.trace.parquet import require_pyarrow, write_parquet
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.simulated_robot.film import film, require_writable
 from odeploy_sim.simulated_robot.options import RunOptions
 from odeploy_sim.simulated_robot.run import drive
@@ -48,7 +48,7 @@ class Config(LogOptions, RunOptions):
 def main(arguments: list[str]) -> None:
     """Run the episodes, then print their figures and the paths of what was written."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy sim"), Terminal()
-    task = get(config.task)
+    task = resolve(config.task)
     _require_possible(config)
     configure(config)
     file = None if config.policy is None else read(config.policy)

@@ -4,6 +4,8 @@ import contextlib
 import importlib
 import io
 import math
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import ContractError
+from odeploy_runtime.errors import ContractError, MissingError, OdeployError, first_line
 from odeploy_sim.tasks.task import Task
 
 _BAD_STATE = int(mujoco.mjtWarning.mjWARN_BADQPOS)  # and those after it: velocity, acceleration, control
@@ -73,7 +75,8 @@ class TaskEnv:
         made = {**task.arguments(noise_level), **arguments}
         if render_mode is not None:
             made |= {"render_mode": render_mode} | ({"camera_name": task.camera} if task.camera else {})
-        with contextlib.redirect_stderr(io.StringIO()):  # gymnasium-robotics prints a notice about Adroit tasks
+        # gymnasium-robotics prints a notice about Adroit tasks.
+        with contextlib.redirect_stderr(io.StringIO()), _faults(task, "make"):
             self.env: gymnasium.Env[Any, Any] = gymnasium.make(
                 _spec(task), max_episode_steps=task.horizon, disable_env_checker=True, **made
             )
@@ -86,32 +89,43 @@ class TaskEnv:
             raise ContractError(
                 where=f"task {task.name}",
                 expected=f"{len(task.action)} actions and {len(task.observation)} observations",
-                got=f"{sizes[0]} and {sizes[1]} from {task.gym_id}",
-                remedy="install the versions that pyproject.toml names",
+                got=f"{sizes[0]} and {sizes[1]} from {task.gym_id or 'the environment'}",
+                remedy="install the versions that pyproject.toml names"
+                if task.reference is None
+                else "correct the task's signals",
             )
+        _require_within(task, self.env.action_space)
 
     def reset(self, seed: int) -> NDArray[np.float32]:
         """Begin an episode, whose randomness the seed determines; return the observation.
 
         Shape (O,).
         """
-        self.raw, _ = self.env.reset(seed=seed)
-        self._observation = self.task.flatten(self.raw)
+        with _faults(self.task, "reset"):
+            self.raw, _ = self.env.reset(seed=seed)
+            self._observation = self.task.flatten(self.raw)
         self._warnings[:] = 0
         return self._observation
 
     def step(self, action: NDArray[np.float32]) -> Step:
         """Step by one tick with an action of shape (A,)."""
-        raw, reward, terminated, truncated, info = self.env.step(action)
-        observation = self.task.flatten(raw)
+        try:
+            raw, reward, terminated, truncated, info = self.env.step(action)
+            observation = self.task.flatten(raw)
+        except Exception as error:  # no context manager here: it costs a microsecond
+            raise _fault(self.task, "step", error) from error
         if not (np.isfinite(observation).all() and math.isfinite(reward)) or self._warnings.any():
             return self._broken()
         self.raw, self._observation = raw, observation
-        success = self.task.success_key is not None and bool(info[self.task.success_key])
+        success = self.task.success_key is not None and self._success(info)
         return Step(observation, float(reward), bool(terminated), bool(truncated), success)
 
     def render(self) -> NDArray[np.uint8]:
         """Render the current state without changing it. Shape (height, width, 3)."""
+        with _faults(self.task, "render"):
+            return self._render()
+
+    def _render(self) -> NDArray[np.uint8]:
         if self._data is None:
             return np.asarray(self.env.render(), np.uint8)
         # Some environments move markers and recompute contacts for rendering, which warm-starts the next step.
@@ -126,6 +140,17 @@ class TaskEnv:
         """Free the simulation."""
         self.env.close()
 
+    def _success(self, info: dict[str, Any]) -> bool:
+        key = self.task.success_key
+        if key not in info:
+            raise ContractError(
+                where=f"task {self.task.name}, success_key",
+                expected=f"{key!r} in the info of each step",
+                got=", ".join(map(repr, info)) or "an empty info",
+                remedy="correct success_key, or leave it out to score by the return",
+            )
+        return bool(info[key])
+
     def _broken(self) -> Step:
         self.invalid_episodes += 1
         return Step(self._observation, 0.0, terminated=True, truncated=False, success=False, invalid=True)
@@ -136,11 +161,53 @@ def episode_seed(seed: int, episode: int) -> int:
     return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
+def _require_within(task: Task, space: Any) -> None:
+    """Raise a ContractError if an action signal's limits exceed the environment's own."""
+    for signal, low, high in zip(task.action, space.low, space.high, strict=True):
+        if signal.low is None or signal.high is None or signal.low < low - 1e-5 or signal.high > high + 1e-5:
+            raise ContractError(
+                where=f"task {task.name}, action {signal.name}",
+                expected=f"limits within the environment's, {low:g} to {high:g}",
+                got=f"{signal.low} to {signal.high}",
+                remedy="correct the task's signals",
+            )
+
+
 def _spec(task: Task) -> EnvSpec | str:
-    if task.entry_point is not None:
-        return EnvSpec(task.gym_id, entry_point=task.entry_point)
+    entry = task.entry_point or task.make
+    if entry is not None:
+        return EnvSpec(task.gym_id or "odeploy/Task-v0", entry_point=entry)
+    if not task.gym_id:
+        raise MissingError(
+            where=f"task {task.name}",
+            expected="an environment to simulate",
+            got="signals alone",
+            remedy="name one in the task: gym_id or make; without a simulator, export and serve still work",
+        )
     gymnasium.register_envs(importlib.import_module(task.package))
     return task.gym_id
+
+
+@contextlib.contextmanager
+def _faults(task: Task, action: str) -> Iterator[None]:
+    """Report an exception of the environment's own code as the task's."""
+    try:
+        yield
+    except Exception as error:
+        raise _fault(task, action, error) from error
+
+
+def _fault(task: Task, action: str, error: Exception) -> OdeployError:
+    """Return an environment's exception as an error that names its line."""
+    if isinstance(error, OdeployError):
+        return error
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return ContractError(
+        where=f"task {task.name}, {action} at {frame.filename}:{frame.lineno}",
+        expected=f"an environment whose {action} raises nothing",
+        got=f"{type(error).__name__}: {first_line(error)}",
+        remedy="correct that line",
+    )
 
 
 def physics_data(env: gymnasium.Env[Any, Any]) -> Any:

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.action_chunks import chunks
 from odeploy_train.behaviour_cloning.loop import Cloning, State, run
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
         steps=config.steps, batch=config.batch, lr=config.lr, widths=min(config.widths, default=0),
         horizon=config.horizon, threads=config.threads,
     )  # fmt: skip
-    task = get(config.task)
+    task = resolve(config.task)
     require_limits(task)
     demonstrations = load(config.demos, task)
     O, A = len(task.observation), len(task.action)  # noqa: E741

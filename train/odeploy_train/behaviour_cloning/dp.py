@@ -21,8 +21,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.modules.ddpm import ScheduleName, epsilon_loss
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
         steps=config.steps, batch=config.batch, lr=config.lr, width=config.width, depth=config.depth,
         diffusion_steps=config.diffusion_steps, threads=config.threads,
     )  # fmt: skip
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = load(config.demos, task)
     sizes = DiffusionConfig(
         len(task.observation), len(task.action), config.width, config.depth,

@@ -20,8 +20,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.action_chunks import chunks
 from odeploy_train.behaviour_cloning.loop import Cloning, State, run
@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> None:
         steps=config.steps, batch=config.batch, lr=config.lr, width=config.width, depth=config.depth,
         horizon=config.horizon, threads=config.threads,
     )  # fmt: skip
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = load(config.demos, task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     sizes = FlowConfig(O, A, config.width, config.depth, horizon=config.horizon)

@@ -19,8 +19,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.loop import Cloning, State, run
 from odeploy_train.policies.recurrent import Player, RecurrentConfig, RecurrentPolicy
@@ -63,7 +63,7 @@ def main(arguments: list[str]) -> None:
         steps=config.steps, lanes=config.lanes, ticks=config.ticks, lr=config.lr,
         state_size=config.state_size, threads=config.threads,
     )  # fmt: skip
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = load(config.demos, task)
     sizes = RecurrentConfig(len(task.observation), len(task.action), config.state_size)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.diffusion_rl.actor import DiffusionActor
@@ -69,7 +69,7 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
         diffusion_steps=config.diffusion_steps, actor_lr=config.actor_lr, gradient_norm=config.gradient_norm,
         width=config.width, depth=config.depth,
     )  # fmt: skip
-    task = get(config.task)
+    task = resolve(config.task)
     sizes = policy_sizes(config, task)
     off_policy_run.run(method, config, task, sizes, partial(start, config, sizes, make_actor))
 

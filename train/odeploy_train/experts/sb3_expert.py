@@ -29,7 +29,7 @@ from torch import Tensor
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError, UsageError
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.seeds import EXPERTS
 from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
@@ -69,7 +69,7 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Train, or continue, and print the best policy's path and score."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
-    task = get(config.task)
+    task = resolve(config.task)
     if task.name not in SETTINGS:
         raise MissingError(
             where=f"task {task.name}",

@@ -18,6 +18,7 @@ from torch import nn
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.flow_rl.actor import FlowActor, Sampling
@@ -102,7 +103,7 @@ def run(method: Method, config: C, make_actor: MakeActor[C]) -> None:
     )  # fmt: skip
     require_from_zero(average=(config.average, 1.0), critic_warmup=(config.critic_warmup, math.inf))
     flow_reward.check(config.reward)
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = None if config.demos is None else load(config.demos, task)
     teacher, source = (None, None) if config.teacher is None else _load_teacher(config.teacher, task)
     settled, sizes = _settled(config, task, teacher)

@@ -24,8 +24,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.inverse_rl import flow_reward
@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> None:
     flow_reward.check(config)
     on_policy.check(config)
     require_positive(pairs=config.pairs, flow_steps=config.flow_steps)
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = load(config.demos, task)
     warn_of_one_episode(demonstrations)
     sizes = gaussian_ppo.policy_sizes(config, task)

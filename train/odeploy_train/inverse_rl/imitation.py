@@ -12,8 +12,8 @@ import torch
 import tyro
 
 from odeploy_runtime.errors import UsageError
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.inverse_rl.classification import Discriminator, RewardForm
@@ -220,7 +220,7 @@ def start(
 
 def _run(method: Method, config: Config) -> None:
     config.check()
-    task = get(config.task)
+    task = resolve(config.task)
     demonstrations = load(config.demos, task)
     warn_of_one_episode(demonstrations)
     sizes = gaussian_ppo.policy_sizes(config, task)

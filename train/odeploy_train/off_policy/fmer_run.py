@@ -13,7 +13,7 @@ from torch import Tensor
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.signals import highs, lows
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.networks import initialise
@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> None:
     """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train fmer")
     _check(config)
-    task = get(config.task)
+    task = resolve(config.task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     flow = FlowConfig(O, A, config.width, config.depth, clip=OBSERVATION_CLIP, squash=True)
     sizes = BestOfNConfig(flow, config.critic_widths, critic_norm=config.critic_norm)

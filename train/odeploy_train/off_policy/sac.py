@@ -16,7 +16,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.networks import initialise, mlp
@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
     require_positive(alpha=config.alpha)
     if config.alpha_lr is not None:
         require_positive(alpha_lr=config.alpha_lr)
-    task = get(config.task)
+    task = resolve(config.task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     sizes = MlpConfig(O, A, config.widths, "ReLU", clip=OBSERVATION_CLIP, squash=True)
     run("sac", config, task, sizes, partial(start, config, sizes))

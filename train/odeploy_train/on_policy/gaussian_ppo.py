@@ -6,7 +6,7 @@ import torch
 import tyro
 from torch import nn
 
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_sim.tasks.vector_env import TaskVectorEnv
 from odeploy_train.modules.networks import initialise_orthogonal, mlp
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     """Train, or continue, and print the run folder."""
     config = tyro.cli(Config, args=arguments, prog="odeploy train ppo")
     check(config)
-    task = get(config.task)
+    task = resolve(config.task)
     sizes = policy_sizes(config, task)
     run("ppo", config, task, sizes, lambda envs: start(config, task, envs, sizes))
 

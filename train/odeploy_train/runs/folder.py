@@ -129,6 +129,8 @@ def new_card(
 ) -> RunCard:
     """Make the card of a new run, without the options that a continuation may change."""
     options = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if "task" in options:
+        options["task"] = task  # its name, not the file or the id that a command line names it by
     demos: str | None = getattr(config, "demos", None)
     return RunCard(
         method=method,
