@@ -1,10 +1,12 @@
-"""Atomic file replacement."""
+"""Atomic file replacement, and folders that can be written."""
 
+import errno
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from odeploy_runtime.errors import UsageError
+from odeploy_runtime.errors import UsageError, first_line
 
 
 def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
@@ -34,9 +36,35 @@ def write_whole(path: Path, data: bytes | Iterable[bytes]) -> None:
             partial.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UsageError(
-            where=str(path),
-            expected="a path that can be written",
-            got=error.strerror or type(error).__name__,
-            remedy="free some space or choose another path",
-        ) from None
+        raise unwritable(path, error) from None
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder if it is missing, before work whose results go there.
+
+    Raises:
+        UsageError: it cannot be created or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: Exception) -> UsageError:
+    """Return the error of a path that could not be written.
+
+    Args:
+        path: the path.
+        error: what the system said, or a library that passes it on in its text.
+    """
+    full = os.strerror(errno.ENOSPC)
+    got = full if full in str(error) else getattr(error, "strerror", None) or first_line(error)
+    return UsageError(
+        where=str(path),
+        expected="a path that can be written",
+        got=got,
+        remedy="free some space or choose another path",
+    )

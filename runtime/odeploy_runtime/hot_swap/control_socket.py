@@ -18,9 +18,10 @@ from pathlib import Path
 
 import msgpack
 
-from odeploy_runtime.errors import AddressError, OdeployError, RelayedError, UnreachableError
+from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
+from odeploy_runtime.socket_path import claim
+from odeploy_runtime.transport.address import CONTROL, socket_file
 
-_PATH_LIMIT = 107
 _MOST_BYTES, _MOST_FILES = 8192, 2
 _SENT_WITHIN_S = 1.0
 _ANSWERED_WITHIN_S = 120.0
@@ -39,10 +40,8 @@ def control_path(endpoint: str) -> Path | None:
 
     Return None for an endpoint without a socket file.
     """
-    path = f"{endpoint.removeprefix('ipc://')}.control"
-    if not endpoint.startswith("ipc://") or path.startswith("@") or len(path.encode()) > _PATH_LIMIT:
-        return None
-    return Path(path)
+    path = socket_file(endpoint)
+    return None if path is None else path.with_name(path.name + CONTROL)
 
 
 class ControlSocket:
@@ -54,14 +53,7 @@ class ControlSocket:
         Raises:
             AddressError: no such folder, too long a path, or the path is taken.
         """
-        if not path.parent.is_dir() or len(str(path).encode()) > _PATH_LIMIT or _is_taken(path):
-            raise AddressError(
-                where=f"--control {path}",
-                expected=f"a path of at most {_PATH_LIMIT} bytes in a folder that exists, with nothing there yet",
-                got="something there" if path.exists() else f"{len(str(path).encode())} bytes in {path.parent}",
-                remedy="give another path, or an endpoint with a shorter one",
-            )
-        path.unlink(missing_ok=True)  # left there by a killed server
+        claim(path, f"--control {path}")
         self._path, self._answer = path, answer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(str(path))
@@ -135,23 +127,6 @@ def request(server: str, words: Sequence[str], descriptors: Sequence[int] = ()) 
     if not done:
         raise RelayedError(line)
     return str(line)
-
-
-def _is_taken(path: Path) -> bool:
-    """Return whether the path is taken.
-
-    The socket of a server that has ended does not count.
-    """
-    if not path.is_socket():
-        return path.exists() or path.is_symlink()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True
-    return True
 
 
 def _unreachable(path: Path, got: str) -> UnreachableError:

@@ -21,14 +21,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import AddressError, UnreachableError, UsageError
+from odeploy_runtime.errors import UnreachableError, UsageError
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.safety.states import Operator
+from odeploy_runtime.socket_path import claim
 
 _OPEN_AFTER_NS = 200_000_000
 BEAT_S = 0.05
 _MOST_A_TICK = 16  # a flood of messages must not delay the loop
-_PATH_LIMIT = 107
 _LONGEST_BYTES = 512
 
 Word = Literal["stop", "hold", "rearm", "command"]
@@ -50,18 +50,12 @@ class Panel:
             clock: clock of the dead-man switch.
 
         Raises:
-            AddressError: no such folder, a path that is too long, or an existing file.
+            AddressError: no such folder, a path that is too long or taken.
         """
         self._path, self._dead_man, self._clock = path, dead_man, clock
         self._stop, self._held_ns = False, -_OPEN_AFTER_NS
         self.command: tuple[float, ...] = ()
-        if path.exists() or not path.parent.is_dir() or len(str(path).encode()) > _PATH_LIMIT:
-            raise AddressError(
-                where=f"--panel {path}",
-                expected=f"a new path of at most {_PATH_LIMIT} bytes in an existing folder",
-                got="an existing file" if path.exists() else f"{len(str(path).encode())} bytes in {path.parent}",
-                remedy="give another path, or remove the file if a killed robot left it",
-            )
+        claim(path, f"--panel {path}")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(str(path))

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +23,8 @@ from odeploy_runtime.server.loop import Server
 from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.service import Service
 from odeploy_runtime.server.service_manager import ALIVE, READY, STOPPING, notify
+from odeploy_runtime.socket_path import removed_at_end
+from odeploy_runtime.transport.address import require_served, socket_file
 from odeploy_runtime.transport.curve_auth import Authenticator
 from odeploy_runtime.transport.gate import gate, raise_limit
 from odeploy_runtime.transport.keys import KeyPair
@@ -82,6 +84,7 @@ def serve(
         control: path of the control socket; None for the endpoint's default.
         http: `PORT` or `HOST:PORT` of the health check and metrics; None without.
     """
+    require_served(access.endpoint)
     signer = "" if signers is None else f"signed by {_signer(file, signers)}, "
     policy, clock = load_tried(file, provider, load_limit_s), MonotonicClock()
     with contextlib.ExitStack() as stack:
@@ -91,11 +94,16 @@ def serve(
         obtained = stack.enter_context(real_time(realtime.priority))
         descriptors = raise_limit()
         socket, auth = _bound(context, access, counters, stack)
-        _log_start(policy, access, signer, {**obtained, "descriptors": f"{descriptors:,}"})
-        stack.enter_context(gate(socket.getsockopt_string(zmq.LAST_ENDPOINT), counters))
+        bound = socket.getsockopt_string(
+            zmq.LAST_ENDPOINT
+        )  # of `tcp://127.0.0.1:*` the port, of `ipc://*` the path
+        _log_start(
+            policy, replace(access, endpoint=bound), signer, {**obtained, "descriptors": f"{descriptors:,}"}
+        )
+        stack.enter_context(gate(bound, counters))
         slot = PolicySlot(policy)
         service = Service(slot, options, clock, counters, partial(send_at_once, socket))
-        path = control or control_path(access.endpoint)
+        path = control or control_path(bound)
         if path is not None:
             swapper = Swapper(slot, provider, signers, counters, clock)
             stack.enter_context(contextlib.closing(ControlSocket(path, swapper.answer)))
@@ -117,6 +125,9 @@ def _bound(
         auth = Authenticator(context, access.allowed, counters)
         stack.enter_context(contextlib.closing(auth))
     socket = bind_router(context, access.endpoint, access.keys, access.insecure)
+    path = socket_file(access.endpoint)
+    if path is not None:
+        stack.enter_context(removed_at_end(path))
     stack.callback(socket.close, linger=100)
     if auth is not None:
         auth.watch(socket)

@@ -160,19 +160,38 @@ def write_pair(public: Path, secret: Path, public_data: bytes, secret_data: byte
                 got="one with a key",
                 remedy="choose another name, or move the old key away",
             )
+    made: list[Path] = []
     try:
         public.parent.mkdir(parents=True, exist_ok=True)
         for path, data, mode in ((secret, secret_data, 0o600), (public, public_data, 0o644)):
-            # Created with its mode, so that others cannot open it at any moment.
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-                file.write(data)
+            _write_new(path, data, mode)
+            made.append(path)
     except OSError as error:
+        for path in made:  # a secret key without its public one would block the next attempt
+            path.unlink(missing_ok=True)
         raise UsageError(
             where=str(public.parent),
             expected="a folder that can be written",
             got=error.strerror or type(error).__name__,
-            remedy="give another path",
+            remedy="free some space or give another path, and repeat the command",
         ) from None
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that appears whole or not at all, and replaces none.
+
+    It is created with its mode, so that others cannot open it at any moment.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(partial)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _certificate(path: Path) -> tuple[bytes, bytes | None]:

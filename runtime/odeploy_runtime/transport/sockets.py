@@ -3,16 +3,15 @@
 Beyond this machine a server listens only with CURVE keys, unless it is explicitly insecure.
 """
 
-import ipaddress
 import select
-import socket
-from pathlib import Path
 from typing import Protocol, cast
 
 import zmq
 
 from odeploy_runtime.errors import AddressError
 from odeploy_runtime.realtime.clock import Clock
+from odeploy_runtime.socket_path import in_use
+from odeploy_runtime.transport.address import claim_address, require_allowed
 from odeploy_runtime.transport.gate import backlog
 from odeploy_runtime.transport.keys import KeyPair, RobotKeys, read_pair, read_public
 from odeploy_runtime.transport.messages import MAX_FRAME_BYTES
@@ -21,7 +20,6 @@ DEFAULT_ENDPOINT = "ipc:///tmp/odeploy.ipc"
 _HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute stale requests
 _RECONNECT_MS = 5  # up to twice that, by libzmq; takes 1 to 3 % of a core while the server is away
 _HANDSHAKE_MS = 2000  # then a silent connection is closed; ZeroMQ's 30 s let them pile up
-_IPC_PATH_LIMIT = 107
 ZAP_DOMAIN = b"odeploy"
 
 
@@ -55,13 +53,8 @@ def bind_router(
     Raises:
         AddressError: not an address, already in use, or open to other machines or users without keys.
     """
-    _require_scheme(endpoint)
-    if keys is None and not insecure:
-        _require_local(endpoint)
-    path = _ipc_path(endpoint)
-    if path is not None and _answers(path):
-        # ZeroMQ would silently unlink the other server's socket file and take its place.
-        raise _in_use(endpoint)
+    require_allowed(endpoint, private=keys is None and not insecure)
+    claim_address(endpoint)
     router = context.socket(zmq.ROUTER)
     router.setsockopt(zmq.LINGER, 0)
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # reports what could not be sent, instead of dropping it silently
@@ -80,7 +73,7 @@ def bind_router(
     except zmq.ZMQError as error:
         router.close()
         if error.errno == zmq.EADDRINUSE:
-            raise _in_use(endpoint) from None
+            raise in_use(f"endpoint {endpoint}") from None
         raise AddressError(
             where=f"endpoint {endpoint}",
             expected="ipc:///path or tcp://127.0.0.1:port",
@@ -179,71 +172,3 @@ def _has_left(sock: "zmq.Socket[bytes]", frames: tuple[bytes, ...]) -> bool:
             raise
         return False
     return True
-
-
-def _require_scheme(endpoint: str) -> None:
-    if endpoint.partition("://")[0] not in ("ipc", "tcp", "inproc"):
-        raise AddressError(
-            where=f"endpoint {endpoint}",
-            expected="ipc:///path or tcp://host:port",
-            got="another kind of address",
-            remedy="give another --endpoint",
-        )
-
-
-def _require_local(endpoint: str) -> None:
-    if endpoint.startswith("ipc://@"):
-        raise AddressError(
-            where=f"endpoint {endpoint}",
-            expected="a path, whose folder decides who may connect",
-            got="an abstract name, open to every user of this machine",
-            remedy="give ipc:///path, or --key and --allow",
-        )
-    if not endpoint.startswith("tcp://"):
-        return
-    host = endpoint.removeprefix("tcp://").rpartition(":")[0].strip("[]")
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise AddressError(
-            where=f"endpoint {endpoint}",
-            expected="a loopback address, since without keys the wire is not encrypted",
-            got=host or "none",
-            remedy="give --key and --allow (odeploy keys makes them), or bind 127.0.0.1 and use an ssh tunnel",
-        )
-
-
-def _ipc_path(endpoint: str) -> str | None:
-    if not endpoint.startswith("ipc://"):
-        return None
-    path = endpoint.removeprefix("ipc://")
-    if path.startswith("@"):
-        return None
-    if len(path.encode()) > _IPC_PATH_LIMIT or not Path(path).parent.is_dir():
-        raise AddressError(
-            where=f"endpoint {endpoint}",
-            expected=f"a path of at most {_IPC_PATH_LIMIT} bytes in an existing folder",
-            got=f"{len(path.encode())} bytes in {Path(path).parent}",
-            remedy="give a shorter path in an existing folder, such as ipc:///tmp/odeploy.ipc",
-        )
-    return path
-
-
-def _answers(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError:
-            return False
-    return True
-
-
-def _in_use(endpoint: str) -> AddressError:
-    return AddressError(
-        where=f"endpoint {endpoint}",
-        expected="a free address",
-        got="an address on which another server answers",
-        remedy="stop that server or give another --endpoint",
-    )

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from odeploy_runtime.atomic_file import make_folder
 from odeploy_runtime.errors import FormatError
 from odeploy_runtime.inference.policy import backend_name
 from odeploy_runtime.policy_file.file import PolicyFile
@@ -81,7 +82,7 @@ def bench(
         options: options of the bench.
         progress: shows a bar for each run.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
+    make_folder(options.out)
     rows, floors = [], {}
     for rate, episodes in rates:
         measured = [_floors(files, rate, progress)]

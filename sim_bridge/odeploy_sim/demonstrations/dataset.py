@@ -4,14 +4,11 @@ A dataset is addressed by the path of its folder, or by its id in Minari's store
 `odeploy collect` has a card beside the data; others load without one.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,11 @@ import numpy as np
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from numpy.typing import NDArray
 
+from odeploy_runtime.atomic_file import unwritable
 from odeploy_runtime.errors import ContractError, MissingError, OdeployError, UsageError
 from odeploy_runtime.regular_file import DATA_BYTES, require_regular
-from odeploy_runtime.typed_json import to_json
-from odeploy_sim.demonstrations.card import CARD, Card
+from odeploy_sim.demonstrations.card import Card
+from odeploy_sim.demonstrations.minari_folder import write_dataset
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import RawObservation, Task
 
@@ -88,7 +86,7 @@ def save(
     """Write a dataset, and its card if it has one, atomically to `path`.
 
     Raises:
-        UsageError: Minari does not accept the folder's name, or the folder exists already.
+        UsageError: Minari does not accept the folder's name, the folder exists already, or the disk is full.
     """
     check_free(path)
     buffers = [
@@ -104,28 +102,10 @@ def save(
         )
         for i, e in enumerate(episodes)
     ]
-    path = path.resolve()  # Minari doubles a relative path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as scratch,
-        _minari_store(scratch),
-    ):
-        with warnings.catch_warnings():  # that the evaluation environment is the collecting one, which is intended
-            warnings.simplefilter("ignore")
-            dataset = minari.create_dataset_from_buffers(
-                path.name,
-                buffers,
-                env=env.env,
-                algorithm_name=author,
-                author="odeploy",
-                author_email="none",
-                code_permalink="none",
-                description=description,
-            )
-        dataset.storage.update_metadata({"odeploy_task": env.task.name})
-        if card is not None:
-            (Path(scratch) / path.name / CARD).write_text(to_json(card))
-        shutil.move(Path(scratch) / path.name, path)
+    try:
+        write_dataset(path.resolve(), env, buffers, author, description, card)  # Minari doubles a relative path
+    except (OSError, RuntimeError) as error:  # HDF5 raises both for a full disk
+        raise unwritable(path, error) from None
 
 
 def load(source: str, task: Task) -> Demonstrations:
@@ -280,17 +260,3 @@ def _misfit(source: str, task: Task, got: str) -> OdeployError:
         got=got,
         remedy=f"collect some: odeploy collect {task.name}",
     )
-
-
-@contextlib.contextmanager
-def _minari_store(path: str) -> Iterator[None]:
-    """Point Minari to a store by its environment variable, for a while."""
-    before = os.environ.get("MINARI_DATASETS_PATH")
-    os.environ["MINARI_DATASETS_PATH"] = path
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["MINARI_DATASETS_PATH"]
-        else:
-            os.environ["MINARI_DATASETS_PATH"] = before

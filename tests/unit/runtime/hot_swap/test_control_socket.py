@@ -64,7 +64,7 @@ def test_a_server_is_found_by_its_endpoint(control: ControlSocket, path: Path) -
         ("ipc:///tmp/odeploy.ipc", Path("/tmp/odeploy.ipc.control")),
         ("tcp://127.0.0.1:5555", None),
         ("ipc://@abstract", None),
-        ("ipc:///tmp/" + "x" * 96, None),
+        ("ipc://*", None),
     ],
 )
 def test_the_control_socket_of_an_endpoint_is_next_to_its_socket_file(endpoint: str, place: Path | None) -> None:
@@ -141,19 +141,19 @@ def test_the_socket_of_a_killed_server_is_replaced(path: Path) -> None:
 
 
 def test_a_path_with_a_listening_server_is_refused_and_unchanged(control: ControlSocket, path: Path) -> None:
-    with pytest.raises(AddressError, match="got something there"):
+    with pytest.raises(AddressError, match="another server answers"):
         ControlSocket(path, answer)
     assert request(str(path), ["x"]) == "['x'] with []"
 
 
 def test_a_file_that_is_no_socket_is_refused_and_unchanged(path: Path) -> None:
     path.write_text("mine")
-    with pytest.raises(AddressError, match="got something there"):
+    with pytest.raises(AddressError, match="got a file, which stays as it is"):
         ControlSocket(path, answer)
     assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["no/such/folder", "x" * 108])
 def test_a_path_that_cannot_be_bound_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(AddressError, match="at most 107 bytes in a folder that exists"):
+    with pytest.raises(AddressError, match="at most 107 bytes in an existing folder"):
         ControlSocket(tmp_path / name, answer)

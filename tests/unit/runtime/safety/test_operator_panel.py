@@ -145,7 +145,7 @@ def test_only_this_user_can_open_the_socket_and_it_is_removed_with_the_panel(pat
 
 def test_an_existing_file_is_refused_and_unchanged(path: Path, clock: FakeClock) -> None:
     path.write_text("mine")
-    with pytest.raises(AddressError, match="got an existing file; give another path"):
+    with pytest.raises(AddressError, match="got a file, which stays as it is; give another path"):
         Panel(path, dead_man=False, clock=clock)
     assert path.read_text() == "mine"
 

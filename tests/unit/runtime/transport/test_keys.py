@@ -1,5 +1,6 @@
 """Key files: secret keys have mode 600, none is overwritten, and invalid files are refused."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,26 @@ def test_an_existing_key_is_not_overwritten_and_no_partial_pair_is_written(tmp_p
     with pytest.raises(UsageError, match="expected a name without a key"):
         main([str(tmp_path / "arm")])
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(f"arm{suffix}", "old")]
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_full_disk_leaves_no_key_and_the_retry_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    calls: list[int] = []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > written:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UsageError, match="got No space left on device; free some space"):
+        main([str(tmp_path / "arm")])
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    main([str(tmp_path / "arm")])
+    assert {path.name for path in tmp_path.iterdir()} == {"arm.key", "arm.key_secret"}
 
 
 def test_a_name_with_a_dot_keeps_it(tmp_path: Path) -> None:

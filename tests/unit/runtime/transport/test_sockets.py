@@ -127,18 +127,33 @@ def test_an_invalid_address_is_refused(context: Context, endpoint: str) -> None:
     assert raised.value.where == f"endpoint {endpoint}"
 
 
-def test_an_ipc_path_may_have_107_bytes_and_not_108(context: Context, tmp_path: Path) -> None:
-    room = 107 - len(f"{tmp_path}/".encode())
+def test_an_ipc_path_leaves_room_for_that_of_its_control_socket(context: Context, tmp_path: Path) -> None:
+    room = 99 - len(f"{tmp_path}/".encode())
     bind_router(context, f"ipc://{tmp_path}/{'s' * room}").close()
-    with pytest.raises(AddressError, match="expected a path of at most 107 bytes") as raised:
+    with pytest.raises(AddressError, match="expected a path of at most 99 bytes") as raised:
         bind_router(context, f"ipc://{tmp_path}/{'s' * (room + 1)}")
-    assert raised.value.got.startswith("108 bytes")
+    assert raised.value.got.startswith("100 bytes")
 
 
 def test_the_limit_of_an_ipc_path_counts_bytes_and_not_characters(context: Context, tmp_path: Path) -> None:
-    room = 107 - len(f"{tmp_path}/".encode())
-    with pytest.raises(AddressError, match="at most 107 bytes"):
+    room = 99 - len(f"{tmp_path}/".encode())
+    with pytest.raises(AddressError, match="at most 99 bytes"):
         bind_router(context, f"ipc://{tmp_path}/{'é' * (room // 2 + 1)}")
+
+
+def test_a_file_or_folder_at_an_ipc_path_is_refused_and_unchanged(context: Context, tmp_path: Path) -> None:
+    file = tmp_path / "policy.onnx"
+    file.write_text("mine")
+    for path, got in ((file, "a file, which stays as it is"), (tmp_path, "a folder")):
+        with pytest.raises(AddressError, match=f"expected a free path, got {got}"):
+            bind_router(context, f"ipc://{path}")
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.parametrize("port", [65536, 99999])
+def test_a_port_out_of_range_is_refused(context: Context, port: int) -> None:
+    with pytest.raises(AddressError, match=f"expected a port of at most 65535, got {port}"):
+        bind_router(context, f"tcp://127.0.0.1:{port}")
 
 
 def test_an_ipc_path_in_a_missing_folder_is_refused(context: Context, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_a_failed_save_leaves_nothing(
 
     monkeypatch.setattr("minari.create_dataset_from_buffers", full)
     monkeypatch.setenv("MINARI_DATASETS_PATH", "/elsewhere")
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UsageError, match="got No space left on device; free some space"):
         save(tmp_path / "a-v0", short_maze, episodes, "expert", "for tests")
     assert list(tmp_path.iterdir()) == []
     assert os.environ["MINARI_DATASETS_PATH"] == "/elsewhere"
