@@ -76,6 +76,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate.tasks_page
 	$(BIN)/python -m docs.generate.verbs_page
 	$(BIN)/python -m docs.generate.results_tables
+	$(BIN)/python -m docs.generate.claims_page
 	$(BIN)/pytest tests/unit/docs tests/house
 
 bench: $(VENV)/.installed
