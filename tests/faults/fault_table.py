@@ -77,6 +77,7 @@ FAULTS = {
     37: ("telemetry of ONNX Runtime", "no look-up, no socket of the network, no file outside its folder"),
     38: ("an endpoint that is a file, a used or impossible address", "refused; nothing is replaced or deleted"),
     39: ("keys, datasets or results on a full or read-only disk", "one line, nothing half written, a retry works"),
+    40: ("robot and server with different clocks", "one log line; the stages of the wire are left out"),
 }
 _HEAD = """# Reliability
 

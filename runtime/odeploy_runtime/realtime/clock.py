@@ -4,10 +4,14 @@
 to 923 Hz. A missed grid point is skipped and counted, never replayed in a burst.
 """
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+ANSWERS_CHECKED = 20
+"""Answers by which a robot notices that the server has another clock."""
 
 
 class Clock(Protocol):
@@ -92,6 +96,12 @@ class Rate:
             before(due_ns)
         self._clock.sleep_until_ns(due_ns)
         return Tick(number, due_ns, self._clock.now_ns())
+
+
+def in_order(stamps: Sequence[int]) -> bool:
+    """Return whether no stamp is earlier than one before it; 0 is a missing stamp."""
+    taken = [stamp for stamp in stamps if stamp]
+    return all(a <= b for a, b in itertools.pairwise(taken))
 
 
 def steal_ticks() -> int:

@@ -230,7 +230,7 @@ class Server(ThreadingHTTPServer):
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - as http.server names them
-        """Log a defect in one line, a few at a time; a peer that leaves early is none."""
+        """Log a defect in one line, a few at a time; a peer may leave early."""
         error = sys.exception()
         if error is not None and not isinstance(error, OSError) and self._failures.take(self._clock.now_ns()):
             log.error("a request over HTTP failed: %s: %s", type(error).__name__, first_line(error))

@@ -93,6 +93,6 @@ def _run_list(rows: Sequence[BenchRow]) -> str:
         line = (
             f"{_label(row)}: {row.file}, fingerprint {row.fingerprint[:12]}, {row.provider}; {row.wall_s:.0f} s, "
             f"CPU steal {row.steal_s:.2f} s; {obtained}; trace {row.trace}"
-        )
+        ) + "; robot and server have different clocks: no stages of the wire" * row.two_clocks
         items.append(f"<li>{html.escape(line)}</li>")
     return f"<ul class='note'>{''.join(items)}</ul>"

@@ -16,6 +16,7 @@ from odeploy_runtime.reports.statistics import (
     percentiles_us,
     wilson_interval,
 )
+from odeploy_runtime.reports.two_clocks import WIRE, on_the_robots_clock, one_clock
 from odeploy_runtime.safety.states import Cause, State
 from odeploy_runtime.trace.format import APPLIED, ENDED, HELD, INVALID, SKIPPED, STAMPS, Trace
 
@@ -104,7 +105,8 @@ class Summary:
         due_to_applied_us: from due to handing over the command.
         age_us: age of the observation behind an applied command.
         apply_jitter_us: jitter of the hand-over, see `apply_jitter_ns`.
-        stages_p50_us: median of each stage, by the stamp that ends it.
+        stages_p50_us: median of each stage, by the stamp that ends it; without the stages of the wire where robot
+            and server have different clocks.
     """
 
     mode: str
@@ -131,6 +133,11 @@ class Summary:
     apply_jitter_us: Percentiles
     stages_p50_us: dict[str, float]
 
+    @property
+    def two_clocks(self) -> bool:
+        """Whether robot and server have different clocks."""
+        return bool(self.stages_p50_us) and WIRE[0] not in self.stages_p50_us
+
 
 def summary(trace: Trace) -> Summary:
     """Return the figures of a run."""
@@ -140,6 +147,8 @@ def summary(trace: Trace) -> Summary:
     late = (stamps[:, APPLIED_AT] - stamps[:, DUE] > header.deadline_ns) & (header.deadline_ns > 0)
     missed = (rows["kind"] != APPLIED) | late
     round_trip = (stamps[:, ARRIVED] - stamps[:, SENT])[answered]
+    comparable = one_clock(stamps[answered])
+    stages = stages_ns(stamps[answered] if comparable else on_the_robots_clock(stamps[answered]))
     return Summary(
         mode=header.mode,
         lost_rows=trace.lost,
@@ -165,8 +174,8 @@ def summary(trace: Trace) -> Summary:
         apply_jitter_us=percentiles_us(apply_jitter_ns(rows)),
         stages_p50_us={
             name: float(np.median(stage) / 1e3)
-            for name, stage in zip(STAMPS[1:], stages_ns(stamps[answered]).T, strict=True)
-            if len(stage)
+            for name, stage in zip(STAMPS[1:], stages.T, strict=True)
+            if len(stage) and (comparable or name not in WIRE)
         },
     )
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from odeploy_runtime.reports.bench_results import BenchRow
 from odeploy_runtime.reports.latency import APPLIED_AT, DUE, STEPPED, WOKE, stages_ns
+from odeploy_runtime.reports.two_clocks import WIRE, on_the_robots_clock, one_clock
 from odeploy_runtime.trace.format import APPLIED, SKIPPED, STAMPS, Trace
 
 mpl.use("Agg")
@@ -109,7 +110,10 @@ def quality_against_latency(runs: Sequence[ReportRun]) -> Figure:
 
 
 def stage_bars(runs: Sequence[ReportRun]) -> Figure:
-    """Draw the mean tick, stage by stage; means, unlike medians, sum to the total."""
+    """Draw the mean tick, stage by stage; means, unlike medians, sum to the total.
+
+    A run with different clocks at its two ends lacks the stages of the wire.
+    """
     figure, axes = _canvas("Where a tick's time goes (mean over answered ticks)", height=1.2 + 0.45 * len(runs))
     left = np.zeros(len(runs))
     means = np.array([_mean_stages(run.trace) for run in runs]) / 1e3
@@ -127,7 +131,13 @@ def stage_bars(runs: Sequence[ReportRun]) -> Figure:
 def _mean_stages(trace: Trace) -> Any:
     stamps = trace.rows["stamps"][trace.rows["kind"] == APPLIED]
     stamps = stamps[stamps[:, STEPPED] > 0]
-    return stages_ns(stamps).mean(axis=0) if len(stamps) else np.zeros(len(STAMPS) - 1)
+    if not len(stamps):
+        return np.zeros(len(STAMPS) - 1)
+    if one_clock(stamps):
+        return stages_ns(stamps).mean(axis=0)
+    means = stages_ns(on_the_robots_clock(stamps)).mean(axis=0)
+    means[[STAMPS.index(name) - 1 for name in WIRE]] = 0
+    return means
 
 
 def _canvas(title: str, height: float = 4.2) -> tuple[Figure, Any]:

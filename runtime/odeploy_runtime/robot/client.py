@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import RefusedError, UnreachableError, WireError
-from odeploy_runtime.realtime.clock import Clock
+from odeploy_runtime.realtime.clock import ANSWERS_CHECKED, Clock, in_order
 from odeploy_runtime.transport import messages
 from odeploy_runtime.transport.io_process import UNSENT
 from odeploy_runtime.transport.link import Link
@@ -67,6 +67,7 @@ class RobotClient:
         drops: numbers of dropped messages.
         last_error: the newest error that the server reported; None without one.
         out_of_range: number of answers to observations far outside the range that the policy was trained on.
+        one_clock: whether the stamps of the first answers are consistent with one clock at both ends.
     """
 
     def __init__(self, link: Link, hello: messages.Hello, clock: Clock, timeout_s: float) -> None:
@@ -77,7 +78,8 @@ class RobotClient:
             RefusedError: the server refused the robot.
         """
         self._link, self._hello, self._clock = link, messages.pack(hello), clock
-        self.drops, self.out_of_range = Drops(), 0
+        self.drops, self.out_of_range, self.one_clock = Drops(), 0, True
+        self._unchecked = ANSWERS_CHECKED
         self.last_error: messages.Error | None = None
         self._action_size = len(hello.action)
         self._sent_ns = [0] * _REMEMBERED
@@ -238,7 +240,12 @@ class RobotClient:
             return None
         self.out_of_range += message.status == messages.FAR
         values = values.reshape(self.ready.horizon, self._action_size)
-        return Arrival(message, values, arrived_ns, self._sent_ns[message.seq % _REMEMBERED])
+        sent_ns = self._sent_ns[message.seq % _REMEMBERED]
+        if self._unchecked and message.episode == self._last.episode:
+            server = message.received_ns, message.started_ns, message.inferred_ns, message.replied_ns
+            self._unchecked -= 1
+            self.one_clock &= in_order((sent_ns, *server, arrived_ns))
+        return Arrival(message, values, arrived_ns, sent_ns)
 
     def _put(self, frame: bytes) -> bool:
         sent = self._link.put(frame)

@@ -197,6 +197,8 @@ def _log_drops(client: RobotClient, safety: Safety) -> None:
     drops = {k: v for k, v in vars(client.drops).items() if v}
     if drops:
         log.info("dropped: %s; last error: %s", drops, client.last_error)
+    if not client.one_clock:
+        log.warning("robot and server have different clocks: the stages of the wire are left out")
     if client.out_of_range:
         log.warning("%d observations far outside the range that the policy was trained on", client.out_of_range)
     for (before, after, cause), times in safety.transitions.items():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick, steal_ticks
+from odeploy_runtime.realtime.clock import MonotonicClock, Rate, Tick, in_order, steal_ticks
 from odeploy_runtime.testing import FakeClock
 
 works = st.lists(st.integers(0, 50_000_000), max_size=40)  # duration of each tick [ns], at most five periods
@@ -112,3 +112,11 @@ def test_a_spinning_sleep_does_not_end_before_its_deadline() -> None:
 def test_steal_ticks_do_not_decrease() -> None:
     first = steal_ticks()
     assert 0 <= first <= steal_ticks()
+
+
+def test_stamps_are_in_order_if_none_is_before_an_earlier_one_and_missing_ones_do_not_count() -> None:
+    assert in_order((1, 2, 2, 5))
+    assert in_order((1, 0, 2, 0, 0))
+    assert in_order(())
+    assert not in_order((1, 3, 2))
+    assert not in_order((3, 0, 2))

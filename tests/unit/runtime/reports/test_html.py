@@ -43,6 +43,13 @@ def test_names_from_files_are_escaped(tmp_path: Path) -> None:
     assert "a&amp;b.onnx" in text
 
 
+@pytest.mark.parametrize("two", [False, True])
+def test_a_run_with_two_clocks_is_noted(tmp_path: Path, two: bool) -> None:
+    shown = row(stages_p50_us={"woke": 1.0} if two else {"woke": 1.0, "received": 2.0, "arrived": 3.0})
+    note = "trace teacher-100hz.trace; robot and server have different clocks: no stages of the wire</li>"
+    assert (note in page(tmp_path, shown)) == two
+
+
 def test_no_name_breaks_the_figures(tmp_path: Path) -> None:
     assert "$\\frac$" in page(tmp_path, row(policy="$\\frac$ \x1b[2J"))
 

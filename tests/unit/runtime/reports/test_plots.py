@@ -13,6 +13,7 @@ from odeploy_runtime.reports.plots import (
 )
 from odeploy_runtime.trace.format import APPLIED, ENDED, HELD, SKIPPED, STAMPS, Trace
 from tests.unit.runtime import bench, traces
+from tests.unit.runtime.reports.test_two_clocks import answered
 
 S = 1_000_000_000
 
@@ -75,3 +76,15 @@ def test_stages_are_mean_durations_that_sum_to_the_mean_tick() -> None:
     assert widths[:, 0].tolist() == pytest.approx([2 * (2 * i + 1) for i in range(10)])
     assert widths[:, 0].sum() == pytest.approx(2 * 100)
     assert widths[:, 1].tolist() == [0] * 10
+
+
+def test_stages_of_two_clocks_are_drawn_without_those_of_the_wire() -> None:
+    def widths(shift_ns: int) -> dict[str, float]:
+        stamps = answered(shift_ns)
+        axes = stage_bars([run("a", {"kind": APPLIED, "stamps": stamps})]).axes[0]
+        names = [str(bars.get_label()) for bars in axes.containers]
+        return {name: round(float(bar.get_width()), 6) for name, bar in zip(names, axes.patches, strict=True)}  # type: ignore[attr-defined]
+
+    one, two = widths(0), widths(3600 * S)
+    assert (one["wire to server"], one["wire to robot"]) == (4, 8)
+    assert two == one | {"wire to server": 0, "wire to robot": 0}

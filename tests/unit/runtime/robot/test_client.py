@@ -19,7 +19,7 @@ from odeploy_runtime.transport.sockets import bind_router
 from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello, served
 
 ENDPOINT = "inproc://server"
-MS = 1_000_000
+MS, S = 1_000_000, 1_000_000_000
 VALUES = floats(1.0, 2.0, 3.0)
 READY = messages.Ready(messages.PROTOCOL, 11, "teacher", "f" * 64, 100.0, 1)
 Answer = Callable[[messages.Message], list[messages.Message | bytes]]
@@ -151,6 +151,28 @@ def test_the_answer_arrives_with_its_values_and_both_times(
     assert arrival.message == action(5, 2)
     np.testing.assert_array_equal(arrival.values, [[0.5, -0.5]])
     assert (arrival.observed_ns, arrival.arrived_ns) == (sent_ns, clock.ns)
+
+
+@pytest.mark.parametrize(
+    ("shift_ns", "late", "one_clock"), [(0, 0, True), (3600 * S, 0, False), (-600 * S, 0, False), (S, 20, True)]
+)
+def test_another_clock_at_the_server_shows_in_the_first_twenty_answers(
+    client: RobotClient, server: Scripted, clock: FakeClock, shift_ns: int, late: int, one_clock: bool
+) -> None:
+    """The server's clock is wrong by `shift_ns` after its first `late` answers."""
+
+    def answer(message: messages.Message) -> list[messages.Message | bytes]:
+        if not isinstance(message, messages.Observation):
+            return []
+        at = clock.ns + (shift_ns if message.seq >= late else 0)
+        stamped = action(message.seq)._replace(received_ns=at, started_ns=at, inferred_ns=at, replied_ns=at)
+        return [stamped]
+
+    server.answer = answer
+    for seq in range(30):
+        sent_ns = client.send(0, seq, VALUES)
+        assert client.receive(0, seq, sent_ns + MS) is not None
+    assert client.one_clock == one_clock
 
 
 def test_an_action_chunk_arrives_in_its_shape(
