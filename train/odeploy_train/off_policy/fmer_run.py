@@ -1,7 +1,7 @@
 """`odeploy train fmer`: a flow policy with twin critics, trained by FMER.
 
-The deployed policy is the best of N candidates, N chosen at `odeploy export`. Scores use as many candidates as are
-tried in the environment. A file with one candidate returns the flow's raw samples.
+The deployed policy is the best of N samples, N chosen at `odeploy export`; scores use `--scored-choices`. A file
+with one candidate returns the flow's raw samples.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,9 @@ class Config(off_policy_run.Config):
     candidates: int = 8
     """Candidates M: actions of the flow per state, on which it is regressed."""
     choices: int = 8
-    """Choices N: actions of which the one with the highest Q is tried in the environment, and scored."""
+    """Choices N: samples of which the one with the highest Q is tried in the environment."""
+    scored_choices: int = 8
+    """Samples of which the one with the highest Q is scored; `odeploy export` chooses its own number."""
     solver_steps: int = 10
     """Euler steps K; `odeploy export` chooses its own."""
     effective_share: float = 0.5
@@ -99,7 +101,7 @@ def start(config: Config, sizes: BestOfNConfig, core_config: OffPolicyConfig, en
     critics = TwinCritics(O, A, config.critic_widths, config.critic_norm)
     initialise(critics, generator)
     core = OffPolicy(core_config, actor, critics, envs, generator)
-    return Learner(core, lambda: deployed(core, actor, envs.task, sizes))
+    return Learner(core, lambda: deployed(core, actor, envs.task, sizes, config.scored_choices))
 
 
 class Scored(BestOfN):
@@ -118,9 +120,9 @@ class Scored(BestOfN):
         return self.sample(observation.to(noise.dtype), noise, EULER, self._t_grid).action
 
 
-def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig) -> Scored:
-    """Return the policy of this moment."""
-    policy = Scored(sizes, actor.how.choices, actor.how.solver_steps)
+def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig, choices: int) -> Scored:
+    """Return the policy of this moment, which scores the best of some samples."""
+    policy = Scored(sizes, choices, actor.how.solver_steps)
     policy.flow.velocity.load_state_dict(actor.velocity.state_dict())
     policy.critics.load_state_dict(core.critics.both.state_dict())
     policy.flow.observation_mean = core.moments.mean.float()
@@ -131,7 +133,8 @@ def deployed(core: OffPolicy, actor: FmerActor, task: Task, sizes: BestOfNConfig
 
 def _check(config: Config) -> None:
     require_positive(
-        candidates=config.candidates, choices=config.choices, solver_steps=config.solver_steps,
+        candidates=config.candidates, choices=config.choices, scored_choices=config.scored_choices,
+        solver_steps=config.solver_steps,
         perturbations=config.perturbations, spread=config.spread, renew_every=config.renew_every,
         target_choices=config.target_choices, entropy_draws=config.entropy_draws, actor_lr=config.actor_lr,
         width=config.width, depth=config.depth,

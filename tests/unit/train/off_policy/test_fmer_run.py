@@ -13,7 +13,8 @@ from odeploy_train.modules.ode import EULER, uniform_grid
 from odeploy_train.off_policy import fmer_run
 from odeploy_train.off_policy.core import OffPolicyConfig
 from odeploy_train.off_policy.fmer import FmerActor
-from odeploy_train.policies.best_of_n import BestOfN
+from odeploy_train.policies.best_of_n import BestOfN, BestOfNConfig
+from odeploy_train.policies.flow import FlowConfig
 from odeploy_train.runs.folder import load_policy
 
 TINY = (
@@ -42,6 +43,20 @@ def test_the_deployed_policy_proposes_and_values_as_in_training_in_robot_units(t
         torch.testing.assert_close(values, core.critics.judge(normalised, unit), atol=1e-4, rtol=1e-4)
         raw_sample = policy.flow.sample(raw, noise[:, 0], EULER, uniform_grid(3))
         torch.testing.assert_close(raw_sample, actions[:, 0])
+
+
+def test_scores_take_the_best_of_their_own_number_of_samples() -> None:
+    """A sample of one, and one of 64, whose value is higher; both may be tried by one."""
+    task, values = get("humanoid"), []
+    raw = torch.randn(20, 348)
+    for count in (1, 64):
+        config = fmer_run.Config("humanoid", Path(), critic_widths=(8,), width=8, choices=1, scored_choices=count)
+        sizes = BestOfNConfig(FlowConfig(348, 17, 8, 2, clip=10.0, squash=True), (8,), critic_norm=True)
+        learner = fmer_run.start(config, sizes, OffPolicyConfig(), make_vector(task, 1, workers=0))
+        policy = learner.deploy()
+        assert isinstance(policy, fmer_run.Scored)
+        values.append(policy.value(raw, policy(raw)).detach())
+    assert bool((values[1] > values[0]).float().mean() > 0.9)
 
 
 @pytest.mark.parametrize(
