@@ -1,4 +1,4 @@
-"""The papers' claims (`results/claims.toml`), compared with results by fixed rules.
+"""The claims of `results/claims.toml`, compared with results by fixed rules.
 
 A comparison has two figures, each with an interval over training seeds:
 
@@ -203,7 +203,10 @@ def published(comparison: Comparison) -> str:
 
 
 def _steps(line: Line, threshold: float) -> float:
-    """Return the steps to a score; all steps of a run that never reached it, which is too few."""
+    """Return the steps to a score.
+
+    A run that never reached it has all of its steps, which is too few.
+    """
     curve = line["curve"]
     reached = (at for at, score in zip(curve["steps"], curve["scores"], strict=True) if score >= threshold)
     return float(next(reached, curve["steps"][-1]))
@@ -232,28 +235,37 @@ def _of_page(comparison: Comparison, row: str) -> Figure | None:
 
 
 def _lines(results: str, task: str) -> list[Line]:
-    """Return the lines of a results file on a task, in the form of a sweep's; none without the file."""
+    """Return the lines of a results file on a task, in the form of a sweep's.
+
+    None without the file.
+    """
     path = RESULTS / f"{results}.jsonl"
     if not path.exists():
         return []
     found: Sequence[Line] = [line for line in lines(path) if line["task"] == task]
     if results.startswith("goals/"):
-        found = [_plain(line, line["method"], line["verb"], dict.fromkeys(_ENDS, line["kept"])) for line in found]
+        counts = {"1": "kept", "ways": "ways"}
+        found = [
+            _plain(line, line["method"], line["verb"], {
+                level: dict.fromkeys(_ENDS, line[name]) for level, name in counts.items() if name in line
+            })
+            for line in found
+        ]  # fmt: skip
     if results.startswith("samplers/"):
-        found = [_plain(line, _setting(line), line["method"], line) for line in found]
+        found = [_plain(line, _setting(line), line["method"], {"1": line}) for line in found]
     return newest(found)
 
 
 _ENDS = ("value", "low", "high")
 
 
-def _plain(line: Line, method: str, verb: str, score: dict[str, Any]) -> Line:
+def _plain(line: Line, method: str, verb: str, scores: dict[str, dict[str, Any]]) -> Line:
     empty: dict[str, list[float]] = {"steps": [], "scores": [], "wall_s": []}
     return {
         **{name: line[name] for name in ("task", "seed") if name in line},
         **({"version": line["version"]} if "version" in line else {}),
         "method": method, "verb": verb, "curve": empty, "options": {},
-        "scores": {"1": {end: score[end] for end in _ENDS}},
+        "scores": {level: {end: score[end] for end in _ENDS} for level, score in scores.items()},
     }  # fmt: skip
 
 

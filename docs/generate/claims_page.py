@@ -108,7 +108,10 @@ def _section(claim: Claim, outcomes: Sequence[Compared]) -> list[str]:
 
 
 def _sweeps(outcomes: Sequence[Compared]) -> list[str]:
-    """Return the commands that run the sweeps, or a comment for each that has no specification yet."""
+    """Return the commands that run the sweeps.
+
+    A sweep without a specification has a comment instead.
+    """
     names = dict.fromkeys(outcome.comparison.results for outcome in outcomes)
     return [
         f"odeploy sweep results/{name}.toml" if (RESULTS / f"{name}.toml").exists() else f"# no sweep yet: {name}"

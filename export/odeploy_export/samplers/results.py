@@ -40,6 +40,7 @@ class Measured:
             command, which times all its files in turn.
         machine: machine of the timing.
         git: revision of odeploy at the timing.
+        version: version of the method's training.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Measured:
     inference_us: dict[str, float] | None
     machine: str
     git: str | None
+    version: int = 1
 
     @property
     def setting(self) -> Setting:

@@ -107,6 +107,7 @@ def _line(job: Job, played: EpisodeScores, score: Score) -> Measured:
         inference_us=None,
         machine=machine_line(),
         git=git_revision(),
+        version=training.card.version,
     )
 
 

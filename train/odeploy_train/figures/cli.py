@@ -141,13 +141,14 @@ def _evolution(runs: Sequence[Path], samples: int, episodes: int, seed: int) -> 
 
 def _goals_table(methods: Mapping[str, Sequence[Ways]], episodes: int) -> Table:
     title = f"{episodes} episodes a seed, one raw sample a tick; shares of the goals where they end"
-    table = Table("method", "seed", *GOALS, "nowhere", "goals kept", "all four kept", "learning, min", title=title)
+    header = "goals kept", "all four kept", "ways at (0, 0)", "learning, min"
+    table = Table("method", "seed", *GOALS, "nowhere", *header, title=title)
     for name, runs in methods.items():
         four = sum(bool(ways.kept.all()) for ways in runs)
         for i, ways in enumerate(runs):
             shares = (f"{share:.2f}" for share in (*ways.shares, (ways.goals < 0).mean()))
             first, last = name if i == 0 else "", f"{four} of {len(runs)} seeds" if i == 0 else ""
             minutes = f"{ways.train_s / 60:.1f}"
-            table.add_row(first, str(ways.card.seed), *shares, str(ways.kept.sum()), last, minutes)
+            table.add_row(first, str(ways.card.seed), *shares, str(ways.kept.sum()), last, str(ways.ways), minutes)
         table.add_section()
     return table

@@ -2,6 +2,9 @@
 
 The goals are equally good, so a policy that keeps its modes goes to all of them. A goal counts as kept if at least
 a tenth of all episodes end there, including those that reach no goal. Evenly shared it would be a quarter.
+
+Starts lie about the middle, so a policy with one way in each state can keep all goals. Whether it has several in
+one state is measured in the middle itself, (0, 0): the directions of 500 samples there.
 """
 
 from collections import defaultdict
@@ -12,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
-from odeploy_sim.environments.multigoal import goal_at
+from odeploy_sim.environments.multigoal import GOALS_M, goal_at
 from odeploy_sim.tasks.episodes import valid
 from odeploy_sim.tasks.task import Task
 from odeploy_train.figures.raw_samples import one_sample
@@ -29,6 +33,8 @@ GOALS = ("east", "north", "west", "south")
 """Names of `GOALS_M`, in its order."""
 KEPT = 0.1
 """Share of episodes from which a goal counts as kept."""
+MIDDLE_SAMPLES = 500
+_STILL = 0.1  # samples of a shorter unit action have no direction
 _MAY_DIFFER = ("seed",)  # among the options of runs in one row
 
 
@@ -41,6 +47,7 @@ class Ways:
         positions: x and y from the start to the end of each episode [m]. Shapes (T_i + 1, 2).
         goals: index of the goal where each ended, -1 for none. Shape (E,).
         train_s: duration of the learning.
+        directions: share of the samples in the middle that head for each goal. Shape (4,).
         invalid: number of episodes in which the simulation broke; others replace them.
     """
 
@@ -48,6 +55,7 @@ class Ways:
     positions: list[NDArray[np.float32]]
     goals: NDArray[np.int64]
     train_s: float
+    directions: NDArray[np.float64]
     invalid: int = 0
 
     @property
@@ -61,12 +69,18 @@ class Ways:
         kept: NDArray[np.bool_] = self.shares >= KEPT
         return kept
 
+    @property
+    def ways(self) -> int:
+        """Number of directions that a tenth of the samples in the middle have."""
+        return int((self.directions >= KEPT).sum())
+
     def line(self, method: str) -> dict[str, Any]:
         """Return the line of a results file, without this machine's paths."""
         return {
             "method": method,
             "verb": self.card.method,
             "task": TASK,
+            "version": self.card.version,
             "seed": self.card.seed,
             "steps": self.card.steps,
             "episodes": len(self.goals),
@@ -74,6 +88,8 @@ class Ways:
             "shares": dict(zip(GOALS, self.shares.tolist(), strict=True)),
             "nowhere": float((self.goals < 0).mean()),
             "kept": int(self.kept.sum()),
+            "directions": dict(zip(GOALS, self.directions.tolist(), strict=True)),
+            "ways": self.ways,
             "ticks": float(np.mean([len(way) - 1 for way in self.positions])),
             "train_s": round(self.train_s, 1),
             "options": self.card.config,
@@ -102,7 +118,17 @@ def ways_of(run: Path, episodes: int, seed: int) -> Ways:
         )
     positions, invalid = play(get(TASK), act, episodes, seed)
     goals = np.array([goal_at(way[-1].astype(np.float64)) for way in positions])
-    return Ways(card, positions, goals, train_s(run), invalid)
+    return Ways(card, positions, goals, train_s(run), directions(act), invalid)
+
+
+def directions(act: Act) -> NDArray[np.float64]:
+    """Return the share of samples in the middle that head for each goal.
+
+    A sample heads for the goal with the smallest angle to it. Shape (4,).
+    """
+    actions = act(torch.zeros(MIDDLE_SAMPLES, 2)).numpy().astype(np.float64)
+    heading = (actions @ GOALS_M.T).argmax(axis=1)[np.linalg.norm(actions, axis=1) >= _STILL]
+    return np.bincount(heading, minlength=len(GOALS)) / MIDDLE_SAMPLES
 
 
 def play(task: Task, act: Act, episodes: int, seed: int) -> tuple[list[NDArray[np.float32]], int]:

@@ -15,6 +15,7 @@ from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import encode, from_json, to_json
 from odeploy_train.policies.kinds import KINDS, Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.algorithm_version import algorithm_version
 from odeploy_train.runs.provenance import git_revision, versions
 
 CARD = "config.json"
@@ -88,6 +89,7 @@ class RunCard:
         versions: versions of Python and of packages at the start.
         git: revision of odeploy's checkout, with `-dirty` if changed; None without a checkout.
         teacher: provenance of the teacher, and the hash of its weights.
+        version: version of the method's training.
     """
 
     method: Method
@@ -102,6 +104,7 @@ class RunCard:
     versions: dict[str, str]
     git: str | None
     teacher: dict[str, Any] | None = None
+    version: int = 1
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -145,6 +148,7 @@ def new_card(
         versions=versions(),
         git=git_revision(),
         teacher=teacher,
+        version=algorithm_version(method),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from odeploy_runtime.regular_file import DATA_BYTES, read_regular
-from odeploy_train.sweeps.versions import algorithm_version
+from odeploy_train.runs.algorithm_version import algorithm_version
 
 RESULTS = Path("results")
 Line = dict[str, Any]

@@ -31,7 +31,7 @@ from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import decode
 from odeploy_sim.catalogue import get
-from odeploy_train.sweeps.versions import algorithm_version
+from odeploy_train.runs.algorithm_version import algorithm_version
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.catalogue import get
-from odeploy_train.figures.goal_shares import GOALS, Ways, by_method, play, ways_of
+from odeploy_train.figures.goal_shares import GOALS, Ways, by_method, directions, play, ways_of
 from odeploy_train.runs.folder import read_card
 
 TASK = get("multigoal-2d")
@@ -22,12 +22,31 @@ TASK = get("multigoal-2d")
 def ways(multigoal: Path) -> Ways:
     """Return ten made-up episodes: 5 east, 1 north, 2 south and 2 without a goal."""
     goals = np.array([0, 0, 0, 0, 0, 1, 3, 3, -1, -1])
-    return Ways(read_card(multigoal / "sac"), [np.zeros((3, 2), np.float32)] * 10, goals, 60.0)
+    positions, directions = [np.zeros((3, 2), np.float32)] * 10, np.array([0.5, 0.4, 0.05, 0.0])
+    return Ways(read_card(multigoal / "sac"), positions, goals, 60.0, directions)
 
 
 def test_shares_are_relative_to_all_episodes_and_a_tenth_keeps_a_goal(ways: Ways) -> None:
     assert ways.shares.tolist() == [0.5, 0.1, 0.0, 0.2]
     assert ways.kept.tolist() == [True, True, False, True]
+
+
+def test_directions_in_the_middle_tell_several_ways_in_one_state_from_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def four_ways(observation: Tensor) -> Tensor:
+        angle = torch.randint(4, (len(observation),), generator=generator) * torch.pi / 2 + 0.3
+        return torch.stack([angle.cos(), angle.sin()], dim=1)
+
+    assert directions(four_ways) == pytest.approx([0.25] * 4, abs=0.08)  # four standard deviations
+    assert directions(lambda o: torch.tensor([[-0.2, 0.1]]).expand(len(o), 2)).tolist() == [0, 0, 1, 0]
+    assert directions(torch.zeros_like).tolist() == [0, 0, 0, 0]  # it stands still
+
+
+def test_a_direction_counts_from_a_tenth_of_the_samples(ways: Ways) -> None:
+    assert ways.ways == 2
+    line = ways.line("SAC")
+    assert (line["ways"], line["directions"]["north"]) == (2, 0.4)
 
 
 @pytest.mark.parametrize("goal", range(4))

@@ -13,6 +13,7 @@ from odeploy_runtime.typed_json import encode
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy
 from odeploy_train.policies.student import StudentConfig, StudentPolicy
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.algorithm_version import algorithm_version
 from odeploy_train.runs.folder import CARD, RunCard, begin, load_policy, new_card, read_card
 
 
@@ -47,6 +48,7 @@ def test_a_card_survives_its_json(tmp_path: Path) -> None:
     begin(tmp_path / "run", made)
     assert read_card(tmp_path / "run") == made
     assert (made.method, made.kind, made.seed, made.steps) == ("fm-bc", "flow", 4, 10)
+    assert made.version == algorithm_version("fm-bc")
     assert made.config == {"steps": 10, "lr": 1e-3, "seed": 4}
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from odeploy_runtime.errors import FormatError, MissingError
+from odeploy_train.runs.algorithm_version import ALGORITHM_VERSIONS
 from odeploy_train.sweeps.spec import RunSpec, arguments, read, runs
-from odeploy_train.sweeps.versions import ALGORITHM_VERSIONS
 
 SPEC = """
 tasks = ["maze-medium", "hopper"]

@@ -1,7 +1,7 @@
 from typing import get_args
 
+from odeploy_train.runs.algorithm_version import ALGORITHM_VERSIONS, algorithm_version
 from odeploy_train.runs.folder import Method
-from odeploy_train.sweeps.versions import ALGORITHM_VERSIONS, algorithm_version
 
 
 def test_every_version_is_of_a_verb_and_above_the_one_that_needs_no_entry() -> None:
