@@ -36,7 +36,7 @@ class TeacherOptions(RewardOptions):
     """Weight of the expert's flow loss, relative to the classification."""
     bonus: float = 0.0
     """Bonus added to every reward; the paper's `airl-positive` has 20, on tasks that end by a fall."""
-    pretrain: int = 2_000
+    pretrain: int = 10_000
     """Gradient steps of the teacher on the expert's flow loss alone, before the first rollout; 0 for none."""
 
 
