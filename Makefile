@@ -8,7 +8,7 @@ TASK   := maze-medium
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 ORDINARY := 'not timing and not faults and not thorough and not matrix'
 
-.PHONY: demo test check unit thorough faults reliability guard matrix docs bench clean
+.PHONY: demo test check unit thorough faults reliability guard matrix envpool docs bench clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -33,7 +33,7 @@ check: $(VENV)/.installed
 	deploy/lint
 
 # Otherwise each process of torch starts a thread on every core.
-test unit thorough faults reliability matrix docs: export OMP_NUM_THREADS = 1
+test unit thorough faults reliability matrix envpool docs: export OMP_NUM_THREADS = 1
 
 # mypy uses one core and runs beside the unit tests; tests of whole processes run alone.
 test: $(VENV)/.installed
@@ -69,6 +69,16 @@ guard: $(VENV)/.installed
 matrix: $(VENV)/.installed
 	$(BIN)/pytest -m matrix tests/integration/test_matrix.py
 
+# EnvPool against gymnasium and dm_control, in an environment of its own: 950 MB that no other target needs. Minutes.
+$(VENV)-envpool/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-envpool
+	$(VENV)-envpool/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+		-e '.[cpu,sim,train,envpool]' 'hypothesis>=6.120' 'pytest>=8.3' 'pytest-timeout>=2.3' 'pytest-xdist>=3.6'
+	touch $@
+
+envpool: $(VENV)-envpool/.installed
+	$(VENV)-envpool/bin/pytest -m envpool -n auto --timeout 600 tests/unit
+
 # Write the generated pages again, from committed results; then check pages, links and commands.
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate.house_picture
@@ -83,4 +93,4 @@ bench: $(VENV)/.installed
 	$(BIN)/pytest -m timing -s tests/timing
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-envpool runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -35,7 +35,7 @@ def make_vector(
             environments on two idle cores of an AMD EPYC stepped fetch-pick 1.76 times, hopper 1.06 times and
             halfcheetah 0.96 times as fast as none: they pay off where a step is expensive. For EnvPool it is the
             number of threads, at least 1.
-        backend: gymnasium, which has every task, or EnvPool, an extra with four of them (see `vector_envpool`). On
+        backend: gymnasium, which has every task, or EnvPool, an extra with some of them (see `vector_envpool`). On
             the same cores EnvPool stepped hopper 1.8, walker2d 1.3 and halfcheetah 1.15 times as fast as gymnasium
             with its best number of workers.
         arguments: keyword arguments of the environment that override the task's.
