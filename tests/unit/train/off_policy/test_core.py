@@ -1,5 +1,7 @@
 """The off-policy core: contents of the replay, critic targets, target networks."""
 
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +70,27 @@ def test_an_episode_cut_by_the_horizon_does_not_terminate() -> None:
     assert not rows.terminated.any()
     moved = torch.linalg.norm(rows.following - rows.observation, dim=1)
     assert float(moved.max()) < 0.3, "a following observation is never the next episode's first"
+
+
+@pytest.mark.envpool
+def test_envpools_episodes_end_with_their_own_last_observation_and_only_goals_terminate() -> None:
+    pytest.importorskip("envpool", reason="EnvPool is not installed: pip install 'odeploy[envpool]'")
+    maze, envs = replace(get("maze-medium"), horizon=40), 16
+    vector = make_vector(maze, envs, workers=1, backend="envpool")
+    config, generator = OffPolicyConfig(start_steps=2, capacity=2000), torch.Generator().manual_seed(0)
+    with closing(vector):
+        made = OffPolicy(config, East(), TwinCritics(6, 2, (8,)), vector, generator)
+        successes = np.concatenate([made.tick()[1] for _ in range(120)])
+    rows = made.replay.draw(20_000, generator)
+    ball, goal = rows.following[:, :2], rows.following[:, 4:]
+    moved = torch.linalg.norm(ball - rows.observation[:, :2], dim=1)
+    assert float(moved.max()) < 0.1, "a following observation is never the next episode's first"
+    assert torch.equal(goal, rows.observation[:, 4:])
+    assert len(successes) > 3 * envs - 3, "most were cut by the horizon, all were begun again"
+    at_goal = torch.linalg.norm(ball - goal, dim=1) <= 0.45
+    assert torch.equal(rows.terminated > 0, at_goal)
+    assert at_goal.any()
+    assert successes.any()
 
 
 def test_a_tick_of_a_broken_simulation_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:

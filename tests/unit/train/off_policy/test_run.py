@@ -170,7 +170,7 @@ def test_zero_minutes_are_refused(tmp_path: Path) -> None:
 
 @every_verb
 def test_the_backend_steps_the_environments(verb: str, tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="backend envpool: .* got multigoal-2d: EnvPool has no such task"):
+    with pytest.raises(MissingError, match=r"backend envpool: .* got multigoal-2d: EnvPool has no such task"):
         verb_run(verb, tmp_path, "--steps", "60", "--backend", "envpool")
 
 
