@@ -123,7 +123,7 @@ def _table(outcomes: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells; what all rows share is in the header alone."""
     comparisons = [outcome.comparison for outcome in outcomes]
     methods, others = ({getattr(c, side) or "bound" for c in comparisons} for side in ("ours", "against"))
-    with_published = any(published(comparison) for comparison in comparisons)
+    with_published = any(published(comparison) not in ("", "–") for comparison in comparisons)
     header = ["task", *_named(methods, "method"), *_named(others, "compared with")]
     header += [*(["published"] if with_published else []), "verdict"]
     body = []
