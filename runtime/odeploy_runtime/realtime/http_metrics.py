@@ -222,7 +222,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(address, kind)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; without a free descriptor, wait for one instead of trying at full speed."""
+        """Accept a connection; without a free descriptor, wait before the next try."""
         try:
             return super().get_request()
         except OSError:

@@ -1,4 +1,4 @@
-"""Stamps of two clocks, where robot and server run on different hosts or in different time namespaces.
+"""Stamps of two clocks: robot and server on two hosts or in two time namespaces.
 
 Differences of one clock stay valid: inference, round trip, and each stage within one end. The two stages of the
 wire subtract one clock from the other and mean nothing.
@@ -25,7 +25,7 @@ def one_clock(stamps: NDArray[np.int64]) -> bool:
 
 
 def on_the_robots_clock(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the stamps with the server's shifted to the robot's clock. Shape (rows, 11).
+    """Return the stamps with the server's shifted to the robot's clock.
 
     The shift makes each observation arrive when it was sent. The way back then takes the time of both ways.
     """
