@@ -8,12 +8,36 @@ TASK   := maze-medium
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 ORDINARY := 'not timing and not faults and not thorough and not matrix'
 
-.PHONY: demo test check unit thorough faults reliability guard matrix envpool docs bench clean
+.PHONY: demo test check unit thorough faults reliability guard matrix envpool docs bench clean lock lowest
 
-$(VENV)/.installed: pyproject.toml
+EXTRAS := $(ORT),report,metrics,sign,sim,train,sweep,export,dev
+# Of the runtime's unit tests, those that need no other floor: a robot has none.
+OTHERS := grep -rlE 'odeploy_(sim|train|export)|import torch|tests\.(policies|recurrent|endless|integration)' \
+	--include='test_*.py' tests/unit/runtime
+
+$(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[$(ORT),report,metrics,sign,sim,train,sweep,export,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@
+
+# The newest versions that pyproject.toml admits become the installed ones, and those of everybody.
+lock:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --upgrade --upgrade-strategy eager \
+		-e '.[$(EXTRAS)]'
+	deploy/lock $(BIN)
+	touch $(VENV)/.installed
+
+# The runtime's unit tests with the oldest versions that its ranges admit, in an environment of its own.
+lowest: $(VENV)/.installed
+	rm -rf runs/lowest && mkdir -p runs/lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --no-header --no-annotate \
+		--extra cpu --extra report --extra metrics --extra sign pyproject.toml >runs/lowest/requirements.txt
+	$(BIN)/uv venv --quiet --python $(BIN)/python runs/lowest/venv
+	$(BIN)/uv pip install --quiet --python runs/lowest/venv/bin/python -r runs/lowest/requirements.txt \
+		pytest pytest-timeout pytest-xdist hypothesis onnx
+	PYTHONPATH=.:runtime runs/lowest/venv/bin/python -m pytest -m $(ORDINARY) -W ignore::DeprecationWarning \
+		$$($(OTHERS) | sed 's/^/--ignore=/') tests/unit/runtime
 
 demo: $(VENV)/.installed
 	$(BIN)/odeploy collect $(TASK) --episodes 300 --quality noisy:0.5 --out $(RUN)/$(TASK)-expert-v0
