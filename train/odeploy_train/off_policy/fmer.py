@@ -176,7 +176,6 @@ class FmerActor(Actor):
             "alpha": alpha,
             "temperature": temperature,
             "effective_share": share,
-            "spread": path.end.std(dim=1).mean(),
             "saturated": (path.end.tanh().abs() > 0.99).float().mean(),
         }
 
