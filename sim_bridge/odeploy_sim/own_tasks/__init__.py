@@ -1,6 +1,6 @@
 """Tasks from anywhere: a user's file or package, a gymnasium id, a TOML file.
 
-Owns how a command line names a task, and the names of signals that a simulation's own model tells.
+Owns how a command line names a task.
 
-May import: tasks, the catalogue; the runtime.
+May import: mjcf, tasks, the catalogue; the runtime.
 """

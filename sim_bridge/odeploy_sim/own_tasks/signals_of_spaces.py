@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.signals import Signal
-from odeploy_sim.own_tasks.model_quantities import Quantities, Quantity
+from odeploy_sim.mjcf.model_quantities import Quantities, Quantity
 from odeploy_sim.tasks.env import physics_data
 
 Pairs = list[tuple[NDArray[np.float64], NDArray[np.float64]]]

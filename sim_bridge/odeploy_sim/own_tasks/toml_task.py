@@ -1,7 +1,8 @@
 """Tasks as TOML files, which `odeploy tasks new` writes and a user edits.
 
 name = "reacher"
-gym = "Reacher-v5"              # without it the task has signals alone: enough to export and to serve
+gym = "Reacher-v5"              # or a table [mjcf], see `mjcf.table`; without both the task has signals alone,
+                                # which is enough to export and to serve
 rate_hz = 50
 horizon = 50
 
@@ -22,13 +23,15 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.typed_json import decode
+from odeploy_sim.mjcf.table import Mjcf
+from odeploy_sim.mjcf.task import task as mjcf_task
 from odeploy_sim.own_tasks import gym_task
 from odeploy_sim.own_tasks.signals_of_spaces import is_made_up
 from odeploy_sim.tasks.task import Task
@@ -41,6 +44,7 @@ class TaskFile:
     Attributes:
         name: name of the task.
         gym: gymnasium id, with the package that registers it: `ID` or `PACKAGE:ID`.
+        mjcf: a MuJoCo model, with what is observed, commanded and rewarded.
         rate_hz: control rate.
         horizon: ticks of an episode.
         observation: signals of the observation, in order.
@@ -54,6 +58,7 @@ class TaskFile:
 
     name: str
     gym: str | None = None
+    mjcf: Mjcf | None = None
     rate_hz: float | None = None
     horizon: int | None = None
     observation: tuple[Signal, ...] | None = None
@@ -74,8 +79,19 @@ def task(path: Path) -> Task:
         ContractError: facts that contradict each other.
     """
     read = _read(path)
-    facts = {name: value for name, value in vars(read).items() if value not in (None, {}) and name != "gym"}
+    facts = {
+        name: value
+        for name, value in vars(read).items()
+        if value not in (None, {}) and name not in ("gym", "mjcf")
+    }
     reference = str(path.resolve())
+    if read.gym is not None and read.mjcf is not None:
+        raise FormatError(
+            where=f"{path} at gym", expected="one environment", got="gym and mjcf", remedy="leave one of them out"
+        )
+    if read.mjcf is not None:
+        table = replace(read.mjcf, model=str(path.resolve().parent / read.mjcf.model))
+        return mjcf_task(table, path, facts | {"reference": reference})
     if read.gym is not None:
         return gym_task.task(f"gym:{read.gym}", **(facts | {"reference": reference}))
     missing = next((name for name in ("rate_hz", "horizon", "observation", "action") if name not in facts), None)
@@ -84,7 +100,7 @@ def task(path: Path) -> Task:
             where=f"{path} at {missing}",
             expected="a value, as the file names no environment",
             got="none",
-            remedy="add it, or name an environment: gym = ID",
+            remedy="add it, or name an environment: gym = ID, or a table [mjcf]",
         )
     return Task(**facts, reference=reference)
 
@@ -116,20 +132,36 @@ def _read(path: Path) -> TaskFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError(where=str(path), expected="TOML", got=str(error), remedy="fix this line") from None
     _require_known(path, "the top", data, TaskFile)
-    for side in ("observation", "action"):
-        for index, signal in enumerate(data.get(side, [])):
-            _require_known(path, f"{side}[{index}]", signal, Signal)
     return decode(TaskFile, data, str(path))
 
 
 def _require_known(path: Path, place: str, table: Any, kind: type) -> None:
-    known = [f.name for f in dataclasses.fields(kind)]
-    unknown = next((word for word in table if word not in known), None)
-    if unknown is not None:
-        near = difflib.get_close_matches(unknown, known, n=1, cutoff=0.4) or [", ".join(known)]
-        raise FormatError(
-            where=f"{path} at {place}",
-            expected=f"a known field such as {near[0]}",
-            got=unknown,
-            remedy="fix this word",
-        )
+    """Raise a FormatError if a table, or one inside it, has an unknown field."""
+    if not isinstance(table, dict):
+        return  # decoding reports it
+    known = get_type_hints(kind)
+    for word, value in table.items():
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.4) or [", ".join(known)]
+            raise FormatError(
+                where=f"{path} at {place}",
+                expected=f"a known field such as {near[0]}",
+                got=word,
+                remedy="fix this word",
+            )
+        inside = _dataclass_in(known[word])
+        if inside is None:
+            continue
+        here = word if place == "the top" else f"{place}.{word}"
+        if isinstance(value, list):
+            for index, part in enumerate(value):
+                _require_known(path, f"{here}[{index}]", part, inside)
+        else:
+            _require_known(path, here, value, inside)
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """Return the dataclass in a type such as `Signal`, `tuple[Signal, ...]` or `Mjcf | None`."""
+    if dataclasses.is_dataclass(hint):
+        return hint if isinstance(hint, type) else None
+    return next((found for part in get_args(hint) if (found := _dataclass_in(part)) is not None), None)

@@ -99,13 +99,9 @@ class Quantities:
             self._add(made, lambda: data.qpos[first : first + len(made)])
 
     def _add_sensor(self, index: int) -> None:
-        data, model = self._data, self._data.model
-        name, size = model.sensor(index).name or f"sensor_{index}", int(model.sensor_dim[index])
-        unit = _SENSOR_UNITS.get(model.sensor_type[index], "1")
-        parts = {1: ("",), 3: tuple(f"_{a}" for a in _AXES), 4: tuple(f"_{a}" for a in _QUATERNION)}
-        names = [f"{name}{part}" for part in parts.get(size, tuple(f"_{i}" for i in range(size)))]
-        first = int(model.sensor_adr[index])
-        self._add([Quantity(n, unit) for n in names], lambda: data.sensordata[first : first + size])
+        data, made = self._data, sensor(self._data.model, index)
+        first = int(data.model.sensor_adr[index])
+        self._add(made, lambda: data.sensordata[first : first + len(made)])
 
     def _add_turns(self) -> None:
         data, model = self._data, self._data.model
@@ -140,6 +136,14 @@ def joint_velocities(name: str, kind: int) -> list[Quantity]:
         case _JOINT.mjJNT_BALL:
             return turn
     return [*(Quantity(f"{name}_velocity_{axis}", "m/s") for axis in _AXES), *turn]
+
+
+def sensor(model: Any, index: int) -> list[Quantity]:
+    """Return the quantities of a sensor."""
+    name, size = model.sensor(index).name or f"sensor_{index}", int(model.sensor_dim[index])
+    unit = _SENSOR_UNITS.get(model.sensor_type[index], "1")
+    parts = {1: ("",), 3: tuple(f"_{a}" for a in _AXES), 4: tuple(f"_{a}" for a in _QUATERNION)}
+    return [Quantity(f"{name}{part}", unit) for part in parts.get(size, tuple(f"_{i}" for i in range(size)))]
 
 
 def actuator(model: Any, index: int) -> Quantity:
