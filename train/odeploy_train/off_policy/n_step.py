@@ -4,7 +4,8 @@
 
 A transition spans n ticks, or what is left of its episode: the last ones of a terminated episode have no value
 after them, those of a truncated one are bootstrapped from its last observation. An episode that a broken
-simulation ended is cut before the broken tick.
+simulation ended is cut before the broken tick. A continued run begins new episodes, so transitions that were
+pending at its checkpoint, at most n - 1 in each environment, are not stored.
 """
 
 from collections import deque
