@@ -66,7 +66,7 @@ class Config(off_policy_run.Config):
     target_entropy: float = -1.0
     """Target entropy of the squashed action per dimension [nat]; the maximum is log 2 = 0.693."""
     alpha: float = 0.1
-    """Multiplier of the entropy at the start; 0 disables the entropy."""
+    """Multiplier of the entropy at the start; 0 disables the entropy. A higher one explores longer at first."""
     alpha_lr: float | None = None
     """Learning rate of the logarithm of the multiplier; default: `--lr`."""
     actor_lr: float = 3e-4
