@@ -241,4 +241,6 @@ def test_ctrl_c_during_a_step_closes_the_vector(vector: TaskVectorEnv, monkeypat
 
 def test_a_task_of_other_sizes_is_refused() -> None:
     with pytest.raises(ContractError, match="expected 2 actions and 11 observations"):
-        make_vector(dataclasses.replace(HOPPER, action=HOPPER.action[:2]), 2, backend="envpool")
+        make_vector(
+            dataclasses.replace(HOPPER, action=HOPPER.action[:2], safe_action=(0.0, 0.0)), 2, backend="envpool"
+        )
