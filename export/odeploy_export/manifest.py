@@ -11,6 +11,7 @@ from odeploy_export.parity.rows import Rows
 from odeploy_export.sources.source import Source
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.manifest import MANIFEST_VERSION, Manifest, Parity
+from odeploy_runtime.signals import task_digest
 
 ACTION_SEMANTICS = "absolute command in each signal's unit, clipped to its limits"
 
@@ -37,6 +38,7 @@ def manifest_of(
         actuation: low-level control of the robot.
     """
     task, kind = source.task, deployment.kind
+    raw = task.observation if source.recipe is None else source.recipe.raw
     return Manifest(
         version=MANIFEST_VERSION,
         name=name or source.name,
@@ -58,6 +60,7 @@ def manifest_of(
         recipe=source.recipe,
         frozen=deployment.frozen,
         observed=_ranges(source.recorded),
+        task_digest=task_digest(raw, task.action, task.rate_hz, task.horizon),
     )
 
 

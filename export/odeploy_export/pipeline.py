@@ -29,7 +29,7 @@ from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.policy_file.manifest import Manifest, Parity
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.typed_json import encode
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 
 CLOSED_LOOP = "closed_loop"  # in the provenance
@@ -110,7 +110,7 @@ def export_module(
     Args:
         module: `forward(observation)`, raw observations (B, O) in the task's order, to actions in robot units,
             (B, A) or (B, H, A). Actions beyond the limits are clipped. The module is copied, not changed.
-        task: name of a catalogued task, or a task of your own.
+        task: a task, or its name or reference as on a command line.
         out: file to write.
         name: for the manifest; default: the task's and the class's.
         noise_size: D, for a `forward(observation, noise)` with noise (B, D).
@@ -124,7 +124,7 @@ def export_module(
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
         ParityError: the graph computes something else; nothing was written.
     """
-    task = get(task) if isinstance(task, str) else task
+    task = resolve(task) if isinstance(task, str) else task
     external = from_module(module, task, noise_size, type(module).__name__)
     sampler = SamplerOptions(noise=noise if noise_size else None)
     return export_policy(from_external(external, task, recorded), Path(out), sampler, parity, name=name, sign=sign)

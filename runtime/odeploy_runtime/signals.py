@@ -4,6 +4,8 @@ Two sides that exchange vectors must agree on every name at every place: a swapp
 shape and the right range, and moves the wrong joint.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +61,23 @@ def half_ranges(signals: Sequence[Signal]) -> NDArray[np.float64]:
     Shape (len(signals),).
     """
     return np.array([1.0 if s.low is None or s.high is None else (s.high - s.low) / 2 for s in signals])
+
+
+def task_digest(observation: Sequence[Signal], action: Sequence[Signal], rate_hz: float, horizon: int) -> str:
+    """Return the digest of a task: 16 hexadecimal digits.
+
+    It identifies the signals, their limits, the rate and the horizon. Numbers count to nine digits, so that 1 and
+    1.0 are equal, and a rate's last bit does not matter.
+    """
+
+    def number(value: float | None) -> str | None:
+        return None if value is None else f"{value:.9g}"
+
+    def facts(signals: Sequence[Signal]) -> list[list[str | None]]:
+        return [[s.name, s.unit, number(s.low), number(s.high), number(s.max_step)] for s in signals]
+
+    whole = [facts(observation), facts(action), number(rate_hz), horizon]
+    return hashlib.sha256(json.dumps(whole).encode()).hexdigest()[:16]
 
 
 def require_same_names(expected: Sequence[str], got: Sequence[str], where: str) -> None:

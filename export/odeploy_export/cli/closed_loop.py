@@ -17,7 +17,7 @@ from odeploy_export.sources.runs import policy_of
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.reports.terminal import Terminal
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.named import named, of_policy
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Config:
     """Policy file."""
     run: Path
     """Folder of the training run."""
+    task: str | None = None
+    """Task of the file, if it is not catalogued: file.py:NAME, file.toml, gym:ID or module:NAME."""
     episodes: int = 10
     """Episodes of each side, in lockstep."""
     seed: int = 1
@@ -48,7 +50,8 @@ def main() -> None:
         return
     policy = policy_of(config.run, file.manifest)
     act = deployed_as(policy, file.manifest).reference(torch.float32)
-    agreement = compare(act, file, get(file.manifest.task), config.episodes, config.seed)
+    task = named(of_policy(str(config.file), file.manifest), config.task)
+    agreement = compare(act, file, task, config.episodes, config.seed)
     Terminal().print(f"closed loop: {agreement}", highlight=False, soft_wrap=True)
 
 

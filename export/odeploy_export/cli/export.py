@@ -32,7 +32,6 @@ from odeploy_sim.tasks.task import Task
 SourceName = Literal["run", "sb3", "module", "torchscript", "onnx"]
 
 _ONLY: dict[str, tuple[SourceName, ...]] = {
-    "task": ("sb3", "module", "torchscript", "onnx"),
     "weights": ("module",),
     "noise_size": ("module", "torchscript"),
     "normaliser": ("sb3",),
@@ -62,7 +61,8 @@ class Config(ParityOptions, SamplerOptions):
     any policy of raw observations (B, O) to actions (B, A) or (B, H, A): a torch `module`, whose Python file is
     executed; a `torchscript` archive, whose program is executed; an `onnx` file."""
     task: str | None = None
-    """Catalogued task that the policy was trained on. A run's card names its own."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. A run names a
+    catalogued one itself."""
     weights: Path | None = None
     """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
     noise_size: int | None = None
@@ -132,7 +132,7 @@ def read_source(config: Config) -> Source:
             )
             refuse_given(config, (option,), expected, f"--from {config.source}")
     if config.source == "run":
-        return from_run(config.trained, config.demos, last=config.last)
+        return from_run(config.trained, config.demos, config.task, last=config.last)
     if config.task is None:
         raise UsageError(
             where=f"--from {config.source}",

@@ -43,6 +43,8 @@ class Config(ChunkOptions, Axes):
     """Folder for the policy files, which are kept and not exported again; a temporary one if not given."""
     out: Path | None = None
     """JSON lines, one per setting. Settings that have a line are not scored again."""
+    task: tuple[str, ...] = ()
+    """Tasks of the runs, if they are not catalogued: file.py:NAME, file.toml, gym:ID or module:NAME."""
     processes: int = 1
     """Number of files scored at once, each in its own process. Timing always uses one."""
     markdown: bool = False
@@ -62,7 +64,9 @@ def main(arguments: list[str]) -> None:
         )
     torch.set_num_threads(1)
     score = Score(config.episodes, config.seed, config.level, config)
-    search = Search(config.runs, config, score, config.calls, config.processes, config.files, config.out)
+    search = Search(
+        config.runs, config, score, config.calls, config.processes, config.files, config.out, config.task
+    )
     for table in tables(measured(search, console), config.within / 100):
         if config.markdown:
             console.print(table.markdown(), soft_wrap=True, highlight=False)

@@ -22,7 +22,9 @@ from odeploy_runtime.realtime.child_process import end_worker_with_parent, spawn
 from odeploy_runtime.reports.interleaved_timing import interleaved
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.batched_policy import EpisodeScores, FileScorer
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.named import among
+from odeploy_sim.own_tasks.reference import resolve
+from odeploy_sim.tasks.task import Task
 from odeploy_train.runs.folder import RunCard, load_policy
 from odeploy_train.runs.provenance import weights_hash
 
@@ -54,19 +56,22 @@ class Training:
         folder: folder of the run.
         policy: trained policy.
         card: description of the run.
+        task: task of the run.
         weights_hash: hash of the policy's weights.
     """
 
     folder: Path
     policy: Any
     card: RunCard
+    task: Task
     weights_hash: str
 
     @classmethod
-    def of(cls, folder: Path) -> "Training":
-        """Read a run folder."""
+    def of(cls, folder: Path, references: Sequence[str] = ()) -> "Training":
+        """Read a run folder; `references` name tasks that are not catalogued."""
         policy, card = load_policy(folder)
-        return cls(folder, policy, card, weights_hash(policy))
+        task = among(card.stored_task(str(folder)), references)
+        return cls(folder, policy, card, task, weights_hash(policy))
 
     @property
     def name(self) -> str:
@@ -99,9 +104,8 @@ def jobs(training: Training, axes: Axes, score: Score, folder: Path) -> list[Job
 
     A file is named by weights and setting, so an existing one is the right one.
     """
-    task = get(training.card.task)
     made = []
-    for setting in settings(training.policy, axes, len(task.action), str(training.folder)):
+    for setting in settings(training.policy, axes, len(training.task.action), str(training.folder)):
         learned = [training.card.method, training.card.task, training.weights_hash, vars(setting)]
         file = folder / f"{training.name}-{_digest(learned)}.onnx"
         key = _digest([learned, score.episodes, score.seed, score.level, score.chunks.given()])
@@ -117,7 +121,7 @@ def export_missing(wanted: Sequence[Job], exported: Callable[[], object]) -> Non
     """
     for training in {id(job.training): job.training for job in wanted}.values():
         missing = [job for job in wanted if job.training is training and not job.file.exists()]
-        source = from_run(training.folder, None) if missing else None
+        source = from_run(training.folder, None, training.task.argument) if missing else None
         for job in missing:
             assert source is not None
             options = job.setting.sampler_options(kind_of(training.policy))
@@ -138,16 +142,16 @@ def scored(
     """
     if processes > 1:
         with spawning() as context, context.Pool(processes, _begin_worker) as pool:
-            tasks = [(i, job.file, job.training.card.task, score) for i, job in enumerate(wanted)]
+            tasks = [(i, job.file, job.training.task.argument, score) for i, job in enumerate(wanted)]
             for i, played in pool.imap_unordered(_played_elsewhere, tasks):
                 for _ in range(score.episodes):
                     ended()
                 yield wanted[i], played
         return
-    for task in dict.fromkeys(job.training.card.task for job in wanted):
-        with closing(FileScorer(get(task), noise_level=score.level)) as scorer:
+    for task in {job.training.task.name: job.training.task for job in wanted}.values():
+        with closing(FileScorer(task, noise_level=score.level)) as scorer:
             for job in wanted:
-                if job.training.card.task == task:
+                if job.training.task.name == task.name:
                     yield job, scorer.play(read(job.file), score.seed, score.episodes, score.chunks, ended)
 
 
@@ -180,7 +184,7 @@ def rounds(calls: int) -> int:
 
 def _played_elsewhere(work: tuple[int, Path, str, Score]) -> tuple[int, EpisodeScores]:
     i, file, task, score = work
-    with closing(FileScorer(get(task), noise_level=score.level)) as scorer:
+    with closing(FileScorer(resolve(task), noise_level=score.level)) as scorer:
         return i, scorer.play(read(file), score.seed, score.episodes, score.chunks)
 
 

@@ -23,7 +23,6 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.terminal import Label
 from odeploy_sim.bench.batched_policy import EpisodeScores
 from odeploy_sim.bench.score import judged
-from odeploy_sim.catalogue import get
 from odeploy_sim.tasks.task import Task
 from odeploy_train.runs.provenance import git_revision
 
@@ -40,6 +39,7 @@ class Search:
         processes: files scored at once, each in its own process.
         files: folder in which the policy files are kept; None for a temporary one.
         out: JSON lines, one per setting, read and written; None to keep nothing.
+        tasks: references of the runs' tasks that are not catalogued.
     """
 
     runs: tuple[Path, ...]
@@ -49,6 +49,7 @@ class Search:
     processes: int = 1
     files: Path | None = None
     out: Path | None = None
+    tasks: tuple[str, ...] = ()
 
 
 def measured(search: Search, console: Console) -> list[Measured]:
@@ -63,10 +64,11 @@ def measured(search: Search, console: Console) -> list[Measured]:
     score, out = search.score, search.out
     lines = {} if out is None else read(out)
     with _folder(search.files) as folder, _progress(console) as progress:
-        wanted = [job for run in search.runs for job in jobs(Training.of(run), search.axes, score, folder)]
+        trainings = [Training.of(run, search.tasks) for run in search.runs]
+        wanted = [job for training in trainings for job in jobs(training, search.axes, score, folder)]
         wanted = list({job.key: job for job in wanted}.values())
         for job in wanted:
-            _require_level(get(job.training.card.task), score.level)
+            _require_level(job.training.task, score.level)
         missing = [job for job in wanted if job.key not in lines]
         console.print(
             f"{len(wanted)} settings, {len(wanted) - len(missing)} of them scored before", highlight=False
@@ -99,7 +101,7 @@ def _line(job: Job, played: EpisodeScores, score: Score) -> Measured:
         options=training.card.config,
         weights_hash=training.weights_hash,
         **vars(setting),
-        **judged(get(training.card.task), played.returns, played.successes),
+        **judged(training.task, played.returns, played.successes),
         invalid=played.invalid,
         noise_level=score.level,
         score_seed=score.seed,

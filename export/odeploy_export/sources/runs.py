@@ -14,8 +14,8 @@ from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.regular_file import DATA_BYTES, read_regular
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.own_tasks.named import named
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy
 from odeploy_train.runs.folder import load_policy
@@ -25,13 +25,19 @@ log = logging.getLogger(__name__)
 _LAST = "last"  # in the provenance of a file of a run's last policy, beside which the run keeps the best
 
 
-def from_run(folder: Path, demos: str | None, *, last: bool = False) -> Source:
+def from_run(folder: Path, demos: str | None, reference: str | None = None, *, last: bool = False) -> Source:
     """Read a finished training run.
 
     Its recorded observations are those of its demonstrations. A policy trained by reward alone plays its task.
+
+    Args:
+        folder: the run folder.
+        demos: demonstrations to use instead of the run's.
+        reference: the run's task as a command line names it; None for a catalogued one.
+        last: the last policy of a run that keeps the best one.
     """
     policy, card = load_policy(folder, last=last)
-    task, name = get(card.task), folder.resolve().name
+    task, name = named(card.stored_task(str(folder)), reference), folder.resolve().name
     demos = demos or card.demos
     recorded = play_policy(policy, task) if demos is None else load(demos, task).observations
     provenance = card.provenance | ({_LAST: True} if last else {})

@@ -33,7 +33,8 @@ class Config:
     run: Path | None = None
     """The training run of the file, for the full parity check."""
     task: str | None = None
-    """A catalogued task, for the doctor: signals, dead inputs, permuted joints, limits, speed, score."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. The doctor plays it, and checks
+    signals, dead inputs, permuted joints, limits, speed and score."""
     episodes: int = 10
     """Episodes that the doctor plays with the file, the expert and the safe action each."""
     provider: str = "cpu"
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
         of_run = str(config.file), "--run", str(config.run), "--provider", config.provider
         _run(PARITY, *of_run)
         if config.task is not None:
-            _run(CLOSED_LOOP, *of_run, "--episodes", str(config.episodes))
+            _run(CLOSED_LOOP, *of_run, "--task", config.task, "--episodes", str(config.episodes))
     if config.task is None:
         console.print("doctor: not run (give --task TASK)", highlight=False)
         return

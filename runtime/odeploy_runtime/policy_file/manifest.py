@@ -115,6 +115,7 @@ class Manifest:
         recipe: how the server builds the observation from the robot's signals; None where the robot sends it.
         observed: least and greatest value of each observation signal in the exporter's data, O pairs; None without
             data.
+        task_digest: digest of that task's signals, limits, rate and horizon; None in older files.
     """
 
     version: int
@@ -137,6 +138,7 @@ class Manifest:
     recipe: Recipe | None = field(default=None, metadata=LEFT_OUT)
     frozen: int | None = field(default=None, metadata=LEFT_OUT)
     observed: tuple[tuple[float, float], ...] | None = field(default=None, metadata=LEFT_OUT)
+    task_digest: str | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         if not 0 < self.rate_hz < float("inf"):

@@ -53,6 +53,7 @@ class TraceHeader:
         noise_level: scale of the task's noise; 1 is the catalogued task.
         blend: blending of overlapping chunks, see `robot/chunk_playback.py`; None where each action comes from one
             answer.
+        task_digest: digest of the task's signals, limits, rate and horizon; empty in older traces.
     """
 
     version: int
@@ -70,6 +71,7 @@ class TraceHeader:
     obtained: dict[str, str]
     noise_level: float = 1.0
     blend: float | None = None
+    task_digest: str = ""
 
 
 def new_header(**fields: Any) -> TraceHeader:

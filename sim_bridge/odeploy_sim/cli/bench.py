@@ -28,7 +28,7 @@ class Config(BenchOptions):
     files: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Policy files."""
     task: str
-    """Name of a catalogued task."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     rates: str = "100"
     """Control rates [Hz], separated by commas."""
     episodes: str = "20"

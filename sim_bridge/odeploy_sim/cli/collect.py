@@ -16,12 +16,12 @@ from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.format import Trace
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.card import Card
 from odeploy_sim.demonstrations.collection import CollectOptions, collect, collect_traces
 from odeploy_sim.demonstrations.from_trace import read_traces
 from odeploy_sim.demonstrations.quality import Quality
 from odeploy_sim.demonstrations.recorder import Size
+from odeploy_sim.own_tasks.named import named, of_trace
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 
@@ -42,7 +42,8 @@ class Config:
     """Record an expert's episodes as a Minari dataset."""
 
     task: Annotated[str | None, tyro.conf.Positional] = None
-    """Name of a catalogued task; traces contain it themselves."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. Traces name a catalogued one
+    themselves."""
     out: Path | None = None
     """Folder of the dataset; its name ends in a version. Default: `runs/demos/TASK-QUALITY-v0`."""
     episodes: int | None = None
@@ -99,13 +100,15 @@ def _collect(config: Config, console: Console) -> None:
 
 def _collect_traces(config: Config, console: Console) -> None:
     traces = _traces(config)
-    task = get(traces[0].header.task)
+    found = zip(config.from_trace, traces, strict=True)
+    tasks = [named(of_trace(str(path), trace.header), config.task, "TASK") for path, trace in found]
+    task = tasks[0]
     out = config.out or Path("runs/demos") / f"{task.name}-trace-v0"
     chosen = {"successes_only": config.successes_only, "stopped_too": config.stopped_too}
-    card, found = collect_traces(traces, task, out, console, **chosen)
+    card, gathered = collect_traces(traces, task, out, console, **chosen)
     _report(card, out, console)
-    if found.stopped or found.cut:
-        console.print(f"not included: {found.stopped} that were stopped, {found.cut} that are not complete")
+    if gathered.stopped or gathered.cut:
+        console.print(f"not included: {gathered.stopped} that were stopped, {gathered.cut} that are not complete")
 
 
 def _traces(config: Config) -> list[Trace]:
@@ -119,15 +122,7 @@ def _traces(config: Config) -> list[Trace]:
             got=f"{getattr(config, other[0])}",
             remedy="leave it out",
         )
-    traces = read_traces(config.from_trace)
-    if config.task not in (None, traces[0].header.task):
-        raise UsageError(
-            where=f"--from-trace {config.from_trace[0]}",
-            expected=f"a run of {config.task}",
-            got=f"one of {traces[0].header.task}",
-            remedy="leave the task out",
-        )
-    return traces
+    return read_traces(config.from_trace)
 
 
 def _size(config: Config, task: Task) -> Size:

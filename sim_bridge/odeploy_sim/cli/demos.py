@@ -10,9 +10,11 @@ from rich.table import Table
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.figure_file import write_png
 from odeploy_runtime.reports.terminal import Terminal
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.card import Card, read_card
-from odeploy_sim.demonstrations.dataset import Demonstrations, load, task_of
+from odeploy_sim.demonstrations.dataset import Demonstrations, load, stored_task
+from odeploy_sim.own_tasks.named import named
+from odeploy_sim.own_tasks.reference import resolve
+from odeploy_sim.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Config:
     set: Annotated[str, tyro.conf.Positional]
     """Folder of a set, or Minari id."""
     task: str | None = None
-    """Task of the set, if the set itself does not name it."""
+    """Task of the set, if it is not catalogued: file.py:NAME, file.toml, gym:ID or module:NAME. A set of another
+    program names none."""
     out: Path | None = None
     """Picture of the episodes to write, such as `demos.png`."""
 
@@ -30,15 +33,7 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Print and draw one set."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy demos show"), Terminal()
-    name = config.task or task_of(config.set)
-    if name is None:
-        raise UsageError(
-            where=f"demonstrations {config.set}",
-            expected="a set that names its task",
-            got="one that does not",
-            remedy="name it with --task",
-        )
-    task = get(name)
+    task = _task(config)
     demonstrations, card = load(config.set, task), read_card(Path(config.set))
     title, rows = f"demonstrations {Path(config.set).name}", measured(demonstrations)
     if card is not None:
@@ -54,6 +49,20 @@ def main(arguments: list[str]) -> None:
 
         write_png(draw(title, task, demonstrations), config.out)
         console.print(f"picture: {config.out}", soft_wrap=True)
+
+
+def _task(config: Config) -> Task:
+    stored = stored_task(config.set)
+    if stored is not None:
+        return named(stored, config.task)
+    if config.task is None:
+        raise UsageError(
+            where=f"demonstrations {config.set}",
+            expected="a set that names its task",
+            got="one that does not",
+            remedy="name it with --task",
+        )
+    return resolve(config.task)
 
 
 def measured(demonstrations: Demonstrations) -> dict[str, str]:

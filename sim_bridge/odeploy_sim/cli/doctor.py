@@ -27,7 +27,7 @@ class Config:
     file: Annotated[Path, tyro.conf.Positional]
     """Policy file."""
     task: str
-    """Name of a catalogued task."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     episodes: int = 10
     """Number of lockstep episodes of the file, of the task's expert, and of the safe action alone."""
     seed: int = 1

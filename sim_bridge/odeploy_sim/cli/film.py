@@ -8,6 +8,7 @@ import tyro
 
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.trace.reader import read_trace
+from odeploy_sim.own_tasks.named import named, of_trace
 from odeploy_sim.simulated_robot.film import film, require_writable
 
 
@@ -21,12 +22,14 @@ class Config:
     """File to write, such as `hopper.mp4` or `hopper.png`."""
     episodes: int = 3
     """Maximum number of episodes, from the first one."""
+    task: str | None = None
+    """Task of the trace, if it is not catalogued: file.py:NAME, file.toml, gym:ID or module:NAME."""
 
 
 def main(arguments: list[str]) -> None:
     """Film the trace and print the path of the film."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy film"), Terminal()
     require_writable(config.out)
-    read_trace(config.trace)
-    film(config.trace, config.out, config.episodes)
+    task = named(of_trace(str(config.trace), read_trace(config.trace).header), config.task)
+    film(config.trace, config.out, task, config.episodes)
     console.print(f"film: {config.out}", soft_wrap=True)

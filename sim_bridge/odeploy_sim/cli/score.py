@@ -20,7 +20,7 @@ from odeploy_runtime.reports.tables import wide
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_sim.bench.score import score
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Config(ChunkOptions):
     """Score experts, or a policy file, over whole episodes in lockstep."""
 
     tasks: Annotated[tuple[str, ...], tyro.conf.Positional]
-    """Names of catalogued tasks."""
+    """Tasks: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     episodes: int = 100
     """Number of episodes of each task."""
     noise: float = 1.0
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
         )
     policy = None if config.policy is None else read(config.policy)
     table = Table("task", "expert", "score [95 %]", "std", "episodes", "invalid", title="scores in lockstep")
-    for task in [get(name) for name in config.tasks]:
+    for task in [resolve(name) for name in config.tasks]:
         figures = score(task, config.episodes, config.seed, config.noise, policy, config, console)
         digits = 3 if figures["scored_by"] == "success" else 1
         value, low, high, std = (f"{figures[k]:.{digits}f}" for k in ("value", "low", "high", "std"))

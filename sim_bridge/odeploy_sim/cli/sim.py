@@ -30,7 +30,7 @@ class Config(LogOptions, RunOptions):
     """Drive a simulated robot with the actions of a server, and record every tick."""
 
     task: Annotated[str, tyro.conf.Positional]
-    """Name of a catalogued task."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     endpoint: str = DEFAULT_ENDPOINT
     """Endpoint of the server."""
     policy: Path | None = None
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     if config.parquet:
         console.print(f"parquet: {write_parquet(trace, config.trace)}", soft_wrap=True)
     if config.video is not None:
-        film(config.trace, config.video)
+        film(config.trace, config.video, task)
         console.print(f"video: {config.video}", soft_wrap=True)
 
 

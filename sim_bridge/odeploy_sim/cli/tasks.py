@@ -32,7 +32,7 @@ class Config:
     """List the known tasks, or one task's signals; `tasks new` writes a task file."""
 
     task: Annotated[str | None, tyro.conf.Positional] = None
-    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME; default: list all tasks."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. Default: list all tasks."""
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Card:
         data_hash: SHA-256 of the flat observations and actions.
         versions: versions of Python and of the packages that determine the numbers.
         processor: processor of the machine.
+        task_digest: digest of the task's signals, limits, rate and horizon; empty in older cards.
     """
 
     task: str
@@ -73,6 +74,7 @@ class Card:
     data_hash: str
     versions: dict[str, str]
     processor: str
+    task_digest: str = ""
 
 
 def read_card(folder: Path) -> Card | None:

@@ -153,6 +153,7 @@ def _card(task: Task, collected: Collected, origin: _Origin) -> Card:
         data_hash=data_hash(*flatten(task, episodes)),
         versions=versions(),
         processor=processor(),
+        task_digest=task.digest,
     )
 
 

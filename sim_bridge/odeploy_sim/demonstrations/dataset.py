@@ -23,6 +23,7 @@ from odeploy_runtime.errors import ContractError, MissingError, OdeployError, Us
 from odeploy_runtime.regular_file import DATA_BYTES, require_regular
 from odeploy_sim.demonstrations.card import Card
 from odeploy_sim.demonstrations.minari_folder import write_dataset
+from odeploy_sim.own_tasks.named import StoredTask, require_same
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.task import RawObservation, Task
 
@@ -120,14 +121,16 @@ def load(source: str, task: Task) -> Demonstrations:
         ContractError: recorded for another task, or of other sizes.
     """
     dataset = _open(source)
-    made_for = dataset.storage.metadata.get("odeploy_task", task.name)
-    if made_for != task.name:
+    stored = _stored(source, dataset)
+    if stored is not None and stored.name != task.name:
         raise ContractError(
             where=f"demonstrations {source}",
             expected=f"episodes of task {task.name}",
-            got=f"episodes of {made_for}",
-            remedy=f"collect some: odeploy collect {task.name}",
+            got=f"episodes of {stored.name}",
+            remedy=f"collect some: odeploy collect {task.argument}",
         )
+    if stored is not None:
+        require_same(stored, task)
     observations: list[NDArray[np.float32]] = []
     actions: list[NDArray[np.float32]] = []
     returns: list[float] = []
@@ -199,10 +202,17 @@ def check_free(path: Path) -> None:
         )
 
 
-def task_of(source: str) -> str | None:
-    """Return the name of a dataset's task; None if it has none."""
-    made_for: str | None = _open(source).storage.metadata.get("odeploy_task")
-    return made_for
+def stored_task(source: str) -> StoredTask | None:
+    """Return what a dataset stores of its task; None for one of another program."""
+    return _stored(source, _open(source))
+
+
+def _stored(source: str, dataset: Any) -> StoredTask | None:
+    metadata = dataset.storage.metadata
+    if "odeploy_task" not in metadata:
+        return None
+    name, digest = metadata["odeploy_task"], metadata.get("odeploy_task_digest", "")
+    return StoredTask(f"demonstrations {source}", name, digest)
 
 
 def _open(source: str) -> Any:
@@ -258,5 +268,5 @@ def _misfit(source: str, task: Task, got: str) -> OdeployError:
         where=f"demonstrations {source}",
         expected=f"{len(task.observation)} observations and {len(task.action)} actions a tick, all finite",
         got=got,
-        remedy=f"collect some: odeploy collect {task.name}",
+        remedy=f"collect some: odeploy collect {task.argument}",
     )

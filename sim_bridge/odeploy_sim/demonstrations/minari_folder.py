@@ -49,7 +49,7 @@ def write_dataset(
                 code_permalink="none",
                 description=description,
             )
-        dataset.storage.update_metadata({"odeploy_task": env.task.name})
+        dataset.storage.update_metadata({"odeploy_task": env.task.name, "odeploy_task_digest": env.task.digest})
         if card is not None:
             (Path(scratch) / path.name / CARD).write_text(to_json(card))
         shutil.move(Path(scratch) / path.name, path)

@@ -34,6 +34,11 @@ def require_own_name(task: Task, where: str) -> None:
         )
 
 
+def registered(name: str) -> Task | None:
+    """Return the task of a name that this program registered itself; None without one."""
+    return _registered.get(name)
+
+
 def find(name: str) -> Task | None:
     """Return the registered task of a name; None if no package has it.
 

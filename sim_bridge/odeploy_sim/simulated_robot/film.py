@@ -11,6 +11,7 @@ from pathlib import Path
 
 from odeploy_runtime.errors import MissingError, RelayedError, UsageError
 from odeploy_runtime.realtime.child_process import PIPE, finish, python_module
+from odeploy_sim.tasks.task import Task
 
 NO_OPENGL = 3
 """Exit status of a renderer that could not open an OpenGL context."""
@@ -18,7 +19,7 @@ NO_OPENGL = 3
 _BACKENDS = ("egl", "osmesa")
 
 
-def film(trace: Path, out: Path, episodes: int = 3) -> None:
+def film(trace: Path, out: Path, task: Task, episodes: int = 3) -> None:
     """Film with the first OpenGL that works.
 
     That is the one in MUJOCO_GL if set, else EGL, else OSMesa.
@@ -32,7 +33,7 @@ def film(trace: Path, out: Path, episodes: int = 3) -> None:
         if importlib.util.find_spec(package) is None:
             raise ModuleNotFoundError(name=package)
     chosen = os.environ.get("MUJOCO_GL")
-    arguments = str(trace), str(out), str(episodes)
+    arguments = str(trace), str(out), str(episodes), task.argument
     command = python_module("odeploy_sim.simulated_robot.renderer", *arguments, orphaned=signal.SIGKILL)
     for backend in (chosen,) if chosen else _BACKENDS:
         status, _, errors = finish(command, stdout=PIPE, environment=os.environ | {"MUJOCO_GL": backend})

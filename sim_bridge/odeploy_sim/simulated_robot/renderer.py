@@ -1,6 +1,6 @@
 """The renderer: the child process that replays a trace and films it.
 
-    python -m odeploy_sim.simulated_robot.renderer TRACE OUT EPISODES
+    python -m odeploy_sim.simulated_robot.renderer TRACE OUT EPISODES TASK
 
 Filming after the run costs the loop nothing.
 """
@@ -15,12 +15,12 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import MissingError, OdeployError
+from odeploy_runtime.errors import MissingError, OdeployError, first_line
 from odeploy_runtime.trace.format import SKIPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.simulated_robot.film import NO_OPENGL
-from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.env import TaskEnv, physics_data
 from odeploy_sim.tasks.replay import replay
 
 _MAX_FPS = 50
@@ -110,16 +110,18 @@ def _encode(pictures: Iterable[NDArray[np.uint8]], out: Path, form: dict[str, An
         scratch.unlink(missing_ok=True)
 
 
-def main(trace_path: str, out: str, episodes: str) -> int:
+def main(trace_path: str, out: str, episodes: str, task: str) -> int:
     """Render a trace; return the exit status."""
     trace = read_trace(Path(trace_path))
+    env = None
     try:
-        env = TaskEnv(get(trace.header.task), trace.header.noise_level, render_mode="rgb_array")
+        env = TaskEnv(resolve(task), trace.header.noise_level, render_mode="rgb_array")
         env.reset(0)
         env.render()
     except Exception as error:  # noqa: BLE001 - each backend and library raises errors of its own
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
-        return NO_OPENGL
+        own = isinstance(error, OdeployError)
+        print(error if own else f"{type(error).__name__}: {first_line(error)}", file=sys.stderr)  # noqa: T201
+        return 1 if env is not None and physics_data(env.env) is None else NO_OPENGL
     try:
         _write(trace, env, Path(out), int(episodes))
     except OdeployError as error:

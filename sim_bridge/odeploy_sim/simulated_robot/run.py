@@ -163,6 +163,7 @@ def _header(
         obtained=obtained,
         noise_level=options.noise,
         blend=options.blend,
+        task_digest=task.digest,
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.policy_file.actuation import Actuation
-from odeploy_runtime.signals import Signal
+from odeploy_runtime.signals import Signal, task_digest
 
 RawObservation = NDArray[np.float64] | Mapping[str, Any]
 MakeEnv = Callable[..., "gymnasium.Env[Any, Any]"]
@@ -113,6 +113,11 @@ class Task:
     def action_names(self) -> tuple[str, ...]:
         """Names of the action's signals, in order."""
         return tuple(s.name for s in self.action)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of signals, limits, rate and horizon, which files store beside the name."""
+        return task_digest(self.observation, self.action, self.rate_hz, self.horizon)
 
     @property
     def argument(self) -> str:

@@ -1,6 +1,8 @@
 """The table of verbs: every entry exists and names extras of the distribution."""
 
+import importlib
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 
@@ -27,3 +29,22 @@ def test_summaries_are_one_short_line_without_a_full_stop() -> None:
         assert len(verb.summary) <= 80
         assert not verb.summary.endswith(".")
         assert "\n" not in verb.summary
+
+
+NAMES_TASKS = [
+    verb
+    for verb in VERBS
+    if verb in ("tasks", "collect", "demos show", "score", "export", "samplers", "verify", "sim", "bench", "film")
+    or verb.startswith("train ")
+]
+
+
+@pytest.mark.parametrize("verb", NAMES_TASKS)
+def test_every_verb_that_names_a_task_explains_the_same_references(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, _, function = VERBS[verb].module.partition(":")
+    with pytest.raises(SystemExit):
+        getattr(importlib.import_module(module), function or "main")(["--help"])
+    words = re.sub(r"[│\s]+", " ", capsys.readouterr().out)
+    assert "file.py:NAME, file.toml, gym:ID or module:NAME" in words

@@ -23,8 +23,8 @@ import tyro
 from torch import Tensor
 
 from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import load
+from odeploy_sim.own_tasks.named import named
 from odeploy_sim.tasks.task import Task
 from odeploy_train.behaviour_cloning.loop import Cloning, State
 from odeploy_train.modules.networks import initialise
@@ -77,6 +77,8 @@ class Config:
     """Threads of torch; see `train fm-bc --help`."""
     score_episodes: int = 20
     """Episodes of a first score at the end; 0 for none."""
+    task: str | None = None
+    """Task of the teacher, if it is not catalogued: file.py:NAME, file.toml, gym:ID or module:NAME."""
 
 
 def main(arguments: list[str]) -> None:
@@ -84,7 +86,7 @@ def main(arguments: list[str]) -> None:
     config = tyro.cli(Config, args=arguments, prog="odeploy train distill")
     _check(config)
     teacher, card = _load_teacher(config.teacher)
-    task = get(card.task)
+    task = named(card.stored_task(str(config.teacher)), config.task)
     demonstrations = load(config.demos, task)
     observations = torch.from_numpy(demonstrations.observations)
     sizes = StudentConfig(len(task.observation), len(task.action), config.width, config.depth)

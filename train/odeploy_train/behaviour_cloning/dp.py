@@ -40,7 +40,7 @@ class Config:
     """
 
     task: str
-    """Name of a task in the catalogue."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     demos: str
     """Dataset folder, or Minari id."""
     out: Path

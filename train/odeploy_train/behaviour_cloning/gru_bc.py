@@ -33,7 +33,7 @@ class Config:
     """Train a GRU on demonstrations. The same command continues an interrupted run."""
 
     task: str
-    """Name of a task in the catalogue."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     demos: str
     """Dataset folder, or Minari id."""
     out: Path

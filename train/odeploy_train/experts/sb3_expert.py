@@ -51,7 +51,7 @@ class Config:
     """
 
     task: str
-    """Name of a task in the catalogue with settings for its expert."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     out: Path
     """Run folder: new, or of an interrupted run."""
     steps: int | None = None

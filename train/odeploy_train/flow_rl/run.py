@@ -16,7 +16,7 @@ import tyro
 from torch import nn
 
 from odeploy_runtime.errors import ContractError
-from odeploy_sim.catalogue import get
+from odeploy_sim.catalogue import get, has
 from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
@@ -34,7 +34,7 @@ from odeploy_train.on_policy.options import PpoOptions
 from odeploy_train.on_policy.rollout import Rollout
 from odeploy_train.on_policy.run import EnvironmentOptions, Learner, OnPolicyConfig, ppo_config
 from odeploy_train.policies.flow import FlowConfig, FlowPolicy, velocity_net
-from odeploy_train.runs.folder import Method, load_policy
+from odeploy_train.runs.folder import Method, RunCard, load_policy
 from odeploy_train.runs.options import require_from_zero, require_positive
 from odeploy_train.runs.provenance import weights_hash
 
@@ -180,7 +180,7 @@ def _settled(config: C, task: Task, teacher: FlowPolicy | None) -> tuple[C, Flow
 
 def _load_teacher(folder: Path, task: Task) -> tuple[FlowPolicy, dict[str, Any]]:
     policy, card = load_policy(folder)
-    if not isinstance(policy, FlowPolicy) or not _same_robot(get(card.task), task):
+    if not isinstance(policy, FlowPolicy) or not _same_robot(card, task):
         raise ContractError(
             where=f"--init {folder}",
             expected=f"a flow policy with the signals of {task.name}",
@@ -197,5 +197,10 @@ def _load_teacher(folder: Path, task: Task) -> tuple[FlowPolicy, dict[str, Any]]
     return policy, card.provenance | {"weights_hash": weights_hash(policy)}
 
 
-def _same_robot(one: Task, other: Task) -> bool:
-    return (one.observation, one.action, one.rate_hz) == (other.observation, other.action, other.rate_hz)
+def _same_robot(card: RunCard, task: Task) -> bool:
+    if card.task_digest == task.digest:
+        return True
+    if not has(card.task):
+        return not card.task_digest and card.task == task.name
+    other = get(card.task)
+    return (other.observation, other.action, other.rate_hz) == (task.observation, task.action, task.rate_hz)

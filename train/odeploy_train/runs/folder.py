@@ -13,6 +13,7 @@ from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
 from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import encode, from_json, to_json
+from odeploy_sim.own_tasks.named import StoredTask
 from odeploy_train.policies.kinds import KINDS, Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.algorithm_version import algorithm_version
@@ -79,7 +80,7 @@ class RunCard:
         method: name of the verb.
         kind: type of the policy. `flow` integrates an ODE, `best-of-n` several, `diffusion` denoises: these
             need noise. `student` and `mlp` are one pass, `recurrent` is one pass with a state.
-        task: name in the catalogue.
+        task: name of the task.
         data_hash: hash of the demonstrations; None without demonstrations.
         demos: their place: an absolute path of this machine, or a Minari id.
         seed: seed of all random numbers.
@@ -90,6 +91,7 @@ class RunCard:
         git: revision of odeploy's checkout, with `-dirty` if changed; None without a checkout.
         teacher: provenance of the teacher, and the hash of its weights.
         version: version of the method's training.
+        task_digest: digest of the task's signals, limits, rate and horizon; empty in older runs.
     """
 
     method: Method
@@ -105,6 +107,7 @@ class RunCard:
     git: str | None
     teacher: dict[str, Any] | None = None
     version: int = 1
+    task_digest: str = ""
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -112,9 +115,14 @@ class RunCard:
         fields = (field.name for field in dataclasses.fields(self) if field.name != "demos")
         return {name: encode(getattr(self, name)) for name in fields}
 
+    def stored_task(self, where: str) -> StoredTask:
+        """Return what the run stores of its task, of a run at `where`."""
+        return StoredTask(where, self.task, self.task_digest)
+
     def identity(self) -> dict[str, Any]:
         """Return what a continuation must share; versions and revision may differ."""
         shared = {"method": self.method, "task": self.task, "data_hash": self.data_hash}
+        shared |= {"task_digest": self.task_digest}
         options = {f"--{name.replace('_', '-')}": value for name, value in self.config.items()}
         teacher = None if self.teacher is None else self.teacher["weights_hash"]
         # A size that this kind did not have when the run began takes its default.
@@ -129,10 +137,11 @@ def new_card(
     config: Options,
     policy: PolicyConfig,
     teacher: dict[str, Any] | None = None,
+    task_digest: str = "",
 ) -> RunCard:
     """Make the card of a new run, without the options that a continuation may change."""
     options = {f.name: encode(getattr(config, f.name)) for f in dataclasses.fields(config)}
-    if "task" in options:
+    if options.get("task") is not None:
         options["task"] = task  # its name, not the file or the id that a command line names it by
     demos: str | None = getattr(config, "demos", None)
     return RunCard(
@@ -149,6 +158,7 @@ def new_card(
         git=git_revision(),
         teacher=teacher,
         version=algorithm_version(method),
+        task_digest=task_digest,
     )
 
 
@@ -178,7 +188,10 @@ def begin(folder: Path, card: RunCard) -> None:
             got=f"a folder with other files, such as {min(found)}",
             remedy="choose another folder",
         )
-    before, now = read_card(folder).identity(), card.identity()
+    there = read_card(folder)
+    if not there.task_digest:  # a run from before there were digests
+        there = dataclasses.replace(there, task_digest=card.task_digest)
+    before, now = there.identity(), card.identity()
     for name in before | now:
         if before.get(name) != now.get(name):
             raise UsageError(

@@ -20,7 +20,7 @@ class RunOptions:
     """What is trained, where, and how long."""
 
     task: str
-    """Name of a task in the catalogue."""
+    """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     out: Path
     """Run folder: new, or of an interrupted run."""
     steps: int = 1_000_000

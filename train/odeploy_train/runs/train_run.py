@@ -65,7 +65,7 @@ def train_run(
     """
     console = Console()
     torch.set_num_threads(config.threads)
-    begin(config.out, new_card(method, task.name, data_hash, config, sizes, teacher))
+    begin(config.out, new_card(method, task.name, data_hash, config, sizes, teacher, task.digest))
     with start() as training:
         training.resume()
         if training.finished():

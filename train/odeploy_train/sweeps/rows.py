@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odeploy_sim.catalogue import get
+from odeploy_sim.catalogue import get, has
 from odeploy_train.sweeps.aggregate import Aggregate, aggregate, late_score, over_seeds, steps_to
 from odeploy_train.sweeps.published import PUBLISHED
 from odeploy_train.sweeps.results import Line, outdated, version
@@ -52,10 +52,18 @@ def rows(task: str, measured: Sequence[Line]) -> list[Row]:
     ]
 
 
-def thresholds(task: str) -> tuple[float, ...]:
-    """Return the scores to which learning on a task is timed."""
-    catalogued = get(task)
-    return catalogued.thresholds or THRESHOLDS[catalogued.scored_by]
+def thresholds(task: str, measured: Sequence[Line]) -> tuple[float, ...]:
+    """Return the scores to which learning on a task is timed.
+
+    A task that is not catalogued has those of its lines.
+    """
+    own = get(task).thresholds if has(task) else tuple(measured[0].get("thresholds", ()))
+    return own or THRESHOLDS[scored_by(task, measured)]
+
+
+def scored_by(task: str, measured: Sequence[Line]) -> str:
+    """Return the measure of an episode: `success` or `return`."""
+    return get(task).scored_by if has(task) else str(measured[0]["scored_by"])
 
 
 def last_scores(line: Line) -> dict[str, Any]:
@@ -96,7 +104,7 @@ def _row(method: str, measured: Sequence[Line], task: str) -> Row:
         best=over_seeds(best) if len(best) == len(measured) else None,
         rescored=all(_kept_best(line) for line in measured),
         late=aggregate([late]) if len(late) == len(measured) else None,
-        reached=tuple(_reached(measured, threshold) for threshold in thresholds(task)),
+        reached=tuple(_reached(measured, threshold) for threshold in thresholds(task, measured)),
         trained_min=statistics.median(line["train_s"] for line in measured) / 60,
         published=PUBLISHED.get(task, {}).get(method),
         outdated=version(measured[0]) if outdated(measured[0]) else None,

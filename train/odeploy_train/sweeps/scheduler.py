@@ -111,7 +111,7 @@ def _each(
 
         def training(spec: RunSpec) -> Any:
             if spec.demos is not None and spec.task not in demos:
-                demos[spec.task] = collect.remote(spec.task, spec.demos, out / "demos")
+                demos[spec.task] = collect.remote(spec, spec.demos, out / "demos")
             if spec.training not in trained:
                 taught_by = demos[spec.task] if spec.demos is not None else None
                 begun_from = None if spec.init is None else training(by_training[spec.init])

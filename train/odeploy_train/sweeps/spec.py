@@ -1,11 +1,11 @@
 """The specification of a sweep: methods × tasks × seeds, in TOML.
 
-    tasks = ["maze-medium"]
+    tasks = ["maze-medium"]             # or file.py:NAME, file.toml, gym:ID, module:NAME
     seeds = [0, 1, 2]
     episodes = 100                      # per score, the same for every method
     noise = [1.0]                       # noise levels of the task at which files are scored
 
-    [demos.maze-medium]                 # options of `odeploy collect`, by task
+    [demos.maze-medium]                 # options of `odeploy collect`, by the task's name
     quality = "noisy:0.5,coverage:0.25"
 
     [methods.FM-IRL]
@@ -30,7 +30,9 @@ from typing import Any
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import decode
-from odeploy_sim.catalogue import get
+from odeploy_sim.catalogue import get, has
+from odeploy_sim.own_tasks.reference import resolve
+from odeploy_sim.tasks.task import Task
 from odeploy_train.runs.algorithm_version import algorithm_version
 
 
@@ -65,7 +67,7 @@ class RunSpec:
     Attributes:
         method: name in the table.
         verb: verb of `odeploy train`.
-        task: name in the catalogue.
+        task: name of the task.
         seed: seed of the training.
         options: options of the verb.
         export: options of `odeploy export`.
@@ -73,6 +75,8 @@ class RunSpec:
         episodes: episodes per score.
         noise: noise levels of the task to score at.
         init: `training` of the run that this one begins from.
+        task_digest: digest of a task that is not catalogued; empty for others.
+        reference: how a command line names such a task; None for others.
     """
 
     method: str
@@ -85,11 +89,18 @@ class RunSpec:
     episodes: int
     noise: tuple[float, ...]
     init: str | None = None
+    task_digest: str = ""
+    reference: str | None = None
+
+    @property
+    def argument(self) -> str:
+        """Name of the task on a command line."""
+        return self.reference or self.task
 
     @property
     def key(self) -> str:
         """Key of the run and of everything that affects its line."""
-        return self._key_of(vars(self).keys() - {"init"})
+        return self._key_of(vars(self).keys() - {"init", "task_digest", "reference"})
 
     @property
     def version(self) -> int:
@@ -107,8 +118,12 @@ class RunSpec:
         return f"{self.task} · {self.method} · seed {self.seed}"
 
     def _key_of(self, names: set[str]) -> str:
-        """Return the key of these fields, of `init` if any, and of a version above 1."""
-        keyed = {name: vars(self)[name] for name in (names if self.init is None else names | {"init"})}
+        """Return the key of these fields.
+
+        `init`, `task_digest` and the version belong to it if there are any, or above 1.
+        """
+        given = {name for name in ("init", "task_digest") if getattr(self, name)}
+        keyed = {name: vars(self)[name] for name in names | given}
         return _key(keyed if self.version == 1 else keyed | {"version": self.version})
 
 
@@ -137,9 +152,10 @@ def read(path: Path) -> Spec:
 
 def runs(spec: Spec) -> list[RunSpec]:
     """Return all runs, by task, then seed, so that a table fills evenly."""
+    tasks = {named: _named(named) for named in spec.tasks}
 
-    def run(name: str, task: str, seed: int) -> RunSpec:
-        method = spec.methods[name]
+    def run(name: str, named: str, seed: int) -> RunSpec:
+        method, (task, own) = spec.methods[name], tasks[named]
         return RunSpec(
             method=name,
             verb=method.verb,
@@ -150,12 +166,14 @@ def runs(spec: Spec) -> list[RunSpec]:
             demos=spec.demos.get(task) if method.demos else None,
             episodes=spec.episodes,
             noise=spec.noise,
-            init=None if method.init is None else run(method.init, task, seed).training,
+            init=None if method.init is None else run(method.init, named, seed).training,
+            task_digest="" if own is None else own.digest,
+            reference=None if own is None else own.argument,
         )
 
     return [
-        run(name, task, seed)
-        for task in spec.tasks
+        run(name, named, seed)
+        for named, (task, _) in tasks.items()
         for seed in spec.seeds
         for name, method in spec.methods.items()
         if method.tasks.get(task) is not False
@@ -179,6 +197,14 @@ def arguments(options: dict[str, Any]) -> list[str]:
     return words
 
 
+def _named(reference: str) -> tuple[str, Task | None]:
+    """Return a task's name, and the task itself if it is not catalogued."""
+    if has(reference):
+        return reference, None
+    task = resolve(reference)
+    return task.name, task
+
+
 def _key(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -197,9 +223,10 @@ def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
                 got=unknown,
                 remedy="fix this word",
             )
-    mentioned = {*spec.demos, *(task for method in spec.methods.values() for task in method.tasks)}
-    for task in (*spec.tasks, *mentioned):
-        get(task)
+    tasks = [_named(reference)[0] for reference in spec.tasks]
+    for task in {*spec.demos, *(task for method in spec.methods.values() for task in method.tasks)}:
+        if task not in tasks:
+            get(task)
     for name, method in spec.methods.items():
         above = list(spec.methods)[: list(spec.methods).index(name)]
         if method.init is not None and method.init not in above:
@@ -209,7 +236,7 @@ def _check(spec: Spec, data: dict[str, Any], where: str) -> None:
                 got=method.init,
                 remedy="name one, or move this one below it",
             )
-        kept = [task for task in spec.tasks if method.tasks.get(task) is not False]
+        kept = [task for task in tasks if method.tasks.get(task) is not False]
         parent = {} if method.init is None else spec.methods[method.init].tasks
         missing = next((task for task in kept if parent.get(task) is False), None)
         if missing is not None:

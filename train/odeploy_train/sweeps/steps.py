@@ -5,13 +5,14 @@ continues from its last checkpoint, and the exported file is scored.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from odeploy_runtime.errors import RelayedError
 from odeploy_runtime.realtime.child_process import child, child_error, python_module
 from odeploy_runtime.realtime.machine import machine_line
-from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_train.runs.checkpoint import LAST, load
 from odeploy_train.runs.folder import read_card
 from odeploy_train.runs.learning_curve import read as read_curve
@@ -21,8 +22,8 @@ from odeploy_train.sweeps.spec import RunSpec, arguments, demos_key
 _END_S = 30.0  # a training that is ended writes a checkpoint
 
 
-def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
-    """Record the demonstrations of a task, unless they exist.
+def collect(spec: RunSpec, options: dict[str, Any], folder: Path) -> Path:
+    """Record the demonstrations of a run's task, unless they exist.
 
     Gives their folder.
 
@@ -30,10 +31,10 @@ def collect(task: str, options: dict[str, Any], folder: Path) -> Path:
         RelayedError: what `odeploy collect` refused, or died of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{task}-{demos_key(task, options)}"
+    name = re.sub(r"[^-\w]", "_", f"{spec.task}-{demos_key(spec.task + spec.task_digest, options)}")
     out = folder / f"{name}-v0"
     if not out.exists():
-        odeploy(["collect", task, "--out", str(out), *arguments(options)], folder / f"{name}.log")
+        odeploy(["collect", spec.argument, "--out", str(out), *arguments(options)], folder / f"{name}.log")
     return out
 
 
@@ -46,7 +47,7 @@ def train(spec: RunSpec, folder: Path, demos: Path | None, init: Path | None) ->
     name = f"{spec.verb.replace(' ', '-')}-{spec.task}-seed-{spec.seed}-{spec.training}"
     folder.mkdir(parents=True, exist_ok=True)
     given = [*([] if demos is None else ["--demos", str(demos)]), *([] if init is None else ["--init", str(init)])]
-    common = ["--task", spec.task, "--out", str(folder / name), "--seed", str(spec.seed)]
+    common = ["--task", spec.argument, "--out", str(folder / name), "--seed", str(spec.seed)]
     odeploy(["train", *spec.verb.split(), *common, *given, *arguments(spec.options)], folder / f"{name}.log")
     return folder / name
 
@@ -60,14 +61,15 @@ def measure(spec: RunSpec, trained: Path, folder: Path) -> dict[str, Any]:
         RelayedError: what `odeploy export` or `odeploy score` refused, or died of.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    card, task = read_card(trained), get(spec.task)
+    card, task = read_card(trained), resolve(spec.argument)
     scores = _scores(spec, trained, folder / f"{spec.key}.onnx")
     last = {}
     if spec.options.get("keep") == "best" and LAST in (load(trained) or {}):
         last = {LAST: _scores(spec, trained, folder / f"{spec.key}.last.onnx", "--last")}
     return {
         "key": spec.key,
-        **vars(spec),
+        **{name: value for name, value in vars(spec).items() if name != "reference"},
+        **({} if spec.reference is None else {"thresholds": task.thresholds}),
         "version": spec.version,
         "data_hash": card.data_hash,
         "scored_by": task.scored_by,
@@ -96,16 +98,17 @@ def odeploy(words: list[str], log: Path) -> None:
 def _scores(spec: RunSpec, trained: Path, policy: Path, *which: str) -> dict[str, Any]:
     """Export a policy of a training; return its scores by noise level."""
     log = policy.with_suffix(".log")
-    odeploy(["export", str(trained), "--out", str(policy), *which, *arguments(spec.export)], log)
+    task = [] if spec.reference is None else ["--task", spec.reference]
+    odeploy(["export", str(trained), "--out", str(policy), *task, *which, *arguments(spec.export)], log)
     return {f"{level:g}": _score(spec, policy, level, log) for level in spec.noise}
 
 
 def _score(spec: RunSpec, policy: Path, level: float, log: Path) -> dict[str, Any]:
     kept = policy.with_suffix(f".{level:g}.json")
     kept.unlink(missing_ok=True)
-    words = ["score", spec.task, "--policy", str(policy), "--episodes", str(spec.episodes), "--out", str(kept)]
+    words = ["score", spec.argument, "--policy", str(policy), "--episodes", str(spec.episodes), "--out", str(kept)]
     odeploy([*words, "--noise", str(level)], log)
-    name = get(spec.task).name  # a specification may order sub-tasks differently
+    name = resolve(spec.argument).name  # a specification may order sub-tasks differently
     figures = json.loads(kept.read_text())["tasks"][name]
     wanted = ("value", "low", "high", "std", "return_mean", "episodes", "invalid", "fingerprint")
     return {key: figures[key] for key in wanted}

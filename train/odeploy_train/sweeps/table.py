@@ -19,10 +19,9 @@ from rich.table import Table
 from rich.text import Text
 
 from odeploy_runtime.errors import MissingError
-from odeploy_sim.catalogue import get
 from odeploy_train.sweeps.aggregate import Aggregate
 from odeploy_train.sweeps.results import Line, lines, newest
-from odeploy_train.sweeps.rows import Row, rows, thresholds
+from odeploy_train.sweeps.rows import Row, rows, scored_by, thresholds
 
 _FEW = 10.0  # scores below it are printed with two digits
 _COLUMNS, _ENDLESS = 100, 1_000  # of a terminal; of what measures a table's width
@@ -111,12 +110,12 @@ def of_methods(measured: Sequence[Line], methods: Sequence[str]) -> list[Line]:
 
 def table(task: str, measured: Sequence[Line], *, late: bool = False) -> tuple[list[str], list[list[str]]]:
     """Return header and cells; `late` adds a column."""
-    made, scored_by = rows(task, measured), get(task).scored_by
+    made, unit = rows(task, measured), scored_by(task, measured)
     levels = list(dict.fromkeys(level for row in made for level in row.scores))
-    scores = [f"{scored_by} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
+    scores = [f"{unit} [95 %]" + (f", level {level}" if len(levels) > 1 else "") for level in levels]
     best = ["best [95 %]"] if any(row.best is not None for row in made) else []
     last_third = ["in the last third [95 %]"] if late else []
-    reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task)]
+    reached = [f"steps / min to {threshold:g}" for threshold in thresholds(task, measured)]
     header = ["method", *scores, *best, *last_third, "seeds", *reached, "learning, min", "published"]
     cells = [
         [

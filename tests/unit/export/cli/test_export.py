@@ -14,7 +14,6 @@ from tests.policies import flow_policy
 GIVEN = {"task": "hopper", "weights": Path("w.pt"), "noise_size": 3, "normaliser": Path("n.npz"), "frozen": 1}
 GIVEN |= {"recipe": Path("r.toml"), "solver": "heun", "steps": 3, "t_grid": "0,1", "candidates": 4}
 ELSEWHERE = [
-    ("run", "task", "--from sb3, module, torchscript or onnx"),
     ("run", "recipe", "--from module, torchscript or onnx"),
     ("sb3", "steps", "--from run"),
     ("sb3", "frozen", "--from run"),

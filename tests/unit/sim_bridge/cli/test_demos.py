@@ -102,7 +102,7 @@ def test_a_dataset_without_a_card_is_measured(
 def test_a_dataset_without_a_task_requires_the_option(
     made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demos, "task_of", lambda _: None)
+    monkeypatch.setattr(demos, "stored_task", lambda _: None)
     with pytest.raises(UsageError, match="--task"):
         demos.main([str(made)])
     demos.main([str(made), "--task", "maze-medium"])

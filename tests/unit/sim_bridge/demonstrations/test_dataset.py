@@ -16,7 +16,7 @@ from odeploy_runtime.errors import ContractError, MissingError, UsageError
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 from odeploy_sim.demonstrations.card import Card, ExpertCard, read_card
-from odeploy_sim.demonstrations.dataset import Episode, check_free, data_hash, flatten, load, save, task_of
+from odeploy_sim.demonstrations.dataset import Episode, check_free, data_hash, flatten, load, save, stored_task
 from odeploy_sim.demonstrations.demonstrator import demonstrator
 from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
@@ -174,7 +174,9 @@ def test_a_card_is_saved_next_to_the_data_and_read_back(
 
 def test_a_dataset_without_a_card_still_has_its_task(saved: Path) -> None:
     assert read_card(saved) is None
-    assert task_of(str(saved)) == "maze-medium"
+    stored = stored_task(str(saved))
+    assert stored is not None
+    assert (stored.name, stored.digest) == ("maze-medium", SHORT_MAZE.digest)
 
 
 class Deep(gymnasium.Env[Any, Any]):
@@ -262,10 +264,20 @@ def test_a_dataset_of_another_task_is_refused_with_both_names(saved: Path) -> No
         load(str(saved), HOPPER)
 
 
-def test_a_dataset_of_other_sizes_is_refused_with_both_sizes(saved: Path) -> None:
-    smaller = dataclasses.replace(SHORT_MAZE, action=SHORT_MAZE.action[:1])
+def test_a_dataset_of_a_task_that_has_changed_is_refused(saved: Path) -> None:
+    with pytest.raises(ContractError, match=f"digest {SHORT_MAZE.digest}, as in the file, got digest"):
+        load(str(saved), MAZE_MEDIUM)
+
+
+def test_a_dataset_of_other_sizes_is_refused_with_both_sizes(
+    short_maze: TaskEnv, episodes: list[Episode], tmp_path: Path
+) -> None:
+    path = tmp_path / "maze-v0"
+    save(path, short_maze, episodes, "expert", "for tests")
+    minari.MinariDataset(path / "data").storage.update_metadata({"odeploy_task_digest": ""})  # of an older version
+    smaller = dataclasses.replace(SHORT_MAZE, action=SHORT_MAZE.action[:1], safe_action=())
     with pytest.raises(ContractError) as raised:
-        load(str(saved), smaller)
+        load(str(path), smaller)
     assert "6 observations and 1 actions" in raised.value.expected
     assert raised.value.got == "6 observations and 2 actions"
 

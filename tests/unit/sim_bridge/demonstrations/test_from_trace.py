@@ -171,7 +171,6 @@ def test_traces_of_different_tasks_are_refused(tmp_path: Path) -> None:
         (["--quality", "noisy:1"], "--quality"),
         (["--policy", "p.onnx"], "--policy"),
         (["--seed", "1"], "--seed"),
-        (["hopper"], "--from-trace"),
     ],
 )
 def test_options_of_playing_are_refused(tmp_path: Path, options: list[str], where: str) -> None:
@@ -179,6 +178,12 @@ def test_options_of_playing_are_refused(tmp_path: Path, options: list[str], wher
     with pytest.raises(UsageError) as raised:
         collect.main([*options, "--from-trace", str(trace), "--out", str(tmp_path / "a-v0")])
     assert raised.value.where.split()[0] == where
+
+
+def test_a_task_beside_a_trace_is_the_one_of_the_trace(tmp_path: Path) -> None:
+    trace = driven(tmp_path / "t.trace", [ENDED])
+    with pytest.raises(ContractError, match=r"TASK hopper: expected the task maze-medium, which .*t\.trace names"):
+        collect.main(["hopper", "--from-trace", str(trace), "--out", str(tmp_path / "a-v0")])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_sim.catalogue.locomotion import HALFCHEETAH
 from odeploy_sim.simulated_robot import film
 from tests.unit.sim_bridge.simulated_robot.wobble import recorded
 
@@ -14,7 +15,7 @@ def test_missing_opengl_is_reported_in_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("DISPLAY", raising=False)
     path = recorded(tmp_path / "t", "halfcheetah")
     with pytest.raises(MissingError, match="expected OpenGL without a display, got none through glfw"):
-        film.film(path, tmp_path / "run.mp4")
+        film.film(path, tmp_path / "run.mp4", HALFCHEETAH)
     assert not (tmp_path / "run.mp4").exists()
 
 
@@ -29,5 +30,5 @@ def test_without_the_simulation_the_missing_package_is_named(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError) as raised:
-        film.film(tmp_path / "t", tmp_path / "run.mp4")
+        film.film(tmp_path / "t", tmp_path / "run.mp4", HALFCHEETAH)
     assert raised.value.name == "mujoco"

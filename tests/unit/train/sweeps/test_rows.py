@@ -30,7 +30,7 @@ def test_the_best_policy_has_its_own_score_or_the_highest_of_its_curve() -> None
 
 
 def test_thresholds_of_the_control_suite_and_the_kitchen_are_within_their_range_of_returns() -> None:
-    assert thresholds("cartpole-balance") == (250.0, 500.0)
-    assert thresholds("kitchen:microwave+kettle") == (1.0, 2.0)
-    assert thresholds("kitchen:kettle") == (0.5, 0.8)
-    assert thresholds("hopper") == (1000.0, 2500.0)
+    assert thresholds("cartpole-balance", []) == (250.0, 500.0)
+    assert thresholds("kitchen:microwave+kettle", []) == (1.0, 2.0)
+    assert thresholds("kitchen:kettle", []) == (0.5, 0.8)
+    assert thresholds("hopper", []) == (1000.0, 2500.0)
