@@ -1,4 +1,4 @@
-"""The simulation of an MJCF task: gymnasium's `MujocoEnv`, built from a task file's table."""
+"""The simulation of an MJCF task: a `MujocoEnv` built from its table."""
 
 from typing import Any
 
@@ -70,4 +70,4 @@ class MjcfEnv(MujocoEnv):
 
 
 class PdMjcfEnv(ActuatedEnv, MjcfEnv):
-    """A robot whose action is setpoints of a PD law; the argument `actuation` is that law."""
+    """A robot whose action is setpoints of a PD law, the argument `actuation`."""

@@ -26,7 +26,9 @@ def require_known(name: str, known: Iterable[str], kind: str, where: str) -> str
 
 
 def matching(patterns: Sequence[str], names: Sequence[str], where: str) -> list[str]:
-    """Return the names that match, in the order of the patterns; all without any pattern.
+    """Return the names that match, in the order of the patterns.
+
+    Without any pattern, return all.
 
     Raises:
         MissingError: a pattern matches none.

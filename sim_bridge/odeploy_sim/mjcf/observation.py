@@ -1,4 +1,4 @@
-"""The terms of an observation: joints, sensors, the base, the command, the previous action, a clock."""
+"""The terms of an observation, from joint positions to a clock."""
 
 import math
 from collections.abc import Callable
@@ -203,7 +203,10 @@ def _clip(asked: Observe, where: str) -> tuple[float, float]:
 
 
 def _scaled(signal: Signal, asked: Observe, lowest: float, highest: float) -> Signal:
-    """Return the signal after scale, offset and clip. A 1 of it has the unit of 1 / scale."""
+    """Return the signal after scale, offset and clip.
+
+    A 1 of it stands for 1 / scale of its unit.
+    """
     unscaled = -math.inf if signal.low is None else signal.low, math.inf if signal.high is None else signal.high
     limits = sorted(asked.scale * limit + asked.offset for limit in unscaled)
     low, high = (min(max(limit, lowest), highest) for limit in limits)

@@ -1,4 +1,4 @@
-"""The robot of a task file: its model, its action and what only the simulation knows."""
+"""The robot of a task file: model, action, command and clock."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Setpoints:
 
 
 class Robot:
-    """A compiled model, with the command, the previous action and the clock of its episode.
+    """A compiled model with its command, previous action and clock.
 
     Attributes:
         model, data: the simulation.

@@ -161,7 +161,7 @@ def _require_known(path: Path, place: str, table: Any, kind: type) -> None:
 
 
 def _dataclass_in(hint: Any) -> type | None:
-    """Return the dataclass in a type such as `Signal`, `tuple[Signal, ...]` or `Mjcf | None`."""
+    """Return the dataclass in a type such as `tuple[Signal, ...]`."""
     if dataclasses.is_dataclass(hint):
         return hint if isinstance(hint, type) else None
     return next((found for part in get_args(hint) if (found := _dataclass_in(part)) is not None), None)
