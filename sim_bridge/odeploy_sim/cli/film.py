@@ -14,12 +14,12 @@ from odeploy_sim.simulated_robot.film import film, require_writable
 
 @dataclass(frozen=True)
 class Config:
-    """Film a trace: as an MP4, or as a PNG with one row of pictures per episode."""
+    """Film a trace: as MP4, GIF or WebP, or as a PNG with one row of pictures per episode."""
 
     trace: Annotated[Path, tyro.conf.Positional]
     """Trace of `odeploy sim` or `odeploy bench`."""
     out: Path
-    """File to write, such as `hopper.mp4` or `hopper.png`."""
+    """File to write, such as `hopper.mp4`, `.gif`, `.webp` or `.png`."""
     episodes: int = 3
     """Maximum number of episodes, from the first one."""
     task: str | None = None

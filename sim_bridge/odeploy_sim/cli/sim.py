@@ -42,7 +42,7 @@ class Config(LogOptions, RunOptions):
     parquet: bool = False
     """Also write the trace as Parquet, after the run."""
     video: Path | None = None
-    """Film the first three episodes as an MP4 after the run (`odeploy film` films any trace)."""
+    """Film the first three episodes after the run, as .mp4, .gif or .webp (`odeploy film` films any trace)."""
 
 
 def main(arguments: list[str]) -> None:

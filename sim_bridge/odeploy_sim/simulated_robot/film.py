@@ -17,6 +17,7 @@ NO_OPENGL = 3
 """Exit status of a renderer that could not open an OpenGL context."""
 
 _BACKENDS = ("egl", "osmesa")
+_ENDINGS = (".mp4", ".gif", ".webp", ".png")
 
 
 def film(trace: Path, out: Path, task: Task, episodes: int = 3) -> None:
@@ -52,10 +53,10 @@ def film(trace: Path, out: Path, task: Task, episodes: int = 3) -> None:
 
 def require_writable(path: Path) -> None:
     """Raise a UsageError, before any run, if a film cannot be written to `path`."""
-    if path.suffix not in {".mp4", ".png"} or not path.parent.is_dir():
+    if path.suffix not in _ENDINGS or not path.parent.is_dir():
         raise UsageError(
             where=str(path),
-            expected="a file name that ends in .mp4 or .png, in a folder that exists",
+            expected="a file name that ends in .mp4, .gif, .webp or .png, in a folder that exists",
             got=f"'{path.suffix}' in {path.parent}",
             remedy="give for example run.mp4",
         )

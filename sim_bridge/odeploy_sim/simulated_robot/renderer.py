@@ -5,6 +5,7 @@
 Filming after the run costs the loop nothing.
 """
 
+import math
 import os
 import sys
 from collections.abc import Container, Iterable, Iterator
@@ -23,7 +24,28 @@ from odeploy_sim.simulated_robot.film import NO_OPENGL
 from odeploy_sim.tasks.env import TaskEnv, physics_data
 from odeploy_sim.tasks.replay import replay
 
-_MAX_FPS = 50
+_MOST_FPS = 25
+_SHRUNK = "scale='min(320,iw)':-2:flags=area"
+_CODECS: dict[str, dict[str, Any]] = {
+    ".mp4": {"quality": 7, "output_params": ["-f", "mp4"]},
+    ".gif": {
+        "codec": "gif",
+        "pix_fmt_out": "pal8",
+        "quality": None,
+        "output_params": [
+            "-vf",
+            f"{_SHRUNK},split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none",
+            "-f",
+            "gif",
+        ],
+    },
+    ".webp": {
+        "codec": "libwebp",
+        "quality": None,
+        "output_params": ["-vf", _SHRUNK, "-q:v", "70", "-loop", "0", "-f", "webp"],
+    },
+}
+"""Ending of a film's name -> its encoding. GIF and WebP are at most 320 pixels wide, for pages and messages."""
 _STRIP = 6  # pictures of an episode, evenly over its steps, each at half its size
 
 
@@ -87,9 +109,27 @@ def _write(trace: Trace, env: TaskEnv, out: Path, episodes: int) -> None:
         }
         _encode([strip(trace, env, episodes)], out, form)
     else:
-        stride = max(1, round(trace.header.task_rate_hz / _MAX_FPS))
-        form = {"fps": trace.header.task_rate_hz / stride, "quality": 7, "output_params": ["-f", "mp4"]}
-        _encode(frames(trace, env, episodes, stride), out, form)
+        every = stride(trace.header.task_rate_hz)
+        form = {"fps": trace.header.task_rate_hz / every, **_CODECS[out.suffix]}
+        _encode(frames(trace, env, episodes, every), out, form)
+
+
+def stride(rate_hz: float) -> int:
+    """Return the ticks from one frame to the next, for at most 25 frames a second."""
+    return max(1, math.ceil(rate_hz / _MOST_FPS - 1e-9))
+
+
+def _simplify(env: TaskEnv, *, shrunk: bool) -> None:
+    """Leave out what takes most of a frame's time without a GPU.
+
+    These are shadows and reflections. Frames that are shrunk afterwards need no smoothing either.
+    """
+    data = physics_data(env.env)
+    if data is not None:
+        data.model.vis.quality.shadowsize = 0
+        data.model.mat_reflectance[:] = 0
+        if shrunk:
+            data.model.vis.quality.offsamples = 0
 
 
 def _encode(pictures: Iterable[NDArray[np.uint8]], out: Path, form: dict[str, Any]) -> None:
@@ -117,6 +157,8 @@ def main(trace_path: str, out: str, episodes: str, task: str) -> int:
     try:
         env = TaskEnv(resolve(task), trace.header.noise_level, render_mode="rgb_array")
         env.reset(0)
+        if Path(out).suffix != ".png":
+            _simplify(env, shrunk=Path(out).suffix != ".mp4")
         env.render()
     except Exception as error:  # noqa: BLE001 - each backend and library raises errors of its own
         own = isinstance(error, OdeployError)
