@@ -96,7 +96,7 @@ VERBS = {
         "odeploy_train.diffusion_rl.dpmd", "train,sim", "train a diffusion policy by DPMD on the task's reward"
     ),
     "train expert": Verb(
-        "odeploy_train.experts.sb3_expert", "train,sim", "train a task's expert by reinforcement learning"
+        "odeploy_train.experts.sb3_expert", "train,sim", "train an expert on any task by reinforcement learning"
     ),
     "sweep": Verb(
         "odeploy_train.sweeps.scheduler", "train,sim,sweep,export,cpu", "run methods × tasks × seeds, resumable"

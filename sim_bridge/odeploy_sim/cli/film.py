@@ -14,7 +14,7 @@ from odeploy_sim.simulated_robot.film import film, require_writable
 
 @dataclass(frozen=True)
 class Config:
-    """Film a trace: as MP4, GIF or WebP, or as a PNG with one row of pictures per episode."""
+    """Film a trace as MP4, GIF or WebP, or as a PNG: one row of pictures per episode."""
 
     trace: Annotated[Path, tyro.conf.Positional]
     """Trace of `odeploy sim` or `odeploy bench`."""

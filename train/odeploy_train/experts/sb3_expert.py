@@ -1,6 +1,6 @@
 """`odeploy train expert`: an expert by reinforcement learning.
 
-For tasks that no script solves. The algorithms are stable-baselines3's. Ours are the tasks, the settings, and the
+The algorithms are stable-baselines3's, for any task. Ours are the tasks, the settings, and the
 selection of the best policy: returns of PPO rise and fall, so the deterministic policy is scored regularly on
 episodes that training never plays, and the best one is kept. `odeploy export --from sb3 RUN/best.zip` exports it.
 """
@@ -32,7 +32,7 @@ from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.seeds import EXPERTS
-from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
+from odeploy_train.experts.sb3_settings import SETTINGS, Algorithm, ExpertSettings, plain
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD
 from odeploy_train.runs.interrupts import Interrupts
@@ -54,6 +54,9 @@ class Config:
     """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME."""
     out: Path
     """Run folder: new, or of an interrupted run."""
+    algorithm: Algorithm | None = None
+    """Algorithm; default: that of the task's own settings, else PPO. Another one has plain settings. SAC needs
+    fewer steps, PPO less time for each."""
     steps: int | None = None
     """Environment steps; default: as in the settings."""
     seed: int = 0
@@ -70,17 +73,13 @@ def main(arguments: list[str]) -> None:
     """Train, or continue, and print the best policy's path and score."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy train expert"), Console()
     task = resolve(config.task)
-    if task.name not in SETTINGS:
-        raise MissingError(
-            where=f"task {task.name}",
-            expected=f"one with settings: {', '.join(SETTINGS)}",
-            got="none",
-            remedy="see docs/reference/tasks.md for what has an expert",
-        )
-    settings = SETTINGS[task.name]
+    settings = SETTINGS.get(task.name)
+    if settings is None or config.algorithm not in (None, settings.algorithm):
+        settings = plain(task, config.algorithm or "PPO", config.steps)
     given = {name: getattr(config, name) for name in ("steps", "horizon_ends")}
     settings = dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})
     require_positive(steps=settings.steps, threads=config.threads)
+    settings = dataclasses.replace(settings, score_every=min(settings.score_every, settings.steps))
     torch.set_num_threads(config.threads)
     _begin(config, settings)
     with closing(Rollouts(task)) as rollouts:

@@ -1,9 +1,16 @@
-"""Settings of the trained experts: data. docs/decisions.md lists other attempts."""
+"""Settings of the trained experts. docs/decisions.md lists other attempts."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
+
+from odeploy_runtime.signals import half_ranges
+from odeploy_sim.tasks.task import Task
+
+Algorithm = Literal["PPO", "SAC"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class ExpertSettings:
             values are bootstrapped across it.
     """
 
-    algorithm: Literal["PPO", "SAC"]
+    algorithm: Algorithm
     steps: int
     enough: float
     envs: int
@@ -88,3 +95,31 @@ SETTINGS = {
         {"reward_type": "dense"},
     ),
 }
+_PLAIN_STEPS = {"PPO": 1_000_000, "SAC": 200_000}
+_SCORES = 10
+_SOLVED = 0.95
+
+
+def plain(task: Task, algorithm: Algorithm, steps: int | None) -> ExpertSettings:
+    """Return settings for a task without any of its own.
+
+    They are the library's defaults, with larger batches for PPO. Its first noise is half of the actions' half
+    range: the default of 1 would drown actions of a few hundredths, and hardly move those of hundreds.
+
+    Args:
+        task: the task.
+        algorithm: algorithm of stable-baselines3.
+        steps: environment steps; None for the default.
+    """
+    total = _PLAIN_STEPS[algorithm] if steps is None else steps
+    half_range = float(np.median(half_ranges(task.action)))
+    noise = _tanh_mlp(math.log(half_range / 2), 64, 64)
+    options: dict[str, Any] = _PPO | {"policy_kwargs": noise} if algorithm == "PPO" else {"gamma": 0.99}
+    return ExpertSettings(
+        algorithm,
+        total,
+        enough=_SOLVED if task.scored_by == "success" else math.inf,
+        envs=8 if algorithm == "PPO" else 1,
+        score_every=max(1, total // _SCORES),
+        options=options,
+    )

@@ -1,8 +1,10 @@
 """Training an expert: the best is kept, runs continue, and no pickle is needed to read the result."""
 
 import json
+import math
 import os
 import signal
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import stable_baselines3 as sb3
 import torch
 from torch import Tensor
 
-from odeploy_runtime.errors import MissingError, UsageError
+from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
+from odeploy_sim.tasks.task import Task
 from odeploy_train.experts import sb3_expert as experts
 from odeploy_train.experts.sb3_expert import BEST, NORMALISER, SCORES
-from odeploy_train.experts.sb3_settings import SETTINGS, ExpertSettings
+from odeploy_train.experts.sb3_settings import SETTINGS, Algorithm, ExpertSettings, plain
 from odeploy_train.runs import checkpoint
+from odeploy_train.runs.folder import CARD
 from odeploy_train.runs.rollouts import Episodes, Rollouts
 
 PPO = ExpertSettings("PPO", 256, 1e9, 2, 128, {"n_steps": 32, "batch_size": 32, "n_epochs": 1, "gamma": 0.99})
@@ -101,10 +105,41 @@ def test_an_interrupted_run_continues_where_it_stopped(tmp_path: Path, monkeypat
     assert continued["moments"][2] > stopped["moments"][2]  # the normaliser's count continues
 
 
-def test_a_task_without_settings_is_refused_with_the_tasks_that_have_some(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="one with settings: hopper, fetch-reach"):
-        experts.main(["--task", "maze-medium", "--out", str(tmp_path / "run")])
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize(("task", "algorithm"), [("gym:Reacher-v5", "PPO"), ("hopper", "SAC")])
+def test_any_task_has_plain_settings_and_a_best_policy_however_few_the_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str, algorithm: Algorithm
+) -> None:
+    def quick(task: Task, algorithm: Algorithm, steps: int | None) -> ExpertSettings:
+        options = PPO.options if algorithm == "PPO" else SAC.options
+        return replace(plain(task, algorithm, steps), envs=1, options=options)
+
+    monkeypatch.setattr(experts, "plain", quick)
+    experts.main(["--task", task, "--algorithm", algorithm, "--steps", "64", "--out", str(tmp_path / "run")])
+    assert [line["steps"] for line in scores(tmp_path / "run")] == list(range(6, 65, 6))
+    assert json.loads((tmp_path / "run" / CARD).read_text())["method"] == f"expert ({algorithm})"
+    assert (tmp_path / "run" / BEST).stat().st_size > 1000
+
+
+def test_a_task_with_settings_is_scored_however_few_the_steps(tmp_path: Path) -> None:
+    experts.main(["--task", "hopper", "--steps", "64", "--out", str(tmp_path / "run")])
+    assert [line["steps"] for line in scores(tmp_path / "run")] == [64]
+
+
+@pytest.mark.parametrize(("algorithm", "steps"), [("PPO", 1_000_000), ("SAC", 200_000)])
+def test_plain_settings_are_options_of_the_algorithm(algorithm: Algorithm, steps: int) -> None:
+    made = plain(get("hopper"), algorithm, None)
+    assert (made.algorithm, made.steps, made.score_every, made.enough) == (algorithm, steps, steps // 10, math.inf)
+    assert set(made.options) <= set(signature(getattr(sb3, algorithm)).parameters)
+    assert plain(get("maze-medium"), algorithm, 7).enough == 0.95
+    assert plain(get("maze-medium"), algorithm, 7).score_every == 1
+
+
+def test_the_first_noise_of_ppo_follows_the_actions_limits() -> None:
+    task = get("hopper")
+    wide = replace(task, action=tuple(replace(s, low=-40.0, high=40.0) for s in task.action), safe_action=())
+    for made, half_range in ((task, 1), (wide, 40)):
+        noise = plain(made, "PPO", None).options["policy_kwargs"]["log_std_init"]
+        assert math.exp(noise) == pytest.approx(half_range / 2)
 
 
 def test_another_run_is_not_overwritten(tmp_path: Path) -> None:
