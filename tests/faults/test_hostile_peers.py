@@ -243,7 +243,7 @@ def test_a_second_robot_with_the_same_name_is_refused_and_the_first_keeps_runnin
 ) -> None:
     with closing(robot(context, server.endpoint, "arm")) as client:
         drive(client, 20)
-        with pytest.raises(RefusedError, match="the robot name 'arm' is in use"):
+        with pytest.raises(RefusedError, match="the robot name is in use: 'arm'"):
             robot(context, server.endpoint, "arm")
         drive(client, 20)
         assert client.drops == Drops()

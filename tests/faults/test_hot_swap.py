@@ -35,7 +35,11 @@ SENSED = np.array([0.25, -0.5, 3.0], np.float32)
 
 
 class Arm:
-    """Robot with its server."""
+    """Robot with its server.
+
+    It sends observations in the background until `rest`: a server frees a silent robot, and files and proofs may
+    take seconds.
+    """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self.endpoint = folder, f"ipc://{folder}/s.ipc"
@@ -46,7 +50,19 @@ class Arm:
         context = stack.enter_context(zmq.Context[zmq.Socket[bytes]]())
         link = DealerLink(context, self.endpoint, CLOCK)
         self.client = stack.enter_context(closing(RobotClient(link, hello(), CLOCK, 20.0)))
-        self._seq = 0
+        self._seq, self._turn, self._rests = 0, threading.Lock(), threading.Event()
+        self._background = threading.Thread(target=self._run)
+        self._background.start()
+        stack.callback(self.rest)
+
+    def _run(self) -> None:
+        while not self._rests.wait(0.02):
+            self.tick()
+
+    def rest(self) -> None:
+        """Send no more observations in the background."""
+        self._rests.set()
+        self._background.join()
 
     def file(self, name: str, data: bytes) -> Path:
         path = self.folder / f"{name}.onnx"
@@ -55,27 +71,16 @@ class Arm:
 
     def tick(self) -> tuple[int, list[float]]:
         """Run one tick, require an answer, and return its epoch and action."""
-        self._seq += 1
-        sent_ns = self.client.send(0, self._seq, messages.to_bytes(SENSED))
-        arrival = self.client.receive(0, self._seq, sent_ns + 30 * S)
+        with self._turn:
+            self._seq += 1
+            sent_ns = self.client.send(0, self._seq, messages.to_bytes(SENSED))
+            arrival = self.client.receive(0, self._seq, sent_ns + 30 * S)
         assert arrival is not None
         return arrival.message.policy_epoch, arrival.values[0].tolist()
 
     def swap(self, name: str, data: bytes) -> str:
         """Swap to a file while the robot keeps running."""
-        path, swapped = self.file(name, data), threading.Event()
-
-        def run() -> None:
-            while not swapped.wait(0.02):
-                self.tick()
-
-        robot = threading.Thread(target=run)
-        robot.start()
-        try:
-            return swap(self.endpoint, "swap", path)
-        finally:
-            swapped.set()
-            robot.join()
+        return swap(self.endpoint, "swap", self.file(name, data))
 
 
 HALF, QUARTER = [0.125, -0.25], [0.0625, -0.125]
@@ -86,6 +91,7 @@ def arm(tmp_path: Path) -> Iterator[Arm]:
     with ExitStack() as stack:
         made = Arm(tmp_path, stack)
         yield made
+        made.rest()
         assert made.server.poll() is None
         assert made.client.drops == Drops()
     assert "Traceback" not in (tmp_path / "s.log").read_text()
@@ -108,11 +114,11 @@ def test_a_good_file_is_served_from_the_next_epoch_and_a_rollback_restores_the_p
 
 @pytest.mark.fault(15)
 def test_a_robot_that_reconnects_after_a_swap_gets_the_current_policy(tmp_path: Path) -> None:
-    quarter = scaled_bytes(0.25)  # computed first: it takes seconds, in which the robot would send nothing
     with ExitStack() as stack:
         arm = Arm(tmp_path, stack)
         before = arm.client.ready
-        arm.swap("quarter", quarter)
+        arm.swap("quarter", scaled_bytes(0.25))
+        arm.rest()
         assert arm.client.drops == Drops()
         while "freed: silent" not in (tmp_path / "s.log").read_text():
             time.sleep(0.05)

@@ -47,6 +47,7 @@ SERVER = CounterNames(
         "errors:far_outside",
         "far_observations",
         "refusals:protocol",
+        "refusals:name",
         "refusals:rate",
         "refusals:mode",
         "refusals:task",

@@ -2,8 +2,7 @@
 
 One thread, one socket. Between messages the loop wakes shortly before the next expected observation and answers
 the last one twice more, from decoding to the encoded reply (pre-touch): caches and clocks are then warm when it
-arrives (docs/reference/latency.md). A session without a message for 1 s (5 s at its beginning) is freed; its
-robot may come back.
+arrives (docs/reference/latency.md). The session of a silent robot is freed; the robot may come back.
 
 Connections take turns, and each has a limited message rate: a flood costs the other connections one answer's
 time. Between two messages there is at most one tick of a stream. No message ends the server.
@@ -19,8 +18,7 @@ from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.token_bucket import TokenBucket
 from odeploy_runtime.server.service import Service
-from odeploy_runtime.server.session import Session
-from odeploy_runtime.server.sessions import FREED_AFTER_NS
+from odeploy_runtime.server.session import FREED_AFTER_NS, Session
 from odeploy_runtime.transport.sockets import SideTask, receive
 
 _BURST = 64

@@ -12,6 +12,10 @@ from odeploy_runtime.realtime.pretouch import Arrivals
 from odeploy_runtime.server.observation_range import ObservationRange
 from odeploy_runtime.transport import messages
 
+FREED_AFTER_NS = 1_000_000_000
+_BEGINS_WITHIN_NS = 5_000_000_000  # a robot opens its trace and begins an episode after the handshake
+_SILENT_PERIODS = 3  # at low rates, a lost observation ends no session
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -39,7 +43,7 @@ class Session:
         number: number of the session.
         hello: the robot's handshake message.
         state: policy state, on which answers depend besides the observation.
-        last_received_ns: arrival of its last message.
+        last_received_ns: arrival of its last observation, or of its handshake before the first.
         frame: its last observation as received, for pre-touch runs.
         arrivals: predicts its next observation.
         touch_ns: start of the next pre-touch run; None without one before the next observation.
@@ -62,6 +66,14 @@ class Session:
     def period_ns(self) -> int:
         """T at the robot's rate."""
         return round(1e9 / self.hello.rate_hz)
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Return whether the robot has sent no observation for so long that its session ends.
+
+        The limit is 1 s (5 s before its first observation), and 3 T at low rates.
+        """
+        least_ns = FREED_AFTER_NS if self.frame else _BEGINS_WITHIN_NS
+        return now_ns - self.last_received_ns >= max(least_ns, _SILENT_PERIODS * self.period_ns)
 
     def answer(
         self, message: messages.Observation, served: Served, received_ns: int, clock: Clock, *, commit: bool = True

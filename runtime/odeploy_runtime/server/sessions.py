@@ -16,10 +16,10 @@ from odeploy_runtime.transport import messages
 
 log = logging.getLogger(__name__)
 
-FREED_AFTER_NS = 1_000_000_000
-_BEGINS_WITHIN_NS = 5_000_000_000  # a robot opens its trace and begins an episode after the handshake
 _MAX_SESSIONS = 2048
-_MIN_RATE_HZ, _MAX_RATE_HZ = 1, 10_000  # below, a session would be freed between two ticks
+_MIN_RATE_HZ = {"request": 0.01, "stream": 1}  # requests may come once per chunk; a stream's rate is of ticks
+_MAX_RATE_HZ = 10_000
+_MAX_NAME = 128
 _MAX_NAMES = 1024  # comparing all that a frame can hold would take longer than a tick
 
 
@@ -90,9 +90,9 @@ class Sessions:
         log.info("%r freed: %s", robot, why, extra={"robot": robot})
 
     def end_silent(self, now_ns: int) -> None:
-        """Free sessions without a message for 1 s, or 5 s before the first observation."""
+        """Free the sessions of silent robots."""
         for session in list(self):
-            if now_ns - session.last_received_ns > (FREED_AFTER_NS if session.frame else _BEGINS_WITHIN_NS):
+            if session.is_silent(now_ns):
                 self.end(session, "silent", "silent")
         self._load.streams_hz = self._streams_hz()
 
@@ -105,8 +105,9 @@ class Sessions:
         """Return why the robot cannot be admitted: name in use, full, or too much load."""
         for other in list(self):
             if other.identity != identity and other.hello.robot == hello.robot:
-                if now_ns - other.last_received_ns < FREED_AFTER_NS:
-                    reason = f"the robot name {hello.robot!r} is in use; choose another or end that session"
+                if not other.is_silent(now_ns):
+                    # Clients recognise this refusal, which passes by itself, by its first words.
+                    reason = f"the robot name is in use: {hello.robot!r}; choose another or end that session"
                     return Refusal("name_in_use", reason)
                 self.end(other, "replaced", "silent, replaced")
         if self.full and identity not in self._sessions:
@@ -127,12 +128,16 @@ def contract_refusal(hello: messages.Hello, manifest: Manifest) -> Refusal | Non
     if hello.protocol != messages.PROTOCOL:
         reason = f"expected protocol {messages.PROTOCOL}, got {hello.protocol}; use the same release on both sides"
         return Refusal("protocol", reason)
-    if not _MIN_RATE_HZ <= hello.rate_hz <= _MAX_RATE_HZ:
-        bounds = f"{_MIN_RATE_HZ} to {_MAX_RATE_HZ} Hz"
-        return Refusal("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; choose another rate")
-    if hello.mode not in ("request", "stream"):
+    if not 1 <= len(hello.robot) <= _MAX_NAME or not hello.robot.isprintable():
+        named = f"a robot name of 1 to {_MAX_NAME} printable characters"
+        return Refusal("name", f"expected {named}, got {hello.robot[:_MAX_NAME]!r}; choose another name")
+    if hello.mode not in _MIN_RATE_HZ:
         reason = f"expected mode request or stream, got {hello.mode[:20]!r}; use one of these"
         return Refusal("mode", reason)
+    least_hz = _MIN_RATE_HZ[hello.mode]
+    if not least_hz <= hello.rate_hz <= _MAX_RATE_HZ:
+        bounds = f"{least_hz:g} to {_MAX_RATE_HZ} Hz"
+        return Refusal("rate", f"expected a rate of {bounds}, got {hello.rate_hz:g}; choose another rate")
     if hello.task not in ("", manifest.task):
         reason = f"expected task {manifest.task!r}, got {hello.task[:100]!r}; serve a policy for the robot's task"
         return Refusal("task", reason)

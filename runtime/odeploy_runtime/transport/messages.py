@@ -216,7 +216,7 @@ def unpack(frame: bytes) -> Message:
         if not _fits(value, wanted):
             number = wanted is int and type(value) is int
             expected = f"from 0 to {_MAX_INT}" if number else f"as {_name(wanted)}"
-            raise _malformed(f"{kind.__name__}.{name} {expected}", str(value) if number else type(value).__name__)
+            raise _malformed(f"{kind.__name__}.{name} {expected}", str(value) if number else _found(value))
     message: Message = kind(*given[: len(fields)])
     return message
 
@@ -239,7 +239,18 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def _name(wanted: Any) -> str:
-    return "a number" if isinstance(wanted, UnionType) else str(getattr(wanted, "__name__", wanted))
+    if wanted == list[str]:
+        return "a list of str"
+    return "a number" if isinstance(wanted, UnionType) else str(wanted.__name__)
+
+
+def _found(value: Any) -> str:
+    """Return the type of a wrong value; of a list, that of its first entry that is not a str."""
+    if type(value) is list:
+        for place, entry in enumerate(value):
+            if type(entry) is not str:
+                return f"{type(entry).__name__} at place {place}"
+    return type(value).__name__
 
 
 def _malformed(expected: str, got: str) -> WireError:

@@ -18,20 +18,28 @@ def test_each_answer_error_and_refusal_is_counted(world: World) -> None:
     world.observe(peer, ready, values=b"")
     world.observe(peer, ready._replace(session=0))
     world.request(peer, b"garbage")
-    misfits: dict[str, Any] = {"protocol": 2, "rate_hz": 0.0, "mode": "push", "task": "kitchen", "action": []}
+    misfits: dict[str, Any] = {
+        "protocol": 2,
+        "robot": "",
+        "rate_hz": 0.0,
+        "mode": "push",
+        "task": "kitchen",
+        "action": [],
+    }
     for changes in ({}, *({name: value} for name, value in misfits.items())):
         refusal(world.request(world.peer(), hello(**changes)))
     world.request(peer, messages.Bye(ready.session))
     counted = {name: world.counters[name] for name in SERVER.counters if world.counters[name]}
     assert counted.pop("inference_ns", 0) == 0  # the clock does not advance
     assert counted == {
-        "messages": 13,
+        "messages": 14,
         "actions": 1,
         "errors:unknown_session": 1,
         "errors:wrong_length": 1,
         "errors:not_finite": 1,
         "errors:malformed": 1,
         "refusals:protocol": 1,
+        "refusals:name": 1,
         "refusals:rate": 1,
         "refusals:mode": 1,
         "refusals:task": 1,

@@ -112,6 +112,16 @@ def test_a_field_of_any_other_type_is_refused_by_name(
         messages.unpack(frame)
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(["x", b"y"], "bytes at place 1"), ([7], "int at place 0"), ("x", "str"), (None, "NoneType")],
+)
+def test_a_list_with_an_entry_that_is_no_string_is_refused_with_its_place(names: Any, found: str) -> None:
+    frame = msgpack.packb([1, 1, "robot", "task", 100.0, 0, names, ["u"]])
+    with pytest.raises(WireError, match=f"expected Hello.observation as a list of str, got {found}"):
+        messages.unpack(frame)
+
+
 @pytest.mark.parametrize("opener", [b"\x91", b"\x81\xa1k", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"])
 @pytest.mark.parametrize("depth", [100, 600, 1_100, 15_000])
 def test_nested_frames_are_refused(opener: bytes, depth: int) -> None:
