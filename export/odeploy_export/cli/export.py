@@ -17,6 +17,7 @@ from odeploy_export.pipeline import CLOSED_LOOP, export_policy
 from odeploy_export.sources.external import External, from_external
 from odeploy_export.sources.module_file import load_module
 from odeploy_export.sources.onnx_model import from_onnx
+from odeploy_export.sources.recorded import recorded_observations
 from odeploy_export.sources.runs import from_run, from_sb3
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
@@ -25,7 +26,6 @@ from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
-from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 
@@ -70,8 +70,9 @@ class Config(ParityOptions, SamplerOptions):
     normaliser: Path | None = None
     """VecNormalize of an sb3 model, as normaliser.npz or pickled; if not given the one beside the model."""
     demos: str | None = None
-    """Demonstrations whose observations are used for the parity check and the golden rows; if not given those of
-    the run, otherwise the policy plays its task."""
+    """Observations for the parity check and the golden rows: demonstrations, FILE.npz with an array `observations`
+    (M, O), or FILE.parquet with columns named after the signals; if not given those of the run, otherwise the
+    policy plays its task."""
     name: str | None = None
     """Name of the policy; if not given the run's folder, or task and algorithm or file of a model."""
     frozen: int | None = None
@@ -164,7 +165,7 @@ def _external_source(config: Config, task: Task) -> Source:
             remedy="leave the option out",
         )
     if config.recipe is None:
-        recorded = load(config.demos, task).observations if config.demos else None
+        recorded = recorded_observations(config.demos, task) if config.demos else None
         return from_external(_external(config, task), task, recorded)
     recipe = recipe_for(task, config.recipe)
     if config.demos is None:
@@ -174,7 +175,7 @@ def _external_source(config: Config, task: Task) -> Source:
             got="none",
             remedy=f"record some: odeploy collect {task.name} --out demos-v0",
         )
-    recorded = prepared(recipe, task, load(config.demos, task).observations)
+    recorded = prepared(recipe, task, recorded_observations(config.demos, task))
     task = replace(task, observation=recipe.observation(task.action))
     return from_external(_external(config, task), task, recorded, recipe)
 

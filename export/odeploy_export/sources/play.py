@@ -12,7 +12,7 @@ from torch import Tensor
 from odeploy_export.kinds.table import deployed, kind_of
 from odeploy_export.parity.check import run_in_batches
 from odeploy_export.parity.rows import Array, Rows
-from odeploy_runtime.errors import ContractError
+from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_sim.tasks.seeds import PROBES
@@ -67,6 +67,13 @@ def play_graph(model: onnx.ModelProto, task: Task, noise: Noise) -> Array:
 
 
 def _play(act: Act, task: Task) -> Array:
+    if not task.simulated:
+        raise MissingError(
+            where=f"task {task.name}",
+            expected="recorded observations, since it has no environment to play",
+            got="none",
+            remedy="add --demos: FILE.npz, FILE.parquet or a dataset's folder",
+        )
     with closing(Rollouts(task, _EPISODES)) as rollouts:
         episodes = rollouts.play(act, PROBES.seed(), _EPISODES)
     log.info("played for the parity check: %s", episodes.score(task))

@@ -8,13 +8,13 @@ import torch
 
 from odeploy_export.sources.normaliser import BESIDE, read_normaliser
 from odeploy_export.sources.play import play_policy
+from odeploy_export.sources.recorded import recorded_observations
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
 from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.regular_file import DATA_BYTES, read_regular
-from odeploy_sim.demonstrations.dataset import load
 from odeploy_sim.own_tasks.named import named
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy
@@ -39,7 +39,7 @@ def from_run(folder: Path, demos: str | None, reference: str | None = None, *, l
     policy, card = load_policy(folder, last=last)
     task, name = named(card.stored_task(str(folder)), reference), folder.resolve().name
     demos = demos or card.demos
-    recorded = play_policy(policy, task) if demos is None else load(demos, task).observations
+    recorded = play_policy(policy, task) if demos is None else recorded_observations(demos, task)
     provenance = card.provenance | ({_LAST: True} if last else {})
     return Source(policy, card.method, name, task, recorded, provenance)
 
@@ -86,7 +86,7 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
             )
     normaliser = None if normaliser_path is None else read_normaliser(normaliser_path)
     policy = mlp_policy(model, task, normaliser)
-    recorded = play_policy(policy, task) if demos is None else load(demos, task).observations
+    recorded = play_policy(policy, task) if demos is None else recorded_observations(demos, task)
     policy.see(torch.from_numpy(recorded))
     provenance = {
         "library": lib,

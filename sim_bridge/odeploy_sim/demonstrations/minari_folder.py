@@ -29,6 +29,8 @@ def write_dataset(
     Raises:
         OSError, RuntimeError: the disk is full, or Minari or HDF5 fails.
     """
+    task = env.task
+    own = task.reference is not None or task.make is not None  # its specification would name the user's code
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = sum(_bytes(vars(buffer)) for buffer in buffers)
     if shutil.disk_usage(path.parent).free < numbers + _BYTES_AN_EPISODE * len(buffers):
@@ -42,14 +44,16 @@ def write_dataset(
             dataset = minari.create_dataset_from_buffers(
                 path.name,
                 buffers,
-                env=env.env,
+                env=None if own else env.env,
+                observation_space=env.env.observation_space,
+                action_space=env.env.action_space,
                 algorithm_name=author,
                 author="odeploy",
                 author_email="none",
                 code_permalink="none",
                 description=description,
             )
-        dataset.storage.update_metadata({"odeploy_task": env.task.name, "odeploy_task_digest": env.task.digest})
+        dataset.storage.update_metadata({"odeploy_task": task.name, "odeploy_task_digest": task.digest})
         if card is not None:
             (Path(scratch) / path.name / CARD).write_text(to_json(card))
         shutil.move(Path(scratch) / path.name, path)

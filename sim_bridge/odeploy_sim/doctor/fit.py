@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import Signal, require_same_names
-from odeploy_sim.doctor.findings import Finding, Severity
+from odeploy_sim.doctor.findings import Finding, Severity, some
+from odeploy_sim.own_tasks.signals_of_spaces import is_made_up
 from odeploy_sim.tasks.task import Task
 
 _CHECK = "signals"
@@ -19,6 +20,11 @@ def check_fit(manifest: Manifest, task: Task) -> list[Finding]:
         ("action", manifest.action, task.action),
     ):
         findings += _check_signals(what, of_file, of_task, task.name)
+    made_up = [name for name in (*manifest.raw_names, *manifest.action_names) if is_made_up(name)]
+    if made_up:
+        seen = "names that only tell a place: another order of the robot's signals would not be noticed"
+        remedy = "name them in a task file: odeploy tasks new REF --out my.toml"
+        findings.append(Finding("warning", _CHECK, some(made_up), seen, remedy))
     if manifest.task != task.name:
         seen = f"the file was trained for {manifest.task}"
         findings.append(Finding("warning", _CHECK, "file", seen, f"give --task {manifest.task}, or ignore this"))

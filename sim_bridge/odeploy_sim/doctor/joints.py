@@ -64,11 +64,11 @@ def check_own_signals(
         action_names: names of the A action signals.
         mean: how far each action moves with each signal, see `Sensitivity.mean`. Shape (A, O).
     """
-    if not np.isfinite(mean).all():
-        return []
     own = own_signals(observation_names, action_names)
     joints = [i for i, signals in enumerate(own) if signals]
-    moved = np.array([[mean[i, own[k]].sum() for k in joints] for i in joints]).reshape(len(joints), -1)
+    if not joints or not np.isfinite(mean).all():
+        return []
+    moved = np.array([[mean[i, own[k]].sum() for k in joints] for i in joints])
     depends = {}
     for i, row in enumerate(moved):
         k = int(row.argmax())

@@ -103,8 +103,7 @@ def loaded(where: str, load: Callable[[], Any]) -> Any:
 def _referenced(reference: str, place: str, name: str) -> Task:
     """Return the task with its reference; its environment is made by that reference."""
     task = _load(reference, place, name)
-    simulated = task.make is not None or task.entry_point is not None or bool(task.gym_id)
-    make = EnvOf(reference) if simulated else None
+    make = EnvOf(reference) if task.simulated else None
     return replace(task, make=make, entry_point=None, gym_id="", reference=reference)
 
 

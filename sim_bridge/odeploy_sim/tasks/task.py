@@ -120,6 +120,11 @@ class Task:
         return task_digest(self.observation, self.action, self.rate_hz, self.horizon)
 
     @property
+    def simulated(self) -> bool:
+        """Whether the task has an environment, and not signals alone."""
+        return bool(self.gym_id) or self.entry_point is not None or self.make is not None
+
+    @property
     def argument(self) -> str:
         """Name of the task on a command line, from any folder."""
         return self.reference or self.name

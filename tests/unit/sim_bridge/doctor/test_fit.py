@@ -55,3 +55,11 @@ def test_other_limits_of_an_observation_are_a_warning() -> None:
     wider = Signal("ball_x", "m", -9.0, 9.0)
     (finding,) = check_fit(of_maze(observation=(wider, *MAZE_MEDIUM.observation[1:])), MAZE_MEDIUM)
     assert (finding.severity, finding.where) == ("warning", "observation ball_x")
+
+
+def test_names_that_were_made_up_are_warned_about() -> None:
+    signals = (Signal("obs_at_7", "1"), *MAZE_MEDIUM.observation[1:])
+    task = dataclasses.replace(MAZE_MEDIUM, observation=signals)
+    (finding,) = check_fit(of_maze(observation=signals), task)
+    assert (finding.severity, finding.where) == ("warning", "obs_at_7")
+    assert "odeploy tasks new" in finding.remedy

@@ -111,3 +111,7 @@ def test_cycles_of_a_permutation_are_its_moved_elements_once_each(order: list[in
 def test_cycles_of_any_map_are_closed(to: dict[int, int]) -> None:
     for cycle in cycles(to):
         assert all(to[a] == b for a, b in pairwise((*cycle, cycle[0])))
+
+
+def test_actions_without_signals_of_their_own_have_no_finding() -> None:
+    assert check_own_signals(("place", "speed"), ("force",), np.ones((1, 2))) == []
