@@ -68,9 +68,9 @@ class Session:
         return round(1e9 / self.hello.rate_hz)
 
     def is_silent(self, now_ns: int) -> bool:
-        """Return whether the robot has sent no observation for so long that its session ends.
+        """Return whether the robot has been silent until its session's end.
 
-        The limit is 1 s (5 s before its first observation), and 3 T at low rates.
+        That is 1 s without an observation (5 s before the first), and 3 T at low rates.
         """
         least_ns = FREED_AFTER_NS if self.frame else _BEGINS_WITHIN_NS
         return now_ns - self.last_received_ns >= max(least_ns, _SILENT_PERIODS * self.period_ns)

@@ -245,7 +245,7 @@ def _name(wanted: Any) -> str:
 
 
 def _found(value: Any) -> str:
-    """Return the type of a wrong value; of a list, that of its first entry that is not a str."""
+    """Return the type of a wrong value; in a list, of the first entry not a str."""
     if type(value) is list:
         for place, entry in enumerate(value):
             if type(entry) is not str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgpack
 import pytest
 
 from odeploy_runtime.inference.policy_state import PolicyState
@@ -324,6 +325,13 @@ def test_a_second_hello_without_a_new_session_leaves_the_old_one(
     ready = world.welcome(peer := world.peer())
     assert isinstance(world.request(peer, second), messages.Refused | messages.Error)
     assert isinstance(world.observe(peer, ready), messages.Action)
+
+
+def test_a_hello_of_another_version_that_does_not_fit_is_malformed(world: World) -> None:
+    later = msgpack.packb([1, messages.PROTOCOL + 1, {"robot": "arm"}])
+    answer = world.request(world.peer(), later)
+    assert isinstance(answer, messages.Error)
+    assert (answer.seq, answer.code) == (0, messages.MALFORMED)
 
 
 def test_a_reason_of_any_length_fits_a_frame(world: World) -> None:

@@ -74,6 +74,12 @@ def test_a_peer_without_a_session_gets_the_servers_health(world: World) -> None:
     )
 
 
+def test_a_ping_with_any_protocol_number_gets_the_servers(world: World) -> None:
+    health = world.request(world.peer(), messages.Ping(messages.PROTOCOL + 1))
+    assert isinstance(health, messages.Health)
+    assert health.protocol == messages.PROTOCOL
+
+
 def test_a_full_server_refuses_another_robot_and_is_not_ready(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
