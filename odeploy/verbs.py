@@ -16,6 +16,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "tasks": Verb("odeploy_sim.cli.tasks", "sim", "list the catalogued tasks, or one task's signals"),
+    "tasks new": Verb("odeploy_sim.cli.tasks:main_new", "sim", "write a task as a file to edit"),
     "collect": Verb("odeploy_sim.cli.collect", "sim", "record an expert's episodes as a Minari dataset"),
     "demos show": Verb(
         "odeploy_sim.cli.demos", "sim,report", "print a demonstration set's card and draw its episodes"

@@ -25,6 +25,10 @@ _EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "Tasks and demonstrations": [
         ("List the tasks", "odeploy tasks"),
         ("Print the signals of one task", "odeploy tasks maze-medium"),
+        (
+            "Write a gymnasium environment as a task file to edit",
+            "odeploy tasks new gym:Reacher-v5 --out reacher.toml",
+        ),
         ("Score the task's expert", "odeploy score maze-medium --episodes 100"),
         (
             "Record the expert with action noise",

@@ -18,7 +18,18 @@ READ = [
 ]
 FOLDERS = [
     ROOT / name
-    for name in ("deploy", "docs", "export", "odeploy", "results", "runtime", "sim_bridge", "tests", "train")
+    for name in (
+        "deploy",
+        "docs",
+        "examples",
+        "export",
+        "odeploy",
+        "results",
+        "runtime",
+        "sim_bridge",
+        "tests",
+        "train",
+    )
 ]
 _FILE = re.compile(r"(?<![\w/:.~<{*-])((?:\.\./)*(?:[\w.-]+/)+[\w-]+\.(?:c|csv|md|py|toml|xml))\b(?![\w*(/])")
 _MODULE = re.compile(rf"(?<![\w./])((?:{'|'.join(FLOORS)})(?:\.\w+)+)")

@@ -29,7 +29,7 @@ from odeploy_sim.tasks.task import Task
 
 @dataclass(frozen=True)
 class Config:
-    """List the known tasks, or one task's signals; `tasks new` writes a task file."""
+    """List the known tasks, or one task's signals."""
 
     task: Annotated[str | None, tyro.conf.Positional] = None
     """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. Default: list all tasks."""
@@ -52,10 +52,7 @@ class NewConfig:
 
 
 def main(arguments: list[str]) -> None:
-    """Print the tasks or one of them, or write a task file."""
-    if arguments[:1] == ["new"]:
-        write_new(tyro.cli(NewConfig, args=arguments[1:], prog="odeploy tasks new"))
-        return
+    """Print the tasks, or one of them."""
     config, console = tyro.cli(Config, args=arguments, prog="odeploy tasks"), Terminal()
     if config.task is None:
         table = Table("task", "paper", "O → A", "Hz", "horizon", "scored by", "expert", title="tasks")
@@ -75,12 +72,13 @@ def main(arguments: list[str]) -> None:
     console.print(facts)
 
 
-def write_new(config: NewConfig) -> None:
+def main_new(arguments: list[str]) -> None:
     """Write the task file; never over another file.
 
     Raises:
         UsageError: the file exists, or the task has no gymnasium environment.
     """
+    config = tyro.cli(NewConfig, args=arguments, prog="odeploy tasks new")
     if config.out.exists():
         raise UsageError(
             where=f"--out {config.out}", expected="a new file", got="one that exists", remedy="choose another name"

@@ -37,7 +37,7 @@ def compiled(table: Mjcf, where: str) -> Any:
     if table.physics_step_s is not None:
         spec.option.timestep = table.physics_step_s
     if table.floor:
-        spec.worldbody.add_geom(name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05])
+        _add_floor(spec)
     if table.armature is not None:
         for name, number in zip(joints, per_joint(table.armature, joints, f"{where} at armature"), strict=True):
             spec.joint(name).armature = number
@@ -128,6 +128,18 @@ def _not_compiled(path: str, error: ValueError) -> FormatError:
         expected="an MJCF that compiles",
         got=" ".join(str(error).split())[:300],
         remedy="correct the model",
+    )
+
+
+def _add_floor(spec: Any) -> None:
+    """Add a grey plane that collides, whatever the model's defaults for its own geoms."""
+    spec.worldbody.add_geom(
+        name="floor",
+        type=mujoco.mjtGeom.mjGEOM_PLANE,
+        size=[0, 0, 0.05],
+        rgba=[0.8, 0.8, 0.8, 1],
+        contype=1,
+        conaffinity=1,
     )
 
 

@@ -89,3 +89,8 @@ def test_the_examples_run(name: str, size: tuple[int, int]) -> None:
     assert (len(task.observation), len(task.action)) == size
     assert not any(step.done for step in steps)
     assert len(set(task.observation_names)) == size[0]
+
+
+def test_the_how_to_shows_the_arm_as_it_is() -> None:
+    page = (EXAMPLES.parent / "docs/howto/bring-your-own-robot.md").read_text()
+    assert (EXAMPLES / "arm/arm.toml").read_text() in page

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -20,6 +21,14 @@ def test_floor_armature_and_physics_step_are_added(tmp_path: Path) -> None:
     assert changed.opt.timestep == 0.001
     assert changed.ngeom == plain.ngeom + 1
     np.testing.assert_allclose(changed.dof_armature, [0] * 6 + [0.1, 0.3])
+
+
+def test_the_floor_collides_whatever_the_models_defaults(tmp_path: Path) -> None:
+    visual = LEG.replace("<worldbody>", '<default><geom contype="0" conaffinity="0"/></default><worldbody>', 1)
+    model = compiled(table(tmp_path, visual, floor=True), "f")
+    floor = model.geom("floor")
+    assert (floor.contype[0], floor.conaffinity[0]) == (1, 1)
+    assert floor.type[0] == mujoco.mjtGeom.mjGEOM_PLANE
 
 
 def test_pd_replaces_the_actuators_by_motors_with_the_models_limits(tmp_path: Path) -> None:

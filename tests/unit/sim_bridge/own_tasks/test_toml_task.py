@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from odeploy_runtime.errors import ContractError, FormatError, MissingError
-from odeploy_sim.cli.tasks import main
+from odeploy_sim.cli.tasks import main_new
 from odeploy_sim.own_tasks import gym_task, toml_task
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.env import TaskEnv
@@ -29,7 +29,7 @@ high = 5
 
 def test_a_written_file_is_the_task_that_it_was_written_from(tmp_path: Path) -> None:
     path = tmp_path / "reacher.toml"
-    main(["new", "gym:Reacher-v5", "--out", str(path)])
+    main_new(["gym:Reacher-v5", "--out", str(path)])
     read, made = resolve(str(path)), gym_task.task("gym:Reacher-v5")
     assert (read.observation, read.action, read.safe_action) == (made.observation, made.action, made.safe_action)
     assert (read.rate_hz, read.horizon, read.reference) == (made.rate_hz, made.horizon, str(path))
