@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from odeploy_runtime.errors import ContractError, MissingError
+from odeploy_runtime.errors import ContractError, MissingError, RelayedError
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.trace.reader import read_trace
@@ -104,6 +104,17 @@ def test_files_of_an_own_task_ask_for_it_by_name(folder: Path, law: Path) -> Non
     other.write_text(TASK.replace('Signal("speed", "m/s")', 'Signal("speed", "km/h")'))
     with pytest.raises(ContractError, match=r"observation\[1\]: expected speed \[m/s\].*got speed \[km/h\]"):
         in_process("film", str(trace), "--task", f"{other}:TASK", "--out", str(folder / "asked.png"))
+
+
+def test_a_step_and_a_picture_that_raise_are_reported_with_their_line(folder: Path, law: Path) -> None:
+    code, trace = folder / "jammed.py", folder / "jammed.trace"
+    short = "--mode", "lockstep", "--episodes", "1", "--trace", str(trace)
+    in_process("sim", f"{folder}/cart.py:TASK", "--policy", str(law), "--in-process", *short)
+    code.write_text(TASK.replace("self.speed +=", "1 / 0 #").replace("return np.full", "1 / 0 #"))
+    with pytest.raises(ContractError, match=r"task cart, step at .*jammed\.py:19: .*ZeroDivisionError"):
+        in_process("score", f"{code}:TASK", "--policy", str(law), "--episodes", "1")
+    with pytest.raises(RelayedError, match=r"task cart, render at .*jammed\.py:23: .*ZeroDivisionError"):
+        in_process("film", str(trace), "--task", f"{code}:TASK", "--out", str(folder / "jammed.png"))
 
 
 def test_signals_alone_are_exported_on_recorded_observations(folder: Path) -> None:

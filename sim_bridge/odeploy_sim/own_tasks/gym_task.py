@@ -8,12 +8,14 @@ import gymnasium
 from gymnasium.spaces import Dict
 
 from odeploy_runtime.errors import MissingError, UsageError, first_line
+from odeploy_runtime.signals import Signal
 from odeploy_sim.own_tasks import signals_of_spaces
-from odeploy_sim.own_tasks.python_task import module
+from odeploy_sim.own_tasks.python_task import loaded, module
 from odeploy_sim.tasks.env import physics_data
 from odeploy_sim.tasks.task import Task
 
 _SUCCESS_KEYS = ("is_success", "success")
+_RAISES_NOTHING = "an environment that raises nothing"
 
 
 def task(reference: str, /, **overrides: Any) -> Task:
@@ -34,9 +36,8 @@ def task(reference: str, /, **overrides: Any) -> Task:
     env = _made(reference, package, gym_id, overrides.get("make_arguments", {}))
     try:
         signals_of_spaces.require_vectors(env, reference)
-        observation, action = signals_of_spaces.signals(env)
+        (observation, action), info = loaded(reference, lambda: _played(env), _RAISES_NOTHING)
         data = physics_data(env)
-        info = env.reset(seed=0)[1] | env.step(env.action_space.sample())[4]
         facts: dict[str, Any] = {
             "name": gym_id.replace("/", "-"),
             "observation": observation,
@@ -56,18 +57,30 @@ def task(reference: str, /, **overrides: Any) -> Task:
     return Task(**facts | overrides)
 
 
+def _played(
+    env: "gymnasium.Env[Any, Any]",
+) -> tuple[tuple[tuple[Signal, ...], tuple[Signal, ...]], dict[str, Any]]:
+    """Return the signals of observation and action, and what `info` contains."""
+    signals = signals_of_spaces.signals(env)
+    return signals, env.reset(seed=0)[1] | env.step(env.action_space.sample())[4]
+
+
 def _made(reference: str, package: str, gym_id: str, arguments: dict[str, Any]) -> "gymnasium.Env[Any, Any]":
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # gymnasium and its packages print notices
-            gymnasium.register_envs(module(reference, package))
+    def make() -> "gymnasium.Env[Any, Any]":
+        try:
             return gymnasium.make(gym_id, disable_env_checker=True, **arguments)
-    except gymnasium.error.Error as error:
-        raise MissingError(
-            where=reference,
-            expected="a registered gymnasium id",
-            got=first_line(error),
-            remedy="correct the id, or name the package that registers it: gym:PACKAGE:ID",
-        ) from None
+        except gymnasium.error.Error as error:
+            raise MissingError(
+                where=reference,
+                expected="a registered gymnasium id",
+                got=first_line(error),
+                remedy="correct the id, or name the package that registers it: gym:PACKAGE:ID",
+            ) from None
+
+    with contextlib.redirect_stderr(io.StringIO()):  # gymnasium and its packages print notices
+        gymnasium.register_envs(module(reference, package))
+        env: gymnasium.Env[Any, Any] = loaded(reference, make, _RAISES_NOTHING)
+        return env
 
 
 def _rate_hz(env: "gymnasium.Env[Any, Any]", reference: str) -> float:

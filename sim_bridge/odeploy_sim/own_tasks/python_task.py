@@ -77,8 +77,13 @@ def from_module(place: str, name: str) -> Task:
     return _referenced(f"{place}:{name}", place, name)
 
 
-def loaded(where: str, load: Callable[[], Any]) -> Any:
+def loaded(where: str, load: Callable[[], Any], expected: str = "code that imports") -> Any:
     """Return what code of the user's returns.
+
+    Args:
+        where: how the user named the code, for messages.
+        load: runs it.
+        expected: what would have been right, for messages.
 
     Raises:
         UsageError: it raised; the message names the line.
@@ -94,7 +99,7 @@ def loaded(where: str, load: Callable[[], Any]) -> Any:
         place = error.filename if isinstance(error, SyntaxError) else inside[-1].filename
         raise UsageError(
             where=f"{where} at {place}:{line}",
-            expected="code that imports",
+            expected=expected,
             got=f"{type(error).__name__}: {first_line(error)}",
             remedy="correct that line",
         ) from error
