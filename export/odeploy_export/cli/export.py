@@ -17,7 +17,6 @@ from odeploy_export.pipeline import CLOSED_LOOP, export_policy
 from odeploy_export.sources.external import External, from_external
 from odeploy_export.sources.module_file import load_module
 from odeploy_export.sources.onnx_model import from_onnx
-from odeploy_export.sources.recorded import recorded_observations
 from odeploy_export.sources.runs import from_run, from_sb3
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
@@ -26,6 +25,7 @@ from odeploy_export.toml_files import actuation_for, prepared, recipe_for
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
+from odeploy_sim.demonstrations.recorded_observations import recorded_observations
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 

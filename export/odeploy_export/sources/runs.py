@@ -8,13 +8,13 @@ import torch
 
 from odeploy_export.sources.normaliser import BESIDE, read_normaliser
 from odeploy_export.sources.play import play_policy
-from odeploy_export.sources.recorded import recorded_observations
 from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
 from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.regular_file import DATA_BYTES, read_regular
+from odeploy_sim.demonstrations.recorded_observations import recorded_observations
 from odeploy_sim.own_tasks.named import named
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.kinds import Policy

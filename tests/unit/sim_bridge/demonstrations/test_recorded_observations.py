@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from odeploy_export.sources.recorded import recorded_observations
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, OdeployError
 from odeploy_runtime.signals import Signal
+from odeploy_sim.demonstrations.recorded_observations import recorded_observations
 from odeploy_sim.tasks.task import Task
 
 ARM = Task("arm", (Signal("q", "rad"), Signal("v", "rad/s")), (Signal("u", "N·m", -2, 2),), 50, 100)

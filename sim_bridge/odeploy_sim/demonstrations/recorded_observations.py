@@ -11,8 +11,8 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from odeploy_export.parity.rows import Array
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, first_line
 from odeploy_runtime.regular_file import DATA_BYTES, require_regular
 from odeploy_runtime.trace.parquet import require_pyarrow
@@ -22,7 +22,7 @@ from odeploy_sim.tasks.task import Task
 _KEY = "observations"
 
 
-def recorded_observations(source: str, task: Task) -> Array:
+def recorded_observations(source: str, task: Task) -> NDArray[np.float32]:
     """Return the observations in a file or a dataset. Shape (M, O).
 
     Raises:
@@ -52,7 +52,7 @@ def recorded_observations(source: str, task: Task) -> Array:
     return values
 
 
-def _npz(path: Path, task: Task) -> Array:
+def _npz(path: Path, task: Task) -> NDArray[np.float32]:
     O = len(task.observation)  # noqa: E741
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -66,7 +66,7 @@ def _npz(path: Path, task: Task) -> Array:
     return values
 
 
-def _parquet(path: Path, task: Task) -> Array:
+def _parquet(path: Path, task: Task) -> NDArray[np.float32]:
     require_pyarrow()
     import pyarrow as pa
     import pyarrow.parquet as pq
