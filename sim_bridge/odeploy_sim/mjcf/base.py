@@ -29,7 +29,9 @@ class Base:
         """
         self._data, self._model, model = data, data.model, data.model
         if name is not None:
-            require_known(name, (model.body(i).name for i in range(1, model.nbody)), "body", f"{where} at base")
+            require_known(
+                name, (model.body(i).name for i in range(1, model.nbody)), "body", f"{where} at mjcf.base"
+            )
             self._body = int(model.body(name).id)
         else:
             floating = model.jnt_bodyid[model.jnt_type == mujoco.mjtJoint.mjJNT_FREE]

@@ -39,10 +39,12 @@ def compiled(table: Mjcf, where: str) -> Any:
     if table.floor:
         _add_floor(spec)
     if table.armature is not None:
-        for name, number in zip(joints, per_joint(table.armature, joints, f"{where} at armature"), strict=True):
+        for name, number in zip(
+            joints, per_joint(table.armature, joints, f"{where} at mjcf.armature"), strict=True
+        ):
             spec.joint(name).armature = number
     if table.pd is not None:
-        _replace_by_motors(spec, table.pd, joints, f"{where} at pd")
+        _replace_by_motors(spec, table.pd, joints, f"{where} at mjcf.pd")
     try:
         return spec.compile()
     except ValueError as error:
@@ -83,13 +85,13 @@ def start(model: Any, table: Mjcf, where: str) -> Any:
     data = mujoco.MjData(model)
     if table.keyframe is not None:
         keys = [model.key(i).name for i in range(model.nkey)]
-        require_known(table.keyframe, keys, "keyframe", f"{where} at keyframe")
+        require_known(table.keyframe, keys, "keyframe", f"{where} at mjcf.keyframe")
         mujoco.mj_resetDataKeyframe(model, data, model.key(table.keyframe).id)
     elif model.nkey:
         mujoco.mj_resetDataKeyframe(model, data, 0)
     names, set_already = joint_names(model), set()
     for pattern, position in table.pose.items():
-        for name in matching((pattern,), names, f"{where} at pose"):
+        for name in matching((pattern,), names, f"{where} at mjcf.pose"):
             if name not in set_already:  # the first pattern counts
                 data.joint(name).qpos[0] = position
                 set_already.add(name)
@@ -97,7 +99,7 @@ def start(model: Any, table: Mjcf, where: str) -> Any:
         free = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
         if not len(free):
             raise FormatError(
-                where=f"{where} at base_position_m",
+                where=f"{where} at mjcf.base_position_m",
                 expected="a model whose base floats (freejoint)",
                 got="a fixed one",
                 remedy="leave the position out",
@@ -111,7 +113,7 @@ def start(model: Any, table: Mjcf, where: str) -> Any:
 def _parsed(table: Mjcf, where: str) -> Any:
     if not Path(table.model).is_file():
         raise MissingError(
-            where=f"{where} at model",
+            where=f"{where} at mjcf.model",
             expected="an MJCF file",
             got=f"none at {table.model}",
             remedy="correct the path",

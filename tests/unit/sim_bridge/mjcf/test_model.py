@@ -77,7 +77,7 @@ def test_a_model_that_does_not_compile_is_one_line_with_the_files_name(
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     asked = table(tmp_path)
     (tmp_path / "leg.xml").unlink()
-    with pytest.raises(MissingError, match=r"f at model: expected an MJCF file, got none at .*leg\.xml"):
+    with pytest.raises(MissingError, match=r"f at mjcf.model: expected an MJCF file, got none at .*leg\.xml"):
         compiled(asked, "f")
 
 
@@ -102,5 +102,5 @@ def test_the_reset_is_a_keyframe_or_the_first_one_changed_by_the_pose(tmp_path: 
 
 
 def test_an_unknown_keyframe_offers_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(MissingError, match="f at keyframe: expected a known keyframe: stand, got stnd"):
+    with pytest.raises(MissingError, match=r"f at mjcf\.keyframe: expected a known keyframe: stand, got stnd"):
         start(compiled(table(tmp_path), "f"), table(tmp_path, keyframe="stnd"), "f")

@@ -49,7 +49,7 @@ def test_lists_of_signals_override_the_derived_ones(tmp_path: Path) -> None:
         (OBSERVED, HEAD.replace("rate_hz = 50\n", ""), FormatError, "leg.toml at rate_hz: expected a value"),
         (OBSERVED, HEAD.replace("50", "60"), FormatError, "rate_hz: .* steps of 2 ms, got 60 Hz, 8.333 steps"),
         (OBSERVED, 'gym = "Reacher-v5"\n' + HEAD, FormatError, "expected one environment, got gym and mjcf"),
-        (OBSERVED, HEAD.replace("leg.xml", "log.xml"), MissingError, "at model: expected an MJCF file"),
+        (OBSERVED, HEAD.replace("leg.xml", "log.xml"), MissingError, "at mjcf.model: expected an MJCF file"),
         (OBSERVED + "flor = true\n", HEAD, FormatError, "at mjcf: expected a known field such as floor, got flor"),
         ('observe = [{ trem = "x" }]\n', HEAD, FormatError, r"at mjcf.observe\[0\]: .* such as term, got trem"),
         (OBSERVED + "pd = { p_gain = 2 }\n", HEAD, FormatError, "at mjcf.pd: .* such as p_gains, got p_gain"),
