@@ -20,7 +20,6 @@ import torch
 import tyro
 from torch import Tensor
 
-from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import highs, lows
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_sim.own_tasks.reference import resolve
@@ -73,7 +72,6 @@ def main(arguments: list[str]) -> None:
         horizon=config.horizon, threads=config.threads,
     )  # fmt: skip
     task = resolve(config.task)
-    require_limits(task)
     demonstrations = load(config.demos, task)
     O, A = len(task.observation), len(task.action)  # noqa: E741
     sizes = MlpConfig(O, A, config.widths, config.activation, squash=True, horizon=config.horizon)
@@ -88,22 +86,6 @@ def main(arguments: list[str]) -> None:
         )
 
     run("bc", config, task, sizes, training, demonstrations)
-
-
-def require_limits(task: Task) -> None:
-    """Refuse a task with an action to which tanh cannot be mapped.
-
-    Raises:
-        ContractError: names the first one.
-    """
-    for signal in task.action:
-        if signal.low is None or signal.high is None:
-            raise ContractError(
-                where=f"train bc, action {signal.name}",
-                expected="a lower and an upper limit",
-                got=f"[{signal.low}, {signal.high}]",
-                remedy="give the signal its limits in the catalogue, or train fm-bc",
-            )
 
 
 def start(config: Config, sizes: MlpConfig, task: Task, demonstrations: Demonstrations) -> tuple[MlpPolicy, State]:

@@ -22,7 +22,7 @@ def test_an_episode_is_done_when_terminated_or_truncated(terminated: bool, trunc
 
 
 def test_an_environment_with_other_sizes_than_in_the_catalogue_is_refused() -> None:
-    task = dataclasses.replace(HOPPER, action=(*HOPPER.action, Signal("wing", "1")))
+    task = dataclasses.replace(HOPPER, action=(*HOPPER.action, Signal("wing", "1", -1, 1)), safe_action=())
     with pytest.raises(ContractError, match="expected 4 actions and 11 observations") as raised:
         TaskEnv(task)
     assert raised.value.where == "task hopper"

@@ -1,9 +1,12 @@
 """Tasks: raw observations become signals in order, and a noise level has its range."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from odeploy_runtime.errors import UsageError
+from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_runtime.signals import Signal
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
 
@@ -55,3 +58,14 @@ def test_a_task_without_noise_accepts_only_level_1() -> None:
     assert HOPPER.arguments(1.0) == {}
     with pytest.raises(UsageError, match="hopper has no noise to scale"):
         HOPPER.arguments(1.5)
+
+
+def test_an_action_without_limits_is_refused_by_name() -> None:
+    free = dataclasses.replace(HOPPER.action[0], high=None)
+    with pytest.raises(ContractError, match=f"low and high of each action signal, got {free.name} without them"):
+        dataclasses.replace(HOPPER, action=(free, *HOPPER.action[1:]))
+
+
+def test_the_safe_action_is_zero_or_the_middle_of_limits_without_zero() -> None:
+    limits = (Signal("lift", "m", 0.2, 0.4), Signal("turn", "rad", -1.0, 1.0))
+    assert dataclasses.replace(HOPPER, action=limits, safe_action=()).safe_action == (pytest.approx(0.3), 0.0)

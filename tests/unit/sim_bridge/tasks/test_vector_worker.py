@@ -37,8 +37,9 @@ def living(vector: WorkerVectorEnv) -> int:
 
 def test_a_workers_error_is_raised_in_the_parent() -> None:
     before = multiprocessing.active_children()
+    wider = dataclasses.replace(BRITTLE, action=(*BRITTLE.action, Signal("pull", "1", -1, 1)), safe_action=())
     with pytest.raises(RelayedError, match="expected 2 actions and 2 observations"):
-        make_vector(dataclasses.replace(BRITTLE, action=(*BRITTLE.action, Signal("pull", "1"))), 2, workers=1)
+        make_vector(wider, 2, workers=1)
     assert set(multiprocessing.active_children()) == set(before)
 
 

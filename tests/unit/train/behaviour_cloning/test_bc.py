@@ -10,11 +10,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
 from odeploy_sim.demonstrations.dataset import Demonstrations, load
 from odeploy_train.behaviour_cloning import bc
-from odeploy_train.behaviour_cloning.bc import Config, objective, require_limits, start
+from odeploy_train.behaviour_cloning.bc import Config, objective, start
 from odeploy_train.behaviour_cloning.loop import train
 from odeploy_train.policies.mlp import MlpConfig, MlpPolicy
 from odeploy_train.runs import checkpoint
@@ -100,13 +100,6 @@ def test_a_run_prints_its_score_and_deploys_an_mlp(
     torch.testing.assert_close(policy.observation_mean, mean, rtol=1e-5, atol=1e-5)
     far = policy(mean + 1e3 * torch.ones(1, 6, dtype=torch.float64))
     assert ((far >= policy.low) & (far <= policy.high)).all()
-
-
-def test_an_action_without_limits_is_refused_by_name() -> None:
-    task = get("maze-medium")
-    free = dataclasses.replace(task.action[0], high=None)
-    with pytest.raises(ContractError, match=f"action {free.name}: expected a lower and an upper limit"):
-        require_limits(dataclasses.replace(task, action=(free, *task.action[1:])))
 
 
 @pytest.mark.parametrize("option", ["--steps", "--batch", "--lr", "--widths"])
