@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from odeploy_runtime.errors import MissingError
+
 POLICY_BYTES = 1 << 30
 """Policy files: 250 million float32 parameters, a hundred times what a control loop runs."""
 TEXT_BYTES = 1 << 26
@@ -50,6 +52,19 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     """
     with open_regular(path, most_bytes) as file:
         return read_bounded(file, path, most_bytes)
+
+
+def read_data(path: Path, expected: str, remedy: str) -> bytes:
+    """Return the content of a data file that the user gave.
+
+    Raises:
+        MissingError: it cannot be read.
+    """
+    try:
+        return read_regular(path, DATA_BYTES)
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise MissingError(where=str(path), expected=expected, got=got, remedy=remedy) from None
 
 
 def read_bounded(file: BinaryIO, path: Path, most_bytes: int) -> bytes:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_export.sources.files import read_bytes
 from odeploy_runtime.errors import ContractError, FormatError, OdeployError
+from odeploy_runtime.regular_file import read_data
 
 BESIDE = ("normaliser.npz", "vecnormalize.pkl", "vec_normalize.pkl")
 """File names next to a policy: ours, rl-baselines3-zoo's, the model hub's."""
@@ -45,7 +45,7 @@ def read_normaliser(path: Path) -> Normaliser | None:
         FormatError: a damaged file or another format.
         ContractError: a normaliser of dictionary observations.
     """
-    content = read_bytes(
+    content = read_data(
         path,
         "a normaliser: normaliser.npz or stable-baselines3's vecnormalize.pkl",
         "give the path of the file that was saved with the policy",

@@ -20,10 +20,10 @@ from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.adapt import inputs_of
 from odeploy_export.sources.external import External
-from odeploy_export.sources.files import read_bytes
 from odeploy_runtime.errors import ContractError, FormatError, first_line
 from odeploy_runtime.policy_file.file import MANIFEST_KEY
 from odeploy_runtime.policy_file.protobuf import metadata_spans
+from odeploy_runtime.regular_file import read_data
 from odeploy_sim.tasks.task import Task
 
 _RANDOM = ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
@@ -38,7 +38,7 @@ def from_onnx(path: Path, task: Task) -> External:
         FormatError: not a valid model.
         ContractError: inputs, outputs or operators that a policy file must not have.
     """
-    data = read_bytes(path, "an ONNX file", "give the path of the model")
+    data = read_data(path, "an ONNX file", "give the path of the model")
     where = str(path)
     if MANIFEST_KEY in metadata_spans(data, where):
         raise _refusal(where, "a bare ONNX file", "a policy file", "serve it as it is")

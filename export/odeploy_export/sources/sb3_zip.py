@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odeploy_export.sources.files import read_bytes
 from odeploy_runtime.errors import FormatError
+from odeploy_runtime.regular_file import read_data
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_zip(path: Path) -> SavedModel:
         MissingError: no such file.
         FormatError: a damaged file or another format.
     """
-    content = read_bytes(
+    content = read_data(
         path, "a model that stable-baselines3 saved", "give the path of the zip that model.save wrote"
     )
     try:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.sources.external import External
-from odeploy_export.sources.files import read_bytes
 from odeploy_export.sources.torch_module import references, require_answer
 from odeploy_runtime.errors import ContractError, FormatError, first_line
+from odeploy_runtime.regular_file import read_data
 from odeploy_sim.tasks.task import Task
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
         FormatError: not a TorchScript archive.
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
     """
-    content = read_bytes(path, "a TorchScript archive", "give the file that torch.jit.save wrote")
+    content = read_data(path, "a TorchScript archive", "give the file that torch.jit.save wrote")
     script = _loaded(content, str(path))
     require_answer(script, task, noise_size, str(path))
     log.info(_NOTE)

@@ -68,11 +68,7 @@ class Session:
         return round(1e9 / self.hello.rate_hz)
 
     def is_silent(self, now_ns: int) -> bool:
-<<<<<<< HEAD
         """Return whether the robot has been silent until its session's end.
-=======
-        """Return whether the robot has been silent for as long as ends its session.
->>>>>>> 481b9d2 (Limits of actions are checked by the task itself; tests of wider tasks give theirs)
 
         That is 1 s without an observation (5 s before the first), and 3 T at low rates.
         """
