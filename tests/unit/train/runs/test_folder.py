@@ -179,3 +179,17 @@ def test_weights_that_do_not_fit_the_card_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OdeployError, match="got a file that does not load") as raised:
         load_policy(tmp_path)
     assert raised.value.where == str(tmp_path / checkpoint.CHECKPOINT)
+
+
+def test_a_run_of_a_task_that_has_changed_is_not_continued(tmp_path: Path) -> None:
+    made, folder = card(Options(tmp_path / "run")), tmp_path / "run"
+    begin(folder, dataclasses.replace(made, task_digest="0123"))
+    begin(folder, dataclasses.replace(made, task_digest="0123"))
+    with pytest.raises(UsageError, match="task_digest: expected '0123' as in the run that is there, got '4567'"):
+        begin(folder, dataclasses.replace(made, task_digest="4567"))
+
+
+def test_a_run_from_before_digests_is_continued(tmp_path: Path) -> None:
+    made = card(Options(tmp_path / "run"))
+    begin(tmp_path / "run", made)
+    begin(tmp_path / "run", dataclasses.replace(made, task_digest="4567"))

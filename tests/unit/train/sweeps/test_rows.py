@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from odeploy_train.sweeps.rows import best_score, last_scores, rows, thresholds
+from odeploy_train.sweeps.rows import best_score, last_scores, rows, scored_by, thresholds
 from tests.unit.train.sweeps.test_table import MEASURED, line, score_of
 
 
@@ -34,3 +34,11 @@ def test_thresholds_of_the_control_suite_and_the_kitchen_are_within_their_range_
     assert thresholds("kitchen:microwave+kettle", []) == (1.0, 2.0)
     assert thresholds("kitchen:kettle", []) == (0.5, 0.8)
     assert thresholds("hopper", []) == (1000.0, 2500.0)
+
+
+def test_lines_of_a_task_that_is_not_catalogued_tell_what_its_table_needs() -> None:
+    own = line("BC", 0, 0.5) | {"task": "arm", "scored_by": "return"}
+    assert thresholds("arm", [own]) == (1000.0, 2500.0)
+    assert thresholds("arm", [own | {"thresholds": [3.0]}]) == (3.0,)
+    assert scored_by("arm", [own]) == "return"
+    assert [row.method for row in rows("arm", [own])] == ["BC"]

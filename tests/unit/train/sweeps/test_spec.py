@@ -140,3 +140,27 @@ def test_an_unknown_task_is_refused_with_the_nearest_names(tmp_path: Path) -> No
 def test_a_missing_spec_is_a_missing_error(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="No such file"):
         read(tmp_path / "none.toml")
+
+
+TASK = """
+name = "arm"
+rate_hz = 50
+horizon = 100
+observation = [{ name = "q", unit = "rad" }]
+action = [{ name = "u", unit = "N·m", low = -1, high = 1 }]
+"""
+
+
+def test_a_task_that_is_not_catalogued_is_named_by_reference_and_keyed_by_digest(tmp_path: Path) -> None:
+    (tmp_path / "arm.toml").write_text(TASK)
+    tasks = f'tasks = ["{tmp_path}/arm.toml", "hopper"]'
+    text = SPEC.replace('tasks = ["maze-medium", "hopper"]', tasks).replace("demos.maze-medium", "demos.arm")
+    made = runs(read(written(tmp_path, text)))
+    arm, hopper = made[0], made[-1]
+    assert (arm.task, arm.argument, arm.demos) == ("arm", f"{tmp_path}/arm.toml", {"quality": "coverage:0.25"})
+    assert (hopper.task, hopper.argument, hopper.task_digest) == ("hopper", "hopper", "")
+    assert dataclasses.replace(arm, reference="/elsewhere/arm.toml").key == arm.key
+    (tmp_path / "arm.toml").write_text(TASK.replace("horizon = 100", "horizon = 200"))
+    changed = runs(read(written(tmp_path, text)))[0]
+    assert changed.key != arm.key
+    assert changed.training != arm.training
