@@ -93,7 +93,7 @@ guard: $(VENV)/.installed
 matrix: $(VENV)/.installed
 	$(BIN)/pytest -m matrix tests/integration/test_matrix.py
 
-# EnvPool against gymnasium and dm_control, in an environment of its own: 950 MB that no other target needs. Three
+# EnvPool against gymnasium and dm_control, in an environment of its own: 950 MB that no other target needs. Six
 # minutes, most of them the download and torch.
 $(VENV)-envpool/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-envpool
