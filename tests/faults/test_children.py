@@ -30,7 +30,6 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def started(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    folder.mkdir()
     return subprocess.Popen(
         [sys.executable, "-m", "odeploy", *arguments],
         env=os.environ | {"TMPDIR": str(folder)},
@@ -38,6 +37,12 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+@pytest.fixture
+def short_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for temporary files, in which sockets' paths stay within their limit."""
+    return tmp_path_factory.mktemp("t")
 
 
 def wait_for_child(folder: Path, module: str) -> None:
@@ -60,9 +65,9 @@ def assert_nothing_left(folder: Path) -> float:
 @pytest.mark.parametrize("child", ["bench.echo_server", "odeploy sim"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_bench_leaves_no_process_and_no_folder(
-    tmp_path: Path, sent: signal.Signals, child: str, record_property: Record
+    tmp_path: Path, short_folder: Path, sent: signal.Signals, child: str, record_property: Record
 ) -> None:
-    file, folder = policy_path(tmp_path, MAZE_MEDIUM), tmp_path / "temporary"
+    file, folder = policy_path(tmp_path, MAZE_MEDIUM), short_folder
     out = str(tmp_path / "bench")
     bench = started(folder, "bench", str(file), "--task", "maze-medium", "--episodes", "1000", "--out", out)
     wait_for_child(folder, child)
@@ -72,8 +77,10 @@ def test_a_bench_leaves_no_process_and_no_folder(
 
 
 @pytest.mark.fault(25)
-def test_a_killed_simulated_robot_takes_its_server_along(tmp_path: Path, record_property: Record) -> None:
-    file, folder, trace = policy_path(tmp_path, MAZE_MEDIUM), tmp_path / "temporary", tmp_path / "t.trace"
+def test_a_killed_simulated_robot_takes_its_server_along(
+    tmp_path: Path, short_folder: Path, record_property: Record
+) -> None:
+    file, folder, trace = policy_path(tmp_path, MAZE_MEDIUM), short_folder, tmp_path / "t.trace"
     arguments = "--policy", str(file), "--episodes", "1000", "--trace", str(trace)
     robot = started(folder, "sim", "maze-medium", *arguments)
     wait_for_child(folder, "odeploy serve")

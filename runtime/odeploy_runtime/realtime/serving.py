@@ -24,7 +24,7 @@ def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="odeploy-") as made:
         folder = Path(made)
-        socket, log = folder / "server.ipc", folder / "server.log"
+        socket, log = folder / "s.ipc", folder / "server.log"
         arguments = ["--endpoint", f"ipc://{socket}", *inherited().log_arguments(), *extra]
         command = python_module("odeploy", "serve", str(policy), *arguments, folder=folder)
         with child(command, log) as process:
