@@ -95,7 +95,7 @@ def test_a_task_with_other_signals_than_the_file(tmp_path: Path) -> None:
     assert not out.exists()
     with serving(file) as endpoint:
         result = odeploy("sim", "maze-medium", "--endpoint", endpoint, "--trace", str(tmp_path / "t.trace"))
-    assert_one_line(result, "a refusal", "ball_x")
+    assert_one_line(result, "a refusal", "expected task 'hopper'", "maze-medium")
     assert not (tmp_path / "t.trace").exists()
 
 
