@@ -17,33 +17,80 @@ command = ["goal_x", "goal_y"]      # raw signals that the operator sets; defaul
 
 [[terms]]                           # in the policy's order
 of = "signals"
-names = ["ball_x", "ball_y"]
+names = ["ball_x", "ball_y"]        # or patterns such as "*_angle"
+scale = 0.25                        # scale · value + offset; default: 1 and 0
+offset = { "ball_x" = 0.5, "*" = 0 }    # one number, a list, or a table of patterns
 ages = [2, 1, 0]                    # in ticks, oldest first; default: [0]
 
 [[terms]]
-of = "action"                       # previous action
+of = "action"                       # previous action; "raw_action": the network's own previous output
 
 [[terms]]
 of = "phase"
 period_s = 0.5
+start = 0.5                         # share of the period at which the episode starts; default: 0
+parts = ["cos"]                     # default: ["sin", "cos"]
+
+[output]                            # command = scale · network's output + offset; default: 1 and 0
+scale = 0.25
 """
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odeploy_export.graphs.action_output import Output
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_runtime.policy_file.actuation import Actuation
-from odeploy_runtime.policy_file.recipe import Preparation, Recipe
+from odeploy_runtime.policy_file.preparation import Preparation
+from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
-from odeploy_runtime.typed_json import decode, encode
+from odeploy_runtime.typed_json import decode
+from odeploy_sim.mjcf.names import per_joint
+from odeploy_sim.own_tasks.toml_task import require_known_fields
 from odeploy_sim.tasks.task import Task
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _TermTable:
+    """A term as written in a file.
+
+    `names` may have patterns, and `offset` is one number, a list or a table.
+    """
+
+    of: Literal["signals", "action", "raw_action", "phase"]
+    names: tuple[str, ...] = ()
+    ages: tuple[int, ...] = (0,)
+    period_s: float = 0.0
+    scale: float | None = None
+    offset: Any = None
+    start: float | None = None
+    parts: tuple[Literal["sin", "cos"], ...] | None = None
+
+
+@dataclass(frozen=True)
+class _OutputTable:
+    """How the network's output becomes a command; both as `offset` of a term."""
+
+    scale: Any = None
+    offset: Any = None
+
+
+@dataclass(frozen=True)
+class _RecipeFile:
+    """Contents of a recipe's file."""
+
+    terms: tuple[_TermTable, ...]
+    command: tuple[str, ...] = ()
+    output: _OutputTable = _OutputTable()
 
 
 def actuation_for(task: Task, file: Path | None) -> Actuation | None:
@@ -55,16 +102,44 @@ def actuation_for(task: Task, file: Path | None) -> Actuation | None:
         own: Actuation | None = task.make_arguments.get("actuation")
         return own
     what = f"an actuation that fits {task.name}"
-    return from_toml(
-        Actuation, file, "--actuation", what, {}, lambda read: read.fit(len(task.action), task.rate_hz)
-    )
+    return from_toml(Actuation, file, "--actuation", what, lambda read: read.fit(len(task.action), task.rate_hz))
 
 
 def recipe_for(task: Task, file: Path) -> Recipe:
     """Read a recipe over the task's signals. Raises as `from_toml`."""
-    own = {"raw": encode(task.observation)}
-    what = f"a recipe over the signals of {task.name}"
-    return from_toml(Recipe, file, "--recipe", what, own, lambda _: None)
+    made: list[Recipe] = []
+
+    def make(read: _RecipeFile) -> None:
+        terms = (_term(table, task, f"--recipe {file} at terms[{i}]") for i, table in enumerate(read.terms))
+        made.append(Recipe(task.observation, tuple(terms), read.command))
+        made[0].observation(task.action)
+
+    from_toml(_RecipeFile, file, "--recipe", f"a recipe over the signals of {task.name}", make)
+    return made[0]
+
+
+def output_for(task: Task, file: Path) -> Output:
+    """Read how the network's output becomes the task's action.
+
+    The table is part of a recipe's file. Raises as `from_toml`.
+    """
+    table = from_toml(_RecipeFile, file, "--recipe", "a recipe", lambda _: None).output
+    where, names = f"--recipe {file} at output", task.action_names
+    numbers = {
+        field: None if value is None else per_joint(value, names, f"{where}.{field}")
+        for field, value in vars(table).items()
+    }
+    return Output(**numbers)
+
+
+def _term(table: _TermTable, task: Task, where: str) -> Term:
+    known = task.observation_names
+    names = [
+        name for pattern in table.names for name in [n for n in known if fnmatchcase(n, pattern)] or [pattern]
+    ]
+    numbers = {"signals": names, "phase": table.parts or ("sin", "cos")}.get(table.of, task.action_names)
+    offset = None if table.offset is None else per_joint(table.offset, numbers, f"{where}.offset")
+    return Term(**(vars(table) | {"names": tuple(names), "offset": offset}))
 
 
 def prepared(recipe: Recipe, task: Task, recorded: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -76,9 +151,7 @@ def prepared(recipe: Recipe, task: Task, recorded: NDArray[np.float32]) -> NDArr
     return np.stack([preparation.observe(0, seq, raw).copy() for seq, raw in enumerate(recorded)])
 
 
-def from_toml(
-    kind: type[T], file: Path, option: str, what: str, own: Mapping[str, Any], check: Callable[[T], None]
-) -> T:
+def from_toml(kind: type[T], file: Path, option: str, what: str, check: Callable[[T], None]) -> T:
     """Read a dataclass.
 
     Args:
@@ -86,15 +159,16 @@ def from_toml(
         file: TOML with its fields.
         option: command-line option, for messages.
         what: description, for messages.
-        own: fields that are not in the file.
         check: raises a ValueError if the numbers do not fit the task.
 
     Raises:
         MissingError: no such file.
-        FormatError: not TOML, a field of the wrong type, or numbers that do not fit.
+        FormatError: not TOML, an unknown field or one of the wrong type, or numbers that do not fit.
     """
     try:
-        read = decode(kind, tomllib.loads(read_regular(file, TEXT_BYTES).decode()) | dict(own), str(file))
+        data = tomllib.loads(read_regular(file, TEXT_BYTES).decode())
+        require_known_fields(file, "the top", data, kind)
+        read = decode(kind, data, str(file))
         check(read)
     except OSError as error:
         raise MissingError(

@@ -21,7 +21,7 @@ from odeploy_export.sources.runs import from_run, from_sb3
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
 from odeploy_export.sources.torchscript import from_torchscript
-from odeploy_export.toml_files import actuation_for, prepared, recipe_for
+from odeploy_export.toml_files import actuation_for, output_for, prepared, recipe_for
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
@@ -85,7 +85,8 @@ class Config(ParityOptions, SamplerOptions):
     given that of the task's own robot."""
     recipe: Path | None = None
     """TOML of how the observation of a module, archive or ONNX file is computed from the task's signals: history,
-    previous action, clock, operator's command (see `odeploy_export/toml_files.py`)."""
+    scales, previous action, clock, operator's command; and of how its output is scaled (see
+    `odeploy_export/toml_files.py`)."""
     sign: Path | None = None
     """Secret key to sign the file with, made by `odeploy keys NAME --sign`."""
 
@@ -168,16 +169,10 @@ def _external_source(config: Config, task: Task) -> Source:
         recorded = recorded_observations(config.demos, task) if config.demos else None
         return from_external(_external(config, task), task, recorded)
     recipe = recipe_for(task, config.recipe)
-    if config.demos is None:
-        raise UsageError(
-            where="--recipe",
-            expected="--demos too, whose observations it is applied to",
-            got="none",
-            remedy=f"record some: odeploy collect {task.name} --out demos-v0",
-        )
-    recorded = prepared(recipe, task, recorded_observations(config.demos, task))
+    output = output_for(task, config.recipe)
+    recorded = prepared(recipe, task, recorded_observations(config.demos, task)) if config.demos else None
     task = replace(task, observation=recipe.observation(task.action))
-    return from_external(_external(config, task), task, recorded, recipe)
+    return from_external(_external(config, task), task, recorded, recipe, output)
 
 
 def _external(config: Config, task: Task) -> External:

@@ -7,6 +7,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from odeploy_export.graphs.action_output import AS_IT_IS, RAW_ACTION, Output
 from odeploy_export.graphs.assembly import IR_VERSION
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import BATCHES, run_in_batches
@@ -24,7 +25,8 @@ class Adapted:
     """Graph with our inputs and outputs.
 
     Attributes:
-        model: `observation` (B, O) and perhaps `noise` (B, 1, 1, D) to `action` (B, H, A), within the limits.
+        model: `observation` (B, O) and perhaps `noise` (B, 1, 1, D) to `action` (B, H, A), within the limits, and
+            perhaps `raw_action` (B, H, A).
         batches: batch sizes at which rows are independent.
         notes: messages for the log.
     """
@@ -41,20 +43,32 @@ def adapt(
     noise_size: int,
     horizon: int,
     where: str,
+    output: Output = AS_IT_IS,
+    *,
+    with_raw: bool = False,
 ) -> Adapted:
     """Give a graph of one output, (B, A) or (B, H, A), our inputs and outputs.
 
     The batch becomes dynamic if rows are then still independent; otherwise it is fixed at 1.
 
+    Args:
+        model: the graph.
+        observation, actions: signals of the policy.
+        noise_size: D, or 0.
+        horizon: H.
+        where: for messages.
+        output: how its output becomes a command.
+        with_raw: give its own output too, as `raw_action`.
+
     Raises:
         ContractError: a graph that cannot compute even one row.
     """
     low, high = lows(actions), highs(actions)
-    clipped = _keeps(model.graph, low, high)
+    clipped = output == AS_IT_IS and _keeps(model.graph, low, high)
     notes = () if clipped else ("limits: nodes that clip to the task's limits were appended",)
     fault = ""
     for batch, sizes in (("batch", BATCHES), (1, BATCHES[:1])):
-        adapted = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch)
+        adapted = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch, output, with_raw)
         if not clipped:
             _clip(adapted.graph, low, high)
         fault = _fault(adapted, sizes, len(observation), noise_size, where)
@@ -75,7 +89,9 @@ def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
     return [value for value in graph.input if value.name not in weights]
 
 
-def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int) -> onnx.ModelProto:
+def _assemble(
+    model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int, output: Output, with_raw: bool
+) -> onnx.ModelProto:
     """Return the nodes under a prefix, between our inputs and outputs.
 
     Everything that running them does not need is stripped.
@@ -92,21 +108,27 @@ def _assemble(model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: s
     entries = [
         helper.make_node("Identity", [ours], [its.name]) for ours, its in zip(ends, inputs_of(inner), strict=True)
     ]
-    output = inner.output[0]
+    answer = inner.output[0]
     axis = numpy_helper.from_array(np.array([1]), "action_axis")
-    flat = len(output.type.tensor_type.shape.dim) == 2
-    leave = (
-        helper.make_node("Unsqueeze", [output.name, axis.name], ["action"])
-        if flat
-        else helper.make_node("Identity", [output.name], ["action"])
-    )
+    flat = len(answer.type.tensor_type.shape.dim) == 2
+
+    def leave(value: str, name: str) -> onnx.NodeProto:
+        if flat:
+            return helper.make_node("Unsqueeze", [value, axis.name], [name])
+        return helper.make_node("Identity", [value], [name])
+
+    scaling = list(output.nodes(answer.name))
+    nodes = [node for node, _ in scaling]
+    command = nodes[-1].output[0] if nodes else answer.name
+    left = {"action": command} | ({RAW_ACTION: answer.name} if with_raw else {})
+    leaves = [leave(value, name) for name, value in left.items()][::-1]  # the action last, where it is clipped
     float32 = TensorProto.FLOAT
     graph = helper.make_graph(
-        [*entries, *inner.node, leave],
+        [*entries, *inner.node, *nodes, *leaves],
         "policy",
         [helper.make_tensor_value_info(name, float32, shape) for name, shape in ends.items()],
-        [helper.make_tensor_value_info("action", float32, [batch, H, A])],
-        [*inner.initializer, *[axis] * flat],
+        [helper.make_tensor_value_info(name, float32, [batch, H, A]) for name in left],
+        [*inner.initializer, *(constant for _, constant in scaling), *[axis] * flat],
         sparse_initializer=inner.sparse_initializer,
     )
     opset = helper.make_opsetid("", OPSET)

@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,16 @@ import onnx
 import torch
 from onnx import numpy_helper
 
+from odeploy_export.graphs.action_output import AS_IT_IS, Output
 from odeploy_export.kinds.external import ExternalPolicy, external_noise
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.adapt import adapt
-from odeploy_export.sources.play import play_graph
+from odeploy_export.sources.play import play_graph, play_recipe
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.policy_file.recipe import Recipe
+from odeploy_runtime.typed_json import encode
 from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.running_moments import moments
 
@@ -90,7 +92,11 @@ class External:
 
 
 def from_external(
-    external: External, task: Task, recorded: Array | None = None, recipe: Recipe | None = None
+    external: External,
+    task: Task,
+    recorded: Array | None = None,
+    recipe: Recipe | None = None,
+    output: Output = AS_IT_IS,
 ) -> Source:
     """Give a graph our inputs, outputs and limits.
 
@@ -99,22 +105,35 @@ def from_external(
         task: task that it was trained on, with the policy's observation.
         recorded: observations that it meets in use, shape (M, O); None to play the task for them.
         recipe: how the observation is computed from the robot's raw signals, if it is not those.
+        output: how the network's output becomes a command.
 
     Raises:
         ContractError: a policy that does not fit the task, or a graph that cannot be served.
     """
     external.refuse_nan()
     horizon, noise_size, where = external.horizon(task), external.noise_size, external.where
-    graph = adapt(external.model, task.observation, task.action, noise_size, horizon, where)
+    graph = adapt(
+        external.model,
+        task.observation,
+        task.action,
+        noise_size,
+        horizon,
+        where,
+        output,
+        with_raw=recipe is not None and recipe.uses_raw_action,
+    )
     for note in graph.notes:
         log.info(note)
-    if recorded is None:
-        recorded = play_graph(graph.model, task, external_noise(noise_size, "zero"))
+    noise = external_noise(noise_size, "zero")
+    if recorded is None and recipe is not None:
+        recorded = play_recipe(graph.model, replace(task, observation=recipe.raw), recipe, noise)
+    elif recorded is None:
+        recorded = play_graph(graph.model, task, noise)
     mean, std = moments(torch.from_numpy(recorded).double())
     policy = ExternalPolicy(
         model=graph.model,
         batches=graph.batches,
-        references=external.references,
+        references=tuple(_commanding(reference, output) for reference in external.references),
         witness=external.witness,
         where=where,
         actions=task.action,
@@ -123,4 +142,12 @@ def from_external(
         observation_mean=mean,
         observation_std=std,
     )
-    return Source(policy, external.method, external.name, task, recorded, dict(external.provenance), recipe)
+    provenance = dict(external.provenance) | ({} if output == AS_IT_IS else {"output": encode(output)})
+    return Source(policy, external.method, external.name, task, recorded, provenance, recipe)
+
+
+def _commanding(reference: Reference, output: Output) -> Reference:
+    """Return a reference whose answers are commands."""
+    if output == AS_IT_IS:
+        return reference
+    return lambda observation, noise: output.commands(reference(observation, noise))

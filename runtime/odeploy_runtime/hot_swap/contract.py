@@ -9,7 +9,7 @@ from typing import NamedTuple
 from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_runtime.policy_file.recipe import Recipe
+from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.signals import Signal, require_same_names
 
 ALLOWABLE = ("units", "limits", "semantics", "actuation", "command", "recipe")
@@ -70,7 +70,7 @@ def require_same_contract(serving: Manifest, other: Manifest, where: str, allowe
 
 def differences(serving: Manifest, other: Manifest) -> Iterator[Difference]:
     """Yield what moves a robot and differs, of two policies for the same robot."""
-    pairs = [*zip(_raw(serving), _raw(other), strict=True), *zip(serving.action, other.action, strict=True)]
+    pairs = [*zip(serving.raw, other.raw, strict=True), *zip(serving.action, other.action, strict=True)]
     for a, b in pairs:
         yield from _different("units", f"unit of {a.name}", a.unit, b.unit)
     for a, b in zip(serving.action, other.action, strict=True):
@@ -100,10 +100,6 @@ def require_allowable(words: Sequence[str]) -> None:
 _ACTUATION = ("interpolation", "p_gains_nm_rad", "d_gains_nms_rad", "default_pose_rad", "torque_limits_nm")
 
 
-def _raw(manifest: Manifest) -> tuple[Signal, ...]:
-    return manifest.observation if manifest.recipe is None else manifest.recipe.raw
-
-
 def _limits(signal: Signal) -> str:
     low, high = ("none" if limit is None else repr(limit) for limit in (signal.low, signal.high))
     return f"{low} to {high}" + ("" if signal.max_step is None else f", {signal.max_step!r} a tick")
@@ -123,8 +119,13 @@ def _recipe(recipe: Recipe | None) -> tuple[str, str]:
     """Return the operator's signals, and the terms of the observation."""
     if recipe is None:
         return "none", "the robot's signals as they are"
-    terms = (f"{t.of} {' '.join(t.names)} of ages {t.ages}, period {t.period_s!r} s" for t in recipe.terms)
-    return ", ".join(recipe.command) or "none", "; ".join(terms)
+    return ", ".join(recipe.command) or "none", "; ".join(map(_term, recipe.terms))
+
+
+def _term(term: Term) -> str:
+    text = f"{term.of} {' '.join(term.names)} of ages {term.ages}, period {term.period_s!r} s"
+    optional = {name: getattr(term, name) for name in ("scale", "offset", "start", "parts")}
+    return text + "".join(f", {name} {value!r}" for name, value in optional.items() if value is not None)
 
 
 def _different(word: str, place: str, serving: str, other: str) -> Iterator[Difference]:

@@ -35,6 +35,7 @@ class NativePolicy:
         provider: `native`.
         state: empty, since recurrent policies are refused. Shape (0,).
         previous, frozen: unused, since real-time chunking is refused. Shapes (H, A), (H,).
+        raw_action: the network's own latest output, see `Policy`. Shape (A,) or (0,).
         golden_error: largest deviation from ONNX Runtime at load, golden and random rows, unit scale.
         hot_call_ns: duration of the shortest call at load.
     """
@@ -77,6 +78,8 @@ class NativePolicy:
         self._observation = self._program.values["observation"]
         self._noise = self._program.values.get("noise", np.zeros((1, *m.noise.shape), np.float32))
         self._action: NDArray[np.float32] = self._program.values["action"][0]
+        uses_raw_action = m.recipe is not None and m.recipe.uses_raw_action
+        self.raw_action = self._program.values["raw_action"][0, 0] if uses_raw_action else np.zeros(0, np.float32)
         self._run = _compiled().run
         self._arguments = self._program.steps, len(self._program.steps)
         self.golden_error = self._compare(proven, where)

@@ -39,6 +39,7 @@ class OnnxPolicy:
         provider: ONNX Runtime's name of the execution provider in use.
         state: recurrent state, see `Policy`. Shape (S,).
         previous, frozen: inputs of real-time chunking, see `Policy`. Shapes (H, A), (H,).
+        raw_action: the network's own latest output, see `Policy`. Shape (A,) or (0,).
         golden_error: largest error of the golden rows at load, unit scale.
         hot_call_ns: duration of the shortest call at load.
         value, index: with best-of-N, the latest answer's value and its index among the candidates. Each of
@@ -65,6 +66,9 @@ class OnnxPolicy:
         self.state = self._state[0]
         self._previous, self._frozen = np.zeros_like(self._action), np.zeros((1, m.horizon), np.float32)
         self.previous, self.frozen = self._previous[0], self._frozen[0]
+        uses_raw_action = m.recipe is not None and m.recipe.uses_raw_action
+        self._raw_action = np.zeros((1, m.horizon, len(m.action) if uses_raw_action else 0), np.float32)
+        self.raw_action = self._raw_action[0, 0]
         self.value, self.index = np.zeros(1, np.float32), np.zeros(1, np.int64)
         self._require_shapes()
         self._binding = self._session.io_binding()
@@ -130,6 +134,8 @@ class OnnxPolicy:
             outputs |= {"value": self.value, "index": self.index}
         if self.manifest.state_size:
             outputs["state_out"] = self._next_state
+        if self._raw_action.size:
+            outputs["raw_action"] = self._raw_action
         return outputs
 
     def _require_shapes(self) -> None:

@@ -25,6 +25,7 @@ class Policy(Protocol):
         state: recurrent state, input and output of `infer`. Shape (S,); S = 0 without recurrence.
         previous, frozen: previous chunk and its weights, inputs of `infer` for real-time chunking. Shapes (H, A),
             (H,).
+        raw_action: the network's own latest output, which a recipe may feed back. Shape (A,); (0,) unless it does.
     """
 
     manifest: Manifest
@@ -35,6 +36,7 @@ class Policy(Protocol):
     state: NDArray[np.float32]
     previous: NDArray[np.float32]
     frozen: NDArray[np.float32]
+    raw_action: NDArray[np.float32]
 
     def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return actions for one observation (O,) and its noise (1, N, S, D).

@@ -14,7 +14,7 @@ from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.inference.previous_chunk import PreviousChunk
 from odeploy_runtime.inference.recurrent_state import RecurrentState
 from odeploy_runtime.policy_file.manifest import Manifest
-from odeploy_runtime.policy_file.recipe import Preparation
+from odeploy_runtime.policy_file.preparation import Preparation
 
 
 class PolicyState:
@@ -86,7 +86,8 @@ class PolicyState:
         if policy.manifest.frozen is not None:
             self._chunk.commit(epoch, episode, seq, actions, policy.manifest.frozen)
         if self._preparation is not None:
-            self._preparation.commit(episode, seq, actions[0])
+            raw = policy.raw_action if self._preparation.recipe.uses_raw_action else None
+            self._preparation.commit(episode, seq, actions[0], raw)
 
     def answer(
         self, policy: Policy, epoch: int, episode: int, seq: int, raw: NDArray[np.float32]

@@ -182,12 +182,14 @@ class Manifest:
         return tuple(s.name for s in self.observation)
 
     @property
-    def raw_names(self) -> tuple[str, ...]:
-        """Return the names of the robot's signals.
+    def raw(self) -> tuple[Signal, ...]:
+        """Return the robot's signals: the recipe's R raw ones, or the observation."""
+        return self.observation if self.recipe is None else self.recipe.raw
 
-        These are the recipe's R raw signals, or the observation.
-        """
-        return self.observation_names if self.recipe is None else tuple(s.name for s in self.recipe.raw)
+    @property
+    def raw_names(self) -> tuple[str, ...]:
+        """Return the names of the robot's signals."""
+        return tuple(s.name for s in self.raw)
 
     @property
     def action_names(self) -> tuple[str, ...]:

@@ -13,18 +13,16 @@ Ticks are identified by (episode, seq):
 - An observation older than the newest is ignored: the newest is used instead.
 
 The previous action is the server's last answer, before any guard. Only the robot knows what its guard made of it;
-a policy trained on that receives it as one more raw signal.
+a policy trained on that receives it as one more raw signal. The previous raw action is what the network itself
+answered, before the graph's scale, offset and limits turned it into a command.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from odeploy_runtime.signals import Signal
+from odeploy_runtime.typed_json import LEFT_OUT
 
 _OLDEST = 1000
 
@@ -34,23 +32,52 @@ class Term:
     """Consecutive numbers of the policy's observation: one block per age, in order.
 
     Attributes:
-        of: `signals` (raw ones), `action` (the whole previous one) or `phase` (sine and cosine of a clock that
-            starts with the episode).
-        names: names of the signals, in order; empty for `action` and `phase`.
+        of: `signals` (raw ones), `action` (the whole previous one), `raw_action` (the network's own previous
+            output) or `phase` (sine and cosine of a clock that starts with the episode).
+        names: names of the signals, in order; empty except for `signals`.
         ages: ages [ticks]; `(2, 1, 0)` is a history of three, oldest first. The action before this tick has age 0.
-        period_s: period of the clock [s]; 0 for `signals` and `action`.
+        period_s: period of the clock [s]; 0 except for `phase`.
+        scale: factor; None for 1. A term is `scale` · value + `offset`.
+        offset: number that is added to each scaled value, one per number of a block; None for 0.
+        start: share of the period at which the clock starts; None for 0.
+        parts: parts of the clock, in order; None for sine and cosine.
     """
 
-    of: Literal["signals", "action", "phase"]
+    of: Literal["signals", "action", "raw_action", "phase"]
     names: tuple[str, ...] = ()
     ages: tuple[int, ...] = (0,)
     period_s: float = 0.0
+    scale: float | None = field(default=None, metadata=LEFT_OUT)
+    offset: tuple[float, ...] | None = field(default=None, metadata=LEFT_OUT)
+    start: float | None = field(default=None, metadata=LEFT_OUT)
+    parts: tuple[Literal["sin", "cos"], ...] | None = field(default=None, metadata=LEFT_OUT)
 
     def __post_init__(self) -> None:
         if not self.ages or not 0 <= min(self.ages) <= max(self.ages) <= _OLDEST:
             raise ValueError(f"ages {self.ages}: wanted some, from 0 to {_OLDEST} ticks")
         if (self.of == "signals") != bool(self.names) or (self.of == "phase") != (self.period_s > 0):
             raise ValueError(f"a term of {self.of} with names {self.names} and a period of {self.period_s:g} s")
+        if self.of != "phase" and (self.start, self.parts) != (None, None):
+            raise ValueError(f"a term of {self.of} with start and parts, which only phase has")
+        if self.scale == 0 or self.parts == ():
+            raise ValueError(f"a term of {self.of} with {'scale 0' if self.scale == 0 else 'no parts'}")
+
+    @property
+    def clock(self) -> tuple[float, float]:
+        """Return period [s] and start of the clock."""
+        return self.period_s, self.start or 0.0
+
+    def scaled(self, signal: Signal, place: int) -> Signal:
+        """Return the signal at a place of the block after scale and offset.
+
+        Its name says so: a reader from before scales finds other names, and rejects the file.
+        """
+        if self.scale is None and self.offset is None:
+            return signal
+        scale, offset = self.scale or 1.0, 0.0 if self.offset is None else self.offset[place]
+        low, high = (None if v is None else scale * v + offset for v in (signal.low, signal.high))
+        unit = signal.unit if scale == 1 or signal.unit == "1" else f"{1 / scale:g} {signal.unit}"
+        return Signal(f"{signal.name}_scaled", unit, *((low, high) if scale > 0 else (high, low)))
 
 
 @dataclass(frozen=True)
@@ -82,119 +109,87 @@ class Recipe:
         if made != list(observation):
             wrong = [f"{m} for {o}" for m, o in zip(made, observation, strict=False) if m != o][:1]
             raise ValueError(f"the recipe makes {len(made)} of {len(observation)} signals, {wrong or 'in order'}")
-        if horizon > 1 and any(term.of == "action" for term in self.terms):
+        if horizon > 1 and any(term.of in ("action", "raw_action") for term in self.terms):
             raise ValueError(f"a previous action, where {horizon} are answered at once and the robot plays some")
 
     def observation(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
         """Return the policy's O signals.
 
-        Their names are such as `x`, `x_2_ago`, `previous_motor_x`, `phase_0.5_s_sin`.
+        Their names are such as `x`, `x_2_ago`, `x_scaled`, `previous_motor_x`, `previous_raw_motor_x`,
+        `phase_0.5_s_sin`, `phase_0.5_s_from_0.5_sin`.
 
         Args:
             action: the policy's A action signals.
+
+        Raises:
+            ValueError: a term has another number of offsets than numbers.
         """
-        columns = self._columns(action)
-        return tuple(_aged(columns[place], age) for place, age in self.picks(len(action)))
+        columns, signals = self._columns(action), list[Signal]()
+        for term in self.terms:
+            places = self._places(term, len(action))
+            if term.offset is not None and len(term.offset) != len(places):
+                raise ValueError(f"{len(term.offset)} offsets for {len(places)} numbers of a term of {term.of}")
+            block = [term.scaled(columns[place], i) for i, place in enumerate(places)]
+            signals += [_aged(signal, age) for age in term.ages for signal in block]
+        return tuple(signals)
+
+    @property
+    def clocks(self) -> tuple[tuple[float, float], ...]:
+        """Return period [s] and start of each clock."""
+        return tuple(dict.fromkeys(term.clock for term in self.terms if term.of == "phase"))
+
+    @property
+    def uses_raw_action(self) -> bool:
+        """Return whether the graph has to give the network's own output too."""
+        return any(term.of == "raw_action" for term in self.terms)
+
+    def width(self, actions: int) -> int:
+        """Return the number of stored columns of a tick, for A actions."""
+        return len(self.raw) + actions * (2 if self.uses_raw_action else 1) + 2 * len(self.clocks)
+
+    def picks(self, actions: int) -> list[tuple[int, int]]:
+        """Return column and age of each number of the observation, for A actions."""
+        return [
+            (column, age) for term in self.terms for age in term.ages for column in self._places(term, actions)
+        ]
+
+    def scales(self, actions: int) -> list[tuple[float, float]]:
+        """Return scale and offset of each number of the observation, for A actions."""
+        return [
+            (term.scale or 1.0, 0.0 if term.offset is None else term.offset[i])
+            for term in self.terms
+            for _ in term.ages
+            for i in range(len(self._places(term, actions)))
+        ]
+
+    def _places(self, term: Term, actions: int) -> list[int]:
+        """Return the columns of a term's block, for A actions."""
+        if term.of == "signals":
+            place = {signal.name: i for i, signal in enumerate(self.raw)}
+            return [place[name] for name in term.names]
+        R = len(self.raw)
+        if term.of == "phase":
+            first = self.width(actions) - 2 * len(self.clocks) + 2 * self.clocks.index(term.clock)
+            return [first + ("sin", "cos").index(part) for part in term.parts or ("sin", "cos")]
+        first = R if term.of == "action" else R + actions
+        return list(range(first, first + actions))
 
     def _columns(self, action: Sequence[Signal]) -> tuple[Signal, ...]:
         """Return the stored signals of a tick.
 
-        These are the raw signals, the previous action, and two numbers per clock.
+        These are the raw signals, the previous action, the network's own, and two numbers per clock.
         """
-        before = (Signal(f"previous_{s.name}", s.unit, s.low, s.high) for s in action)
+        before = [Signal(f"previous_{s.name}", s.unit, s.low, s.high) for s in action]
+        if self.uses_raw_action:
+            before += [Signal(f"previous_raw_{s.name}", "1") for s in action]
         clocks = (
-            Signal(f"phase_{period_s:g}_s_{part}", "1", -1.0, 1.0)
-            for period_s in self.periods_s
+            Signal(f"phase_{period_s:g}_s{f'_from_{start:g}' if start else ''}_{part}", "1", -1.0, 1.0)
+            for period_s, start in self.clocks
             for part in ("sin", "cos")
         )
         return (*self.raw, *before, *clocks)
-
-    @property
-    def periods_s(self) -> tuple[float, ...]:
-        """Return the periods of the clocks [s]."""
-        return tuple(dict.fromkeys(term.period_s for term in self.terms if term.of == "phase"))
-
-    def picks(self, actions: int) -> list[tuple[int, int]]:
-        """Return column and age of each number of the observation, for A actions."""
-        place = {signal.name: i for i, signal in enumerate(self.raw)}
-        clocks = len(self.raw) + actions
-        picks = []
-        for term in self.terms:
-            if term.of == "signals":
-                columns = [place[name] for name in term.names]
-            elif term.of == "action":
-                columns = list(range(len(self.raw), clocks))
-            else:
-                first = clocks + 2 * self.periods_s.index(term.period_s)
-                columns = [first, first + 1]
-            picks += [(column, age) for age in term.ages for column in columns]
-        return picks
 
 
 def _aged(signal: Signal, age: int) -> Signal:
     name = signal.name if age == 0 else f"{signal.name}_{age}_ago"
     return Signal(name, signal.unit, signal.low, signal.high)
-
-
-class Preparation:
-    """Observation history of a session; nothing is allocated after the start."""
-
-    def __init__(self, recipe: Recipe, actions: int, rate_hz: float) -> None:
-        """Start with an empty history.
-
-        Args:
-            recipe: recipe of the policy.
-            actions: A, number of action signals.
-            rate_hz: rate of the policy's ticks, which drives its clocks.
-        """
-        self.recipe = recipe
-        picks = recipe.picks(actions)
-        oldest, R = max(age for _, age in picks), len(recipe.raw)
-        width = R + actions + 2 * len(recipe.periods_s)
-        self._ticks = np.zeros((oldest + 1, width), np.float32)  # the newest last
-        self._older, self._newer = self._ticks[:-1], self._ticks[1:]
-        newest = self._ticks[-1]
-        self._raw, self._before, self._clocks = newest[:R], newest[R : R + actions], newest[R + actions :]
-        self._flat = self._ticks.reshape(-1)
-        self._picks = np.array([(oldest - age) * width + column for column, age in picks])
-        self._observation = np.zeros(len(picks), np.float32)
-        self._action = np.zeros(actions, np.float32)
-        self._turns_a_tick = [1 / (rate_hz * period_s) for period_s in recipe.periods_s]
-        self._number = (-1, -1)  # of the newest tick
-
-    def observe(self, episode: int, seq: int, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the policy's observation at a tick.
-
-        Shape (O,); valid until the next call, read-only.
-
-        Args:
-            episode, seq: identify the tick.
-            raw: the robot's signals. Shape (R,).
-        """
-        newest_episode, newest_seq = self._number
-        restart = episode != newest_episode or seq == 0
-        if (episode, seq) == self._number or (not restart and seq < newest_seq):
-            return self._observation
-        if restart:
-            self._action.fill(0)
-        else:
-            for _ in range(min(seq - newest_seq, len(self._ticks))):
-                self._older[:] = self._newer  # the newest stays too, for a lost tick
-        self._raw[:] = raw
-        self._before[:] = self._action
-        for i, turns in enumerate(self._turns_a_tick):
-            angle = 2 * math.pi * (seq * turns % 1.0)
-            self._clocks[2 * i], self._clocks[2 * i + 1] = math.sin(angle), math.cos(angle)
-        if restart:
-            self._ticks[:] = self._ticks[-1]
-        self._number = episode, seq
-        np.take(self._flat, self._picks, out=self._observation, mode="clip")  # other modes copy
-        return self._observation
-
-    def commit(self, episode: int, seq: int, actions: NDArray[np.float32]) -> None:
-        """Record the newest tick's answer.
-
-        Its first A numbers are the next tick's previous action.
-        """
-        if (episode, seq) == self._number:
-            self._action[:] = actions[: len(self._action)]

@@ -131,11 +131,11 @@ def _read(path: Path) -> TaskFile:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FormatError(where=str(path), expected="TOML", got=str(error), remedy="fix this line") from None
-    _require_known(path, "the top", data, TaskFile)
+    require_known_fields(path, "the top", data, TaskFile)
     return decode(TaskFile, data, str(path))
 
 
-def _require_known(path: Path, place: str, table: Any, kind: type) -> None:
+def require_known_fields(path: Path, place: str, table: Any, kind: type) -> None:
     """Raise a FormatError if a table, or one inside it, has an unknown field."""
     if not isinstance(table, dict):
         return  # decoding reports it
@@ -155,13 +155,13 @@ def _require_known(path: Path, place: str, table: Any, kind: type) -> None:
         here = word if place == "the top" else f"{place}.{word}"
         if isinstance(value, list):
             for index, part in enumerate(value):
-                _require_known(path, f"{here}[{index}]", part, inside)
+                require_known_fields(path, f"{here}[{index}]", part, inside)
         else:
-            _require_known(path, here, value, inside)
+            require_known_fields(path, here, value, inside)
 
 
 def _dataclass_in(hint: Any) -> type | None:
-    """Return the dataclass in a type such as `tuple[Signal, ...]`."""
+    """Return the dataclass in a type such as `tuple[Signal, ...]` or `Mjcf | None`."""
     if dataclasses.is_dataclass(hint):
         return hint if isinstance(hint, type) else None
     return next((found for part in get_args(hint) if (found := _dataclass_in(part)) is not None), None)

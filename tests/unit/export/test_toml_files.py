@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import odeploy_export.toml_files as option
 from odeploy_export.cli.export import main as export
-from odeploy_export.toml_files import actuation_for, prepared, recipe_for
+from odeploy_export.graphs.action_output import AS_IT_IS, Output
+from odeploy_export.toml_files import actuation_for, output_for, prepared, recipe_for
 from odeploy_runtime.errors import FormatError, MissingError, OdeployError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy_state import PolicyState
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_sim.catalogue import get
@@ -88,6 +91,7 @@ def test_the_docstrings_example_of_a_recipe_has_every_type_of_term() -> None:
     recipe = tomllib.loads(RECIPE)
     assert recipe["command"] == ["goal_x", "goal_y"]
     assert [term["of"] for term in recipe["terms"]] == ["signals", "action", "phase"]
+    assert recipe["output"] == {"scale": 0.25}
 
 
 @pytest.fixture
@@ -107,6 +111,9 @@ def test_a_recipe_file_lists_the_terms_of_the_observation(file: Path) -> None:
         ('[[terms]]\nof = "signals"\nnames = ["height"]', "no raw signal has the name height"),
         ('[[terms]]\nof = "weather"', "weather"),
         ("command = []", "terms"),
+        (TEXT.replace("ages", "age"), "a known field such as ages, got age"),
+        (TEXT + "[output]\nscail = 0.25", "a known field such as scale, got scail"),
+        (TEXT.replace("ages = [1, 0]", "offset = [1]"), "at terms.0..offset"),
     ],
 )
 def test_an_error_in_a_recipe_is_one_line(file: Path, text: str, fragment: str) -> None:
@@ -127,15 +134,59 @@ def test_recorded_ticks_are_prepared_in_order() -> None:
     assert (seen[:, 4 : 4 + len(MULTIGOAL.action)] == 0).all()
 
 
-def test_a_bare_onnx_file_is_exported_with_a_recipe_and_needs_demonstrations(
+SCALED = """
+[[terms]]
+of = "signals"
+names = ["point_*"]
+scale = 0.5
+offset = { "point_y" = 3, "*" = 0 }
+[[terms]]
+of = "raw_action"
+[output]
+scale = 0.25
+offset = [0.1, 0.2]
+"""
+
+
+def test_a_recipe_file_may_name_signals_by_patterns_and_give_an_offset_for_each(file: Path) -> None:
+    file.write_text(SCALED)
+    term = Term("signals", ("point_x", "point_y"), scale=0.5, offset=(0.0, 3.0))
+    assert recipe_for(MULTIGOAL, file).terms == (term, Term("raw_action"))
+
+
+def test_the_output_of_a_recipe_file_has_a_number_for_each_action(file: Path) -> None:
+    assert output_for(MULTIGOAL, file) == AS_IT_IS
+    file.write_text(SCALED)
+    assert output_for(MULTIGOAL, file) == Output((0.25, 0.25), (0.1, 0.2))
+
+
+def test_a_network_gets_its_own_previous_output_and_the_robot_the_scaled_one(file: Path, tmp_path: Path) -> None:
+    file.write_text(SCALED)
+    model = network(4, 2)
+    onnx.save(model, tmp_path / "net.onnx")
+    export(["--from", "onnx", str(tmp_path / "net.onnx"), "--task", "multigoal-2d", "--recipe", str(file),
+            "--out", str(tmp_path / "p.onnx")])  # fmt: skip
+    policy = OnnxPolicy.load(tmp_path / "p.onnx")
+    state, raw = PolicyState(policy.manifest, 0), np.zeros(2)
+    weights = numpy_helper.to_array(model.graph.initializer[0])
+    for tick in range(3):
+        point = np.array([tick, -1.0], np.float32)
+        raw = np.tanh(np.concatenate([0.5 * point + [0, 3], raw]) @ weights)
+        answer = state.answer(policy, 0, 0, tick, point)[0]
+        np.testing.assert_allclose(answer, 0.25 * raw + [0.1, 0.2], atol=1e-6, rtol=0)
+        np.testing.assert_allclose(policy.raw_action, raw, atol=1e-6, rtol=0)
+    assert policy.manifest.provenance["output"] == {"scale": [0.25, 0.25], "offset": [0.1, 0.2]}
+    assert policy.manifest.observed is not None
+    assert policy.manifest.observed[2][0] < policy.manifest.observed[2][1]  # it played with its own output
+
+
+def test_a_bare_onnx_file_is_exported_with_a_recipe_and_demonstrations(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     collect(["multigoal-2d", "--episodes", "3", "--out", str(tmp_path / "demos-v0")])
     seen, model = EXPECTED.observation(MULTIGOAL.action), tmp_path / "net.onnx"
     onnx.save(network(len(seen), len(MULTIGOAL.action)), model)
     options = ["--from", "onnx", str(model), "--task", "multigoal-2d", "--recipe", str(file)]
-    with pytest.raises(OdeployError, match="--recipe: expected --demos too"):
-        export([*options, "--out", str(tmp_path / "p.onnx")])
     export([*options, "--demos", str(tmp_path / "demos-v0"), "--out", str(tmp_path / "p.onnx")])
     manifest = OnnxPolicy.load(tmp_path / "p.onnx").manifest
     assert manifest.recipe == EXPECTED

@@ -74,6 +74,7 @@ class FakePolicy:
         self.state = np.zeros(self.manifest.state_size, np.float32)
         self.previous = np.zeros((self.manifest.horizon, len(self.manifest.action)), np.float32)
         self.frozen = np.zeros(self.manifest.horizon, np.float32)
+        self.raw_action = np.zeros(0, np.float32)
 
     def infer(self, observation: Floats, noise: Floats) -> Floats:
         self.inferred += 1

@@ -11,7 +11,7 @@ class NaiveRecipe:
     def __init__(self, recipe: Recipe, actions: int, rate_hz: float) -> None:
         self.recipe, self.actions, self.rate_hz = recipe, actions, rate_hz
         self.episode: int | None = None
-        self.seen: dict[int, tuple[list[float], list[float]]] = {}  # by tick: raw signals, and the action before
+        self.seen: dict[int, tuple[list[float], list[float]]] = {}  # by tick: raw signals, and the answer before
         self.answered: dict[int, list[float]] = {}
 
     def observe(self, episode: int, seq: int, raw: list[float]) -> list[float]:
@@ -20,13 +20,20 @@ class NaiveRecipe:
             self.episode, self.seen, self.answered = episode, {}, {}
             newest = -1
         if seq > newest:
-            before = self.answered[max(self.answered)] if self.answered else [0.0] * self.actions
+            before = self.answered[max(self.answered)] if self.answered else [0.0] * 2 * self.actions
             self.seen[seq] = raw, before
-        return [number for term in self.recipe.terms for age in term.ages for number in self.block(term, age)]
+        return [number for term in self.recipe.terms for age in term.ages for number in self.scaled(term, age)]
 
-    def keep(self, episode: int, seq: int, action: list[float]) -> None:
+    def keep(self, episode: int, seq: int, answer: list[float]) -> None:
+        """Keep an answer: the action, then the network's own."""
         if episode == self.episode and self.seen and seq == max(self.seen):
-            self.answered[seq] = action
+            self.answered[seq] = answer
+
+    def scaled(self, term: Term, age: int) -> list[float]:
+        numbers = self.block(term, age)
+        offsets = term.offset or [0.0] * len(numbers)
+        scale = 1.0 if term.scale is None else term.scale
+        return [scale * number + offset for number, offset in zip(numbers, offsets, strict=True)]
 
     def block(self, term: Term, age: int) -> list[float]:
         target = max(self.seen) - age
@@ -36,6 +43,8 @@ class NaiveRecipe:
             names = [signal.name for signal in self.recipe.raw]
             return [raw[names.index(name)] for name in term.names]
         if term.of == "action":
-            return before
-        angle = 2 * math.pi * tick / self.rate_hz / term.period_s
-        return [math.sin(angle), math.cos(angle)]
+            return before[: self.actions]
+        if term.of == "raw_action":
+            return before[self.actions :]
+        angle = 2 * math.pi * (tick / self.rate_hz / term.period_s + (term.start or 0))
+        return [getattr(math, part)(angle) for part in term.parts or ("sin", "cos")]

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odeploy_runtime.policy_file.recipe import Preparation, Recipe, Term
+from odeploy_runtime.policy_file.preparation import Preparation
+from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.signals import Signal
+from odeploy_runtime.typed_json import encode
 from tests.unit.runtime.naive_recipe import NaiveRecipe
 
 RATE_HZ = 50.0
@@ -30,10 +32,29 @@ LEGGED = Recipe(
 numbers = st.floats(-100, 100, width=32)
 ages = st.lists(st.integers(0, 5), min_size=1, max_size=4).map(tuple)
 names = st.lists(st.sampled_from([s.name for s in RAW]), min_size=1, max_size=4).map(tuple)
+scales = st.sampled_from([None, 0.25, -2.0])
+
+
+def offsets(count: int) -> st.SearchStrategy[tuple[float, ...] | None]:
+    return st.none() | st.tuples(*[st.floats(-10, 10, width=32)] * count)
+
+
 terms = st.one_of(
-    st.builds(Term, st.just("signals"), names, ages),
-    st.builds(Term, st.just("action"), ages=ages),
-    st.builds(Term, st.just("phase"), ages=ages, period_s=st.sampled_from([0.02, 0.1, 0.7])),
+    names.flatmap(
+        lambda chosen: st.builds(
+            Term, st.just("signals"), st.just(chosen), ages, scale=scales, offset=offsets(len(chosen))
+        )
+    ),
+    st.builds(Term, st.sampled_from(["action", "raw_action"]), ages=ages, scale=scales, offset=offsets(A)),
+    st.builds(
+        Term,
+        st.just("phase"),
+        ages=ages,
+        period_s=st.sampled_from([0.02, 0.1, 0.7]),
+        scale=scales,
+        start=st.sampled_from([None, 0.25, 0.5]),
+        parts=st.sampled_from([None, ("cos",), ("cos", "sin")]),
+    ),
 )
 recipes = st.lists(terms, min_size=1, max_size=4).map(lambda made: Recipe(RAW, tuple(made)))
 # Arrivals: mostly the next tick or a slightly later one, sometimes an old or repeated one, or a new episode.
@@ -42,7 +63,7 @@ arrivals = st.lists(
         st.sampled_from([0, 0, 0, 0, 1]),
         st.sampled_from([1, 1, 1, 1, 2, 3, 9, 0, -1, -4, -1000]),
         st.lists(numbers, min_size=3, max_size=3),
-        st.none() | st.lists(numbers, min_size=A, max_size=A),
+        st.none() | st.lists(numbers, min_size=2 * A, max_size=2 * A),
     ),
     max_size=30,
 )
@@ -65,10 +86,11 @@ def test_the_prepared_observation_equals_the_one_from_plain_lists(recipe: Recipe
         episode, seq = episode + next_episode, max(0, seq + step)
         expected = naive.observe(episode, seq, raw)
         got = preparation.observe(episode, seq, np.array(raw, np.float32))
-        np.testing.assert_allclose(got, np.array(expected, np.float32), atol=1e-6, rtol=0)
+        np.testing.assert_allclose(got, np.array(expected, np.float32), atol=1e-4, rtol=0)
         if answer is not None:
             naive.keep(episode, seq, answer)
-            preparation.commit(episode, seq, np.array(answer, np.float32))
+            numbers = np.array(answer, np.float32)
+            preparation.commit(episode, seq, numbers[:A], numbers[A:] if recipe.uses_raw_action else None)
 
 
 def test_the_first_observation_stands_for_all_before_it() -> None:
@@ -111,6 +133,26 @@ def test_the_first_action_of_a_chunk_is_the_previous_action() -> None:
 def test_a_phase_starts_with_the_episode_and_repeats_after_its_period() -> None:
     seen = prepared(Recipe(RAW, (Term("phase", period_s=0.08),)), *((0, seq, 0.0) for seq in range(5)))
     np.testing.assert_allclose(seen, [[0, 1], [1, 0], [0, -1], [-1, 0], [0, 1]], atol=1e-7)
+
+
+def test_each_leg_has_a_clock_of_its_own_start() -> None:
+    legs = tuple(Term("phase", period_s=0.08, start=start, parts=("cos",)) for start in (None, 0.5))
+    seen = prepared(Recipe(RAW, legs), *((0, seq, 0.0) for seq in range(3)))
+    np.testing.assert_allclose(seen, [[1, -1], [0, 0], [-1, 1]], atol=1e-7)
+
+
+def test_a_scaled_signal_has_another_name_unit_and_limits() -> None:
+    recipe = Recipe(RAW, (Term("signals", ("angle", "velocity"), (1, 0), scale=-0.5, offset=(1.0, 0.0)),))
+    angle = Signal("angle_scaled", "-2 rad", -0.5, 2.5)
+    seen = recipe.observation(ACTION)
+    assert seen[2:] == (angle, Signal("velocity_scaled", "-2 rad/s"))
+    assert [signal.name for signal in seen[:2]] == ["angle_scaled_1_ago", "velocity_scaled_1_ago"]
+
+
+def test_a_recipe_without_the_optional_fields_is_written_as_before_they_existed() -> None:
+    assert encode(LEGGED)["terms"][0] == {
+        "of": "signals", "names": ["velocity", "angle"], "ages": [2, 1, 0], "period_s": 0.0,
+    }  # fmt: skip
 
 
 def test_signals_are_named_by_quantity_and_age() -> None:
