@@ -15,7 +15,8 @@ from odeploy_sim.doctor.extremes import check_extremes, check_not_numbers, check
 from odeploy_sim.doctor.findings import Finding
 from odeploy_sim.doctor.fit import check_fit
 from odeploy_sim.doctor.joints import check_against_expert, check_own_signals
-from odeploy_sim.doctor.score import PlayerScore, check_score, joined, play, spread, standing_still
+from odeploy_sim.doctor.score import PlayerScore, check_ends, check_score, joined, play, spread, standing_still
+from odeploy_sim.doctor.seen import seen_by
 from odeploy_sim.doctor.sensitivity import check_sensitivity, sensitivity
 from odeploy_sim.doctor.speed import check_speed
 from odeploy_sim.experts import EXPERTS
@@ -47,15 +48,15 @@ def examine(file: PolicyFile, task: Task, episodes: int, seed: int, clock: Clock
         return Examination((), tuple(findings))
     own, expert, still = _play_all(file, task, episodes, seed)
     met = [player for player in (own, expert) if player is not None and len(player.observations)]
-    observations = joined(met or [still], _ROWS)
-    findings += check_score(own, expert, still)
+    observations = joined([seen_by(policy, player) for player in met or [still]], _ROWS)
+    findings += check_score(own, expert, still) + check_ends(own, expert, task)
     if expert is not None:
         picks = spread(len(expert.observations), _ROWS)
-        answered = answers(policy, expert.observations[picks])
+        answered = answers(policy, seen_by(policy, expert)[picks])
         findings += check_against_expert(task.action_names, answered, expert.actions[picks])
     sensed = sensitivity(policy, observations)
-    findings += check_sensitivity(sensed, task.observation, len(observations))
-    findings += check_own_signals(task.observation_names, task.action_names, sensed.mean)
+    findings += check_sensitivity(sensed, policy.manifest.observation, len(observations))
+    findings += check_own_signals(policy.manifest.observation_names, task.action_names, sensed.mean)
     findings += check_saturation(policy, observations)
     findings += check_extremes(policy, observations)
     findings += check_not_numbers(policy, observations[0])

@@ -16,7 +16,7 @@ def check_fit(manifest: Manifest, task: Task) -> list[Finding]:
     """Find where the manifest differs from the task."""
     findings = []
     for what, of_file, of_task in (
-        ("observation", manifest.observation, task.observation),
+        ("observation", manifest.raw, task.observation),
         ("action", manifest.action, task.action),
     ):
         findings += _check_signals(what, of_file, of_task, task.name)

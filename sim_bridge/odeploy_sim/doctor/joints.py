@@ -24,7 +24,7 @@ _FOLLOWS, _STRAYS = 0.8, 0.5
 _DEPENDS = 5.0
 _CHECK = "permuted joints"
 _KINEMATIC = re.compile(
-    r"_?(target_angle|angular_velocity|angle|velocity|position|torque|force|displacement|(co)?sine)"
+    r"_?(setpoint|scaled|target_angle|angular_velocity|angle|velocity|position|torque|force|displacement|(co)?sine)"
 )
 _AXIS = re.compile(r"(?:^|_)([xyz])$")
 

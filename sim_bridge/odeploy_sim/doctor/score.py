@@ -15,12 +15,13 @@ from odeploy_sim.demonstrations.card import ExpertCard
 from odeploy_sim.demonstrations.dataset import Episode, flatten
 from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.recorder import record
-from odeploy_sim.doctor.findings import Finding
+from odeploy_sim.doctor.findings import Finding, Severity
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
 from odeploy_sim.tasks.seeds import SCORES
 from odeploy_sim.tasks.task import Task
 
 _WORTHLESS, _WORSE = 0.25, 0.9
+_EARLY = 0.25  # share of the horizon
 _CHECK = "score"
 
 
@@ -34,6 +35,8 @@ class PlayerScore:
         values: score of each episode: 0 or 1 for success, or the return.
         low, high: 95 % interval of their mean.
         broken: number of episodes in which the simulation broke; they are not among the values.
+        lengths: length of each episode [ticks].
+        ended: number of episodes that the task ended, rather than the horizon.
     """
 
     observations: NDArray[np.float32]
@@ -42,6 +45,8 @@ class PlayerScore:
     low: float
     high: float
     broken: int
+    lengths: tuple[int, ...] = ()
+    ended: int = 0
 
     @property
     def score(self) -> float:
@@ -70,7 +75,8 @@ def play(env: TaskEnv, player: Demonstrator, episodes: int, seed: int) -> Player
         low, high = wilson_interval(round(sum(values)), len(values))
     else:
         low, high = mean_interval(values) if values else (-np.inf, np.inf)
-    return PlayerScore(observations, actions, values, low, high, episodes - len(whole))
+    broken, lengths = episodes - len(whole), tuple(len(e.actions) for e in whole)
+    return PlayerScore(observations, actions, values, low, high, broken, lengths, sum(e.terminated for e in whole))
 
 
 def standing_still(task: Task) -> Demonstrator:
@@ -111,17 +117,38 @@ def check_score(file: PlayerScore, expert: PlayerScore | None, still: PlayerScor
     return findings
 
 
+def check_ends(file: PlayerScore, expert: PlayerScore | None, task: Task) -> list[Finding]:
+    """Find a file whose episodes the task ends early, as when a robot falls.
+
+    A task that is scored by success may end with it, and one whose expert's episodes end early too is hard.
+    """
+    count = len(file.lengths)
+    if task.scored_by == "success" or 2 * file.ended <= count or (expert is not None and expert.ended):
+        return []
+    mean, rate_hz = float(np.mean(file.lengths)), task.rate_hz
+    seen = (
+        f"the task ended {file.ended} of {count} episodes early, as when a robot falls: they last "
+        f"{mean / rate_hz:.2g} s of {task.horizon / rate_hz:.3g} s on average"
+    )
+    remedy = (
+        "check the scale of the action, the order of the joints and the gains in the recipe and the actuation; "
+        "look at an episode: odeploy sim --mode lockstep --video"
+    )
+    severity: Severity = "error" if file.ended == count and mean < _EARLY * task.horizon else "warning"
+    return [Finding(severity, "early end", "file", seen, remedy)]
+
+
 def _share(value: float, expert: PlayerScore, still: PlayerScore) -> float:
     """Return where a value lies between standing still, 0, and the expert, 1."""
     return (value - still.score) / (expert.score - still.score)
 
 
-def joined(players: Sequence[PlayerScore], rows: int) -> NDArray[np.float32]:
+def joined(seen: Sequence[NDArray[np.float32]], rows: int) -> NDArray[np.float32]:
     """Return at most `rows` observations, spread evenly over those of all players.
 
     Shape (M, O).
     """
-    observations = np.concatenate([p.observations for p in players])
+    observations = np.concatenate(seen)
     return observations[spread(len(observations), rows)]
 
 

@@ -1,10 +1,13 @@
 """A file's score between the expert's and standing still."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.demonstrations.demonstrator import demonstrator
-from odeploy_sim.doctor.score import PlayerScore, check_score, joined, play, spread, standing_still
+from odeploy_sim.doctor.score import PlayerScore, check_ends, check_score, joined, play, spread, standing_still
 from odeploy_sim.tasks.env import TaskEnv
 
 
@@ -51,6 +54,33 @@ def test_without_a_better_expert_a_file_only_has_to_beat_standing_still(expert: 
     assert finding.severity == "warning"
 
 
+def ends(ended: int, *lengths: int) -> PlayerScore:
+    return replace(played(0, 1), lengths=lengths, ended=ended)
+
+
+@pytest.mark.parametrize(
+    ("file", "expert", "severities"),
+    [
+        (ends(0, 1000, 1000), None, []),
+        (ends(1, 1000, 40), None, []),
+        (ends(2, 40, 60), None, ["error"]),
+        (ends(2, 400, 600), None, ["warning"]),
+        (ends(2, 40, 60), ends(0, 1000, 1000), ["error"]),
+        (ends(2, 40, 60), ends(1, 1000, 900), []),  # the expert falls too
+    ],
+)
+def test_a_file_whose_episodes_all_end_at_once_is_refused(
+    file: PlayerScore, expert: PlayerScore | None, severities: list[str]
+) -> None:
+    findings = check_ends(file, expert, HOPPER)
+    assert [f.severity for f in findings] == severities
+    assert all("the task ended 2 of 2 episodes early" in f.seen for f in findings)
+
+
+def test_an_early_end_is_no_fault_of_a_task_that_is_scored_by_success(maze: TaskEnv) -> None:
+    assert check_ends(ends(2, 40, 60), None, maze.task) == []
+
+
 def test_all_players_get_the_same_episodes(maze: TaskEnv) -> None:
     players = demonstrator(maze, None, 1), standing_still(maze.task)
     expert, still = (play(maze, player, 2, seed=5) for player in players)
@@ -63,6 +93,6 @@ def test_all_players_get_the_same_episodes(maze: TaskEnv) -> None:
 
 def test_observations_are_spread_over_all_players() -> None:
     one, other = (np.full((50, 3), value, np.float32) for value in (1, 2))
-    rows = joined([PlayerScore(o, o, (), 0, 0, 0) for o in (one, other)], 10)
+    rows = joined([one, other], 10)
     assert rows[:, 0].tolist() == [1] * 5 + [2] * 5
     assert spread(3, 10).tolist() == [0, 1, 2]
