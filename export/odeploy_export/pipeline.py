@@ -19,14 +19,17 @@ from odeploy_export.parity.closed_loop import compare
 from odeploy_export.parity.deviation import Allowed, allowed_actions
 from odeploy_export.parity.rows import Array, Rows, check_rows, edges_beyond, picked
 from odeploy_export.sources.external import from_external
+from odeploy_export.sources.runs import from_run, from_sb3
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
-from odeploy_export.toml_files import actuation_for
+from odeploy_export.toml_files import actuation_for, prepared
 from odeploy_export.writer import write_policy
+from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, open_session
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.file import parse
 from odeploy_runtime.policy_file.manifest import Manifest, Parity
+from odeploy_runtime.policy_file.recipe import Recipe
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.typed_json import encode
 from odeploy_sim.own_tasks.reference import resolve
@@ -88,6 +91,78 @@ def export_policy(
     return manifest
 
 
+def export_run(
+    run: str | Path,
+    out: str | Path,
+    *,
+    task: Task | str | None = None,
+    demos: str | Path | None = None,
+    last: bool = False,
+    name: str | None = None,
+    sampler: SamplerOptions = SamplerOptions(),
+    parity: ParityOptions = ParityOptions(),
+    frozen: int | None = None,
+    actuation: Actuation | None = None,
+    sign: Path | None = None,
+) -> Manifest:
+    """Write the policy of a training run as a policy file, if torch and ONNX agree.
+
+    Args:
+        run: folder of the run.
+        out: file to write.
+        task: the run's task, if it is not catalogued.
+        demos: dataset of observations for the parity check; None for the run's own.
+        last: whether to export the last policy of a run that keeps the best one.
+        name: for the manifest; default: the folder's.
+        sampler: how a generative policy gets from noise to action.
+        parity: requirements of the parity check.
+        frozen: d, first actions of a chunk to keep from the previous one; None for no real-time chunking.
+        actuation: low-level control of the robot; None for that of the task's own robot.
+        sign: secret key to sign the file with.
+
+    Raises:
+        FormatError, MissingError: not a finished run.
+        ContractError: a run of another task.
+        ParityError: the graph computes something else; nothing was written.
+    """
+    source = from_run(Path(run), None if demos is None else str(demos), task, last=last)
+    return export_policy(
+        source, Path(out), sampler, parity, name=name, frozen=frozen, actuation=actuation, sign=sign
+    )
+
+
+def export_sb3(
+    model: str | Path,
+    task: Task | str,
+    out: str | Path,
+    *,
+    normaliser: Path | None = None,
+    name: str | None = None,
+    parity: ParityOptions = ParityOptions(),
+    actuation: Actuation | None = None,
+    sign: Path | None = None,
+) -> Manifest:
+    """Write a stable-baselines3 model as a policy file, if torch and ONNX agree.
+
+    Args:
+        model: the zip that `model.save` wrote.
+        task: task that it was trained on, or how a command line names it.
+        out: file to write.
+        normaliser: VecNormalize of the training; default: the one beside the model.
+        name: for the manifest; default: the task's and the algorithm's.
+        parity: requirements of the parity check.
+        actuation: low-level control of the robot; None for that of the task's own robot.
+        sign: secret key to sign the file with.
+
+    Raises:
+        FormatError, MissingError: a file cannot be used, or a normaliser is missing.
+        ContractError: an unknown type of policy, or another task's.
+        ParityError: the graph computes something else; nothing was written.
+    """
+    source = from_sb3(Path(model), resolve(task), normaliser, None)
+    return export_policy(source, Path(out), parity=parity, name=name, actuation=actuation, sign=sign)
+
+
 def export_module(
     module: nn.Module,
     task: Task | str,
@@ -97,7 +172,9 @@ def export_module(
     noise_size: int = 0,
     noise: Literal["zero", "normal"] = "normal",
     recorded: Array | None = None,
+    recipe: Recipe | None = None,
     parity: ParityOptions = ParityOptions(),
+    actuation: Actuation | None = None,
     sign: Path | None = None,
 ) -> Manifest:
     """Write a torch module as a policy file, if torch and ONNX agree.
@@ -110,24 +187,39 @@ def export_module(
     Args:
         module: `forward(observation)`, raw observations (B, O) in the task's order, to actions in robot units,
             (B, A) or (B, H, A). Actions beyond the limits are clipped. The module is copied, not changed.
-        task: a task, or its name or reference as on a command line.
+        task: a task of your own, or how a command line names one.
         out: file to write.
         name: for the manifest; default: the task's and the class's.
         noise_size: D, for a `forward(observation, noise)` with noise (B, D).
         noise: noise on the robot: zeros or N(0, I).
         recorded: observations that it meets in use, for the parity check and the golden rows, shape (M, O). By
             default the module plays its task for them.
+        recipe: how the module's observation is computed from the robot's signals; None if it is those signals.
+            `recorded` are then raw ones, shape (M, R).
         parity: requirements of the parity check.
+        actuation: low-level control of the robot; None for that of the task's own robot.
         sign: secret key to sign the file with.
 
     Raises:
+        UsageError: a recipe without recorded observations.
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
         ParityError: the graph computes something else; nothing was written.
     """
-    task = resolve(task) if isinstance(task, str) else task
+    task = resolve(task)
+    if recipe is not None:
+        if recorded is None:
+            raise UsageError(
+                where="recipe",
+                expected="recorded observations too, to which it is applied",
+                got="none",
+                remedy="pass recorded=observations, raw ones of shape (M, R)",
+            )
+        recorded = prepared(recipe, task, recorded)
+        task = replace(task, observation=recipe.observation(task.action))
     external = from_module(module, task, noise_size, type(module).__name__)
     sampler = SamplerOptions(noise=noise if noise_size else None)
-    return export_policy(from_external(external, task, recorded), Path(out), sampler, parity, name=name, sign=sign)
+    source = from_external(external, task, recorded, recipe)
+    return export_policy(source, Path(out), sampler, parity, name=name, actuation=actuation, sign=sign)
 
 
 def _check(

@@ -60,8 +60,9 @@ class FakePlant:
         closed: whether `close` was called.
     """
 
-    observation = (Signal("tick", "1"), Signal("seed", "1"))
-    action = (Signal("a", "1", -1.0, 1.0), Signal("b", "1", -1.0, 1.0))
+    name = "toy"
+    observation: tuple[Signal, ...] = (Signal("tick", "1"), Signal("seed", "1"))
+    action: tuple[Signal, ...] = (Signal("a", "1", -1.0, 1.0), Signal("b", "1", -1.0, 1.0))
     safe_action = (0.0, -1.0)
     rate_hz = 100.0
 

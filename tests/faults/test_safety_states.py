@@ -324,7 +324,7 @@ from odeploy_sim.tasks.env import TaskEnv
 step, steps = TaskEnv.step, [0]
 def broken(env, action):
     steps[0] += 1
-    if steps[0] == 503:  # the first 500 steps measure the duration of a step
+    if steps[0] == 3:
         env._data.qvel[0] = float("nan")
     return step(env, action)
 TaskEnv.step = broken

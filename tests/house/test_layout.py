@@ -22,6 +22,7 @@ SOURCES = {
 OF_A_WHOLE = {
     "docs/test_commands.py": "all pages",
     "docs/test_links.py": "all pages",
+    "docs/test_python.py": "the page of the Python API",
     "runtime/test_imports.py": "all modules of the runtime",
 }
 """Tests of more than one module."""

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.realtime.serving import serving
+from odeploy_runtime.robot.options import Mode
 from odeploy_runtime.trace.format import APPLIED, SKIPPED, Trace
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.catalogue import TASKS, get
-from odeploy_sim.simulated_robot.options import Mode, RunOptions
+from odeploy_sim.simulated_robot.options import RunOptions
 from odeploy_sim.simulated_robot.run import drive
 from tests.policies import policy_path
 from tests.thorough import mostly_thorough

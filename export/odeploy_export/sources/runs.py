@@ -25,16 +25,22 @@ log = logging.getLogger(__name__)
 _LAST = "last"  # in the provenance of a file of a run's last policy, beside which the run keeps the best
 
 
-def from_run(folder: Path, demos: str | None, reference: str | None = None, *, last: bool = False) -> Source:
+def from_run(
+    folder: Path, demos: str | None, reference: str | Task | None = None, *, last: bool = False
+) -> Source:
     """Read a finished training run.
 
     Its recorded observations are those of its demonstrations. A policy trained by reward alone plays its task.
 
     Args:
-        folder: the run folder.
-        demos: demonstrations to use instead of the run's.
-        reference: the run's task as a command line names it; None for a catalogued one.
-        last: the last policy of a run that keeps the best one.
+        folder: folder of the run.
+        demos: dataset of the recorded observations; None for the run's own.
+        reference: the run's task, or how a command line names it; None for a catalogued one.
+        last: whether to read the last policy of a run that keeps the best one.
+
+    Raises:
+        MissingError: a task that is not catalogued, and no reference.
+        ContractError: a run of another task.
     """
     policy, card = load_policy(folder, last=last)
     task, name = named(card.stored_task(str(folder)), reference), folder.resolve().name

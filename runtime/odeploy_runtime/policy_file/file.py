@@ -36,12 +36,13 @@ class PolicyFile:
     data: bytes
 
 
-def read(path: Path) -> PolicyFile:
+def read(path: str | Path) -> PolicyFile:
     """Read and check a policy file, before ONNX Runtime opens it.
 
     Raises:
         PolicyFileError: missing, truncated, changed, of a newer version, or with weights in another file.
     """
+    path = Path(path)
     try:
         data = read_regular(path, POLICY_BYTES)
     except OSError as error:

@@ -14,10 +14,10 @@ _START_TIMEOUT_S = 45.0  # a server itself refuses a file that takes 30 s to loa
 
 
 @contextlib.contextmanager
-def serving(policy: Path, extra: Sequence[str] = ()) -> Iterator[str]:
+def serving(policy: str | Path, extra: Sequence[str] = ()) -> Iterator[str]:
     """Serve a policy file in a child process, which logs as this one does.
 
-    Yield its endpoint once bound.
+    Yield its endpoint once bound. `extra` are options of `odeploy serve`.
 
     Raises:
         RelayedError: the server ended at once; its message is passed on.

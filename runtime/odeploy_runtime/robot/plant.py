@@ -1,7 +1,8 @@
 """The plant: the robot that a control loop drives, simulated or real.
 
-Implement `Plant` for your own robot and pass it to `odeploy_runtime.robot.loop.ControlLoop`; the loop, the guard
-and the trace then work as they do in simulation. `odeploy_runtime.testing.FakePlant` is the shortest example.
+Implement `Plant` for your own robot and pass it to `odeploy.run`; the loop, the guard and the trace then work as
+they do in simulation. `odeploy_runtime.testing.FakePlant` is the shortest example, `examples/hardware_arm.py` has
+a driver's thread.
 """
 
 from collections.abc import Sequence
@@ -36,6 +37,10 @@ class Plant(Protocol):
     A tick calls `observe`, then `apply`, then `outcome`, all in the loop's thread. The loop waits for each of
     them, so none may take long: `observe` and `apply` count toward the latency from sensing to actuation.
     """
+
+    @property
+    def name(self) -> str:
+        """Name of the task, which the policy must have been exported for."""
 
     @property
     def observation(self) -> Sequence[Signal]:
@@ -79,7 +84,15 @@ class Plant(Protocol):
         """Return what the last command led to."""
 
     def close(self) -> None:
-        """Release the hardware or the simulation."""
+        """Bring the actuators to rest, and release the hardware or the simulation.
+
+        The plant's owner calls it; a run does not.
+        """
+
+
+def episode_seed(seed: int, episode: int) -> int:
+    """Return the reset seed of an episode. Different seeds have no episodes in common."""
+    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
 class CommandedPlant:
@@ -93,7 +106,7 @@ class CommandedPlant:
         names = [signal.name for signal in plant.observation]
         self._observe, self._panel = plant.observe, panel
         self._places = [names.index(name) for name in commands]
-        self.observation, self.action = plant.observation, plant.action
+        self.name, self.observation, self.action = plant.name, plant.observation, plant.action
         self.safe_action, self.horizon, self.rate_hz = plant.safe_action, plant.horizon, plant.rate_hz
         self.reset, self.apply, self.outcome, self.close = plant.reset, plant.apply, plant.outcome, plant.close
 

@@ -14,7 +14,7 @@ from odeploy_runtime.hot_swap.slot import PolicySlot
 from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.inference.trial_load import LOAD_LIMIT_S, load_tried
-from odeploy_runtime.policy_file.file import PolicyFile
+from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
@@ -60,8 +60,8 @@ class Access:
 
 
 def serve(
-    file: PolicyFile,
-    access: Access,
+    file: str | Path | PolicyFile,
+    access: Access = Access(),
     *,
     provider: str = "cpu",
     load_limit_s: float = LOAD_LIMIT_S,
@@ -85,6 +85,7 @@ def serve(
         http: `PORT` or `HOST:PORT` of the health check and metrics; None without.
     """
     require_served(access.endpoint)
+    file = file if isinstance(file, PolicyFile) else read(file)
     signer = "" if signers is None else f"signed by {_signer(file, signers)}, "
     policy, clock = load_tried(file, provider, load_limit_s), MonotonicClock()
     with contextlib.ExitStack() as stack:

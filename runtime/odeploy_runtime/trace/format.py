@@ -21,6 +21,7 @@ STAMPS = (
     "due", "woke", "observed", "sent", "received", "started",
     "inferred", "replied", "arrived", "applied", "stepped",
 )  # fmt: skip
+_VECTORS = ("observation", "action", "offered")
 APPLIED, HELD, SKIPPED = 0, 1, 2
 # Whether a tick ended its episode. INVALID: the simulation broke; STOPPED: a person or a process signal ended it.
 GOES_ON, ENDED, INVALID, STOPPED = 0, 1, 2, 3
@@ -119,6 +120,23 @@ class Trace:
     header: TraceHeader
     rows: NDArray[np.void]
     lost: int = 0
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return each column by name, for `pandas.DataFrame`; views of the rows.
+
+        Each stamp is a column, such as `woke_ns`, and each signal: `observation.NAME`, `action.NAME` for the
+        command, `offered.NAME` for the action before the guard.
+        """
+        columns: dict[str, NDArray[Any]] = {}
+        for name in self.rows.dtype.names or ():
+            if name == "stamps":
+                columns |= {f"{stamp}_ns": self.rows[name][:, i] for i, stamp in enumerate(STAMPS)}
+            elif name in _VECTORS:
+                signals = self.header.observation if name == "observation" else self.header.action
+                columns |= {f"{name}.{s.name}": self.rows[name][:, i] for i, s in enumerate(signals)}
+            else:
+                columns[name] = self.rows[name]
+        return columns
 
 
 def not_a_trace(path: Path, got: str) -> FormatError:

@@ -8,19 +8,16 @@ Parquet file cannot be read at all. pyarrow is an extra.
 import importlib.util
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import MissingError
 from odeploy_runtime.regular_file import DATA_BYTES, require_regular
-from odeploy_runtime.signals import Signal
-from odeploy_runtime.trace.format import STAMPS, Trace, TraceHeader, not_a_trace, row_type
+from odeploy_runtime.trace.format import Trace, TraceHeader, not_a_trace, row_type
 from odeploy_runtime.typed_json import from_json, to_json
 
 _HEADER, _LOST = b"odeploy.header", b"odeploy.lost"
-_VECTORS = ("observation", "action", "offered")
 
 
 def require_pyarrow() -> None:
@@ -47,7 +44,7 @@ def write_parquet(trace: Trace, beside: Path) -> Path:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = _columns(trace)
+    columns = trace.columns()
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     metadata = {_HEADER: to_json(trace.header).encode(), _LOST: str(trace.lost).encode()}
     # Stamps change little from row to row; so do the exponents of floats, stored apart from their other bytes.
@@ -86,27 +83,8 @@ def read_parquet(path: Path) -> Trace:
         metadata = table.schema.metadata or {}
         header = from_json(TraceHeader, metadata[_HEADER], str(path))
         rows = np.zeros(len(table), row_type(len(header.observation), len(header.action)))
-        for name, values in _columns(Trace(header, rows)).items():
+        for name, values in Trace(header, rows).columns().items():
             values[:] = table[name].to_numpy()
         return Trace(header, rows, int(metadata[_LOST]))
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         raise not_a_trace(path, str(error).splitlines()[0] or type(error).__name__) from None
-
-
-def _columns(trace: Trace) -> dict[str, np.ndarray[Any, Any]]:
-    """Return each column by name, as a view of the rows."""
-    rows = trace.rows
-    columns: dict[str, np.ndarray[Any, Any]] = {}
-    for name in rows.dtype.names or ():
-        if name == "stamps":
-            columns |= {f"{stamp}_ns": rows[name][:, i] for i, stamp in enumerate(STAMPS)}
-        elif name in _VECTORS:
-            signals = _signals(trace.header, name)
-            columns |= {f"{name}.{signal.name}": rows[name][:, i] for i, signal in enumerate(signals)}
-        else:
-            columns[name] = rows[name]
-    return columns
-
-
-def _signals(header: TraceHeader, vector: str) -> tuple[Signal, ...]:
-    return header.observation if vector == "observation" else header.action

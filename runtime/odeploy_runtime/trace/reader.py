@@ -25,13 +25,14 @@ _WITHOUT_OFFERED = 2  # the previous version: its rows lack the action as it was
 _HEAD_BYTES = len(MAGIC) + 4
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: str | Path) -> Trace:
     """Read a trace, binary or Parquet; drop a torn last row, which a kill leaves.
 
     Raises:
         FormatError: not a trace, or of an unsupported version.
         MissingError: a Parquet file, and pyarrow is not installed.
     """
+    path = Path(path)
     return read_parquet(path) if path.suffix == ".parquet" else _read_binary(path)
 
 

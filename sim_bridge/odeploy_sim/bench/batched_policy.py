@@ -20,8 +20,8 @@ from odeploy_runtime.inference.onnx_policy import open_session
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.robot.chunk_playback import ChunkOptions, Chunks
+from odeploy_runtime.robot.player import Answer
 from odeploy_runtime.signals import highs, lows, require_same_names
-from odeploy_sim.demonstrations.policy_player import Answer
 from odeploy_sim.tasks.env import TaskEnv
 from odeploy_sim.tasks.episodes import PARALLEL, RunningEpisode, Simulations
 from odeploy_sim.tasks.seeds import SCORES

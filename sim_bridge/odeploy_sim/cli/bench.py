@@ -14,10 +14,10 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.bench_results import BenchResults
 from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table, wide
 from odeploy_runtime.reports.terminal import Terminal, progress_bars
+from odeploy_runtime.robot.options import require_rate
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
 from odeploy_sim.own_tasks.reference import resolve
-from odeploy_sim.simulated_robot.options import require_rate
 from odeploy_sim.tasks.task import Task
 
 

@@ -13,6 +13,7 @@ from odeploy_runtime.trace.format import Trace
 from odeploy_sim.demonstrations.card import Card, ExpertCard, processor, versions
 from odeploy_sim.demonstrations.dataset import check_free, data_hash, flatten, save
 from odeploy_sim.demonstrations.demonstrator import demonstrator
+from odeploy_sim.demonstrations.expert import Demonstrator
 from odeploy_sim.demonstrations.from_trace import Gathered
 from odeploy_sim.demonstrations.from_trace import gather as gather_traces
 from odeploy_sim.demonstrations.quality import Quality, region
@@ -55,7 +56,9 @@ class _Origin:
     seed: int
 
 
-def collect(task: Task, options: CollectOptions, out: Path, console: Console) -> Card:
+def collect(
+    task: Task, options: CollectOptions, out: Path, console: Console, own: Demonstrator | None = None
+) -> Card:
     """Play an expert's episodes and save them; return their card.
 
     Args:
@@ -63,6 +66,7 @@ def collect(task: Task, options: CollectOptions, out: Path, console: Console) ->
         options: what to collect.
         out: folder of the dataset.
         console: shows the progress.
+        own: an expert of the caller's; None for that of the options.
 
     Raises:
         UsageError: `out` cannot be written, or an option does not fit the task.
@@ -73,7 +77,8 @@ def collect(task: Task, options: CollectOptions, out: Path, console: Console) ->
     _require_success_key(options.successes_only, task)
     quality, level = options.quality, options.noise_level
     env = TaskEnv(task, level, **quality.arguments(task))
-    expert, shown = demonstrator(env, options.policy, options.seed), region(env, quality)
+    expert = demonstrator(env, options.policy, options.seed) if own is None else own
+    shown = region(env, quality)
     wanted = Wanted(
         options.size, DEMONSTRATIONS.seed(options.seed), quality.action_std, shown, options.successes_only
     )

@@ -50,12 +50,12 @@ def of_policy(where: str, manifest: Manifest) -> StoredTask:
     return StoredTask(where, manifest.task, manifest.task_digest or "", raw, manifest.action, manifest.rate_hz)
 
 
-def named(stored: StoredTask, reference: str | None, option: str = "--task") -> Task:
+def named(stored: StoredTask, reference: str | Task | None, option: str = "--task") -> Task:
     """Return the task that a file names.
 
     Args:
         stored: what the file stores.
-        reference: the value of the option; None for a catalogued task.
+        reference: the task, or the value of the option; None for a catalogued task.
         option: option of the command line that takes a reference, for messages.
 
     Raises:
@@ -68,7 +68,7 @@ def named(stored: StoredTask, reference: str | None, option: str = "--task") -> 
         task = resolve(reference)
         if task.name != stored.name:
             raise ContractError(
-                where=f"{option} {reference}",
+                where=f"{option} {task.argument if isinstance(reference, Task) else reference}",
                 expected=f"the task {stored.name}, which {stored.where} names",
                 got=f"the task {task.name}",
                 remedy="give the reference of that task",

@@ -24,8 +24,8 @@ _IN_FILE = re.compile(r"(.+\.py)(?::(\w+))?")
 _IN_MODULE = re.compile(r"([A-Za-z_][\w.]*):(\w+)")
 
 
-def resolve(reference: str) -> Task:
-    """Return the task that a command line names.
+def resolve(reference: str | Task) -> Task:
+    """Return the task that a command line names; a `Task` is returned as it is.
 
     Relative paths are made absolute in `Task.reference`, so that a child process in any folder finds it.
 
@@ -34,6 +34,8 @@ def resolve(reference: str) -> Task:
         UsageError: code of the user's that raises, or is no task.
         ContractError: facts of the task that contradict each other.
     """
+    if isinstance(reference, Task):
+        return reference
     if has(reference):
         return catalogued(reference)
     task = _own(reference)

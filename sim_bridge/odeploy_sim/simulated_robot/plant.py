@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odeploy_runtime.robot.plant import Outcome
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.env import TaskEnv
+from odeploy_sim.tasks.task import Task
 
 
 class SimulatedPlant:
@@ -16,7 +18,7 @@ class SimulatedPlant:
 
     def __init__(self, env: TaskEnv) -> None:
         self._env, task = env, env.task
-        self.observation, self.action = task.observation, task.action
+        self.name, self.observation, self.action = task.name, task.observation, task.action
         self.safe_action, self.horizon, self.rate_hz = task.safe_action, task.horizon, task.rate_hz
 
     def reset(self, seed: int) -> None:
@@ -40,3 +42,13 @@ class SimulatedPlant:
     def close(self) -> None:
         """Free the simulation."""
         self._env.close()
+
+
+def make_plant(task: Task | str, *, noise_level: float = 1.0) -> SimulatedPlant:
+    """Return a simulated robot for `odeploy.run`.
+
+    Args:
+        task: the task, or how a command line names it.
+        noise_level: see `Task.noise`.
+    """
+    return SimulatedPlant(TaskEnv(resolve(task), noise_level))

@@ -16,6 +16,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError, MissingError, OdeployError, first_line
+from odeploy_runtime.robot.plant import episode_seed as episode_seed  # of plants and of tasks alike
 from odeploy_sim.tasks.task import Task
 
 _BAD_STATE = int(mujoco.mjtWarning.mjWARN_BADQPOS)  # and those after it: velocity, acceleration, control
@@ -154,11 +155,6 @@ class TaskEnv:
     def _broken(self) -> Step:
         self.invalid_episodes += 1
         return Step(self._observation, 0.0, terminated=True, truncated=False, success=False, invalid=True)
-
-
-def episode_seed(seed: int, episode: int) -> int:
-    """Return the reset seed of an episode. Different seeds have no episodes in common."""
-    return int(np.random.SeedSequence([seed, episode]).generate_state(1)[0])
 
 
 def _require_within(task: Task, space: Any) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -130,7 +130,7 @@ class Task:
         return self.reference or self.name
 
     @property
-    def scored_by(self) -> str:
+    def scored_by(self) -> Literal["success", "return"]:
         """Measure of an episode: `success` or `return`."""
         return "return" if self.success_key is None else "success"
 

@@ -12,7 +12,7 @@ from odeploy_runtime.safety.guard import Guard
 from odeploy_runtime.safety.operator_panel import Panel
 from odeploy_runtime.safety.states import Safety
 from odeploy_runtime.testing import FakeClock, FakeLink, FakePlant
-from odeploy_runtime.trace.format import APPLIED, HELD, Trace, new_header
+from odeploy_runtime.trace.format import APPLIED, HELD, STAMPS, Trace, new_header
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_runtime.trace.writer import TraceWriter
 from odeploy_runtime.transport import messages
@@ -78,6 +78,26 @@ def test_a_tick_observes_the_plant_after_it_woke_up(tmp_path: Path) -> None:
     link = FakeLink(clock, lambda seen: np.zeros((1, 2), np.float32))
     rows = driven(tmp_path / "t.trace", clock, MovingPlant(clock), link).rows
     np.testing.assert_array_equal(rows["observation"][:, 0], rows["stamps"][:, 1] % 1_000_000_000 // MS)
+
+
+def test_a_plant_on_its_own_clock_is_sensed_at_most_a_millisecond_before_observed(tmp_path: Path) -> None:
+    """A driver samples every millisecond, off the loop's grid; each tick acts on its newest sample."""
+
+    class SampledPlant(FakePlant):
+        def observe(self) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+            self.clock.ns += 50_000  # reading it takes a while
+            sampled_ns = (self.clock.ns - 300_000) // MS * MS + 300_000
+            ages_ns.append(self.clock.ns - sampled_ns)
+            return np.array([sampled_ns % 1_000_000_000 // MS, 0], np.float32)
+
+    ages_ns: list[int] = []
+    clock = FakeClock()
+    link = FakeLink(clock, lambda seen: np.zeros((1, 2), np.float32))
+    rows = driven(tmp_path / "t.trace", clock, SampledPlant(clock), link).rows
+    observed_ns = rows["stamps"][:, STAMPS.index("observed")]
+    sampled_ms = observed_ns % 1_000_000_000 // MS - rows["observation"][:, 0]
+    assert set(sampled_ms) <= {0, 1}
+    assert 0 <= min(ages_ns) <= max(ages_ns) < MS
 
 
 def test_the_operators_numbers_replace_their_signals(tmp_path: Path) -> None:

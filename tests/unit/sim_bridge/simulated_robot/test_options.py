@@ -1,12 +1,13 @@
-"""Options of a run: both keys or none, and rates that are numbers."""
+"""Options of a simulated run."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.transport.keys import RobotKeys
-from odeploy_sim.simulated_robot.options import RunOptions, require_rate
+from odeploy_sim.simulated_robot.options import RunOptions
 
 
 def test_a_robot_has_both_keys_or_none() -> None:
@@ -18,13 +19,15 @@ def test_a_robot_has_both_keys_or_none() -> None:
             options.robot_keys()
 
 
-@pytest.mark.parametrize("rate_hz", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_rate_is_positive_and_finite(rate_hz: float) -> None:
-    with pytest.raises(UsageError, match="a positive number of Hz"):
-        require_rate(rate_hz)
-
-
-def test_no_rate_and_a_positive_rate_are_accepted() -> None:
-    require_rate(None)
-    require_rate(0.5)
+def test_a_run_refuses_a_rate_that_is_no_rate_and_options_of_another_mode() -> None:
     RunOptions().require_possible()
+    with pytest.raises(UsageError, match="a positive number of Hz"):
+        RunOptions(rate=0.0).require_possible()
+    with pytest.raises(UsageError, match="it never sleeps"):
+        RunOptions(mode="lockstep", spin_us=50).require_possible()
+
+
+def test_the_help_begins_with_what_is_played() -> None:
+    names = [field.name for field in dataclasses.fields(RunOptions)]
+    assert names[:7] == ["mode", "rate", "episodes", "noise", "seed", "trace", "view"]
+    assert RunOptions().robot.startswith("sim-")
