@@ -24,7 +24,6 @@ from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
 from odeploy_export.toml_files import actuation_for, prepared
 from odeploy_export.writer import write_policy
-from odeploy_runtime.errors import UsageError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, open_session
 from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.file import parse
@@ -201,20 +200,12 @@ def export_module(
         sign: secret key to sign the file with.
 
     Raises:
-        UsageError: a recipe without recorded observations.
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
         ParityError: the graph computes something else; nothing was written.
     """
     task = resolve(task)
     if recipe is not None:
-        if recorded is None:
-            raise UsageError(
-                where="recipe",
-                expected="recorded observations too, to which it is applied",
-                got="none",
-                remedy="pass recorded=observations, raw ones of shape (M, R)",
-            )
-        recorded = prepared(recipe, task, recorded)
+        recorded = None if recorded is None else prepared(recipe, task, recorded)
         task = replace(task, observation=recipe.observation(task.action))
     external = from_module(module, task, noise_size, type(module).__name__)
     sampler = SamplerOptions(noise=noise if noise_size else None)
