@@ -32,6 +32,7 @@ from odeploy_runtime.errors import MissingError, UsageError
 from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.gym_env import FlatEnv
 from odeploy_sim.tasks.seeds import EXPERTS
+from odeploy_sim.tasks.task import Task
 from odeploy_train.experts.sb3_settings import SETTINGS, Algorithm, ExpertSettings, plain
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.folder import CARD
@@ -81,17 +82,18 @@ def main(arguments: list[str]) -> None:
     require_positive(steps=settings.steps, threads=config.threads)
     settings = dataclasses.replace(settings, score_every=min(settings.score_every, settings.steps))
     torch.set_num_threads(config.threads)
-    _begin(config, settings)
+    _begin(config, task, settings)
     with closing(Rollouts(task)) as rollouts:
         best = _learn(config, settings, rollouts, console)
     console.print(f"best: {best:.3f} over {_SCORE_EPISODES} episodes; policy: {config.out / BEST}", soft_wrap=True)
 
 
-def _begin(config: Config, settings: ExpertSettings) -> None:
+def _begin(config: Config, task: Task, settings: ExpertSettings) -> None:
     """Create the folder of this run, or check that it holds this run."""
     card = {
         "method": f"expert ({settings.algorithm})",
-        "task": config.task,
+        "task": task.name,
+        "task_digest": task.digest,
         "seed": config.seed,
         "steps": settings.steps,
         "horizon_ends": settings.horizon_ends,
@@ -103,7 +105,7 @@ def _begin(config: Config, settings: ExpertSettings) -> None:
         write_whole(path, json.dumps(card, indent=1).encode())
         return
     there = json.loads(path.read_text()) if path.is_file() else None
-    if there != card:
+    if there not in (card, {k: v for k, v in card.items() if k != "task_digest"}):  # older folders have none
         raise UsageError(
             where=f"--out {config.out}",
             expected="a new folder, or that of the same run, to continue it",

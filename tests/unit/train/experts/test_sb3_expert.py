@@ -16,6 +16,7 @@ from torch import Tensor
 
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.catalogue import get
+from odeploy_sim.own_tasks.reference import resolve
 from odeploy_sim.tasks.task import Task
 from odeploy_train.experts import sb3_expert as experts
 from odeploy_train.experts.sb3_expert import BEST, NORMALISER, SCORES
@@ -116,7 +117,9 @@ def test_any_task_has_plain_settings_and_a_best_policy_however_few_the_steps(
     monkeypatch.setattr(experts, "plain", quick)
     experts.main(["--task", task, "--algorithm", algorithm, "--steps", "64", "--out", str(tmp_path / "run")])
     assert [line["steps"] for line in scores(tmp_path / "run")] == list(range(6, 65, 6))
-    assert json.loads((tmp_path / "run" / CARD).read_text())["method"] == f"expert ({algorithm})"
+    card = json.loads((tmp_path / "run" / CARD).read_text())
+    assert card["method"] == f"expert ({algorithm})"
+    assert (card["task"], card["task_digest"]) == (resolve(task).name, resolve(task).digest)  # never a reference
     assert (tmp_path / "run" / BEST).stat().st_size > 1000
 
 
