@@ -96,10 +96,12 @@ def kill(process: Process) -> None:
 
 
 @contextlib.contextmanager
-def child(command: Sequence[str], log: Path, end_within_s: float = _END_TIMEOUT_S) -> Iterator[Process]:
+def child(
+    command: Sequence[str], log: Path, end_within_s: float = _END_TIMEOUT_S, pass_fds: Sequence[int] = ()
+) -> Iterator[Process]:
     """Run a command beside this process, output to `log`; end it on the way out."""
     with log.open("wb") as output:
-        process = start(command, stdout=output, stderr=STDOUT)
+        process = start(command, stdout=output, stderr=STDOUT, pass_fds=pass_fds)
     try:
         yield process
     finally:

@@ -2,7 +2,8 @@
 
 Ray distributes them over this machine or a cluster. Each is a series of verbs as a user would type them, in its
 own processes (`sweeps/steps.py`). A run with a line in the results is not repeated; an interrupted one continues
-from its last checkpoint. On a cluster the folders must lie on a file system shared by all machines.
+from its last checkpoint. On a cluster the folders must lie on a file system shared by all machines; what runs on a
+machine that is lost, Ray runs again on another one.
 """
 
 import functools
@@ -17,10 +18,11 @@ from typing import Annotated, Any
 
 import ray
 import tyro
+from ray.exceptions import RayError, RayTaskError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError
+from odeploy_runtime.errors import OdeployError, RelayedError, UnreachableError, first_line
 from odeploy_train.runs.options import require_positive
 from odeploy_train.sweeps import steps as sweep_run
 from odeploy_train.sweeps.kept_files import keep
@@ -121,9 +123,21 @@ def _each(
         pending = {measure.remote(spec, training(spec), out / MEASURED): spec for spec in missing}
         while pending:
             (ready,), _ = ray.wait(list(pending), num_returns=1)
-            yield pending.pop(ready), ray.get(ready)
+            yield pending.pop(ready), _result(ready)
     finally:
         ray.shutdown()
+
+
+def _result(ready: Any) -> Line | Failed:
+    """Return the line of a run, or why it died with its machines again and again."""
+    try:
+        result: Line | Failed = ray.get(ready)
+    except RayError as error:
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if not isinstance(cause, RayError):  # a bug, which keeps its traceback
+            raise
+        return Failed(first_line(cause))
+    return result
 
 
 def _told(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,6 +160,8 @@ def _connect(jobs: int, address: str | None) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # The default is 15: anything else on the machine would starve the runs.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - spelt so by Ray
+    # A cluster that refuses would add a page of warnings.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # its coming default; without it, a warning
     warnings.filterwarnings("ignore", module="ray")
     cores = jobs if address is None else None
@@ -160,7 +176,7 @@ def _connect(jobs: int, address: str | None) -> None:
             where=f"--address {address}",
             expected="a Ray cluster that responds",
             got=str(error).splitlines()[0],
-            remedy="start one with `ray start --head`, or leave the option out to run here",
+            remedy="see docs/howto/sweep-on-a-cluster.md, or leave the option out to run here",
         ) from None
 
 
