@@ -2,9 +2,6 @@
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from odeploy_export.graphs.rewrites import Precision
 from odeploy_export.kinds.kind import Deployment
 from odeploy_export.parity.rows import Rows
@@ -59,11 +56,22 @@ def manifest_of(
         actuation=actuation,
         recipe=source.recipe,
         frozen=deployment.frozen,
-        observed=_ranges(source.recorded),
+        observed=_ranges(source),
         task_digest=task_digest(raw, task.action, task.rate_hz, task.horizon),
     )
 
 
-def _ranges(recorded: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
-    """Return the minimum and maximum of each signal. Shape (M, O) -> O pairs."""
-    return tuple((float(low), float(high)) for low, high in zip(recorded.min(0), recorded.max(0), strict=True))
+def _ranges(source: Source) -> tuple[tuple[float, float], ...]:
+    """Return the minimum and maximum of each signal in the recorded observations: O pairs.
+
+    A signal that the operator sets also has its limits: a few episodes draw a few of its numbers.
+    """
+    ranges = list(zip(source.recorded.min(0).tolist(), source.recorded.max(0).tolist(), strict=True))
+    if source.recipe is not None:
+        commanded = [signal.name in source.recipe.command for signal in source.recipe.raw]
+        for i, (column, _) in enumerate(source.recipe.picks(len(source.task.action))):
+            limits = source.task.observation[i]
+            if column < len(commanded) and commanded[column] and None not in (limits.low, limits.high):
+                low, high = ranges[i]
+                ranges[i] = min(low, limits.low), max(high, limits.high)
+    return tuple(ranges)

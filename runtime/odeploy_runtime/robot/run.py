@@ -5,7 +5,7 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -123,11 +123,12 @@ def run(
         if paced:
             limit_ns = round(_DEADLINE_SHARE * 1e9 / rate_hz) if deadline_ns is None else deadline_ns()
         header = _header(plant, client.ready, mode, rate_hz, seed, scoring)
-        header = replace(header, deadline_ns=limit_ns, obtained=obtained, blend=options.blend)
+        commanded = () if panel is None else tuple(client.ready.command)
+        header = replace(header, deadline_ns=limit_ns, obtained=obtained, blend=options.blend, commanded=commanded)
         rows = _trace(Path(trace), options.flight, header, plant.horizon, stack)
         pace = Pace(clock, rate_hz, limit_ns, PreTouch(_HOT_TOUCH_NS, clock))
         operator = Operator if panel is None else panel.read
-        driven = _commanded(plant, panel, client.ready.command)
+        driven = _commanded(plant, panel, commanded)
         loop = ControlLoop(driven, client, guard, rows, pace, operator, chunks, counters)
         stack.enter_context(pinned(options.core))
         for episode in range(episodes):
@@ -234,7 +235,7 @@ def _trace(
     return stack.enter_context(BackgroundWriter(path, header, beside))
 
 
-def _commanded(plant: Plant, panel: Panel | None, commands: list[str]) -> Plant:
+def _commanded(plant: Plant, panel: Panel | None, commands: Sequence[str]) -> Plant:
     """Return the plant; with a panel, the operator sets the signals `commands`."""
     if panel is None or not commands:
         return plant

@@ -55,6 +55,7 @@ class TraceHeader:
         blend: blending of overlapping chunks, see `robot/chunk_playback.py`; None where each action comes from one
             answer.
         task_digest: digest of the task's signals, limits, rate and horizon; empty in older traces.
+        commanded: names of the signals that an operator could set during the run.
     """
 
     version: int
@@ -73,6 +74,7 @@ class TraceHeader:
     noise_level: float = 1.0
     blend: float | None = None
     task_digest: str = ""
+    commanded: tuple[str, ...] = ()
 
 
 def new_header(**fields: Any) -> TraceHeader:

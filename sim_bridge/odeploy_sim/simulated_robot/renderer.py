@@ -94,7 +94,7 @@ def _rendered(
 
     The end of the episode is number `len(rows)`.
     """
-    for i, _ in enumerate(replay(env, rows, trace.header.seed)):
+    for i, _ in enumerate(replay(env, rows, trace.header.seed, trace.header.commanded)):
         if i in shown:
             yield env.render()
 

@@ -190,5 +190,9 @@ def test_a_bare_onnx_file_is_exported_with_a_recipe_and_demonstrations(
     export([*options, "--demos", str(tmp_path / "demos-v0"), "--out", str(tmp_path / "p.onnx")])
     manifest = OnnxPolicy.load(tmp_path / "p.onnx").manifest
     assert manifest.recipe == EXPECTED
+    x, y = MULTIGOAL.observation
+    assert manifest.observed is not None
+    assert manifest.observed[3] == (y.low, y.high)  # the operator's, whatever the demonstrations met
+    assert manifest.observed[2] != (x.low, x.high)
     assert manifest.observation == seen
     assert manifest.raw_names == MULTIGOAL.observation_names

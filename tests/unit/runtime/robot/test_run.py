@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError, RefusedError, UsageError
 from odeploy_runtime.policy_file.file import read
+from odeploy_runtime.policy_file.recipe import Recipe, Term
 from odeploy_runtime.robot.options import LoopOptions
 from odeploy_runtime.robot.run import Scoring, run
 from odeploy_runtime.signals import Signal
@@ -61,6 +62,19 @@ def test_a_plant_is_driven_by_a_file_within_the_tighter_limits(tmp_path: Path, f
         100,
         100,
     )
+
+
+def test_a_trace_names_the_signals_that_an_operator_can_set(tmp_path: Path, plant: Mover) -> None:
+    names = manifest().observation_names
+    recipe = Recipe(plant.observation, (Term("signals", names),), names[:1])
+    file = tmp_path / "p.onnx"
+    file.write_bytes(scaled_bytes(2.0, recipe=recipe))
+    panel = LoopOptions(panel=tmp_path / "p.panel")
+    traces = [
+        read_trace(run(plant, file, mode="lockstep", trace=tmp_path / "t.trace", options=options))
+        for options in (LoopOptions(), panel)
+    ]
+    assert [trace.header.commanded for trace in traces] == [(), names[:1]]
 
 
 def test_in_real_time_commands_are_due_in_four_fifths_of_a_period_or_as_the_caller_says(

@@ -56,3 +56,10 @@ def test_a_replay_ends_where_the_simulation_differs(env: TaskEnv, rows: NDArray[
 def test_a_command_without_an_observation_is_replayed_too(env: TaskEnv, rows: NDArray[np.void]) -> None:
     rows["observation"][-1] = np.nan
     assert len(list(replay(env, rows, SEED))) == len(rows) + 1
+
+
+def test_an_operators_numbers_need_not_be_the_simulations(env: TaskEnv, rows: NDArray[np.void]) -> None:
+    rows["observation"][:, 1] = 0.5
+    with pytest.raises(ContractError):
+        list(replay(env, rows, SEED))
+    assert len(list(replay(env, rows, SEED, TASK.observation_names[1:]))) == len(rows) + 1
