@@ -87,9 +87,20 @@ as a missing normaliser or another solver, and the message names the one that ex
 
 ## Execution providers
 
-`--provider` of `export`, `serve`, `bench` and `verify` is `cpu`, `cuda`, `tensorrt` or
-`openvino`. The provider must run the whole graph in float32. Missing libraries, operators left to
+`--provider` of `export`, `serve`, `sim`, `bench`, `replay` and `verify` is `cpu`, `cuda`, `tensorrt`
+or `openvino`. The provider must run the whole graph in float32. Missing libraries, operators left to
 the CPU and fallbacks to the CPU are errors.
+
+All of them except `export` also take `native` and `auto`. `native` runs the graph as a program for a
+small C library, which answers a single row faster than ONNX Runtime ([why](../decisions.md)). Its
+actions are compared with ONNX Runtime's whenever a file is loaded, on golden and 256 random rows.
+The library is compiled at the start of the process (`cc`); without a compiler, the one in the
+installed package is used, which only the container's image has. Neither is ever read from a policy's
+folder.
+
+`auto` is the default of `serve`, `sim`, `bench` and `verify`: `native` where that is possible, else
+`cpu`. Recurrent policies, best-of-N and real-time chunking take `cpu`; a log line says so. A trace
+records the provider, and `replay` takes the same one.
 
 `export --provider cpu openvino` checks parity on each, and the manifest has an entry for each.
 Golden rows are compared with the tolerance of the provider in use. By default OpenVINO computes
@@ -98,6 +109,7 @@ in bf16 if the processor has it, CUDA and TensorRT in TF32; odeploy turns that o
 | provider | comes with | float32 by | run here |
 | --- | --- | --- | --- |
 | `cpu` | `odeploy[cpu]` | default | yes |
+| `native` | a C compiler (`cc`), or the container's image | default | yes |
 | `openvino` | `onnxruntime-openvino`, not `onnxruntime` | `precision=FP32` | yes (no bf16 here) |
 | `cuda` | `odeploy[gpu]` | `use_tf32=0` | no: no GPU |
 | `tensorrt` | `odeploy[gpu]` and TensorRT | `NVIDIA_TF32_OVERRIDE=0` in the environment | no: no GPU |

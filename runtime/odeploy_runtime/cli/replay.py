@@ -1,17 +1,19 @@
 """`odeploy replay TRACE --policy FILE`: run a policy file on a recorded run again."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from odeploy_runtime.errors import UsageError
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.inference.trial_load import try_load
+from odeploy_runtime.errors import ProviderError, UsageError
+from odeploy_runtime.inference.policy import AUTO, NATIVE, option_of, require_backend
+from odeploy_runtime.inference.trial_load import load_tried
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.reports.replay import replay, require_replayable, require_same
 from odeploy_runtime.reports.terminal import Terminal
+from odeploy_runtime.trace.format import Trace
 from odeploy_runtime.trace.reader import read_trace
 
 
@@ -25,8 +27,9 @@ class Config:
     """The policy file that drove the run, or another one."""
     tolerance: float | None = None
     """Largest difference allowed, on unit scale; by default the tolerance of the file's export."""
-    provider: str = "cpu"
-    """Execution provider."""
+    provider: str | None = None
+    """Execution provider, see `odeploy serve`; by default the one that drove the run, if this machine has it, else
+    `cpu`."""
 
 
 def main(arguments: list[str]) -> None:
@@ -37,8 +40,7 @@ def main(arguments: list[str]) -> None:
             where="--tolerance", expected="0 or more", got=f"{config.tolerance:g}", remedy="give for example 1e-5"
         )
     trace, file = read_trace(config.trace), read(config.policy)
-    try_load(file, config.provider)
-    policy = OnnxPolicy(file, config.provider)
+    policy = load_tried(file, config.provider or _provider_of(trace))
     require_replayable(trace, policy, f"{config.trace}")
     own = policy.fingerprint == trace.header.fingerprint
     other = f"a shadow run: this run was driven by another file, {trace.header.policy}"
@@ -52,4 +54,16 @@ def main(arguments: list[str]) -> None:
     )
     exported_with = max((parity.tolerance for parity in policy.manifest.parity), default=0.0)
     tolerance = exported_with if config.tolerance is None else config.tolerance
-    console.print(require_same(replayed, policy, tolerance, f"{config.trace}"), highlight=False, soft_wrap=True)
+    same = require_same(replayed, policy, tolerance, f"{config.trace}", trace.header.provider)
+    console.print(same, highlight=False, soft_wrap=True)
+
+
+def _provider_of(trace: Trace) -> str:
+    """Return the provider that drove a run, or the one to take for it on this machine."""
+    option = option_of(trace.header.provider)
+    if option == NATIVE:
+        return AUTO
+    with contextlib.suppress(ProviderError):
+        require_backend(option)
+        return option
+    return "cpu"

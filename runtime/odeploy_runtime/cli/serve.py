@@ -28,9 +28,10 @@ class Config(LogOptions, RealTimeOptions):
     """Policy file."""
     endpoint: str = DEFAULT_ENDPOINT
     """Where to listen: `ipc:///path` or `tcp://127.0.0.1:port`; with keys also `tcp://address:port`."""
-    provider: str = "cpu"
-    """Execution provider: ONNX Runtime's `cpu`, `cuda`, `tensorrt` or `openvino`, never with a silent fallback; or
-    `native`, a program that this machine's C compiler makes of the file."""
+    provider: str = "auto"
+    """Execution provider. `auto`: `native` where it computes the file, else `cpu`. `native`: a C program that this
+    machine's compiler builds at the start. `cpu`, `cuda`, `tensorrt` or `openvino`: ONNX Runtime's, never with a
+    silent fallback."""
     load_timeout: float = LOAD_LIMIT_S
     """Time limit of loading the file and of its golden rows [s]."""
     pre_touch: bool = True

@@ -92,9 +92,17 @@ static void elementwise(const struct step *s) {
     }
 }
 
+/* The installed package's library runs on every processor of its architecture; `run`, with all that it calls, is
+   there twice, and the processor chooses when the library is loaded. */
+#if defined(PORTABLE) && defined(__x86_64__)
+__attribute__((target_clones("arch=x86-64-v3", "default"), flatten))
+#endif
 void run(const struct step *step, int32_t count) {
     for (const struct step *end = step + count; step < end; step++) {
         if (step->op == GEMV) gemv(step);
         else elementwise(step);
     }
 }
+
+/* SHA-256 of this file, from the compiler's command line: a library of another release is not used. */
+const char *const built_from = BUILT_FROM;

@@ -1,33 +1,30 @@
-"""A policy file without ONNX Runtime in the loop: a C program, compiled here.
+"""A policy file without ONNX Runtime in the loop: a program for a small C library.
 
 For one row a policy is a few matrix-vector products. Each call of ONNX Runtime runs through much code, which an
 idle period of 20 ms evicts from the caches; a few loops stay small. docs/decisions.md has the measurements.
 ONNX Runtime still loads the file first and checks its golden rows; the program is used only if it then gives
-the same answers on this machine. Only this module needs a compiler (`cc`).
+the same answers on this machine.
 """
 
-import ctypes
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError, first_line
+from odeploy_runtime.errors import ParityError, PolicyFileError
 from odeploy_runtime.inference.native_graph import read_graph
+from odeploy_runtime.inference.native_library import native_library
 from odeploy_runtime.inference.native_program import Program
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy, warm_up
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_runtime.realtime.child_process import PIPE, ending, finish
+from odeploy_runtime.policy_file.manifest import Manifest
 from odeploy_runtime.signals import half_ranges
 
-_COMPILER = ("cc", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
-_SOURCE = Path(__file__).with_name("native.c")
 _RANDOM_ROWS = 256
 
 
 class NativePolicy:
-    """A compiled program with bound buffers; a `Policy`.
+    """A native program with bound buffers; a `Policy`.
 
     Attributes:
         manifest: manifest of the file.
@@ -36,27 +33,22 @@ class NativePolicy:
         state: empty, since recurrent policies are refused. Shape (0,).
         previous, frozen: unused, since real-time chunking is refused. Shapes (H, A), (H,).
         raw_action: the network's own latest output, see `Policy`. Shape (A,) or (0,).
-        golden_error: largest deviation from ONNX Runtime at load, golden and random rows, unit scale.
+        golden_error: largest error of the golden rows at load, unit scale.
         hot_call_ns: duration of the shortest call at load.
     """
 
     provider = "native"
 
     def __init__(self, file: PolicyFile) -> None:
-        """Translate, compile, and compare with ONNX Runtime.
+        """Translate, and compare with ONNX Runtime.
 
         Raises:
             PolicyFileError: ONNX Runtime refuses the file, or its graph has unsupported operators.
-            MissingError: no working C compiler.
+            MissingError: no library: no working C compiler, and none in the package.
             ParityError: the program's answers differ from ONNX Runtime's.
         """
         where, m = str(file.path), file.manifest
-        kinds = {
-            "a recurrent policy": m.state_size > 0,
-            "one that chooses among candidates": m.sampler is not None and m.sampler.candidates > 1,
-            "one with real-time chunking": m.frozen is not None,
-        }
-        got = next((kind for kind, applies in kinds.items() if applies), None)
+        got = not_for_native(m)
         if got is not None:
             raise PolicyFileError(
                 where=where,
@@ -80,14 +72,15 @@ class NativePolicy:
         self._action: NDArray[np.float32] = self._program.values["action"][0]
         uses_raw_action = m.recipe is not None and m.recipe.uses_raw_action
         self.raw_action = self._program.values["raw_action"][0, 0] if uses_raw_action else np.zeros(0, np.float32)
-        self._run = _compiled().run
+        self._run = native_library().run
         self._arguments = self._program.steps, len(self._program.steps)
-        self.golden_error = self._compare(proven, where)
+        self._compare(proven, where)
+        self.golden_error = self._replay_golden_rows()
         self.hot_call_ns = warm_up(self.touch)
 
     @classmethod
     def load(cls, path: Path) -> "NativePolicy":
-        """Read, check and compile a policy file."""
+        """Read, check and translate a policy file."""
         return cls(read(path))
 
     def infer(self, observation: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,10 +100,13 @@ class NativePolicy:
     def reset(self) -> None:
         """Do nothing: there is no state."""
 
-    def _compare(self, proven: OnnxPolicy, where: str) -> float:
-        """Return the largest deviation from ONNX Runtime.
+    def _compare(self, proven: OnnxPolicy, where: str) -> None:
+        """Compare the program's actions with ONNX Runtime's.
 
         Compared are the golden rows, and observations up to three times as large.
+
+        Raises:
+            ParityError: other actions.
         """
         m, rng = self.manifest, np.random.default_rng(0)
         golden = np.array([row.observation for row in m.golden], np.float32)
@@ -131,31 +127,23 @@ class NativePolicy:
                 got=f"an error of {worst:g}",
                 remedy="serve the file with ONNX Runtime",
             )
+
+    def _replay_golden_rows(self) -> float:
+        worst, scale = 0.0, half_ranges(self.manifest.action)
+        for row in self.manifest.golden:
+            noise = np.reshape(np.array(row.noise, np.float32), self._noise.shape)
+            action = self.infer(np.array(row.observation, np.float32), noise)
+            error = np.abs(action - np.reshape(row.action, action.shape)) / scale
+            worst = max(worst, float(error.max()))
         return worst
 
 
-def _compiled(compiler: tuple[str, ...] = _COMPILER) -> ctypes.CDLL:
-    """Return native.c as a library of this process.
-
-    It is built each time, since a cache could be tampered with.
-
-    Raises:
-        MissingError: no compiler, or it fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "native.so"
-        try:
-            status, _, errors = finish([*compiler, "-o", str(library), str(_SOURCE)], stdout=PIPE)
-            if status != 0:
-                raise OSError(errors or ending(status))
-            native = ctypes.CDLL(str(library))
-        except OSError as error:
-            message = first_line(error)
-            raise MissingError(
-                where=compiler[0],
-                expected="a C compiler, which the native backend needs on this machine",
-                got=message,
-                remedy="install one (Debian: gcc), or serve with ONNX Runtime",
-            ) from None
-    native.run.argtypes, native.run.restype = (ctypes.c_void_p, ctypes.c_int32), None
-    return native
+def not_for_native(m: Manifest) -> str | None:
+    """Return what keeps a policy from the native backend; None without."""
+    kinds = {
+        "a recurrent policy": m.state_size > 0,
+        "one that chooses among candidates": m.sampler is not None and m.sampler.candidates > 1,
+        "one with real-time chunking": m.frozen is not None,
+        "one without golden rows": not (m.golden and m.parity),
+    }
+    return next((kind for kind, applies in kinds.items() if applies), None)

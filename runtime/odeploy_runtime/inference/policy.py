@@ -1,16 +1,23 @@
-"""A loaded policy, computed by ONNX Runtime or by a program compiled here."""
+"""A loaded policy, computed by ONNX Runtime or by the native backend."""
 
+import contextlib
+import logging
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError
+from odeploy_runtime.inference.native_library import native_library
+from odeploy_runtime.inference.native_policy import NativePolicy, not_for_native
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.inference.providers import PROVIDERS, require_available
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.policy_file.manifest import Manifest
 
-NATIVE = "native"
+NATIVE, AUTO = "native", "auto"
+
+log = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
@@ -60,13 +67,20 @@ def require_backend(provider: str) -> None:
     Raises:
         ProviderError: the message lists the available ones.
     """
-    if provider != NATIVE:
+    if provider not in (NATIVE, AUTO):
         require_available(provider)
 
 
-def backend_name(provider: str) -> str:
-    """Return the name for reports: ONNX Runtime's name of its provider, or `native`."""
-    return PROVIDERS.get(provider, provider)
+def option_of(backend: str) -> str:
+    """Return the `--provider` of a backend's name in reports."""
+    return next((option for option, name in PROVIDERS.items() if name == backend), backend)
+
+
+def prepare(file: PolicyFile, provider: str) -> None:
+    """Compile what `load_policy` needs, once for this process and its forks."""
+    if provider in (NATIVE, AUTO) and not_for_native(file.manifest) is None:
+        with contextlib.suppress(MissingError):  # `load_policy` raises it again, or takes ONNX Runtime
+            native_library()
 
 
 def load_policy(file: PolicyFile, provider: str) -> Policy:
@@ -74,15 +88,23 @@ def load_policy(file: PolicyFile, provider: str) -> Policy:
 
     Args:
         file: the checked policy file.
-        provider: a key of `PROVIDERS`, or `native` (see `odeploy_runtime/inference/native_policy.py`).
+        provider: a key of `PROVIDERS`; `native` (see `odeploy_runtime/inference/native_policy.py`); or `auto`,
+            which is `native` where it computes this file on this machine, else `cpu` and a log line with the
+            reason.
 
     Raises:
         PolicyFileError: the file is refused.
         ProviderError: the provider is not available or was silently replaced.
         MissingError, ParityError: with `native`: no compiler, or other answers than ONNX Runtime's.
     """
-    if provider == NATIVE:
-        from odeploy_runtime.inference.native_policy import NativePolicy
-
+    if provider not in (NATIVE, AUTO):
+        return OnnxPolicy(file, provider)
+    try:
         return NativePolicy(file)
-    return OnnxPolicy(file, provider)
+    except (MissingError, ParityError, PolicyFileError) as error:
+        if provider == NATIVE:
+            raise
+        policy = OnnxPolicy(file)  # raises the same error again if it was ONNX Runtime's
+        level = logging.WARNING if isinstance(error, ParityError) else logging.INFO
+        log.log(level, "ONNX Runtime, not native: expected %s, got %s", error.expected, error.got)
+        return policy

@@ -4,8 +4,10 @@ Nothing can interrupt a graph that does not end, and no signal is handled meanwh
 loads the file first, with golden rows and warm-up.
 """
 
+import logging
+
 from odeploy_runtime.errors import UsageError, WorkerError
-from odeploy_runtime.inference.policy import Policy, load_policy
+from odeploy_runtime.inference.policy import Policy, load_policy, prepare
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.child_process import ending, forked
 
@@ -39,7 +41,8 @@ def try_load(file: PolicyFile, provider: str, limit_s: float = LOAD_LIMIT_S) -> 
             got=f"{limit_s:g}",
             remedy=f"leave it out for {LOAD_LIMIT_S:g}",
         )
-    status = forked(lambda: load_policy(file, provider), limit_s)
+    prepare(file, provider)
+    status = forked(lambda: _load_silently(file, provider), limit_s)
     if status == 0:
         return
     raise WorkerError(
@@ -48,3 +51,9 @@ def try_load(file: PolicyFile, provider: str, limit_s: float = LOAD_LIMIT_S) -> 
         got="no end" if status is None else ending(status),
         remedy="export the policy again; if its provider is slow to load, raise --load-timeout",
     )
+
+
+def _load_silently(file: PolicyFile, provider: str) -> None:
+    """Load without a log, since this process logs the same lines afterwards."""
+    logging.disable()
+    load_policy(file, provider)

@@ -91,14 +91,15 @@ def replay(trace: Trace, policy: Policy) -> Replay:
     )
 
 
-def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str) -> str:
+def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str, provider: str = "") -> str:
     """Return a sentence with the largest difference.
 
     Args:
         replayed: the replay of `policy`.
-        policy: the policy, for its signals.
+        policy: the policy, for its signals and its provider.
         tolerance: largest difference allowed, on unit scale.
         where: name of the trace, for messages.
+        provider: what computed the recorded actions; empty if the trace does not say.
 
     Raises:
         ContractError: nothing to compare, or a tick differs by more; the message names the first.
@@ -114,7 +115,12 @@ def require_same(replayed: Replay, policy: Policy, tolerance: float, where: str)
     difference = np.abs(replayed.recomputed.astype(np.float64) - rows["offered"]) / half_ranges(signals)
     differs = ~(difference <= tolerance).all(axis=1)
     if not differs.any():
-        return f"the same actions: largest difference {difference.max():.3g} on unit scale"
+        if not difference.any():
+            return f"the same actions, bit for bit ({policy.provider})"
+        another = "" if provider in ("", policy.provider) else ", another provider"
+        providers = f"{provider} in the run, {policy.provider} now" if another else policy.provider
+        largest = f"largest difference {difference.max():.3g} on unit scale"
+        return f"the same actions within {tolerance:g}{another}: {largest} ({providers})"
     first = int(differs.argmax())
     signal = int((~(difference[first] <= tolerance)).argmax())
     row, epochs = rows[first], np.unique(rows["epoch"])

@@ -15,7 +15,7 @@ def connect(
     *,
     separate_process: bool = False,
     priority: int | None = None,
-    provider: str = "cpu",
+    provider: str = "auto",
 ) -> Link:
     """Return a link for a `RobotClient`.
 

@@ -43,7 +43,7 @@ class PolicyPlayer(Player):
 
 
 def load_policy(
-    file: str | Path | PolicyFile, *, provider: str = "cpu", seed: int = 0, execute: int = 1
+    file: str | Path | PolicyFile, *, provider: str = "auto", seed: int = 0, execute: int = 1
 ) -> PolicyPlayer:
     """Load a policy file into this process, and check its golden rows.
 

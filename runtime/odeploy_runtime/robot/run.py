@@ -63,7 +63,7 @@ def run(
     trace: str | Path = Path("runs/robot.trace"),
     options: LoopOptions = LoopOptions(),  # noqa: B008 - frozen
     file: PolicyFile | None = None,
-    provider: str = "cpu",
+    provider: str = "auto",
     scoring: Scoring = Scoring(),
     deadline_ns: Callable[[], int] | None = None,
     ended: Callable[[int], object] = lambda _: None,
@@ -219,6 +219,7 @@ def _header(
         obtained={},
         noise_level=scoring.noise_level,
         task_digest=task_digest(plant.observation, plant.action, plant.rate_hz, plant.horizon),
+        provider=ready.provider,
     )
 
 

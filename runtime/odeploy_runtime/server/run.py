@@ -63,7 +63,7 @@ def serve(
     file: str | Path | PolicyFile,
     access: Access = Access(),
     *,
-    provider: str = "cpu",
+    provider: str = "auto",
     load_limit_s: float = LOAD_LIMIT_S,
     options: ServerOptions = ServerOptions(),  # noqa: B008 - frozen
     realtime: RealTimeOptions = RealTimeOptions(),  # noqa: B008 - frozen

@@ -186,6 +186,7 @@ class Service:
             horizon=manifest.horizon,
             command=[] if manifest.recipe is None else [*manifest.recipe.command],
             predecessors=self._slot.recent[:-1],
+            provider=policy.provider,
         )
         self._send(identity, ready)
 

@@ -56,6 +56,8 @@ class TraceHeader:
             answer.
         task_digest: digest of the task's signals, limits, rate and horizon; empty in older traces.
         commanded: names of the signals that an operator could set during the run.
+        provider: what computed the policy at the start: `native`, or ONNX Runtime's name of its provider; empty in
+            older traces.
     """
 
     version: int
@@ -75,6 +77,7 @@ class TraceHeader:
     blend: float | None = None
     task_digest: str = ""
     commanded: tuple[str, ...] = ()
+    provider: str = ""
 
 
 def new_header(**fields: Any) -> TraceHeader:

@@ -48,7 +48,7 @@ class Ready(NamedTuple):
 
     `command` names the robot's signals that the operator sets, in the operator's order. `predecessors` are the
     fingerprints of the policies served before, 256 at most, the latest last: a robot that began with one of them
-    may reconnect and continue.
+    may reconnect and continue. `provider` names what computes the policy, for the robot's records.
     """
 
     protocol: int
@@ -59,6 +59,7 @@ class Ready(NamedTuple):
     horizon: int
     command: list[str] = []  # noqa: RUF012 - a tuple's field; never written to
     predecessors: list[str] = []  # noqa: RUF012
+    provider: str = ""
 
 
 class Refused(NamedTuple):

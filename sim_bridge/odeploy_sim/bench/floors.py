@@ -13,8 +13,8 @@ import zmq
 
 from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy
-from odeploy_runtime.inference.trial_load import try_load
+from odeploy_runtime.inference.policy import Policy
+from odeploy_runtime.inference.trial_load import load_tried
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.child_process import child, python_module
 from odeploy_runtime.realtime.clock import MonotonicClock, Rate
@@ -31,17 +31,16 @@ Floors = dict[str, dict[str, list[int]]]
 """`session` and `echo` → `touched` and `bare` → durations [ns]."""
 
 
-def measured_floors(file: Path, rate_hz: float, ticks: int) -> Floors:
+def measured_floors(file: Path, rate_hz: float, ticks: int, provider: str = "auto") -> Floors:
     """Measure both lower bounds of a policy file in this process.
 
     Args:
         file: policy file, for its inference and its vector sizes.
         rate_hz: ticks per second.
         ticks: number of ticks of each bound; half of them with pre-touch.
+        provider: execution provider of the inference.
     """
-    opened = read(file)
-    try_load(opened, "cpu")
-    policy = OnnxPolicy(opened)
+    policy = load_tried(read(file), provider)
     with real_time():
         return {
             "session": _session_floor(policy, rate_hz, ticks),
@@ -49,7 +48,7 @@ def measured_floors(file: Path, rate_hz: float, ticks: int) -> Floors:
         }
 
 
-def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
+def _session_floor(policy: Policy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
     """Return durations of `infer` on the tick.
 
     Every other tick is touched ahead of its due time.
@@ -77,7 +76,7 @@ def _session_floor(policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, 
     return took
 
 
-def _echo_floor(file: Path, policy: OnnxPolicy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
+def _echo_floor(file: Path, policy: Policy, rate_hz: float, ticks: int) -> dict[str, list[int]]:
     """Return round trips of the real messages' bytes through an idle process."""
     clock, m = MonotonicClock(), policy.manifest
     took: dict[str, list[int]] = {"touched": [], "bare": []}

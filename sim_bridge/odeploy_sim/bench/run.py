@@ -17,7 +17,6 @@ from rich.progress import Progress
 
 from odeploy_runtime.atomic_file import make_folder
 from odeploy_runtime.errors import FormatError
-from odeploy_runtime.inference.policy import backend_name
 from odeploy_runtime.policy_file.file import PolicyFile
 from odeploy_runtime.realtime.child_process import Process, child, child_error, python_module
 from odeploy_runtime.realtime.clock import steal_ticks
@@ -43,9 +42,8 @@ class BenchOptions(ChunkOptions, RealTimeOptions):
 
     lockstep: int = 0
     """Also run this many episodes of each file in lockstep, the same ones, for comparison."""
-    provider: str = "cpu"
-    """Execution provider of the servers: `cpu`, `cuda`, `tensorrt`, `openvino` or `native`; the lower bounds are
-    always those of `cpu`."""
+    provider: str = "auto"
+    """Execution provider of the servers and of the lower bounds, see `odeploy serve`."""
     pre_touch: bool = True
     """Let servers run dummy inferences ahead of each observation."""
     noise: float = 1.0
@@ -85,11 +83,11 @@ def bench(
     make_folder(options.out)
     rows, floors = [], {}
     for rate, episodes in rates:
-        measured = [_floors(files, rate, progress)]
+        measured = [_floors(files, rate, options.provider, progress)]
         for file in files:
             run = Run(file, rate, episodes, options.out / f"{file.path.stem}-{rate:g}hz.trace")
             rows.append(_run(run, options, task, progress))
-            measured.append(_floors(files, rate, progress))
+            measured.append(_floors(files, rate, options.provider, progress))
         floors[rate] = _pooled(measured)
     for file in files if options.lockstep else ():
         run = Run(file, None, options.lockstep, options.out / f"{file.path.stem}-lockstep.trace")
@@ -150,7 +148,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
         noise=manifest.noise.mode,
         file=run.file.path.name,
         fingerprint=run.file.fingerprint,
-        provider=backend_name(options.provider),  # the server refuses to start on another
+        provider=trace.header.provider,
         trace=run.trace.name,
         obtained=trace.header.obtained,
         steal_s=(steal_ticks() - steal) / 100,
@@ -159,7 +157,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
     )
 
 
-def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> dict[str, Floors]:
+def _floors(files: Sequence[PolicyFile], rate_hz: float, provider: str, progress: Progress) -> dict[str, Floors]:
     """Measure the lower bounds of each file, briefly, in a process of its own."""
     ticks = max(_MIN_FLOOR_TICKS, round(_FLOOR_SECONDS * rate_hz))
     bar = progress.add_task(f"floors {rate_hz:g} Hz", total=len(files))
@@ -168,7 +166,7 @@ def _floors(files: Sequence[PolicyFile], rate_hz: float, progress: Progress) -> 
         with tempfile.TemporaryDirectory(prefix="odeploy-") as made:
             folder = Path(made)
             out, log = folder / "floors.json", folder / "floors.log"
-            arguments = "--rate", str(rate_hz), "--ticks", str(ticks), "--out", str(out)
+            arguments = "--rate", str(rate_hz), "--ticks", str(ticks), "--provider", provider, "--out", str(out)
             command = python_module("odeploy_sim.cli.floors", str(file.path), *arguments, folder=folder)
             with child(command, log) as process:
                 _wait(process, lambda: None)

@@ -24,6 +24,8 @@ class Config:
     """Ticks per second [Hz]."""
     ticks: int = 200
     """Number of ticks of each bound; half of them with pre-touch."""
+    provider: str = "auto"
+    """Execution provider of the bare session."""
     out: Path = Path("floors.json")
     """File for the durations: lists of ns."""
 
@@ -31,7 +33,7 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Measure and write the durations."""
     config = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.floors")
-    config.out.write_text(json.dumps(measured_floors(config.file, config.rate, config.ticks)))
+    config.out.write_text(json.dumps(measured_floors(config.file, config.rate, config.ticks, config.provider)))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Config(LogOptions, RunOptions):
     """Policy file: start a server for it, and end the server after the run."""
     in_process: bool = False
     """Run that policy in the robot's own process: no socket, and no external watchdog."""
-    provider: str = "cpu"
+    provider: str = "auto"
     """Execution provider of that policy, see `odeploy serve`."""
     parquet: bool = False
     """Also write the trace as Parquet, after the run."""

@@ -20,7 +20,7 @@ def drive(
     options: RunOptions,
     file: PolicyFile | None = None,
     *,
-    provider: str = "cpu",
+    provider: str = "auto",
     ended: Callable[[int], object] = lambda _: None,
 ) -> None:
     """Run the episodes. However the run ends, the trace of what was run is kept.

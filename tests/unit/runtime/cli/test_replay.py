@@ -1,5 +1,6 @@
 """`odeploy replay` on a real file: the run's own file gives the same actions, a wrong tick is an error."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from odeploy_runtime.cli.replay import main
 from odeploy_runtime.errors import ContractError, UsageError
+from odeploy_runtime.inference.native_policy import NativePolicy
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.trace.format import APPLIED
 from odeploy_runtime.trace.reader import read_trace
@@ -19,11 +21,13 @@ from tests.unit.runtime import traces
 MS = 1_000_000
 
 
-def real(folder: Path, **header: Any) -> tuple[Path, Path]:
+def real(
+    folder: Path, backend: type[OnnxPolicy] | type[NativePolicy] = OnnxPolicy, **header: Any
+) -> tuple[Path, Path]:
     """Return a policy file and the trace of a run with it."""
     file = folder / "student.onnx"
     file.write_bytes(policy_bytes(MULTIGOAL.name))
-    policy = OnnxPolicy.load(file)
+    policy = backend.load(file)
     fields = {"fingerprint": policy.fingerprint, "observation": MULTIGOAL.observation, "action": MULTIGOAL.action}
     writer = TraceWriter(folder / "run.trace", traces.header(**(fields | header)), 100)
     draw, nothing = np.random.default_rng(1), np.zeros((1, 0), np.float32)
@@ -44,6 +48,30 @@ def test_the_runs_own_file_gives_the_same_actions(tmp_path: Path, capsys: pytest
     assert "the file that drove this run" in output
     assert "compared: 12 of 12 ticks" in output
     assert "the same actions" in output
+
+
+@pytest.mark.parametrize(("drove", "now"), [("", "CPUExecutionProvider"), ("CUDAExecutionProvider", "CPU")])
+def test_the_provider_is_the_runs_if_this_machine_has_it(
+    drove: str, now: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, trace = real(tmp_path, provider=drove)
+    main([str(trace), "--policy", str(file)])
+    assert f"bit for bit ({now}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("given", [[], ["--provider", "cpu"]])
+def test_a_run_of_the_native_backend_is_replayed_by_it_unless_another_is_given(
+    given: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, trace = real(tmp_path, NativePolicy, provider="native")
+    main([str(trace), "--policy", str(file), *given])
+    output = capsys.readouterr().out
+    if given:
+        assert "within 1e-05, another provider: largest difference" in output
+        assert "(native in the run, CPUExecutionProvider now)" in output
+    else:
+        assert "the same actions, bit for bit (native)" in output
 
 
 def test_another_file_is_a_shadow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

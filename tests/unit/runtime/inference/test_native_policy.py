@@ -1,16 +1,17 @@
 """The native backend: the same actions as ONNX Runtime's, or a refusal with the reason."""
 
-import ctypes
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from odeploy_runtime.errors import MissingError, ParityError, PolicyFileError
+from odeploy_runtime.errors import ParityError, PolicyFileError
 from odeploy_runtime.inference import native_policy
-from odeploy_runtime.inference.native_policy import NativePolicy
+from odeploy_runtime.inference.native_policy import NativePolicy, not_for_native
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
 from odeploy_runtime.policy_file.file import PolicyFile, parse
 from tests.policies import policy_bytes
@@ -35,6 +36,7 @@ def test_its_actions_are_onnx_runtimes(kind: str) -> None:
         action = native.infer(observation, noise)
         np.testing.assert_allclose(action, proven.infer(observation, noise), atol=1e-5, rtol=0)
         answers.add(action.tobytes())
+    assert native.golden_error <= 1e-5
     assert len(answers) > 20  # the others are at the limits
 
 
@@ -62,32 +64,23 @@ def test_a_nan_observation_gives_nan_actions() -> None:
 
 def test_a_program_with_other_actions_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     idle = SimpleNamespace(run=lambda steps, count: None)
-    monkeypatch.setattr(native_policy, "_compiled", lambda: idle)
+    monkeypatch.setattr(native_policy, "native_library", lambda: idle)
     with pytest.raises(ParityError, match=r"expected ONNX Runtime's actions within 1e-05"):
         NativePolicy(policy_file("mlp"))
 
 
-def test_without_a_compiler_the_error_names_a_package() -> None:
-    with pytest.raises(MissingError, match=r"no-such-cc: expected a C compiler.*Debian: gcc"):
-        native_policy._compiled(("no-such-cc",))
-
-
-def test_a_failed_compilation_quotes_the_compiler() -> None:
-    with pytest.raises(MissingError, match="no-such-option"):
-        native_policy._compiled(("cc", "-fno-such-option", "-shared"))
-
-
-def test_the_librarys_file_is_removed_after_loading() -> None:
-    library = native_policy._compiled()
-    assert isinstance(library, ctypes.CDLL)
-    assert not Path(library._name).exists()
-
-
-def test_a_policy_with_candidates_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"state_size": 3}, "a recurrent policy"),
+        ({"sampler": SimpleNamespace(candidates=4)}, "one that chooses among candidates"),
+        ({"frozen": 2}, "one with real-time chunking"),
+        ({"golden": ()}, "one without golden rows"),
+    ],
+)
+def test_a_policy_of_another_kind_is_refused(changes: dict[str, Any], kind: str) -> None:
     file = policy_file("flow")
-    sampler = SimpleNamespace(candidates=4)
-    best_of_four = SimpleNamespace(
-        path=file.path, manifest=SimpleNamespace(state_size=0, sampler=sampler, frozen=None)
-    )
-    with pytest.raises(PolicyFileError, match="one that chooses among candidates"):
-        NativePolicy(best_of_four)  # type: ignore[arg-type]
+    assert not_for_native(file.manifest) is None
+    other: Any = SimpleNamespace(**(vars(file.manifest) | changes))
+    with pytest.raises(PolicyFileError, match=f"expected a policy of one row without a state, got {kind}"):
+        NativePolicy(replace(file, manifest=other))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import PolicyFileError
 from odeploy_runtime.inference.native_graph import Graph, Node
-from odeploy_runtime.inference.native_policy import _compiled
+from odeploy_runtime.inference.native_library import native_library
 from odeploy_runtime.inference.native_program import Program
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
@@ -23,7 +23,7 @@ Values = NDArray[Any]
 
 @pytest.fixture(scope="module")
 def library() -> ctypes.CDLL:
-    return _compiled()
+    return native_library()
 
 
 def answer(

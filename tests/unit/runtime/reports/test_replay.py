@@ -11,6 +11,7 @@ from odeploy_runtime.errors import ContractError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.policy_file.manifest import Noise
 from odeploy_runtime.reports.replay import Replay, replay, require_same
+from odeploy_runtime.signals import half_ranges
 from odeploy_runtime.trace.format import APPLIED, HELD, SKIPPED, STAMPS, Trace
 from tests.unit.runtime import traces
 from tests.unit.runtime.fakes import FakePolicy, manifest
@@ -55,7 +56,30 @@ def test_the_same_policy_gives_the_same_actions_from_the_same_noise(mode: str, c
     assert len(replayed.rows) == compared
     np.testing.assert_array_equal(replayed.recomputed, replayed.rows["offered"])
     assert (replayed.skipped, replayed.unanswered, replayed.orphans) == (0, 20 - compared, 0)
-    assert "largest difference 0 " in require_same(replayed, FakePolicy(), 0.0, "t")
+    assert require_same(replayed, FakePolicy(), 0.0, "t", "fake") == "the same actions, bit for bit (fake)"
+
+
+@pytest.mark.parametrize(
+    ("provider", "sentence"),
+    [
+        ("fake", "within 0.001: largest difference 0.0002 on unit scale (fake)"),
+        ("", "within 0.001: largest difference 0.0002 on unit scale (fake)"),
+        (
+            "native",
+            "within 0.001, another provider: largest difference 0.0002 on unit scale "
+            "(native in the run, fake now)",
+        ),
+    ],
+)
+def test_actions_within_the_tolerance_are_the_same_and_another_provider_is_named(
+    provider: str, sentence: str
+) -> None:
+    replayed = replay(driven(), FakePolicy())
+    scale = half_ranges(FakePolicy().manifest.action)
+    replayed.rows["offered"] = replayed.recomputed
+    replayed.recomputed[3, 1] += np.float32(2e-4 * scale[1])
+    same = require_same(replayed, FakePolicy(), 1e-3, "t", provider)
+    assert same == f"the same actions {sentence}"
 
 
 def test_another_seed_gives_other_actions() -> None:

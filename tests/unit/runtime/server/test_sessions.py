@@ -103,7 +103,8 @@ def test_the_refusal_of_a_name_in_use_alone_has_its_words() -> None:
 
 def test_a_matching_robot_gets_its_session_and_the_policy(world: World, logged: list[str]) -> None:
     ready = world.welcome(world.peer())
-    assert ready._replace(session=0) == messages.Ready(messages.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1)
+    expected = messages.Ready(messages.PROTOCOL, 0, "teacher", "f" * 64, 100.0, 1, provider="fake")
+    assert ready._replace(session=0) == expected
     assert logged == ["'robot' connected: maze-medium, 100 Hz, request"]
 
 
