@@ -62,7 +62,7 @@ def manifest_of(
 
 
 def _ranges(source: Source) -> tuple[tuple[float, float], ...]:
-    """Return the minimum and maximum of each signal in the recorded observations: O pairs.
+    """Return O pairs: minimum and maximum of each signal in the recorded observations.
 
     A signal that the operator sets also has its limits: a few episodes draw a few of its numbers.
     """
