@@ -1,4 +1,4 @@
-"""Options of an export: sampler and parity check."""
+"""Options of an export: sampler, reading of others' policies, parity check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +26,21 @@ class SamplerOptions:
     noise: Literal["zero", "normal"] | None = None
     """Noise of a flow or diffusion policy: zeros give its one deterministic answer, normal is N(0, I);
     normal if not given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """How to read a policy of another library where its file leaves it open."""
+
+    observation_order: str | None = None
+    """Order of the parts of a dictionary observation in a flat one: `task`, `sorted` as gymnasium's
+    FlattenObservation does, or the keys in order, separated by commas."""
+    actions: Literal["rescaled", "raw"] | None = None
+    """Unit of actions within ±1: `rescaled` to the task's limits, as behind gymnasium's RescaleAction, or `raw`
+    robot units."""
+    squash: Literal["tanh", "clip"] | None = None
+    """How unbounded actions are limited: `tanh` for the network of SAC or TQC without its last step, `clip` for
+    PPO, A2C or any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +75,6 @@ def refuse_given(options: object, names: Iterable[str], expected: str, got: str)
     Raises:
         UsageError: the message names them as the command line does.
     """
-    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False)]
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) not in (None, False, 0)]
     if given:
         raise UsageError(where=", ".join(given), expected=expected, got=got, remedy="leave the option out")

@@ -14,7 +14,7 @@ from odeploy_export.kinds.check import check_parity
 from odeploy_export.kinds.kind import Deployment
 from odeploy_export.kinds.table import deployed
 from odeploy_export.manifest import manifest_of
-from odeploy_export.options import ParityOptions, SamplerOptions
+from odeploy_export.options import ParityOptions, ReadingOptions, SamplerOptions
 from odeploy_export.parity.closed_loop import compare
 from odeploy_export.parity.deviation import Allowed, allowed_actions
 from odeploy_export.parity.rows import Array, Rows, check_rows, edges_beyond, picked
@@ -173,6 +173,7 @@ def export_module(
     recorded: Array | None = None,
     recipe: Recipe | None = None,
     parity: ParityOptions = ParityOptions(),
+    reading: ReadingOptions = ReadingOptions(),
     actuation: Actuation | None = None,
     sign: Path | None = None,
 ) -> Manifest:
@@ -196,10 +197,12 @@ def export_module(
         recipe: how the module's observation is computed from the robot's signals; None if it is those signals.
             `recorded` are then raw ones, shape (M, R).
         parity: requirements of the parity check.
+        reading: how actions are meant where the module leaves it open: rescaled from ±1, limited by tanh.
         actuation: low-level control of the robot; None for that of the task's own robot.
         sign: secret key to sign the file with.
 
     Raises:
+        UsageError: the module leaves open how its actions are meant, and `reading` does not say it.
         ContractError: a module that does not fit the task, or an operator that ONNX does not have.
         ParityError: the graph computes something else; nothing was written.
     """
@@ -209,7 +212,7 @@ def export_module(
         task = replace(task, observation=recipe.observation(task.action))
     external = from_module(module, task, noise_size, type(module).__name__)
     sampler = SamplerOptions(noise=noise if noise_size else None)
-    source = from_external(external, task, recorded, recipe)
+    source = from_external(external, task, recorded, recipe, reading=reading)
     return export_policy(source, Path(out), sampler, parity, name=name, actuation=actuation, sign=sign)
 
 

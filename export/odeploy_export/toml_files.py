@@ -129,7 +129,7 @@ def output_for(task: Task, file: Path) -> Output:
         field: None if value is None else per_joint(value, names, f"{where}.{field}")
         for field, value in vars(table).items()
     }
-    return Output(**numbers)
+    return Output(numbers["scale"], numbers["offset"])
 
 
 def _term(table: _TermTable, task: Task, where: str) -> Term:

@@ -103,7 +103,6 @@ def test_the_file_drives_its_task(file: Path) -> None:
             "--steps: expected --from run, got --from sb3",
         ),
         (["--from", "sb3", "--task", "hopper", "--normaliser", "no.npz"], "no.npz: expected a normaliser"),
-        (["--task", "hopper"], "--task: expected --from sb3, module, torchscript or onnx, got --from run"),
         ([], "expected the card of a training run"),
     ],
 )

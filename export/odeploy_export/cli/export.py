@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,31 +11,31 @@ import torch
 import tyro
 from rich.console import Console
 
+from odeploy_export.cli.external import ExternalOptions, external_source
 from odeploy_export.options import ParityOptions, SamplerOptions, refuse_given
 from odeploy_export.parity.closed_loop import ClosedLoop
 from odeploy_export.pipeline import CLOSED_LOOP, export_policy
-from odeploy_export.sources.external import External, from_external
-from odeploy_export.sources.module_file import load_module
-from odeploy_export.sources.onnx_model import from_onnx
 from odeploy_export.sources.runs import from_run, from_sb3
 from odeploy_export.sources.source import Source
-from odeploy_export.sources.torch_module import from_module
-from odeploy_export.sources.torchscript import from_torchscript
-from odeploy_export.toml_files import actuation_for, output_for, prepared, recipe_for
+from odeploy_export.toml_files import actuation_for
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.reports.terminal import Terminal
 from odeploy_runtime.typed_json import decode
-from odeploy_sim.demonstrations.recorded_observations import recorded_observations
 from odeploy_sim.own_tasks.reference import resolve
-from odeploy_sim.tasks.task import Task
 
 SourceName = Literal["run", "sb3", "module", "torchscript", "onnx"]
 
+_OPAQUE: tuple[SourceName, ...] = ("module", "torchscript", "onnx")
+_OTHERS: tuple[SourceName, ...] = ("sb3", *_OPAQUE)
 _ONLY: dict[str, tuple[SourceName, ...]] = {
     "weights": ("module",),
     "noise_size": ("module", "torchscript"),
     "normaliser": ("sb3",),
-    "recipe": ("module", "torchscript", "onnx"),
+    "observation_order": ("sb3",),
+    "actions": _OTHERS,
+    "squash": _OPAQUE,
+    "recipe": _OPAQUE,
+    "contract": _OPAQUE,
     "solver": ("run",),
     "steps": ("run",),
     "t_grid": ("run",),
@@ -48,7 +48,7 @@ _ONLY: dict[str, tuple[SourceName, ...]] = {
 
 
 @dataclass(frozen=True)
-class Config(ParityOptions, SamplerOptions):
+class Config(ParityOptions, SamplerOptions, ExternalOptions):
     """Export a trained policy as one ONNX policy file, if torch and ONNX agree."""
 
     trained: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN|MODEL")]
@@ -63,16 +63,9 @@ class Config(ParityOptions, SamplerOptions):
     task: str | None = None
     """Task: a catalogued name, file.py:NAME, file.toml, gym:ID or module:NAME. A run names a
     catalogued one itself."""
-    weights: Path | None = None
-    """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
-    noise_size: int | None = None
-    """Size D of the noise (B, D), for a module or a torchscript archive with noise as second input."""
-    normaliser: Path | None = None
-    """VecNormalize of an sb3 model, as normaliser.npz or pickled; if not given the one beside the model."""
-    demos: str | None = None
-    """Observations for the parity check and the golden rows: demonstrations, FILE.npz with an array `observations`
-    (M, O), or FILE.parquet with columns named after the signals; if not given those of the run, otherwise the
-    policy plays its task."""
+    normaliser: Annotated[Path | None, tyro.conf.arg(metavar="FILE|none")] = None
+    """VecNormalize of an sb3 model, as normaliser.npz or pickled, or `none` for a training without one; if not
+    given the one beside the model."""
     name: str | None = None
     """Name of the policy; if not given the run's folder, or task and algorithm or file of a model."""
     frozen: int | None = None
@@ -80,13 +73,6 @@ class Config(ParityOptions, SamplerOptions):
     previous one and keeps its next d actions, which are executed during inference; for `sim --ahead`."""
     last: bool = False
     """Export the last policy of a run that keeps the best one."""
-    actuation: Path | None = None
-    """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py`; if not
-    given that of the task's own robot."""
-    recipe: Path | None = None
-    """TOML of how the observation of a module, archive or ONNX file is computed from the task's signals: history,
-    scales, previous action, clock, operator's command; and of how its output is scaled (see
-    `odeploy_export/toml_files.py`)."""
     sign: Path | None = None
     """Secret key to sign the file with, made by `odeploy keys NAME --sign`."""
 
@@ -98,7 +84,7 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(1)  # several spin at their barriers: beside a busy process 30 times as slow
     with _log_on(console):
         source = read_source(config)
-        actuation = actuation_for(source.task, config.actuation)
+        actuation = source.actuation or actuation_for(source.task, config.actuation)
         manifest = export_policy(
             source,
             config.out,
@@ -144,46 +130,11 @@ def read_source(config: Config) -> Source:
         )
     task = resolve(config.task)
     if config.source == "sb3":
-        return from_sb3(config.trained, task, config.normaliser, config.demos)
-    return _external_source(config, task)
-
-
-def _external_source(config: Config, task: Task) -> Source:
+        return from_sb3(config.trained, task, config.normaliser, config.demos, config)
     if config.noise_size is None:
         refuse_given(config, ("noise",), "--noise-size too", "a model without noise")
-    elif config.noise_size < 1:
-        raise UsageError(
-            where="--noise-size",
-            expected="at least 1",
-            got=str(config.noise_size),
-            remedy="leave it out for no noise",
-        )
-    if config.closed_loop:
-        raise UsageError(
-            where="--closed-loop",
-            expected="--from run or sb3",
-            got=f"--from {config.source}",
-            remedy="leave the option out",
-        )
-    if config.recipe is None:
-        recorded = recorded_observations(config.demos, task) if config.demos else None
-        return from_external(_external(config, task), task, recorded)
-    recipe = recipe_for(task, config.recipe)
-    output = output_for(task, config.recipe)
-    recorded = prepared(recipe, task, recorded_observations(config.demos, task)) if config.demos else None
-    task = replace(task, observation=recipe.observation(task.action))
-    return from_external(_external(config, task), task, recorded, recipe, output)
-
-
-def _external(config: Config, task: Task) -> External:
-    noise_size = config.noise_size or 0
-    if config.source == "onnx":
-        return from_onnx(config.trained, task)
-    if config.source == "torchscript":
-        return from_torchscript(config.trained, task, noise_size)
-    place = str(config.trained)
-    module, provenance = load_module(place, config.weights)
-    return from_module(module, task, noise_size, Path(place).name, provenance)
+    refuse_given(config, ("closed_loop",), "--from run or sb3", f"--from {config.source}")
+    return external_source(config.source, config.trained, config, task)
 
 
 class _Lines(logging.Handler):

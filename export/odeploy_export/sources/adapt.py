@@ -45,6 +45,7 @@ def adapt(
     where: str,
     output: Output = AS_IT_IS,
     *,
+    places: tuple[int, ...] | None = None,
     with_raw: bool = False,
 ) -> Adapted:
     """Give a graph of one output, (B, A) or (B, H, A), our inputs and outputs.
@@ -58,23 +59,27 @@ def adapt(
         horizon: H.
         where: for messages.
         output: how its output becomes a command.
+        places: place of each of its inputs in the observation; None for the same order. Shape (I,).
         with_raw: give its own output too, as `raw_action`.
 
     Raises:
         ContractError: a graph that cannot compute even one row.
     """
     low, high = lows(actions), highs(actions)
-    clipped = output == AS_IT_IS and _keeps(model.graph, low, high)
+    ends = ends_of(model.graph) if output == AS_IT_IS else None
+    unlimited = bool(np.isinf(low).all() and np.isinf(high).all())
+    clipped = unlimited or (ends is not None and bool((low <= ends[0]).all() and (ends[1] <= high).all()))
     notes = () if clipped else ("limits: nodes that clip to the task's limits were appended",)
     fault = ""
-    for batch, sizes in (("batch", BATCHES), (1, BATCHES[:1])):
-        adapted = _assemble(model, (len(observation), noise_size, horizon, len(actions)), batch, output, with_raw)
+    for batch, tried in (("batch", BATCHES), (1, BATCHES[:1])):
+        sizes = len(observation), noise_size, horizon, len(actions)
+        adapted = _assemble(model, sizes, batch, places, output, with_raw)
         if not clipped:
             _clip(adapted.graph, low, high)
-        fault = _fault(adapted, sizes, len(observation), noise_size, where)
+        fault = _fault(adapted, tried, len(observation), noise_size, where)
         if not fault:
             kept = () if batch != 1 else ("batch: fixed at 1",)
-            return Adapted(adapted, sizes, notes + kept)
+            return Adapted(adapted, tried, notes + kept)
     raise ContractError(
         where=where,
         expected="a graph for one observation, or for any number",
@@ -90,7 +95,12 @@ def inputs_of(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 
 def _assemble(
-    model: onnx.ModelProto, sizes: tuple[int, int, int, int], batch: str | int, output: Output, with_raw: bool
+    model: onnx.ModelProto,
+    sizes: tuple[int, int, int, int],
+    batch: str | int,
+    places: tuple[int, ...] | None,
+    output: Output,
+    with_raw: bool,
 ) -> onnx.ModelProto:
     """Return the nodes under a prefix, between our inputs and outputs.
 
@@ -108,6 +118,11 @@ def _assemble(
     entries = [
         helper.make_node("Identity", [ours], [its.name]) for ours, its in zip(ends, inputs_of(inner), strict=True)
     ]
+    constants = []
+    if places is not None:
+        constants.append(numpy_helper.from_array(np.array(places, np.int64), "observation_places"))
+        first = inputs_of(inner)[0].name
+        entries[0] = helper.make_node("Gather", ["observation", constants[0].name], [first], axis=1)
     answer = inner.output[0]
     axis = numpy_helper.from_array(np.array([1]), "action_axis")
     flat = len(answer.type.tensor_type.shape.dim) == 2
@@ -117,10 +132,13 @@ def _assemble(
             return helper.make_node("Unsqueeze", [value, axis.name], [name])
         return helper.make_node("Identity", [value], [name])
 
-    scaling = list(output.nodes(answer.name))
-    nodes = [node for node, _ in scaling]
-    command = nodes[-1].output[0] if nodes else answer.name
-    left = {"action": command} | ({RAW_ACTION: answer.name} if with_raw else {})
+    ordering = list(output.ordering(answer.name))
+    ordered = ordering[-1][0].output[0] if ordering else answer.name
+    commanding = list(output.commanding(ordered))
+    command = commanding[-1][0].output[0] if commanding else ordered
+    nodes = [node for node, _ in (*ordering, *commanding)]
+    constants += [constant for _, values in (*ordering, *commanding) for constant in values]
+    left = {"action": command} | ({RAW_ACTION: ordered} if with_raw else {})
     leaves = [leave(value, name) for name, value in left.items()][::-1]  # the action last, where it is clipped
     float32 = TensorProto.FLOAT
     graph = helper.make_graph(
@@ -128,35 +146,31 @@ def _assemble(
         "policy",
         [helper.make_tensor_value_info(name, float32, shape) for name, shape in ends.items()],
         [helper.make_tensor_value_info(name, float32, [batch, H, A]) for name in left],
-        [*inner.initializer, *(constant for _, constant in scaling), *[axis] * flat],
+        [*inner.initializer, *constants, *[axis] * flat],
         sparse_initializer=inner.sparse_initializer,
     )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="odeploy")
 
 
-def _keeps(graph: onnx.GraphProto, low: Array, high: Array) -> bool:
-    """Return whether the graph ends in a clip or tanh within the limits.
+def ends_of(graph: onnx.GraphProto) -> tuple[float, float] | None:
+    """Return the limits of a clip or tanh at the end of a graph; None without one.
 
-    Changes of shape may follow.
+    Changes of shape may follow it.
     """
-    if np.isinf(low).all() and np.isinf(high).all():
-        return True
     makers = {name: node for node in graph.node for name in node.output}
     node = makers.get(graph.output[0].name)
     while node is not None and node.op_type in _KEEP_VALUES:
         node = makers.get(node.input[0])
     if node is None or node.op_type not in ("Clip", "Tanh"):
-        return False
-    bounds: list[float | None] = [-1.0, 1.0]
-    if node.op_type == "Clip":
-        given = [*node.input[1:], "", ""][:2]
-        bounds = [
-            _constant(graph, makers, name) if name else end
-            for name, end in zip(given, (-np.inf, np.inf), strict=True)
-        ]
-    least, most = bounds
-    return least is not None and most is not None and bool((low <= least).all() and (most <= high).all())
+        return None
+    if node.op_type == "Tanh":
+        return -1.0, 1.0
+    given = [*node.input[1:], "", ""][:2]
+    least, most = (
+        _constant(graph, makers, name) if name else end for name, end in zip(given, (-np.inf, np.inf), strict=True)
+    )
+    return None if least is None or most is None else (least, most)
 
 
 def _constant(graph: onnx.GraphProto, makers: dict[str, onnx.NodeProto], name: str) -> float | None:

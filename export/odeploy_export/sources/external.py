@@ -4,6 +4,7 @@
 """
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,9 +16,11 @@ from onnx import numpy_helper
 
 from odeploy_export.graphs.action_output import AS_IT_IS, Output
 from odeploy_export.kinds.external import ExternalPolicy, external_noise
+from odeploy_export.options import ReadingOptions
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
-from odeploy_export.sources.adapt import adapt
+from odeploy_export.sources.action_range import action_range, require_within
+from odeploy_export.sources.adapt import adapt, ends_of
 from odeploy_export.sources.play import play_graph, play_recipe
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError
@@ -27,6 +30,9 @@ from odeploy_sim.tasks.task import Task
 from odeploy_train.modules.running_moments import moments
 
 log = logging.getLogger(__name__)
+
+LOG_STD = re.compile(r"log_?std", re.IGNORECASE)
+"""Name of a layer of log standard deviations, which SAC and TQC have; PPO's is a vector without a layer."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class External:
         where: for messages.
         noise_size: D, or 0 for a policy without noise.
         provenance: JSON for the manifest, without paths.
+        squashed_by: name of a part that only a policy with a tanh behind its output has; None without one.
     """
 
     model: onnx.ModelProto
@@ -53,6 +60,7 @@ class External:
     where: str
     noise_size: int
     provenance: Mapping[str, Any]
+    squashed_by: str | None = None
 
     def refuse_nan(self) -> None:
         """Refuse NaN weights. Infinity is allowed, since a mask may need it.
@@ -97,6 +105,10 @@ def from_external(
     recorded: Array | None = None,
     recipe: Recipe | None = None,
     output: Output = AS_IT_IS,
+    *,
+    places: tuple[int, ...] | None = None,
+    reading: ReadingOptions = ReadingOptions(),
+    stated: Mapping[str, Any] | None = None,
 ) -> Source:
     """Give a graph our inputs, outputs and limits.
 
@@ -106,12 +118,20 @@ def from_external(
         recorded: observations that it meets in use, shape (M, O); None to play the task for them.
         recipe: how the observation is computed from the robot's raw signals, if it is not those.
         output: how the network's output becomes a command.
+        places: place of each of the network's inputs in the observation; None for the same order. Shape (O,).
+        reading: how to read what the file leaves open.
+        stated: provenance of what the file states about its robot.
 
     Raises:
         ContractError: a policy that does not fit the task, or a graph that cannot be served.
+        UsageError: the file leaves open how its actions are meant, and no option says it.
     """
     external.refuse_nan()
     horizon, noise_size, where = external.horizon(task), external.noise_size, external.where
+    named, output = (
+        output,
+        action_range(external.model, task.action, output, reading, where, external.squashed_by),
+    )
     graph = adapt(
         external.model,
         task.observation,
@@ -120,6 +140,7 @@ def from_external(
         horizon,
         where,
         output,
+        places=places,
         with_raw=recipe is not None and recipe.uses_raw_action,
     )
     for note in graph.notes:
@@ -133,7 +154,7 @@ def from_external(
     policy = ExternalPolicy(
         model=graph.model,
         batches=graph.batches,
-        references=tuple(_commanding(reference, output) for reference in external.references),
+        references=tuple(_between(reference, places, output) for reference in external.references),
         witness=external.witness,
         where=where,
         actions=task.action,
@@ -142,12 +163,14 @@ def from_external(
         observation_mean=mean,
         observation_std=std,
     )
-    provenance = dict(external.provenance) | ({} if output == AS_IT_IS else {"output": encode(output)})
+    if named == AS_IT_IS and reading.squash is None and ends_of(external.model.graph) is None:
+        require_within(policy, recorded)
+    provenance = dict(external.provenance) | dict(stated or {})
+    provenance |= {} if output == AS_IT_IS else {"output": encode(output)}
     return Source(policy, external.method, external.name, task, recorded, provenance, recipe)
 
 
-def _commanding(reference: Reference, output: Output) -> Reference:
-    """Return a reference whose answers are commands."""
-    if output == AS_IT_IS:
-        return reference
-    return lambda observation, noise: output.commands(reference(observation, noise))
+def _between(reference: Reference, places: tuple[int, ...] | None, output: Output) -> Reference:
+    """Return a reference of the task's observations and commands."""
+    order = slice(None) if places is None else list(places)
+    return lambda observation, noise: output.commands(reference(observation[:, order], noise))

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, inliner, version_converter
 from onnx.reference import ReferenceEvaluator
 
+from odeploy_export.contract.stated import Stated, from_metadata
 from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.adapt import inputs_of
-from odeploy_export.sources.external import External
+from odeploy_export.sources.external import LOG_STD, External
 from odeploy_runtime.errors import ContractError, FormatError, first_line
 from odeploy_runtime.policy_file.file import MANIFEST_KEY
 from odeploy_runtime.policy_file.protobuf import metadata_spans
@@ -59,7 +60,28 @@ def from_onnx(path: Path, task: Task) -> External:
             "source_hash": hashlib.sha256(data).hexdigest(),
             "versions": {"onnx": onnx.__version__},
         },
+        squashed_by=next(
+            (t.name for t in original.graph.initializer if len(t.dims) > 1 and LOG_STD.search(t.name)), None
+        ),
     )
+
+
+def stated_by(path: Path) -> Stated:
+    """Return what the metadata of an ONNX file state about its robot.
+
+    Raises:
+        MissingError: no such file.
+        FormatError: not an ONNX file.
+    """
+    where = str(path)
+    data = read_data(path, "an ONNX file", "give the path of the model")
+    metadata_spans(data, where)  # a whole message, before protobuf's own parser
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # noqa: BLE001 - protobuf raises its own
+        raise _invalid(where, error) from None
+    return from_metadata({entry.key: entry.value for entry in model.metadata_props}, where)
 
 
 def _checked(data: bytes, where: str) -> onnx.ModelProto:
@@ -68,12 +90,16 @@ def _checked(data: bytes, where: str) -> onnx.ModelProto:
         onnx.checker.check_model(model, full_check=True)
         return inliner.inline_local_functions(model) if model.functions else model
     except Exception as error:  # noqa: BLE001 - protobuf, the checker and shape inference raise their own
-        raise FormatError(
-            where=where,
-            expected="a valid ONNX model",
-            got=first_line(error),
-            remedy="export it again, with the weights inside",
-        ) from None
+        raise _invalid(where, error) from None
+
+
+def _invalid(where: str, error: Exception) -> FormatError:
+    return FormatError(
+        where=where,
+        expected="a valid ONNX model",
+        got=first_line(error),
+        remedy="export it again, with the weights inside",
+    )
 
 
 def _require_known_nodes(graph: onnx.GraphProto, where: str) -> None:

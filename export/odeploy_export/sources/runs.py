@@ -6,10 +6,12 @@ from pathlib import Path
 
 import torch
 
-from odeploy_export.sources.normaliser import BESIDE, read_normaliser
+from odeploy_export.options import ReadingOptions
+from odeploy_export.sb3.mlp import algorithm, library, mlp_policy, trained_normalised
+from odeploy_export.sb3.normaliser import BESIDE, read_normaliser
+from odeploy_export.sb3.observation_order import places_of_keys, required_order
+from odeploy_export.sb3.saved_model import read_zip
 from odeploy_export.sources.play import play_policy
-from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
-from odeploy_export.sources.sb3_zip import read_zip
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, MissingError
 from odeploy_runtime.policy_file.manifest import Manifest
@@ -67,19 +69,35 @@ def policy_of(folder: Path, manifest: Manifest) -> Policy:
     return policy
 
 
-def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | None) -> Source:
+def from_sb3(
+    path: Path,
+    task: Task,
+    normaliser_path: Path | None,
+    demos: str | None,
+    reading: ReadingOptions = ReadingOptions(),
+) -> Source:
     """Read a model that stable-baselines3 or sb3-contrib saved.
 
     Without demonstrations it plays its task.
 
+    Args:
+        path: the zip of model.save.
+        task: task that it was trained on.
+        normaliser_path: its VecNormalize; `none` for a training without one, None for a file beside the model.
+        demos: demonstrations.
+        reading: how to read what the file leaves open.
+
     Raises:
+        UsageError: the file leaves open how it was trained, and no option says it.
         MissingError: a file is not there, or a normaliser was not given to a model that was trained with one.
         FormatError: a file is damaged.
         ContractError: an unknown type of policy, or another task's.
     """
     model = read_zip(path)
     name, lib = algorithm(model), library(model)
-    if normaliser_path is None:
+    if str(normaliser_path) == "none":
+        normaliser_path = None
+    elif normaliser_path is None:
         normaliser_path = next((p for p in (path.parent / n for n in BESIDE) if p.exists()), None)
         if normaliser_path is not None:
             log.info("normaliser: %s, found beside the model", normaliser_path.name)
@@ -88,10 +106,12 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
                 where=str(path),
                 expected="the VecNormalize of its training",
                 got="no --normaliser, and none beside the model",
-                remedy="give --normaliser FILE: normaliser.npz, or what VecNormalize.save wrote",
+                remedy="give --normaliser FILE, which VecNormalize.save wrote, or --normaliser none",
             )
     normaliser = None if normaliser_path is None else read_normaliser(normaliser_path)
-    policy = mlp_policy(model, task, normaliser)
+    keys = required_order(task, reading.observation_order, str(path))
+    places = None if keys is None or keys == task.observation_keys else places_of_keys(task, keys)
+    policy = mlp_policy(model, task, normaliser, reading.actions, places)
     recorded = play_policy(policy, task) if demos is None else recorded_observations(demos, task)
     policy.see(torch.from_numpy(recorded))
     provenance = {
@@ -99,6 +119,8 @@ def from_sb3(path: Path, task: Task, normaliser_path: Path | None, demos: str | 
         "algorithm": name,
         "source_hash": model.hash,
         "normaliser_hash": None if normaliser_path is None else _hash(normaliser_path),
+        **({} if keys is None else {"observation_order": list(keys)}),
+        **({} if reading.actions is None else {"actions": reading.actions}),
         "steps": model.fields.get("num_timesteps"),
         "seed": model.fields.get("seed"),
         "versions": model.versions,

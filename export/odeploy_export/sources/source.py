@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odeploy_export.parity.rows import Array
+from odeploy_runtime.policy_file.actuation import Actuation
 from odeploy_runtime.policy_file.recipe import Recipe
 from odeploy_sim.tasks.task import Task
 
@@ -20,6 +21,7 @@ class Source:
         recorded: observations that it meets in use. Shape (M, O).
         provenance: JSON for the manifest, without paths.
         recipe: how the observation is computed from the robot's raw signals; None if it is those signals.
+        actuation: low-level control that its file states; None if it states none.
     """
 
     policy: Any
@@ -29,3 +31,4 @@ class Source:
     recorded: Array
     provenance: dict[str, Any]
     recipe: Recipe | None = None
+    actuation: Actuation | None = None

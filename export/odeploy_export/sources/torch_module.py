@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from odeploy_export.graphs.tracing import trace_graph
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
-from odeploy_export.sources.external import External
+from odeploy_export.sources.external import LOG_STD, External
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.task import Task
 
@@ -52,6 +52,7 @@ def from_module(
             **(provenance or {}),
             "versions": {"torch": torch.__version__},
         },
+        squashed_by=next((n for n, p in module.named_parameters() if p.dim() > 1 and LOG_STD.search(n)), None),
     )
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import OPSET
-from odeploy_export.sources.external import External
+from odeploy_export.sources.external import LOG_STD, External
 from odeploy_export.sources.torch_module import references, require_answer
 from odeploy_runtime.errors import ContractError, FormatError, first_line
 from odeploy_runtime.regular_file import read_data
@@ -56,6 +56,7 @@ def from_torchscript(path: Path, task: Task, noise_size: int) -> External:
             "source_hash": hashlib.sha256(content).hexdigest(),
             "versions": {"torch": torch.__version__},
         },
+        squashed_by=next((n for n, p in script.named_parameters() if p.dim() > 1 and LOG_STD.search(n)), None),
     )
 
 

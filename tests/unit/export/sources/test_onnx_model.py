@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from odeploy_export.options import ReadingOptions
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.external import from_external
 from odeploy_export.sources.onnx_model import from_onnx
@@ -20,6 +21,7 @@ from tests.policies import policy_bytes, recorded
 
 RNG = np.random.default_rng(0)
 W1, W2 = (RNG.standard_normal(shape).astype(np.float32) for shape in ((11, 16), (16, 3)))
+CLIPPED = ReadingOptions(squash="clip")
 FLOAT, DOUBLE, INT64 = TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.INT64
 
 
@@ -55,7 +57,9 @@ def net(
 def exported(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> Manifest:
     path = folder / "bare.onnx"
     path.write_bytes(model.SerializeToString())
-    return export_policy(from_external(from_onnx(path, task), task, recorded(task, 200)), folder / "p.onnx")
+    return export_policy(
+        from_external(from_onnx(path, task), task, recorded(task, 200), reading=CLIPPED), folder / "p.onnx"
+    )
 
 
 def refusal(model: onnx.ModelProto, folder: Path, task: Task = HOPPER) -> str:
@@ -193,6 +197,6 @@ def test_an_output_that_differs_from_the_reference_evaluators_is_refused(tmp_pat
     tensor = external.model.graph.initializer[1]
     tensor.CopyFrom(numpy_helper.from_array(0.9 * W2, "W2"))
     with pytest.raises(OdeployError, match="expected onnx's reference evaluator and ONNX within 1e-05") as refused:
-        export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
+        export_policy(from_external(external, HOPPER, recorded(HOPPER), reading=CLIPPED), tmp_path / "p.onnx")
     assert "from onnx's reference evaluator and" in str(refused.value)
     assert not (tmp_path / "p.onnx").exists()

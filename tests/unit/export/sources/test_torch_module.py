@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from odeploy_export import pipeline
+from odeploy_export.options import ReadingOptions
 from odeploy_export.pipeline import export_module
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
@@ -87,7 +88,8 @@ class Answers(nn.Module):
 
 
 def export(module: nn.Module, out: Path, **options: Any) -> Manifest:
-    return export_module(module, HOPPER, out, recorded=recorded(HOPPER, 200), **options)
+    clipped = ReadingOptions(squash="clip")
+    return export_module(module, HOPPER, out, recorded=recorded(HOPPER, 200), **({"reading": clipped} | options))
 
 
 def test_the_docstrings_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from odeploy_export.options import ReadingOptions
 from odeploy_export.pipeline import export_policy
 from odeploy_export.sources.external import from_external
 from odeploy_export.sources.torchscript import from_torchscript
@@ -63,7 +64,10 @@ def test_the_file_of_an_archive_matches_torch(
     caplog.set_level("INFO")
     module = Loops().eval()
     external = from_torchscript(saved(module, tmp_path / "m.pt", traced), HOPPER, 0)
-    manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
+    manifest = export_policy(
+        from_external(external, HOPPER, recorded(HOPPER), reading=ReadingOptions(squash="clip")),
+        tmp_path / "p.onnx",
+    )
     assert (manifest.method, manifest.name, manifest.provenance["class"]) == ("torchscript", "hopper-m", "Loops")
     assert manifest.parity[0].batches == (1, 3, 8)
     assert caplog.messages[0].startswith("torchscript: loading the archive runs its program")
@@ -77,7 +81,10 @@ def test_the_file_of_an_archive_matches_torch(
 def test_the_file_of_an_archive_with_noise_matches_torch(tmp_path: Path) -> None:
     module = Noisy()
     external = from_torchscript(saved(module, tmp_path / "m.pt"), HOPPER, 2)
-    manifest = export_policy(from_external(external, HOPPER, recorded(HOPPER)), tmp_path / "p.onnx")
+    manifest = export_policy(
+        from_external(external, HOPPER, recorded(HOPPER), reading=ReadingOptions(squash="clip")),
+        tmp_path / "p.onnx",
+    )
     assert manifest.noise.shape == (1, 1, 2)
     observation, noise = recorded(HOPPER)[:1], np.array([[0.5, -2]], np.float32)
     with torch.no_grad():

@@ -10,9 +10,9 @@ import torch
 from gymnasium.spaces import Box, Dict, Discrete
 from torch import nn
 
-from odeploy_export.sources.normaliser import read_normaliser
-from odeploy_export.sources.sb3 import algorithm, library, mlp_policy, trained_normalised
-from odeploy_export.sources.sb3_zip import SavedModel, read_zip
+from odeploy_export.sb3.mlp import algorithm, library, mlp_policy, trained_normalised
+from odeploy_export.sb3.normaliser import read_normaliser
+from odeploy_export.sb3.saved_model import SavedModel, read_zip
 from odeploy_export.sources.source import Source
 from odeploy_runtime.errors import ContractError, ParityError
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy

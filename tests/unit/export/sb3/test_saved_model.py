@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from odeploy_export.sources.sb3_zip import read_zip
+from odeploy_export.sb3.saved_model import read_zip
 from odeploy_runtime.errors import FormatError, MissingError
 from odeploy_sim.catalogue.locomotion import HOPPER
 from tests.sb3_models import flat_spaces, model, saved

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.spaces import Box, Dict
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from odeploy_export.sources.normaliser import Normaliser, read_normaliser
+from odeploy_export.sb3.normaliser import Normaliser, read_normaliser
 from odeploy_runtime.errors import ContractError, FormatError, MissingError
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_train.experts.sb3_expert import save_normaliser

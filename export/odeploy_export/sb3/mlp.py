@@ -6,17 +6,18 @@ the network. A model with any unknown tensor is refused: a policy that is nearly
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from odeploy_export.sources.normaliser import Normaliser
-from odeploy_export.sources.sb3_zip import SavedModel
-from odeploy_runtime.errors import ContractError
+from odeploy_export.sb3.normaliser import Normaliser
+from odeploy_export.sb3.saved_model import SavedModel
+from odeploy_runtime.errors import ContractError, UsageError
 from odeploy_runtime.signals import Signal, highs, lows
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.mlp import Activation, MlpConfig, MlpPolicy
@@ -101,10 +102,24 @@ def trained_normalised(model: SavedModel) -> bool:
     return _actor(model) is _GAUSSIAN and model.fields.get("_last_original_obs") is not None
 
 
-def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> MlpPolicy:
+def mlp_policy(
+    model: SavedModel,
+    task: Task,
+    normaliser: Normaliser | None,
+    actions: Literal["rescaled", "raw"] | None = None,
+    places: Sequence[int] | None = None,
+) -> MlpPolicy:
     """Return the policy in a model, for a task.
 
+    Args:
+        model: the saved model.
+        task: task that it was trained on.
+        normaliser: its VecNormalize.
+        actions: whether limits of ±1 stand for the task's or for robot units; None if not given.
+        places: place of each of the network's inputs in the observation; None for the same order. Shape (O,).
+
     Raises:
+        UsageError: limits of ±1 where the task has others, and `actions` is not given.
         ContractError: an unknown type of policy, or one for other observations or actions.
     """
     actor, kwargs = _actor(model), model.parts("policy_kwargs")
@@ -128,7 +143,7 @@ def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> 
             got=str(len(normaliser.mean)),
             remedy="give the normaliser that was saved with this model",
         )
-    low, high = _limits(model, task, actor.squash)
+    low, high = _limits(model, task, actor.squash, actions)
     activation = _activation(model, kwargs.get("activation_fn"), actor.activation)
     policy = MlpPolicy(
         MlpConfig(
@@ -141,11 +156,19 @@ def mlp_policy(model: SavedModel, task: Task, normaliser: Normaliser | None) -> 
             squash=actor.squash,
         )
     )
+    if actions == "rescaled" and not actor.squash:  # clipped to ±1, then mapped to the limits, which clip too
+        half, middle = (high - low).double() / 2, (high + low).double() / 2
+        last = layers[-1]
+        last.weight.data = (last.weight.double() * half[:, None]).float()
+        last.bias.data = (last.bias.double() * half + middle).float()
+    order = np.arange(layers[0].in_features) if places is None else np.argsort(places)
+    layers[0].weight.data = layers[0].weight.data[:, order]
     for mine, its in zip(policy.layers, layers, strict=True):
         mine.load_state_dict(its.state_dict())
     policy.low, policy.high = low.double(), high.double()
     if normaliser is not None:
-        policy.observation_mean, policy.observation_std = map(torch.from_numpy, (normaliser.mean, normaliser.std))
+        mean, std = (torch.from_numpy(numbers[order]) for numbers in (normaliser.mean, normaliser.std))
+        policy.observation_mean, policy.observation_std = mean, std
     return policy
 
 
@@ -212,7 +235,9 @@ def _activation(model: SavedModel, stated: Any, default: Activation) -> Activati
     raise _refusal(model, f"one of the activations {', '.join(_ACTIVATIONS)}", name)
 
 
-def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor]:
+def _limits(
+    model: SavedModel, task: Task, squash: bool, actions: Literal["rescaled", "raw"] | None
+) -> tuple[Tensor, Tensor]:
     """Return the limits of the model's training.
 
     They are the task's own if equal to them or not readable.
@@ -227,6 +252,19 @@ def _limits(model: SavedModel, task: Task, squash: bool) -> tuple[Tensor, Tensor
         low, high = task_low, task_high
     if np.allclose(low, task_low, 1e-6) and np.allclose(high, task_high, 1e-6):  # the text has eight digits
         low, high = task_low, task_high
+    unit = bool((low == -1).all() and (high == 1).all())
+    if unit and not ((task_low == -1).all() and (task_high == 1).all()):
+        if actions is None:
+            i = int(np.argmax((task_low != -1) | (task_high != 1)))
+            raise UsageError(
+                where=f"{model.path}, action {task.action[i].name}",
+                expected=f"--actions rescaled or --actions raw, since the task's limits are "
+                f"[{task_low[i]:g}, {task_high[i]:g}]",
+                got="a model with actions within [-1, 1]",
+                remedy="give --actions rescaled for a training behind RescaleAction, raw for robot units",
+            )
+        if actions == "rescaled":
+            low, high = task_low, task_high
     right = (task_low <= low) & (low < high) & (high <= task_high)
     if squash:
         right &= np.isfinite(low) & np.isfinite(high)
