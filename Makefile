@@ -8,7 +8,7 @@ TASK   := maze-medium
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 ORDINARY := 'not timing and not faults and not thorough and not matrix'
 
-.PHONY: demo test check unit thorough faults reliability guard matrix envpool docs bench clean lock lowest
+.PHONY: demo test check unit thorough faults reliability guard matrix envpool g1 docs bench clean lock lowest
 
 EXTRAS := $(ORT),report,metrics,sign,sim,train,sweep,export,dev
 # Of the runtime's unit tests, those that need no other floor: a robot has none.
@@ -57,7 +57,7 @@ check: $(VENV)/.installed
 	deploy/lint
 
 # Otherwise each process of torch starts a thread on every core.
-test unit thorough faults reliability matrix envpool docs: export OMP_NUM_THREADS = 1
+test unit thorough faults reliability matrix envpool g1 docs: export OMP_NUM_THREADS = 1
 
 # mypy uses one core and runs beside the unit tests; tests of whole processes run alone.
 test: $(VENV)/.installed
@@ -104,6 +104,20 @@ $(VENV)-envpool/.installed: pyproject.toml
 envpool: $(VENV)-envpool/.installed
 	$(VENV)-envpool/bin/pytest -m envpool -n auto --timeout 600 \
 		tests/unit/sim_bridge/tasks tests/unit/train/off_policy/test_core.py
+
+# Unitree's G1: its model and a walking policy from two wheels of others, of which nothing is committed or installed.
+G1 := runs/g1
+$(G1)/.fetched: $(VENV)/.installed
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest $(G1)/wheels \
+		holosoma-inference==0.1.3 mjlab==1.6.0
+	for wheel in $(G1)/wheels/*.whl; do $(BIN)/python -m zipfile -e $$wheel $(G1); done
+	touch $@
+
+g1: $(G1)/.fetched
+	$(BIN)/python examples/g1/from_wheels.py $(G1)
+	$(BIN)/odeploy export --from onnx $(G1)/holosoma_inference/models/loco/g1_29dof/fastsac_g1_29dof.onnx \
+		--task $(G1)/g1.toml --recipe $(G1)/recipe.toml --name g1-walk --out $(G1)/g1.onnx
+	$(BIN)/pytest -m g1 tests/integration/test_g1.py
 
 # Write the generated pages again, from committed results; then check pages, links and commands.
 docs: $(VENV)/.installed
