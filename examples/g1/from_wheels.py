@@ -45,5 +45,5 @@ filled = {
     **constant("observation", "obs_scales"),
     **{name: constant("task", name) for name in ("gait_period", "policy_action_scale")},
 }
-for template, made in ("task.toml.in", "g1.toml"), ("recipe.toml.in", "recipe.toml"):
+for template, made in ("task.template", "g1.toml"), ("recipe.template", "recipe.toml"):
     (FOLDER / made).write_text(Template((HERE / template).read_text()).substitute(filled))
