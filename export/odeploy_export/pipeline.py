@@ -179,7 +179,7 @@ def export_module(
 ) -> Manifest:
     """Write a torch module as a policy file, if torch and ONNX agree.
 
-        >>> net = torch.nn.Sequential(torch.nn.Linear(11, 64), torch.nn.Tanh(), torch.nn.Linear(64, 3))
+        >>> net = nn.Sequential(nn.Linear(11, 64), nn.ReLU(), nn.Linear(64, 3), nn.Tanh())
         >>> manifest = export_module(net, "hopper", "hopper.onnx")
         >>> manifest.method, manifest.horizon, manifest.parity[0].max_error < 1e-5
         ('torch module', 1, True)

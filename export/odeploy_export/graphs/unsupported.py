@@ -24,7 +24,7 @@ def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, o
         error: the exporter's error.
         opset: requested opset.
     """
-    layers = _layer_of_each_operator(module, inputs)
+    layers = layer_of_each_operator(module, inputs)
     text, cause = "", error.__cause__
     while cause is not None:
         text, cause = f"{text}{cause} ", cause.__cause__
@@ -40,6 +40,12 @@ def unsupported(module: nn.Module, inputs: Sequence[Tensor], error: Exception, o
         remedy = "write the module with fixed shapes and plain tensor operators"
     where = type(module).__name__ + (f", layer {layer}" if layer else "")
     return ContractError(where=where, expected=f"operators of ONNX opset {opset}", got=got, remedy=remedy)
+
+
+DRAWS = re.compile(
+    r"^aten\.(rand|normal|bernoulli|multinomial|poisson|exponential_|uniform_|cauchy_|native_dropout)"
+)
+"""Operators that draw random numbers."""
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -69,7 +75,8 @@ def _layers_in_progress(module: nn.Module) -> Iterator[list[str]]:
             hook.remove()
 
 
-def _layer_of_each_operator(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
+def layer_of_each_operator(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
+    """Return the first layer that calls each operator, of one run of a module's forward."""
     with torch.no_grad(), _layers_in_progress(module) as inside:
         operators = _Operators(inside)
         with operators:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from odeploy_export.graphs.tracing import trace_graph
+from odeploy_export.graphs.unsupported import DRAWS, layer_of_each_operator
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.external import LOG_STD, External
+from odeploy_export.sources.module_copy import copied, plain
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.task import Task
 
@@ -29,11 +31,12 @@ def from_module(
         ContractError: a module that does not accept the task's observations, does not return one tensor of real
             numbers, or has an operator that ONNX does not have.
     """
-    module = copy.deepcopy(module).cpu().float().eval().requires_grad_(False)
+    module = copied(module)
     require_answer(module, task, noise_size, where)
+    require_deterministic(module, task, noise_size, where)
     try:
         graph = trace_graph(
-            WithGraphInputs(module), len(task.observation), (1, 1, noise_size) if noise_size else (0, 0, 0)
+            WithGraphInputs(plain(module)), len(task.observation), (1, 1, noise_size) if noise_size else (0, 0, 0)
         )
     except ContractError as error:
         layer = error.where.partition("layer module.")[2]
@@ -97,6 +100,24 @@ def require_answer(module: nn.Module, task: Task, noise_size: int, where: str) -
         )
 
 
+def require_deterministic(module: nn.Module, task: Task, noise_size: int, where: str) -> None:
+    """Require the same answer to the same inputs.
+
+    Raises:
+        ContractError: the module draws noise itself; the message names the operator and its layer.
+    """
+    inputs = [torch.zeros(2, len(task.observation)), *([torch.zeros(2, noise_size)] if noise_size else [])]
+    layers = layer_of_each_operator(module, inputs)
+    drawn = next((name for name in layers if DRAWS.search(name)), None)
+    if drawn is not None:
+        raise ContractError(
+            where=f"{where}, layer {layers[drawn]}" if layers[drawn] else where,
+            expected="a deterministic forward, whose actions can be checked",
+            got=f"{drawn}, which draws noise",
+            remedy="return the mean action, or take the noise as second argument and give --noise-size",
+        )
+
+
 def references(module: nn.Module, task: Task, noise_size: int) -> tuple[Reference, ...]:
     """Return torch in float64 and in float32, or in float32 alone.
 
@@ -116,8 +137,9 @@ def references(module: nn.Module, task: Task, noise_size: int) -> tuple[Referenc
 def _reference(module: nn.Module, dtype: torch.dtype, noise_size: int) -> Reference:
     @torch.no_grad()
     def act(observation: Array, noise: Array) -> NDArray[np.float64]:
-        draws = [torch.from_numpy(noise).to(dtype).reshape(-1, noise_size)] if noise_size else []
-        return module(torch.from_numpy(observation).to(dtype), *draws).double().numpy()  # type: ignore[no-any-return]
+        # copies, since a module may change its inputs in place
+        draws = [torch.tensor(noise, dtype=dtype).reshape(-1, noise_size)] if noise_size else []
+        return module(torch.tensor(observation, dtype=dtype), *draws).double().numpy()  # type: ignore[no-any-return]
 
     return act
 

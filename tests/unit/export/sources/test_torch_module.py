@@ -1,6 +1,7 @@
 """The user's torch module: its file matches torch, or it is refused by layer and size."""
 
 import doctest
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,66 @@ def test_a_module_that_runs_only_in_float32_is_exported_with_a_log_message(
     caplog.set_level("INFO")
     export(Single(), tmp_path / "p.onnx")
     assert any(line.startswith("torch: compared in float32 alone") for line in caplog.messages)
+
+
+class Centred(nn.Module):
+    """A module that changes its input, and integrates on its noise, in place."""
+
+    def __init__(self, noisy: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.noisy, self.net = noisy, nn.Linear(O, A)
+
+    def forward(self, observation: Tensor, noise: Tensor | None = None) -> Tensor:
+        observation.sub_(0.5)
+        if noise is None:
+            return torch.tanh(self.net(observation))
+        for _ in range(3):
+            noise.add_(0.3 * torch.tanh(self.net(observation) - noise[:, :A]).repeat(1, 2)[:, :D])
+        return torch.tanh(noise[:, :A])
+
+
+@pytest.mark.parametrize("noise_size", [0, D], ids=["observation", "noise"])
+def test_a_module_that_changes_its_input_in_place_matches_torch(noise_size: int, tmp_path: Path) -> None:
+    module, rows = Centred(noise_size > 0), recorded(HOPPER)
+    seen = rows.copy()
+    manifest = export_module(module, HOPPER, tmp_path / "p.onnx", recorded=seen, noise_size=noise_size)
+    assert (seen == rows).all()
+    policy, draw = OnnxPolicy.load(tmp_path / "p.onnx"), NoiseSource(manifest.noise, seed=1).draw(0, 0)
+    noise = [torch.from_numpy(draw.reshape(1, D).copy())] if noise_size else []
+    with torch.no_grad():
+        expected = module(torch.from_numpy(rows[:1].copy()), *noise).numpy()
+    assert np.allclose(policy.infer(rows[0], draw), expected, atol=1e-5)
+
+
+class Draws(nn.Module):
+    def forward(self, observation: Tensor) -> Tensor:
+        return observation[:, :A] + torch.randn(len(observation), A)
+
+
+def test_a_module_that_draws_noise_itself_is_refused_with_the_option_that_helps(tmp_path: Path) -> None:
+    with pytest.raises(OdeployError, match=r"layer head: .* got aten\.randn, .* give --noise-size$"):
+        export(Net(Draws()), tmp_path / "p.onnx")
+
+
+@pytest.mark.parametrize("how", ["weight_norm", "spectral_norm", "parametrised"])
+def test_a_module_with_parametrised_weights_matches_torch(how: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    wrap = {
+        "weight_norm": nn.utils.weight_norm,
+        "spectral_norm": nn.utils.spectral_norm,
+        "parametrised": nn.utils.parametrizations.weight_norm,
+    }[how]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates the older functions
+        module = nn.Sequential(wrap(nn.Linear(O, 16)), nn.Tanh(), nn.Linear(16, A), nn.Tanh())  # type: ignore[operator]
+        module(torch.zeros(1, O))  # the weight now has a history
+        export(module, tmp_path / "p.onnx")
+    policy = OnnxPolicy.load(tmp_path / "p.onnx")
+    with torch.no_grad():
+        expected = module.eval()(torch.from_numpy(recorded(HOPPER))).numpy()
+    got = np.stack([policy.infer(o, NO_NOISE)[0].copy() for o in recorded(HOPPER)])
+    assert np.allclose(got, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
