@@ -1,6 +1,7 @@
 """Another team's robot and walking policy: Unitree's G1, from the files that `make g1` fetches."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -56,22 +57,37 @@ def test_it_walks_for_ten_seconds_as_it_is_told(command: tuple[float, float, flo
     assert abs(off[2]) < MOST_OFF
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong"),
-    [
-        ("[output]\nscale = 0.25", "[output]\n"),
-        ('"*_joint_angle"', '"right_*_joint_angle", "left_*_joint_angle", "waist_*_joint_angle"'),
-    ],
-    ids=["action scale left out", "joint order broken"],
-)
-def test_a_wrong_recipe_is_refused_before_anything_falls(right: str, wrong: str, tmp_path: Path) -> None:
+def exported(network: Path, out: Path, right: str = "", wrong: str = "") -> "subprocess.CompletedProcess[str]":
+    """Export with a recipe in which one text is replaced."""
     text = RECIPE.read_text()
     assert right in text
-    broken = tmp_path / "recipe.toml"
-    broken.write_text(text.replace(right, wrong))
-    options = ["--task", str(TASK), "--recipe", str(broken), "--tolerance", "1e-3"]
-    exported = odeploy("export", "--from", "onnx", str(NETWORK), *options, "--out", str(tmp_path / "p.onnx"))
-    assert exported.returncode == 0, exported.stderr
+    recipe = out.with_suffix(".toml")
+    recipe.write_text(text.replace(right, wrong))
+    options = ["--task", str(TASK), "--recipe", str(recipe), "--tolerance", "1e-3", "--squash", "clip"]
+    return odeploy("export", "--from", "onnx", str(network), *options, "--out", str(out))
+
+
+WITHOUT_SCALE = "[output]\nscale = 0.25", "[output]\n"
+OTHER_ORDER = '"*_joint_angle"', '"right_*_joint_angle", "left_*_joint_angle", "waist_*_joint_angle"'
+
+
+def test_the_networks_metadata_demands_a_scale_and_sets_the_order_of_joints(tmp_path: Path) -> None:
+    refused = exported(NETWORK, tmp_path / "a.onnx", *WITHOUT_SCALE)
+    assert refused.returncode == 2
+    assert "expected action_scale, which turns its outputs into radians" in refused.stderr
+    assert exported(NETWORK, tmp_path / "b.onnx", *OTHER_ORDER).returncode == 0
+    assert odeploy("verify", str(tmp_path / "b.onnx"), "--task", str(TASK)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [WITHOUT_SCALE, OTHER_ORDER], ids=["action scale left out", "joint order broken"]
+)
+def test_without_metadata_a_wrong_file_is_refused_before_it_drives(right: str, wrong: str, tmp_path: Path) -> None:
+    bare, network = tmp_path / "bare.onnx", onnx.load(NETWORK)
+    del network.metadata_props[:]
+    onnx.save(network, bare)
+    done = exported(bare, tmp_path / "p.onnx", right, wrong)
+    assert done.returncode == 0, done.stderr
     verified = odeploy("verify", str(tmp_path / "p.onnx"), "--task", str(TASK))
     assert verified.returncode == 2
     assert "check the scale of the action, the order of the joints and the gains" in verified.stderr
