@@ -29,6 +29,7 @@ def test_the_floor_collides_whatever_the_models_defaults(tmp_path: Path) -> None
     floor = model.geom("floor")
     assert (floor.contype[0], floor.conaffinity[0]) == (1, 1)
     assert floor.type[0] == mujoco.mjtGeom.mjGEOM_PLANE
+    assert model.tex(model.mat(floor.matid[0]).texid[mujoco.mjtTextureRole.mjTEXROLE_RGB]).name == "floor_chequers"
 
 
 def test_pd_replaces_the_actuators_by_motors_with_the_models_limits(tmp_path: Path) -> None:
