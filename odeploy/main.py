@@ -5,6 +5,7 @@ verb as Ctrl-C does, so that traces are written and child processes stopped; a s
 """
 
 import contextlib
+import difflib
 import errno
 import importlib
 import os
@@ -15,8 +16,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
-from odeploy.verbs import VERBS
+from odeploy.verbs import GROUPS, VERBS
 from odeploy_runtime.errors import OdeployError, Terminated
+from odeploy_runtime.printable import printable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
@@ -26,11 +28,11 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     verb = next((v for v in (" ".join(arguments[:2]), *arguments[:1]) if v in VERBS), None)
     if verb is None:
-        asked_for_help = not arguments or arguments[0] in ("-h", "--help")
-        if not asked_for_help:
-            _fail(_help(" ".join(arguments)), 2)
+        asked = arguments[0] if arguments else "--help"
+        if asked not in ("-h", "--help", "--version"):
+            _fail(_unknown(arguments), 2)
         with _until_stdout_fails("odeploy"):
-            print(_help(""))  # noqa: T201
+            print(_version() if asked == "--version" else _help())  # noqa: T201
         sys.exit(0)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -80,10 +82,28 @@ def _nothing_reads_stdout() -> bool:
     return bool(stdout.poll(0))
 
 
-def _help(asked: str) -> str:
-    first = [] if not asked or asked in ("-h", "--help") else [f"odeploy: no verb '{asked}'; choose one of:", ""]
-    rows = [f"  {name:15}{verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join([*first, "usage: odeploy VERB ...   (odeploy VERB --help for its options)", "", *rows])
+def _version() -> str:
+    from odeploy.version import version_line  # each verb would wait for it
+
+    return version_line()
+
+
+def _help() -> str:
+    lines = ["usage: odeploy VERB ...   (odeploy VERB --help for its options; odeploy --version)"]
+    for group, verbs in GROUPS.items():
+        lines += ["", f"{group}:", *(f"  {name:15}{verb.summary}" for name, verb in verbs.items())]
+    return "\n".join(lines)
+
+
+def _unknown(arguments: list[str]) -> str:
+    """Return one line about words that begin no verb, with the nearest verbs."""
+    words = [word for word in arguments[:2] if not word.startswith("-")] or arguments[:1]
+    inside = [verb for verb in VERBS if verb.startswith(f"{words[0]} ")]
+    asked = " ".join(words) if inside else words[0]
+    near = inside if asked == words[0] and inside else difflib.get_close_matches(asked, VERBS, 1) or inside
+    return f"odeploy: expected a verb, got {printable(asked)}; " + (
+        f"use {', '.join(near)}" if near else "`odeploy --help` lists all"
+    )
 
 
 def _interrupt(signum: int, _frame: FrameType | None) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from odeploy.verbs import VERBS
+from odeploy.verbs import GROUPS
 from odeploy_runtime.atomic_file import write_whole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -122,8 +122,10 @@ _EXAMPLES: dict[str, list[tuple[str, str]]] = {
 
 def page() -> str:
     """Return the whole page."""
-    lines = [_INTRODUCTION, "| command | what it does | extras |", "|---|---|---|"]
-    lines += [f"| `{verb}` | {what} | {extras} |" for verb, (_, extras, what) in VERBS.items()]
+    lines = [_INTRODUCTION]
+    for group, verbs in GROUPS.items():
+        lines += ["", f"## Commands: {group}", "", "| command | what it does | extras |", "|---|---|---|"]
+        lines += [f"| `{verb}` | {what} | {extras} |" for verb, (_, extras, what) in verbs.items()]
     for heading, examples in _EXAMPLES.items():
         lines += ["", f"## {heading}", "", "```"]
         lines += [line for what, command in examples for line in (f"# {what}", command)]

@@ -61,7 +61,7 @@ def test_a_killed_sweep_leaves_no_process_running_and_resumes(tmp_path: Path) ->
     again = odeploy(*command, timeout_s=120)
     assert again.returncode == 2  # because of the method that cannot run
     assert "multigoal-2d · nonesuch · seed 0: " in again.stdout
-    assert "no verb 'train nonesuch " in next(out.glob("trained/nonesuch-*.log")).read_text()
+    assert "expected a verb, got train nonesuch; " in next(out.glob("trained/nonesuch-*.log")).read_text()
     measured = read(results)
     assert measured.keys() == {"BC", "BC again", "PPO"}
     assert measured["BC"]["scores"] == measured["BC again"]["scores"]

@@ -19,12 +19,11 @@ from odeploy_export.samplers.results import Measured, read, write
 from odeploy_export.samplers.settings import Axes
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import read as read_policy
-from odeploy_runtime.realtime.machine import machine_line
+from odeploy_runtime.realtime.machine import git_revision, machine_line
 from odeploy_runtime.reports.terminal import Label
 from odeploy_sim.bench.batched_policy import EpisodeScores
 from odeploy_sim.bench.score import judged
 from odeploy_sim.tasks.task import Task
-from odeploy_train.runs.provenance import git_revision
 
 
 @dataclass(frozen=True)

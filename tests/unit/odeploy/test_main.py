@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import types
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from odeploy import main as front
-from odeploy.verbs import Verb
+from odeploy.verbs import GROUPS, VERBS, Verb
 
 
 def run(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
@@ -69,3 +70,44 @@ def test_a_reader_that_leaves_early_ends_the_command_quietly(arguments: list[str
         verb.stdout.close()
         assert verb.stderr.read() == ""
     assert verb.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["serv"], "got serv; use serve"),
+        (["train", "fmr"], "got train fmr; use train fmer"),
+        (["demos"], "got demos; use demos show"),
+        (["train", "--help"], "got train; use train fm-bc, train bc, train gru-bc"),
+        (["zzz\x1b"], "got zzz?; `odeploy --help` lists all"),
+    ],
+)
+def test_unknown_words_are_one_line_with_the_nearest_verbs(
+    words: list[str], offered: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["odeploy", *words])
+    with pytest.raises(SystemExit) as ended:
+        front.main()
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"odeploy: expected a verb, {offered}" in line
+
+
+def test_help_has_every_verb_once_in_its_group(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["odeploy"])
+    with pytest.raises(SystemExit) as ended:
+        front.main()
+    assert ended.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.removesuffix(":") for line in lines if line.endswith(":")] == list(GROUPS)
+    assert [line[2:17].strip() for line in lines if line.startswith("  ")] == list(VERBS)
+
+
+def test_the_version_names_odeploy_and_what_its_numbers_depend_on() -> None:
+    command = [sys.executable, "-m", "odeploy", "--version"]
+    line = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert line.startswith(f"odeploy {version('odeploy')}")
+    for name, package in {"ONNX Runtime": "onnxruntime", "MuJoCo": "mujoco"}.items():
+        assert f"{name} {version(package)}" in line

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from odeploy_runtime.atomic_file import write_whole
 from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError
+from odeploy_runtime.realtime.machine import git_revision
 from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 from odeploy_runtime.typed_json import encode, from_json, to_json
 from odeploy_sim.own_tasks.named import StoredTask
 from odeploy_train.policies.kinds import KINDS, Kind, Policy, PolicyConfig, build, kind_of, sizes
 from odeploy_train.runs import checkpoint
 from odeploy_train.runs.algorithm_version import algorithm_version
-from odeploy_train.runs.provenance import git_revision, versions
+from odeploy_train.runs.provenance import versions
 
 CARD = "config.json"
 # Options that do not change what is trained: a continuation may differ in them.
