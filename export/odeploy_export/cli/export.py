@@ -40,7 +40,10 @@ _ONLY: dict[str, tuple[SourceName, ...]] = {
     "steps": ("run",),
     "t_grid": ("run",),
     "candidates": ("run",),
-    "noise": ("run", "module", "torchscript"),
+    "noise": ("run", *_OPAQUE),
+    "inputs": ("onnx",),
+    "noise_input": ("onnx",),
+    "output": ("onnx",),
     "frozen": ("run",),
     "last": ("run",),
 }
@@ -131,8 +134,8 @@ def read_source(config: Config) -> Source:
     task = resolve(config.task)
     if config.source == "sb3":
         return from_sb3(config.trained, task, config.normaliser, config.demos, config)
-    if config.noise_size is None:
-        refuse_given(config, ("noise",), "--noise-size too", "a model without noise")
+    if config.noise_size is None and config.noise_input is None:
+        refuse_given(config, ("noise",), "--noise-size or --noise-input too", "a model without noise")
     refuse_given(config, ("closed_loop",), "--from run or sb3", f"--from {config.source}")
     return external_source(config.source, config.trained, config, task)
 

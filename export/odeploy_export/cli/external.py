@@ -10,6 +10,7 @@ from odeploy_export.graphs.action_output import AS_IT_IS
 from odeploy_export.options import ReadingOptions
 from odeploy_export.sources.external import External, from_external
 from odeploy_export.sources.module_file import load_module
+from odeploy_export.sources.onnx_ends import EndNames
 from odeploy_export.sources.onnx_model import from_onnx, stated_by
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
@@ -33,6 +34,12 @@ class ExternalOptions(ReadingOptions):
     """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
     noise_size: int | None = None
     """Size D of the noise (B, D), for a module or a torchscript archive with noise as second input."""
+    inputs: str | None = None
+    """Inputs of an ONNX file that make up the observation, in order, separated by commas."""
+    noise_input: str | None = None
+    """Input of an ONNX file that takes noise."""
+    output: str | None = None
+    """Output of an ONNX file with the actions; if not given the only one of their size."""
     actuation: Path | None = None
     """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py`; if not
     given that of the task's own robot."""
@@ -114,7 +121,8 @@ def _provenance(stated: Stated, fits: Applied) -> dict[str, object]:
 def _external(source: str, trained: Path, given: ExternalOptions, task: Task) -> External:
     noise_size = given.noise_size or 0
     if source == "onnx":
-        return from_onnx(trained, task)
+        parts = None if given.inputs is None else tuple(given.inputs.split(","))
+        return from_onnx(trained, task, EndNames(parts, given.noise_input, given.output))
     if source == "torchscript":
         return from_torchscript(trained, task, noise_size)
     module, provenance = load_module(str(trained), given.weights)

@@ -7,8 +7,6 @@ from onnx import TensorProto, helper
 
 from odeploy_export.graphs.tracing import OPSET
 
-IR_VERSION = 10  # as torch's exporter writes it
-
 
 def batched(name: str, *sizes: int) -> onnx.ValueInfoProto:
     """Return a float32 input or output with a dynamic batch. Shape (B, *sizes)."""
@@ -24,6 +22,6 @@ def assemble(
     """Return the checked model of a graph."""
     graph = helper.make_graph(nodes, "policy", inputs, outputs, list(weights))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="odeploy")
-    model.ir_version = IR_VERSION
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)  # older ONNX Runtimes load it too
     onnx.checker.check_model(model, full_check=True)
     return model

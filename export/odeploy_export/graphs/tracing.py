@@ -53,6 +53,7 @@ def trace_graph(module: nn.Module, observation_size: int, noise_shape: tuple[int
     got = {entry.domain: entry.version for entry in model.opset_import}
     if got.get("") != OPSET:
         raise RuntimeError(f"requested opset {OPSET} from torch, got {got}")
+    model.ir_version = onnx.helper.find_min_ir_version_for(model.opset_import)  # older ONNX Runtimes load it too
     onnx.checker.check_model(model, full_check=True)
     return model
 

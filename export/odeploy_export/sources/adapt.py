@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from odeploy_export.graphs.action_output import AS_IT_IS, RAW_ACTION, Output
-from odeploy_export.graphs.assembly import IR_VERSION
-from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import BATCHES, run_in_batches
 from odeploy_export.parity.rows import Array, Rows
 from odeploy_runtime.errors import ContractError, first_line
@@ -149,8 +147,9 @@ def _assemble(
         [*inner.initializer, *constants, *[axis] * flat],
         sparse_initializer=inner.sparse_initializer,
     )
-    opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="odeploy")
+    made = helper.make_model(graph, opset_imports=model.opset_import, producer_name="odeploy")
+    made.ir_version = helper.find_min_ir_version_for(made.opset_import)
+    return made
 
 
 def ends_of(graph: onnx.GraphProto) -> tuple[float, float] | None:
