@@ -76,7 +76,7 @@ def _layers_in_progress(module: nn.Module) -> Iterator[list[str]]:
 
 
 def layer_of_each_operator(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
-    """Return the first layer that calls each operator, of one run of a module's forward."""
+    """Return the first layer that calls each operator in one run of a module."""
     with torch.no_grad(), _layers_in_progress(module) as inside:
         operators = _Operators(inside)
         with operators:

@@ -1,4 +1,4 @@
-"""Copies of a user's module: one as it is, one without parametrisations for the graph."""
+"""Copies of a user's module: as it is, and without parametrisations."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Inputs and outputs of another library's ONNX graph: which are the observation, the noise and the action."""
+"""Inputs and outputs of another library's graph: observation, noise, action."""
 
 import math
 from dataclasses import dataclass
@@ -129,7 +129,9 @@ def pruned(model: onnx.ModelProto, ends: Ends) -> onnx.ModelProto:
 
 
 def unified(model: onnx.ModelProto, ends: Ends) -> onnx.ModelProto:
-    """Return a graph with one float32 observation, noise (B, 1, 1, D) and a float32 action."""
+    """Return a graph with one float32 observation, one noise and a float32 action.
+
+    Shapes (B, O), (B, 1, 1, D)."""
     if ends.plain:
         return model
     made, batch = onnx.ModelProto(), 1 if ends.fixed else "batch"

@@ -17,7 +17,7 @@ from odeploy_runtime.regular_file import POLICY_BYTES, read_data, read_regular
 
 
 def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
-    """Read a model; return it with all weights inside, and the bytes that its hash covers.
+    """Read a model with all weights inside, and the bytes that its hash covers.
 
     Raises:
         MissingError: no such file, or no weights beside it.
@@ -52,7 +52,7 @@ def invalid(where: str, error: Exception) -> FormatError:
 
 
 def _read_beside(model: onnx.ModelProto, path: Path) -> dict[str, bytes]:
-    """Move the weights of other files into a model; return the files' contents by name."""
+    """Move the weights of other files into a model; return the files by name."""
     files: dict[str, bytes] = {}
     for tensor in _tensors(model.graph):
         if tensor.data_location != TensorProto.EXTERNAL:

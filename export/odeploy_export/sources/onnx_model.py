@@ -110,7 +110,7 @@ def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
 
 
 def _converted(original: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Return the graph in our opset, or in its own if that is newer and does not convert."""
+    """Return the graph in our opset; a newer one that does not convert stays."""
     if _opset(original) == OPSET:
         return original
     try:
@@ -131,7 +131,9 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _reference(model: onnx.ModelProto, ends: Ends, where: str) -> Reference:
-    """Return onnx's own evaluator as a function of observations, row by row if the batch is fixed."""
+    """Return onnx's own evaluator as a function of observation and noise.
+
+    It goes row by row if the batch is fixed."""
     evaluator = ReferenceEvaluator(model)
     splits = np.cumsum(ends.sizes)[:-1].tolist()
 
