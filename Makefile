@@ -8,7 +8,7 @@ TASK   := maze-medium
 ORT    := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 ORDINARY := 'not timing and not faults and not thorough and not matrix'
 
-.PHONY: demo test check unit thorough faults reliability guard matrix envpool g1 docs bench clean lock lowest
+.PHONY: demo test check unit thorough faults reliability guard matrix envpool g1 peers docs bench clean lock lowest
 
 EXTRAS := $(ORT),report,metrics,sign,sim,train,sweep,export,dev
 # Of the runtime's unit tests, those that need no other floor: a robot has none.
@@ -119,6 +119,12 @@ g1: $(G1)/.fetched
 		--task $(G1)/g1.toml --recipe $(G1)/recipe.toml --name g1-walk --out $(G1)/g1.onnx
 	$(BIN)/pytest -m g1 tests/integration/test_g1.py
 
+# odeploy beside other ways to serve the same policy, each in an environment of its own under runs/peers: 6 minutes,
+# the first time 10 more for downloads (9 GB, most of it LeRobot's torch).
+peers: $(VENV)/.installed
+	$(BIN)/python -m tests.timing.peers
+	$(BIN)/python -m docs.generate.peers_page
+
 # Write the generated pages again, from committed results; then check pages, links and commands.
 docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate.house_picture
@@ -127,6 +133,7 @@ docs: $(VENV)/.installed
 	$(BIN)/python -m docs.generate.verbs_page
 	$(BIN)/python -m docs.generate.results_tables
 	$(BIN)/python -m docs.generate.claims_page
+	$(BIN)/python -m docs.generate.peers_page
 	$(BIN)/pytest tests/unit/docs tests/house
 
 bench: $(VENV)/.installed
