@@ -22,7 +22,8 @@ def claim(path: Path, where: str, most_bytes: int = MOST_BYTES) -> None:
         most_bytes: largest length of the path.
 
     Raises:
-        AddressError: too long a path, no such folder, an answering process, or something else than a socket.
+        AddressError: too long a path, no such folder, an answering process, something else than a socket, or a
+            socket that this user may not remove.
     """
     size = len(os.fsencode(path))
     if size > most_bytes or not path.parent.is_dir():
@@ -39,9 +40,13 @@ def claim(path: Path, where: str, most_bytes: int = MOST_BYTES) -> None:
     if not stat.S_ISSOCK(status.st_mode):
         got = "a folder" if stat.S_ISDIR(status.st_mode) else "a file, which stays as it is"
         raise AddressError(where=where, expected="a free path", got=got, remedy="give another path")
-    if _answers(path):
+    if answers(path):
         raise in_use(where)
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        got = f"a socket of another user ({error.strerror})"
+        raise AddressError(where=where, expected="a free path", got=got, remedy="give another path") from None
 
 
 def in_use(where: str) -> AddressError:
@@ -66,12 +71,13 @@ def removed_at_end(path: Path) -> Iterator[None]:
                 path.unlink()
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
+    """Return whether a process listens on a Unix socket."""
     # The kernel refuses a connection only if no process has the socket; a full queue or another type is an answer.
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(str(path))
+            probe.connect(os.fsencode(path))
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:

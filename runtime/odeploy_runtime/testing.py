@@ -108,10 +108,13 @@ class FakeLink:
 
     Attributes:
         endpoint: as of any link.
+        transport: as of any link.
         takes_ns: from an observation to its answer; set it beyond the deadline to miss ticks.
         ready: the answer to the handshake.
         observations: all that were received.
     """
+
+    transport = "in process"
 
     def __init__(
         self,

@@ -60,6 +60,7 @@ SERVER = CounterNames(
         "sessions_ended:goodbye",
         "sessions_ended:silent",
         "sessions_ended:replaced",
+        "sessions_ended:disconnected",
         "dropped:rate_cap",
         "stream_ticks_skipped",
         "rehearsals",

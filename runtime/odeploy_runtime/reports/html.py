@@ -91,7 +91,8 @@ def _run_list(rows: Sequence[BenchRow]) -> str:
     for row in rows:
         obtained = ", ".join(f"{key}: {value}" for key, value in row.obtained.items())
         line = (
-            f"{_label(row)}: {row.file}, fingerprint {row.fingerprint[:12]}, {row.provider}; {row.wall_s:.0f} s, "
+            f"{_label(row)}: {row.file}, fingerprint {row.fingerprint[:12]}, {row.provider}, "
+            f"{row.transport or 'transport not recorded'}; {row.wall_s:.0f} s, "
             f"CPU steal {row.steal_s:.2f} s; {obtained}; trace {row.trace}"
         ) + "; robot and server have different clocks: no stages of the wire" * row.two_clocks
         items.append(f"<li>{html.escape(line)}</li>")

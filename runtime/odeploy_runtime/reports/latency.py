@@ -107,6 +107,7 @@ class Summary:
         apply_jitter_us: jitter of the hand-over, see `apply_jitter_ns`.
         stages_p50_us: median of each stage, by the stamp that ends it; without the stages of the wire where robot
             and server have different clocks.
+        transport: `lane`, `zmq` or `in process`; empty for older traces.
     """
 
     mode: str
@@ -132,6 +133,7 @@ class Summary:
     age_us: Percentiles
     apply_jitter_us: Percentiles
     stages_p50_us: dict[str, float]
+    transport: str = ""
 
     @property
     def two_clocks(self) -> bool:
@@ -177,6 +179,7 @@ def summary(trace: Trace) -> Summary:
             for name, stage in zip(STAMPS[1:], stages.T, strict=True)
             if len(stage) and (comparable or name not in WIRE)
         },
+        transport=header.transport,
     )
 
 

@@ -21,6 +21,7 @@ _COLUMNS = {
     "sampler": "left",
     "Hz": "right",
     "speed": "right",
+    "transport": "left",
     "score [95 %]": "right",
     "inference\np50/p99": "right",
     "round trip\np50/p99/p99.9/max": "right",
@@ -55,7 +56,7 @@ def one_run(title: str, run: Summary) -> Table:
 
 def floors_table(rows: Sequence[BenchRow], pre_touch: bool) -> Table:
     """Return a table of round trips and their lower bounds at the same rate."""
-    columns = {"policy": "left", "Hz": "right"}
+    columns = {"policy": "left", "Hz": "right", "transport": "left"}
     for floor in ("echo", "session"):
         columns |= {f"{floor} touched\np50/p99": "right", f"{floor} bare\np50/p99": "right"}
     columns |= {"round trip\np50": "right", "÷ (echo + session)": "right"}
@@ -68,7 +69,9 @@ def floors_table(rows: Sequence[BenchRow], pre_touch: bool) -> Table:
         floors = [times(row.floors[f][t], "p50", "p99") for f in ("echo", "session") for t in ("touched", "bare")]
         ratio = row.round_trip_to_floors
         rate, trip = f"{row.rate_hz:g}", times(row.round_trip_us, "p50")
-        table.add_row(row.policy, rate, *floors, trip, "–" if ratio is None else f"{ratio:.2f}")
+        table.add_row(
+            row.policy, rate, row.transport or "–", *floors, trip, "–" if ratio is None else f"{ratio:.2f}"
+        )
     return table
 
 
@@ -111,6 +114,7 @@ def _cells(run: Summary) -> tuple[str, ...]:
     return (
         run.mode if run.mode == "lockstep" else f"{run.rate_hz:g}",
         "–" if run.speed is None else f"{run.speed:g}×",
+        run.transport or "–",
         f"{value} [{low}, {high}]",
         times(run.inference_us, "p50", "p99"),
         times(run.round_trip_us, "p50", "p99", "p99.9", "max"),

@@ -8,6 +8,7 @@ from typing import Literal
 from odeploy_runtime.errors import UsageError
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_runtime.robot.connect import Transport
 from odeploy_runtime.transport.keys import RobotKeys, robot_keys
 
 _MOST_SPIN_US = 200
@@ -29,8 +30,10 @@ class LoopOptions(ChunkOptions, RealTimeOptions):
     """Public key of that server; the robot rejects any other."""
     timeout: float = 10.0
     """Time to wait for the server, and for the dead-man switch [s]."""
+    transport: Transport = "auto"
+    """`lane`: the local lane beside the server's ipc address. `zmq`: ZeroMQ. `auto`: the lane if there is one."""
     courier: bool = True
-    """Keep the network in an I/O process of its own, where it cannot stop the ticks; unused in lockstep."""
+    """Keep ZeroMQ in an I/O process of its own, where it cannot stop the ticks; not on a lane, not in lockstep."""
     spin_us: float = 0.0
     """Wake up this much early and busy-wait for the tick [µs], up to 200; for a loop with --priority."""
     http: str | None = None

@@ -11,6 +11,7 @@ from odeploy_runtime.errors import UnreachableError
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.robot.client import RobotClient
+from odeploy_runtime.robot.connect import Transport
 from odeploy_runtime.robot.connect import connect as link_to
 from odeploy_runtime.robot.player import Player
 from odeploy_runtime.signals import Signal
@@ -69,6 +70,7 @@ def connect(
     seed: int = 0,
     execute: int = 1,
     keys: RobotKeys | None = None,
+    transport: Transport = "auto",
     timeout_s: float = 10.0,
     wait_s: float = 5.0,
 ) -> RemotePlayer:
@@ -86,6 +88,7 @@ def connect(
         seed: seed of the policy's noise.
         execute: E, actions to play of each chunk before the next one is requested.
         keys: key files, for a server that requires them.
+        transport: `lane`, `zmq`, or `auto` for the server's local lane if it has one.
         timeout_s: time to wait for the session.
         wait_s: time to wait for an answer.
 
@@ -106,7 +109,8 @@ def connect(
         action=names[1],
         mode="request",
     )
-    client = RobotClient(link_to(endpoint, clock, keys), hello, clock, timeout_s)
+    link = link_to(endpoint, clock, keys, transport=transport, timeout_s=timeout_s)
+    client = RobotClient(link, hello, clock, timeout_s)
     try:
         return RemotePlayer(client, names[0], ChunkOptions(execute=execute), wait_s)
     except BaseException:

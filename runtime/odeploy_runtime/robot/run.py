@@ -109,9 +109,11 @@ def run(
             policy,
             clock,
             options.robot_keys(),
+            transport=options.transport,
             separate_process=options.courier and paced,  # lockstep has no watchdog to keep apart
             priority=options.priority,
             provider=provider,
+            timeout_s=options.timeout,
         )
         client = RobotClient(link, _hello(plant, mode, rate_hz, seed, options), clock, options.timeout)
         stack.enter_context(contextlib.closing(client))
@@ -125,6 +127,7 @@ def run(
         header = _header(plant, client.ready, mode, rate_hz, seed, scoring)
         commanded = () if panel is None else tuple(client.ready.command)
         header = replace(header, deadline_ns=limit_ns, obtained=obtained, blend=options.blend, commanded=commanded)
+        header = replace(header, transport=link.transport)
         rows = _trace(Path(trace), options.flight, header, plant.horizon, stack)
         pace = Pace(clock, rate_hz, limit_ns, PreTouch(_HOT_TOUCH_NS, clock))
         operator = Operator if panel is None else panel.read

@@ -27,6 +27,8 @@ class InProcessLink:
         endpoint: name of the policy, for messages.
     """
 
+    transport = "in process"
+
     def __init__(self, policy: Policy, clock: Clock) -> None:
         self.endpoint = f"{policy.manifest.name} in this process"
         self._clock = clock

@@ -1,8 +1,9 @@
 """The server's loop: answers observations with actions, stamped at every step.
 
-One thread, one socket. Between messages the loop wakes shortly before the next expected observation and answers
-the last one twice more, from decoding to the encoded reply (pre-touch): caches and clocks are then warm when it
-arrives (docs/reference/latency.md). The session of a silent robot is freed; the robot may come back.
+One thread, one inbox for all connections. Between messages the loop wakes shortly before the next expected
+observation and answers the last one twice more, from decoding to the encoded reply (pre-touch): caches and clocks
+are then warm when it arrives (docs/reference/latency.md). The session of a silent robot is freed; the robot may
+come back.
 
 Connections take turns, and each has a limited message rate: a flood costs the other connections one answer's
 time. Between two messages there is at most one tick of a stream. No message ends the server.
@@ -12,45 +13,34 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import zmq
-
 from odeploy_runtime.realtime.clock import Clock
 from odeploy_runtime.realtime.counters import Counters
 from odeploy_runtime.realtime.token_bucket import TokenBucket
 from odeploy_runtime.server.service import Service
 from odeploy_runtime.server.session import FREED_AFTER_NS, Session
-from odeploy_runtime.transport.sockets import SideTask, receive
+from odeploy_runtime.transport.inbox import Inbox
 
 _BURST = 64
 _IDLE_NS = 250_000_000
 
 
 class Server:
-    """Runs a service on one socket until it is interrupted.
+    """Runs a service until it is interrupted.
 
     Attributes:
         turns: iterations of the loop, four a second at least.
     """
 
-    def __init__(
-        self,
-        socket: "zmq.Socket[bytes]",
-        service: Service,
-        clock: Clock,
-        counters: Counters,
-        auth: SideTask | None = None,
-    ) -> None:
-        """Serve on a socket.
+    def __init__(self, inbox: Inbox, service: Service, clock: Clock, counters: Counters) -> None:
+        """Serve the connections of an inbox.
 
         Args:
-            socket: receives the robots' frames; `service` sends on it.
+            inbox: receives the robots' frames; `service` sends through it.
             service: answers them.
             clock: the service's.
             counters: the service's.
-            auth: decides which keys may connect; None without keys.
         """
-        self._socket, self._service, self._clock, self._counters = socket, service, clock, counters
-        self._auth = auth
+        self._inbox, self._service, self._clock, self._counters = inbox, service, clock, counters
         self.turns = 0
         self._buckets: dict[bytes, TokenBucket] = {}
         self._look_ns = clock.now_ns() + _IDLE_NS
@@ -72,13 +62,16 @@ class Server:
         self.turns += 1
         self._service.take_policy()
         wake_ns, act = self._next_moment()
-        message = receive(self._socket, wake_ns, self._clock, self._auth)
+        message = self._inbox.receive(wake_ns)
         if message is None:
             act()
             return
         received_ns = self._clock.now_ns()
-        identity, *frames = message
-        if not self._within_rate(identity, received_ns):
+        identity, frames = message
+        if not frames:
+            self._buckets.pop(identity, None)
+            self._service.disconnected(identity)
+        elif not self._within_rate(identity, received_ns):
             self._counters.add("dropped:rate_cap")
         elif len(frames) == 1:
             self._service.receive(identity, frames[0], received_ns)
@@ -94,7 +87,7 @@ class Server:
         return bucket.take(now_ns)
 
     def _catch_up(self) -> None:
-        """Under constant load, still run a stream tick, session timeouts, handshakes.
+        """Under constant load, still run a stream tick and session timeouts.
 
         One tick, of the longest overdue stream: streams take turns with messages, and with one another.
         """
@@ -105,8 +98,6 @@ class Server:
                 self._service.stream_tick(overdue)
         if self._look_ns <= now_ns:
             self._free_silent()
-        if self._auth is not None:
-            self._auth.run_once()
 
     def _next_moment(self) -> tuple[int, Callable[[], None]]:
         """Return the earliest due moment and its action.
@@ -129,6 +120,7 @@ class Server:
         self._buckets = {i: b for i, b in self._buckets.items() if not b.is_full(now_ns)}
         if not stopped:
             self._service.sessions.end_silent(now_ns)
+            self._inbox.close_idle(self._service.sessions)
         self._service.load.look(now_ns)
         self._service.status.publish(now_ns)
 

@@ -15,7 +15,7 @@ from odeploy_runtime.hot_swap.swapper import Swapper
 from odeploy_runtime.inference.policy import Policy
 from odeploy_runtime.inference.trial_load import LOAD_LIMIT_S, load_tried
 from odeploy_runtime.policy_file.file import PolicyFile, read
-from odeploy_runtime.realtime.clock import MonotonicClock
+from odeploy_runtime.realtime.clock import Clock, MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.realtime.scheduling import RealTimeOptions, pinned, real_time
 from odeploy_runtime.realtime.watchdog import Watchdog
@@ -24,11 +24,19 @@ from odeploy_runtime.server.options import ServerOptions
 from odeploy_runtime.server.service import Service
 from odeploy_runtime.server.service_manager import ALIVE, READY, STOPPING, notify
 from odeploy_runtime.socket_path import removed_at_end
-from odeploy_runtime.transport.address import require_served, socket_file
+from odeploy_runtime.transport.address import (
+    claim_address,
+    lane_file,
+    require_allowed,
+    require_served,
+    socket_file,
+)
 from odeploy_runtime.transport.curve_auth import Authenticator
 from odeploy_runtime.transport.gate import gate, raise_limit
+from odeploy_runtime.transport.inbox import Inbox
 from odeploy_runtime.transport.keys import KeyPair
-from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router, send_at_once
+from odeploy_runtime.transport.lane import listen
+from odeploy_runtime.transport.sockets import DEFAULT_ENDPOINT, bind_router
 
 log = logging.getLogger(__name__)
 
@@ -94,22 +102,19 @@ def serve(
         context.socket(zmq.PAIR).close()  # starts its I/O threads, which get the priority too
         obtained = stack.enter_context(real_time(realtime.priority))
         descriptors = raise_limit()
-        socket, auth = _bound(context, access, counters, stack)
-        bound = socket.getsockopt_string(
-            zmq.LAST_ENDPOINT
-        )  # of `tcp://127.0.0.1:*` the port, of `ipc://*` the path
+        inbox, bound = _bound(context, access, counters, clock, stack)
         _log_start(
             policy, replace(access, endpoint=bound), signer, {**obtained, "descriptors": f"{descriptors:,}"}
         )
         stack.enter_context(gate(bound, counters))
         slot = PolicySlot(policy)
-        service = Service(slot, options, clock, counters, partial(send_at_once, socket))
+        service = Service(slot, options, clock, counters, inbox.send)
         path = control or control_path(bound)
         if path is not None:
             swapper = Swapper(slot, provider, signers, counters, clock)
             stack.enter_context(contextlib.closing(ControlSocket(path, swapper.answer)))
             stack.enter_context(contextlib.closing(swapper))  # before the thread that started the shadow ends
-        server = Server(socket, service, clock, counters, auth)
+        server = Server(inbox, service, clock, counters)
         watchdog = Watchdog(lambda: server.turns, service.at_work, partial(notify, ALIVE), counters)
         notify(READY)
         stack.callback(notify, STOPPING)
@@ -118,21 +123,37 @@ def serve(
 
 
 def _bound(
-    context: "zmq.Context[zmq.Socket[bytes]]", access: Access, counters: Counters, stack: contextlib.ExitStack
-) -> tuple["zmq.Socket[bytes]", Authenticator | None]:
-    """Bind the server's socket; with keys, authentication must be there before it."""
-    auth = None
+    context: "zmq.Context[zmq.Socket[bytes]]",
+    access: Access,
+    counters: Counters,
+    clock: Clock,
+    stack: contextlib.ExitStack,
+) -> tuple[Inbox, str]:
+    """Bind the server's sockets; return their inbox, and the endpoint as bound.
+
+    With keys, authentication must be there before the ZeroMQ socket, and there is no lane, which has no keys. The
+    lane must be there before that socket too: robots take its absence beside the socket for a server without one.
+    """
+    auth = listener = None
     if access.keys is not None:
         auth = Authenticator(context, access.allowed, counters)
         stack.enter_context(contextlib.closing(auth))
-    socket = bind_router(context, access.endpoint, access.keys, access.insecure)
-    path = socket_file(access.endpoint)
+    require_allowed(access.endpoint, private=access.keys is None and not access.insecure)
+    claim_address(access.endpoint)
+    path = lane_file(access.endpoint) if access.keys is None else None
     if path is not None:
+        listener = stack.enter_context(listen(path))
         stack.enter_context(removed_at_end(path))
+    socket = bind_router(context, access.endpoint, access.keys, access.insecure)
+    file = socket_file(access.endpoint)
+    if file is not None:
+        stack.enter_context(removed_at_end(file))
     stack.callback(socket.close, linger=100)
     if auth is not None:
         auth.watch(socket)
-    return socket, auth
+    inbox = stack.enter_context(contextlib.closing(Inbox(socket, clock, listener, auth)))
+    # Of `tcp://127.0.0.1:*` the port, of `ipc://*` the path.
+    return inbox, socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
 def _log_start(policy: Policy, access: Access, signer: str, obtained: Mapping[str, str]) -> None:

@@ -99,6 +99,12 @@ class Service:
         else:
             self.reject(identity, f"{type(message).__name__} is a server's message")
 
+    def disconnected(self, identity: bytes) -> None:
+        """Free the session of a connection that has ended."""
+        session = self.sessions.get(identity)
+        if session is not None:
+            self.sessions.end(session, "disconnected", "its connection ended")
+
     def stream_tick(self, session: Session) -> None:
         """Answer a stream's newest observation, and set its next tick."""
         assert session.latest is not None

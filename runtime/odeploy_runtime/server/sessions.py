@@ -49,6 +49,9 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
 
+    def __contains__(self, identity: object) -> bool:
+        return identity in self._sessions
+
     def __len__(self) -> int:
         return len(self._sessions)
 

@@ -58,6 +58,7 @@ class TraceHeader:
         commanded: names of the signals that an operator could set during the run.
         provider: what computed the policy at the start: `native`, or ONNX Runtime's name of its provider; empty in
             older traces.
+        transport: how frames travelled, see `transport/link.py`; empty in older traces.
     """
 
     version: int
@@ -78,6 +79,7 @@ class TraceHeader:
     task_digest: str = ""
     commanded: tuple[str, ...] = ()
     provider: str = ""
+    transport: str = ""
 
 
 def new_header(**fields: Any) -> TraceHeader:

@@ -8,6 +8,8 @@ from odeploy_runtime.socket_path import MOST_BYTES, claim
 
 CONTROL = ".control"
 """What the path of a control socket adds to that of the server's socket."""
+LANE = ".lane"
+"""What the path of the local lane adds to that of the server's socket."""
 _MOST_PORT = 65535
 
 
@@ -40,14 +42,14 @@ def require_served(endpoint: str) -> None:
 def claim_address(endpoint: str) -> None:
     """Make an `ipc://path` free: ZeroMQ itself would replace whatever is there.
 
-    The path leaves room for that of the control socket.
+    The path leaves room for those of its companions, the control socket and the local lane.
 
     Raises:
         AddressError: the path is too long or taken, see `odeploy_runtime.socket_path.claim`.
     """
     path = socket_file(endpoint)
     if path is not None:
-        claim(path, f"endpoint {endpoint}", MOST_BYTES - len(CONTROL))
+        claim(path, f"endpoint {endpoint}", MOST_BYTES - max(len(CONTROL), len(LANE)))
 
 
 def socket_file(endpoint: str) -> Path | None:
@@ -57,6 +59,12 @@ def socket_file(endpoint: str) -> Path | None:
     """
     path = endpoint.removeprefix("ipc://")
     return Path(path) if endpoint.startswith("ipc://") and path[:1] not in ("@", "*", "") else None
+
+
+def lane_file(endpoint: str) -> Path | None:
+    """Return the path of an endpoint's local lane; None for an endpoint without one."""
+    path = socket_file(endpoint)
+    return None if path is None else path.with_name(path.name + LANE)
 
 
 def _require_local(endpoint: str) -> None:

@@ -25,9 +25,14 @@ class Link(Protocol):
 
     Attributes:
         endpoint: address of the server.
+        transport: `lane`, `zmq` or `in process`, for reports.
     """
 
     endpoint: str
+
+    @property
+    def transport(self) -> str:
+        """How its frames travel."""
 
     def put(self, frame: bytes) -> bool:
         """Send a frame; return whether it could leave at once. If not, it is dropped."""
@@ -56,6 +61,8 @@ class DealerLink:
 
     It is shorter, but a hanging socket hangs the robot too.
     """
+
+    transport = "zmq"
 
     def __init__(
         self,
@@ -109,6 +116,8 @@ class IoProcessLink:
         endpoint: address of the server.
         process: the I/O process.
     """
+
+    transport = "zmq"
 
     def __init__(
         self, endpoint: str, clock: Clock, keys: RobotKeys | None = None, priority: int | None = None

@@ -4,7 +4,7 @@ Beyond this machine a server listens only with CURVE keys, unless it is explicit
 """
 
 import select
-from typing import Protocol, cast
+from typing import cast
 
 import zmq
 
@@ -21,19 +21,6 @@ _HIGH_WATER_MARK = 8  # 1 loses replies; more lets a restarted server execute st
 _RECONNECT_MS = 5  # up to twice that, by libzmq; takes 1 to 3 % of a core while the server is away
 _HANDSHAKE_MS = 2000  # then a silent connection is closed; ZeroMQ's 30 s let them pile up
 ZAP_DOMAIN = b"odeploy"
-
-
-class SideTask(Protocol):
-    """Work done while no message waits.
-
-    Attributes:
-        descriptors: file descriptors that become readable when there is work.
-    """
-
-    descriptors: tuple[int, ...]
-
-    def run_once(self) -> bool:
-        """Do one unit of work; return whether there was any."""
 
 
 def bind_router(
@@ -120,27 +107,27 @@ def connect_dealer(
     return dealer
 
 
-def receive(
-    sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock, side_task: SideTask | None = None
-) -> list[bytes] | None:
+def receive(sock: "zmq.Socket[bytes]", deadline_ns: int, clock: Clock) -> list[bytes] | None:
     """Return the frames of the next message, or None at the deadline.
 
     `zmq_poll` would keep the deadline only to the millisecond. Reading comes first and waiting only if nothing has
     arrived: checking for a message or for more frames takes 2 to 7 µs each in pyzmq. ZeroMQ's descriptor signals
-    edges, so the socket is read again after every wait. The side task runs one unit at a time, so a message waits
-    for at most one of them.
+    edges, so the socket is read again after every wait.
     """
-    while True:
-        try:
-            frame = sock.recv(zmq.NOBLOCK, copy=False)
-            break
-        except zmq.Again:
-            remaining_ns = deadline_ns - clock.now_ns()
-            if remaining_ns <= 0:
-                return None
-            if side_task is None or not side_task.run_once():
-                descriptors = () if side_task is None else side_task.descriptors
-                select.select([cast(int, sock.getsockopt(zmq.FD)), *descriptors], [], [], remaining_ns * 1e-9)
+    while (frames := read_message(sock)) is None:
+        remaining_ns = deadline_ns - clock.now_ns()
+        if remaining_ns <= 0:
+            return None
+        select.select([cast(int, sock.getsockopt(zmq.FD))], [], [], remaining_ns * 1e-9)
+    return frames
+
+
+def read_message(sock: "zmq.Socket[bytes]") -> list[bytes] | None:
+    """Return the frames of the next message; None if none waits."""
+    try:
+        frame = sock.recv(zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return None
     frames = [frame.bytes]
     while frame.more:
         frame = sock.recv(copy=False)

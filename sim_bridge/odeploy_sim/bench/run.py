@@ -1,8 +1,8 @@
 """The bench: policy files at control rates, served and driven by processes.
 
-Server and robot talk over ipc, as in use. The lower bounds of a rate are measured before, between and after its
-files. Files, bounds and rates share one run, so their ratios hold although the machine drifts. Every tick of every
-run is in a trace; the table and the JSON come from the traces alone.
+Server and robot talk over a local lane or over ZeroMQ's ipc, as in use. The lower bounds of a rate are measured
+before, between and after its files. Files, bounds and rates share one run, so their ratios hold although the
+machine drifts. Every tick of every run is in a trace; the table and the JSON come from the traces alone.
 """
 
 import json
@@ -27,6 +27,7 @@ from odeploy_runtime.reports.bench_results import BenchResults, BenchRow, write_
 from odeploy_runtime.reports.latency import summary
 from odeploy_runtime.reports.statistics import Percentiles, percentiles_us
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
+from odeploy_runtime.robot.connect import Transport
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.bench.floors import Floors
 from odeploy_sim.tasks.task import Task
@@ -44,6 +45,8 @@ class BenchOptions(ChunkOptions, RealTimeOptions):
     """Also run this many episodes of each file in lockstep, the same ones, for comparison."""
     provider: str = "auto"
     """Execution provider of the servers and of the lower bounds, see `odeploy serve`."""
+    transport: Transport = "auto"
+    """`lane`: the local lane, which `auto` finds. `zmq`: ZeroMQ. The lower bound `echo` uses the same one."""
     pre_touch: bool = True
     """Let servers run dummy inferences ahead of each observation."""
     noise: float = 1.0
@@ -83,11 +86,11 @@ def bench(
     make_folder(options.out)
     rows, floors = [], {}
     for rate, episodes in rates:
-        measured = [_floors(files, rate, options.provider, progress)]
+        measured = [_floors(files, rate, options, progress)]
         for file in files:
             run = Run(file, rate, episodes, options.out / f"{file.path.stem}-{rate:g}hz.trace")
             rows.append(_run(run, options, task, progress))
-            measured.append(_floors(files, rate, options.provider, progress))
+            measured.append(_floors(files, rate, options, progress))
         floors[rate] = _pooled(measured)
     for file in files if options.lockstep else ():
         run = Run(file, None, options.lockstep, options.out / f"{file.path.stem}-lockstep.trace")
@@ -129,7 +132,8 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
         folder = Path(made)
         command = python_module("odeploy", "sim", task.argument, "--endpoint", endpoint, *mode, folder=folder)
         command += ["--episodes", str(run.episodes), "--seed", str(options.seed), "--trace", str(run.trace)]
-        command += ["--noise", str(options.noise), "--no-courier"]  # like the lower bounds, without that hop
+        command += ["--noise", str(options.noise), "--transport", options.transport]
+        command += ["--no-courier"]  # like the lower bounds, without that hop
         command += options.given()
         if run.rate_hz is not None:
             command += options.for_robot()
@@ -157,7 +161,9 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
     )
 
 
-def _floors(files: Sequence[PolicyFile], rate_hz: float, provider: str, progress: Progress) -> dict[str, Floors]:
+def _floors(
+    files: Sequence[PolicyFile], rate_hz: float, options: BenchOptions, progress: Progress
+) -> dict[str, Floors]:
     """Measure the lower bounds of each file, briefly, in a process of its own."""
     ticks = max(_MIN_FLOOR_TICKS, round(_FLOOR_SECONDS * rate_hz))
     bar = progress.add_task(f"floors {rate_hz:g} Hz", total=len(files))
@@ -166,7 +172,8 @@ def _floors(files: Sequence[PolicyFile], rate_hz: float, provider: str, progress
         with tempfile.TemporaryDirectory(prefix="odeploy-") as made:
             folder = Path(made)
             out, log = folder / "floors.json", folder / "floors.log"
-            arguments = "--rate", str(rate_hz), "--ticks", str(ticks), "--provider", provider, "--out", str(out)
+            arguments = ["--rate", str(rate_hz), "--ticks", str(ticks), "--out", str(out)]
+            arguments += ["--provider", options.provider, "--transport", options.transport]
             command = python_module("odeploy_sim.cli.floors", str(file.path), *arguments, folder=folder)
             with child(command, log) as process:
                 _wait(process, lambda: None)

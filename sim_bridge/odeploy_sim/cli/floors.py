@@ -11,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from odeploy_runtime.robot.connect import Transport
 from odeploy_sim.bench.floors import measured_floors
 
 
@@ -26,6 +27,8 @@ class Config:
     """Number of ticks of each bound; half of them with pre-touch."""
     provider: str = "auto"
     """Execution provider of the bare session."""
+    transport: Transport = "auto"
+    """How the echo's frames travel."""
     out: Path = Path("floors.json")
     """File for the durations: lists of ns."""
 
@@ -33,7 +36,8 @@ class Config:
 def main(arguments: list[str]) -> None:
     """Measure and write the durations."""
     config = tyro.cli(Config, args=arguments, prog="python -m odeploy_sim.cli.floors")
-    config.out.write_text(json.dumps(measured_floors(config.file, config.rate, config.ticks, config.provider)))
+    measured = measured_floors(config.file, config.rate, config.ticks, config.provider, config.transport)
+    config.out.write_text(json.dumps(measured))
 
 
 if __name__ == "__main__":

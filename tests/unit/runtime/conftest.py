@@ -24,9 +24,10 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def waiting(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeSelect:
-    """Replace waiting in `receive` by advancing the clock."""
+    """Replace waiting for messages by advancing the clock."""
     fake = FakeSelect(clock)
-    monkeypatch.setattr("odeploy_runtime.transport.sockets.select", fake)
+    for module in ("sockets", "inbox"):
+        monkeypatch.setattr(f"odeploy_runtime.transport.{module}.select", fake)
     return fake
 
 

@@ -1,7 +1,7 @@
 """Test doubles: a simple policy, a bare peer, and a `select` that advances the clock."""
 
+import select
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from odeploy_runtime.server.service import Service
 from odeploy_runtime.signals import Signal
 from odeploy_runtime.testing import FakeClock
 from odeploy_runtime.transport import messages
-from odeploy_runtime.transport.sockets import send_at_once
+from odeploy_runtime.transport.inbox import Inbox
 
 Floats = NDArray[np.float32]
 WITHOUT_PRE_TOUCH = ServerOptions(pre_touch=False)
@@ -28,6 +28,8 @@ class FakeSelect:
 
     In-process messages are readable as soon as they are sent, so a message without an answer by now gets none.
     """
+
+    epoll, EPOLLIN = select.epoll, select.EPOLLIN
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -98,8 +100,9 @@ def served(
 ) -> Server:
     """Serve a slot's policy on a socket."""
     counted = Counters(SERVER) if counters is None else counters
-    service = Service(slot, options, clock, counted, partial(send_at_once, socket))
-    return Server(socket, service, clock, counted)
+    inbox = Inbox(socket, clock)
+    service = Service(slot, options, clock, counted, inbox.send)
+    return Server(inbox, service, clock, counted)
 
 
 def hello(**changes: Any) -> messages.Hello:

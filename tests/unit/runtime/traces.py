@@ -17,6 +17,7 @@ ACTION = (Signal("motor_x", "N", -1.0, 1.0, 0.25), Signal("motor_y", "N", -1.0, 
 def header(**changes: Any) -> TraceHeader:
     fields: dict[str, Any] = {
         "task": "maze-medium",
+        "transport": "lane",
         "scored_by": "success",
         "mode": "realtime",
         "rate_hz": 200.0,

@@ -13,7 +13,7 @@ KEYS = """
 policy method sampler noise file fingerprint provider trace obtained steal_s wall_s
 mode lost_rows rate_hz speed score invalid_episodes safe_episodes ticks_due applied held held_by_cause skipped
 misses longest_miss_run clamped inference_us round_trip_us round_trip_p50_interval_us lateness_us
-due_to_applied_us age_us apply_jitter_us stages_p50_us
+due_to_applied_us age_us apply_jitter_us stages_p50_us transport
 """
 
 

@@ -46,20 +46,20 @@ def test_a_table_of_runs_has_a_cell_for_each_column() -> None:
     table = runs_table("title")
     table.add_row(*run_row(RUN))
     (made,) = cells(table)
-    assert made[:6] == ["teacher", "fm-bc", "euler × 2", "200", "2×", "0.50 [0.25, 0.75]"]
-    assert made[6:] == ["10/21", "100/200/900/1000", "21", "1000", "7", "3", "4"]
+    assert made[:7] == ["teacher", "fm-bc", "euler × 2", "200", "2×", "lane", "0.50 [0.25, 0.75]"]
+    assert made[7:] == ["10/21", "100/200/900/1000", "21", "1000", "7", "3", "4"]
 
 
 def test_lockstep_has_no_rate_and_no_speed_and_large_returns_no_decimals() -> None:
     lockstep = dataclasses.replace(
         RUN, mode="lockstep", speed=None, score=Quality("return", 1234.5, 99.96, -1000.2, 8)
     )
-    assert run_row(lockstep)[3:6] == ("lockstep", "–", "1234 [99.96, -1000]")
+    assert run_row(lockstep)[3:7] == ("lockstep", "–", "lane", "1234 [99.96, -1000]")
 
 
 def test_one_run_has_the_figures_of_the_table_as_rows_and_three_more() -> None:
     table = dict(cells(one_run("title", RUN)))
-    assert len(table) == 13
+    assert len(table) == 14
     assert table["round trip p50/p99/p99.9/max"] == "100/200/900/1000"
     assert table["age of the observation p50/p99"] == "10/21"
     assert table["due to applied p50/p99"] == "100/200"
@@ -72,7 +72,10 @@ def test_lower_bounds_are_listed_where_they_were_measured() -> None:
     unanswered = dataclasses.replace(measured, round_trip_us=dict.fromkeys(FAST), round_trip_to_floors=None)
     table = floors_table([measured, RUN, unanswered], pre_touch=True)
     trips = ["10/21", "100/200", "100/200", "10/21"]
-    assert cells(table) == [["teacher", "200", *trips, "100", "1.23"], ["teacher", "200", *trips, "–", "–"]]
+    assert cells(table) == [
+        ["teacher", "200", "lane", *trips, "100", "1.23"],
+        ["teacher", "200", "lane", *trips, "–", "–"],
+    ]
     assert "pre-touch: on" in str(table.title)
 
 

@@ -20,7 +20,7 @@ VALUES = [1.0, 2.0, 3.0]
 @pytest.fixture
 def policy(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Policy:
     made = FakePolicy()
-    monkeypatch.setattr(remote_player, "link_to", lambda *_: InProcessLink(made, clock))
+    monkeypatch.setattr(remote_player, "link_to", lambda *_, **_options: InProcessLink(made, clock))
     return made
 
 
@@ -40,7 +40,7 @@ def test_a_served_policy_acts_as_the_same_file_in_this_process(policy: Policy) -
 
 def test_a_server_that_does_not_answer_is_an_error(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
     link = FakeLink(clock, lambda _: np.zeros((1, 2), np.float32), takes_ns=10**12)
-    monkeypatch.setattr(remote_player, "link_to", lambda *_: link)
+    monkeypatch.setattr(remote_player, "link_to", lambda *_, **_options: link)
     monkeypatch.setattr(remote_player, "MonotonicClock", lambda: clock)
     with (
         connect("ipc:///s", observation=NAMES, action=MOTORS, rate_hz=100, wait_s=0.5) as served,

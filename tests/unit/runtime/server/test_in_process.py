@@ -89,7 +89,7 @@ def test_connect_accepts_a_file_or_an_endpoint_and_refuses_others(tmp_path: Path
     inside = connect(read(file), clock)
     assert isinstance(inside, InProcessLink)
     assert inside.endpoint == "scale-0.5 in this process"
-    outside = connect(f"ipc://{tmp_path}/s.ipc", clock)
+    outside = connect(f"ipc://{tmp_path}/s.ipc", clock, transport="zmq")
     assert isinstance(outside, DealerLink)
     outside.close()
     with pytest.raises(AddressError):

@@ -1,13 +1,21 @@
 """The server's loop, turn by turn: pre-touch, fairness between connections, and its end."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zmq
 
+from odeploy_runtime.hot_swap.slot import PolicySlot
+from odeploy_runtime.realtime.counters import SERVER, Counters
+from odeploy_runtime.server.loop import Server
+from odeploy_runtime.server.options import ServerOptions
+from odeploy_runtime.server.service import Service
 from odeploy_runtime.testing import FakeClock
-from odeploy_runtime.transport import messages
-from tests.unit.runtime.fakes import FakeSelect, floats
+from odeploy_runtime.transport import lane, messages
+from odeploy_runtime.transport.inbox import Inbox
+from odeploy_runtime.transport.sockets import bind_router
+from tests.unit.runtime.fakes import FakePolicy, FakeSelect, floats, hello
 from tests.unit.runtime.server.world import MS, VALUES, T, World, stamps, streaming
 
 
@@ -203,3 +211,26 @@ def test_an_interrupted_server_sends_bye_to_every_robot(world: World) -> None:
         world.server.run()
     assert first.receive() == messages.Bye(one.session)
     assert second.receive() == messages.Bye(two.session)
+
+
+def test_a_session_ends_with_its_lane_and_its_name_is_free_at_once(
+    context: "zmq.Context[zmq.Socket[bytes]]", clock: FakeClock, waiting: FakeSelect, tmp_path: Path
+) -> None:
+    counters = Counters(SERVER)
+    with lane.listen(tmp_path / "s.lane") as listener, bind_router(context, "inproc://lane") as router:
+        inbox = Inbox(router, clock, listener)
+        service = Service(PolicySlot(FakePolicy()), ServerOptions(pre_touch=False), clock, counters, inbox.send)
+        server = Server(inbox, service, clock, counters)
+        for number in range(3):
+            with lane.connect(tmp_path / "s.lane") as robot:
+                robot.send(messages.pack(hello()))
+                server.turn()
+                ready = messages.unpack(robot.recv(1000))
+                assert isinstance(ready, messages.Ready)
+                robot.send(messages.pack(messages.Observation(ready.session, 0, 0, clock.ns, VALUES)))
+                server.turn()
+                assert isinstance(messages.unpack(robot.recv(1000)), messages.Action)
+            server.turn()
+            assert counters["sessions_ended:disconnected"] == number + 1
+            assert len(service.sessions) == 0
+        inbox.close()

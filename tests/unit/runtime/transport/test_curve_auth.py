@@ -1,8 +1,10 @@
 """Authentication: listed keys are accepted, all others get no answer and are named in the log."""
 
+import select
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import pytest
 import zmq
@@ -11,8 +13,9 @@ from odeploy_runtime.cli.keys import main
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.counters import SERVER, Counters
 from odeploy_runtime.transport.curve_auth import Authenticator
+from odeploy_runtime.transport.inbox import Inbox
 from odeploy_runtime.transport.keys import RobotKeys, read_allowed, read_pair
-from odeploy_runtime.transport.sockets import bind_router, connect_dealer, receive
+from odeploy_runtime.transport.sockets import bind_router, connect_dealer
 
 Context = zmq.Context[zmq.Socket[bytes]]
 S = 1_000_000_000
@@ -31,6 +34,7 @@ class Secured:
         self.auth = Authenticator(context, read_allowed(folder / "robots"), self.counters)
         self.router = bind_router(context, self.endpoint, read_pair(folder / "server.key_secret"))
         self.auth.watch(self.router)
+        self.inbox = Inbox(self.router, CLOCK, auth=self.auth)
 
     def keys(self, own: str, server: str = "server") -> RobotKeys:
         return RobotKeys(self.folder / f"{own}.key_secret", self.folder / f"{server}.key")
@@ -41,7 +45,8 @@ class Secured:
 
     def receives(self, seconds: float) -> list[bytes] | None:
         """Return the next message, or None after the timeout."""
-        return receive(self.router, CLOCK.now_ns() + round(seconds * S), CLOCK, self.auth)
+        received = self.inbox.receive(CLOCK.now_ns() + round(seconds * S))
+        return None if received is None else [received.identity, *received.frames]
 
     def until_logged(self, count: int = 1) -> None:
         deadline_ns = CLOCK.now_ns() + 10 * S
@@ -52,6 +57,7 @@ class Secured:
     def close(self) -> None:
         for robot in self.robots:
             robot.close()
+        self.inbox.close()
         self.router.close()
         self.auth.close()
 
@@ -134,7 +140,7 @@ def test_authentication_waits_while_a_message_waits(secured: Secured) -> None:
             sent = 2
         except zmq.Again:
             continue
-    assert secured.router.poll(5000)
+    assert select.select([cast(int, secured.router.getsockopt(zmq.FD))], [], [], 5)[0]
     secured.robot(secured.keys("unlisted"))
     assert secured.receives(5) is not None
     assert secured.receives(5) is not None

@@ -290,36 +290,6 @@ def test_a_wake_up_without_a_message_does_not_end_the_wait(
     assert clock.ns == deadline_ns
 
 
-class FakeSideTask:
-    """Side task with `count` steps of work."""
-
-    descriptors: tuple[int, ...] = ()
-
-    def __init__(self, count: int) -> None:
-        self.left, self.done = count, 0
-
-    def run_once(self) -> bool:
-        self.done += self.left > 0
-        self.left -= 1
-        return self.left >= 0
-
-
-def test_a_side_task_runs_while_no_message_waits(context: Context, clock: FakeClock, waiting: FakeSelect) -> None:
-    with bind_router(context, "inproc://s") as router, connect_dealer(context, "inproc://s") as dealer:
-        task = FakeSideTask(3)
-        assert receive(router, clock.ns + 1000, clock, task) is None
-        assert task.done == 3
-        dealer.send(b"1")
-        task = FakeSideTask(3)
-        assert receive(router, clock.ns + 1000, clock, task) is not None
-        assert task.done == 0
-
-
-def test_a_side_task_does_not_extend_the_deadline(context: Context, clock: FakeClock, waiting: FakeSelect) -> None:
-    with bind_router(context, "inproc://s") as router:
-        assert receive(router, clock.ns, clock, FakeSideTask(10**9)) is None
-
-
 def test_a_message_from_another_thread_of_zeromq_wakes_the_real_wait(context: Context, tmp_path: Path) -> None:
     endpoint, clock = f"ipc://{tmp_path}/s", MonotonicClock()
     with bind_router(context, endpoint) as router, connect_dealer(context, endpoint) as dealer:
