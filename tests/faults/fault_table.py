@@ -78,6 +78,10 @@ FAULTS = {
     38: ("an endpoint that is a file, a used or impossible address", "refused; nothing is replaced or deleted"),
     39: ("keys, datasets or results on a full or read-only disk", "one line, nothing half written, a retry works"),
     40: ("robot and server with different clocks", "one log line; the stages of the wire are left out"),
+    41: (
+        "local lane: mutated frames, a flood, 2,000 connections; its file deleted or replaced",
+        "other robots are answered; memory constant; connected robots stay, new ones take ZeroMQ",
+    ),
 }
 _HEAD = """# Reliability
 

@@ -52,4 +52,5 @@ def test_the_log_names_the_address_really_bound(endpoint: str, tmp_path: Path, r
         server.send_signal(signal.SIGTERM)
         server.communicate(timeout=20)
     assert not Path(bound[1].removeprefix("ipc://")).exists()  # removed at a clean end
-    assert not Path(bound[1].removeprefix("ipc://") + ".control").exists()
+    for companion in (".control", ".lane"):
+        assert not Path(bound[1].removeprefix("ipc://") + companion).exists()
