@@ -43,7 +43,7 @@ _ONLY: dict[str, tuple[SourceName, ...]] = {
     "noise": ("run", *_OPAQUE),
     "inputs": ("onnx",),
     "noise_input": ("onnx",),
-    "output": ("onnx",),
+    "output": ("module", "onnx"),
     "frozen": ("run",),
     "last": ("run",),
 }

@@ -9,13 +9,13 @@ from odeploy_export.contract.stated import Stated, from_side_file
 from odeploy_export.graphs.action_output import AS_IT_IS
 from odeploy_export.options import ReadingOptions
 from odeploy_export.sources.external import External, from_external
-from odeploy_export.sources.module_file import load_module
 from odeploy_export.sources.onnx_ends import EndNames
 from odeploy_export.sources.onnx_model import from_onnx, stated_by
 from odeploy_export.sources.source import Source
 from odeploy_export.sources.torch_module import from_module
 from odeploy_export.sources.torchscript import from_torchscript
 from odeploy_export.toml_files import actuation_for, output_for, prepared, recipe_for
+from odeploy_export.user_modules.python_file import load_module
 from odeploy_runtime.errors import UsageError
 from odeploy_sim.demonstrations.recorded_observations import recorded_observations
 from odeploy_sim.tasks.task import Task
@@ -31,7 +31,8 @@ class ExternalOptions(ReadingOptions):
     """Options of a module, an archive or an ONNX file."""
 
     weights: Path | None = None
-    """State dict of a module, by torch.save or as .safetensors; leave it out if the code loads trained weights."""
+    """State dict of a module, by torch.save or as .safetensors, or a checkpoint that has it, perhaps FILE:KEY;
+    leave it out if the code loads trained weights."""
     noise_size: int | None = None
     """Size D of the noise (B, D), for a module or a torchscript archive with noise as second input."""
     inputs: str | None = None
@@ -39,7 +40,8 @@ class ExternalOptions(ReadingOptions):
     noise_input: str | None = None
     """Input of an ONNX file that takes noise."""
     output: str | None = None
-    """Output of an ONNX file with the actions; if not given the only one of their size."""
+    """Output of an ONNX file, or key or number of a module's output, with the actions; if not given the only one
+    of their size."""
     actuation: Path | None = None
     """TOML of the robot's low-level control for the manifest, see `odeploy_export/toml_files.py`; if not
     given that of the task's own robot."""
@@ -126,4 +128,4 @@ def _external(source: str, trained: Path, given: ExternalOptions, task: Task) ->
     if source == "torchscript":
         return from_torchscript(trained, task, noise_size)
     module, provenance = load_module(str(trained), given.weights)
-    return from_module(module, task, noise_size, trained.name, provenance)
+    return from_module(module, task, noise_size, trained.name, provenance, given.output)

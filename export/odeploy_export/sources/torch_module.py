@@ -15,7 +15,8 @@ from odeploy_export.graphs.unsupported import DRAWS, layer_of_each_operator
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.external import LOG_STD, External
-from odeploy_export.sources.module_copy import copied, plain
+from odeploy_export.user_modules.copies import copied, plain
+from odeploy_export.user_modules.outputs import with_action_alone
 from odeploy_runtime.errors import ContractError
 from odeploy_sim.tasks.task import Task
 
@@ -23,15 +24,29 @@ log = logging.getLogger(__name__)
 
 
 def from_module(
-    module: nn.Module, task: Task, noise_size: int, where: str, provenance: Mapping[str, Any] | None = None
+    module: nn.Module,
+    task: Task,
+    noise_size: int,
+    where: str,
+    provenance: Mapping[str, Any] | None = None,
+    output: str | None = None,
 ) -> External:
     """Trace a module; torch itself is the reference.
+
+    Args:
+        module: the module; it may return a tuple or a dictionary with the actions among others.
+        task: task that it was trained on.
+        noise_size: D, or 0.
+        where: for messages.
+        provenance: of its file.
+        output: key or number of the actions; None for the only output of their size.
 
     Raises:
         ContractError: a module that does not accept the task's observations, does not return one tensor of real
             numbers, or has an operator that ONNX does not have.
     """
-    module = copied(module)
+    name = type(module).__name__
+    module = with_action_alone(copied(module), task, noise_size, output)
     require_answer(module, task, noise_size, where)
     require_deterministic(module, task, noise_size, where)
     try:
@@ -47,11 +62,11 @@ def from_module(
         references=references(module, task, noise_size),
         witness="torch",
         method="torch module",
-        name=f"{task.name}-{type(module).__name__}",
+        name=f"{task.name}-{name}",
         where=where,
         noise_size=noise_size,
         provenance={
-            "class": type(module).__name__,
+            "class": name,
             **(provenance or {}),
             "versions": {"torch": torch.__version__},
         },

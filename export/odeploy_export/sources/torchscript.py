@@ -72,9 +72,19 @@ def _loaded(content: bytes, where: str) -> Any:
             got=first_line(error),
             remedy="save it with torch.jit.save; for a state dict or a pickled module give --from module",
         ) from None
+    _onto_cpu(script)
     for parameter in script.parameters():
         parameter.requires_grad = False  # a script has no requires_grad_
     return script.float().eval()
+
+
+def _onto_cpu(script: Any) -> None:
+    """Replace the devices that tracing on a GPU wrote into a program."""
+    for module in script.modules():
+        for graph in (module.graph,) if hasattr(module, "graph") else ():
+            for node in graph.findAllNodes("prim::Constant", recurse=True):
+                if str(node.output().type()) == "Device" and node.hasAttribute("value"):
+                    node.s_("value", "cpu")
 
 
 class _FlatNoise(nn.Module):

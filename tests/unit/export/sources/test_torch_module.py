@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from odeploy_export import pipeline
 from odeploy_export.options import ReadingOptions
-from odeploy_export.pipeline import export_module
+from odeploy_export.pipeline import export_module, export_policy
+from odeploy_export.sources.external import from_external
+from odeploy_export.sources.torch_module import from_module
 from odeploy_runtime.errors import OdeployError
 from odeploy_runtime.inference.noise import NoiseSource
 from odeploy_runtime.inference.onnx_policy import OnnxPolicy
@@ -166,6 +168,28 @@ def test_a_module_that_changes_its_input_in_place_matches_torch(noise_size: int,
     assert np.allclose(policy.infer(rows[0], draw), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "answer", [lambda x: (x[:, :1], x), lambda x: {"value": x[:, :1], "action": x}], ids=["tuple", "dictionary"]
+)
+def test_the_only_output_of_the_actions_size_is_exported(answer: Any, tmp_path: Path) -> None:
+    module = Net(Answers(answer)).eval()
+    assert export(module, tmp_path / "p.onnx").provenance["class"] == "Net"
+    policy, row = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[0]
+    with torch.no_grad():
+        expected = module.body(torch.from_numpy(row[None])).clamp(-1, 1).numpy()
+    assert np.allclose(policy.infer(row, NO_NOISE), expected, atol=1e-5)
+
+
+def test_one_of_several_outputs_is_named_by_its_number(tmp_path: Path) -> None:
+    module = Net(Answers(lambda x: (x, torch.tanh(x)))).eval()
+    external = from_module(module, HOPPER, 0, "net.py:Net", output="1")
+    export_policy(from_external(external, HOPPER, recorded(HOPPER, 64)), tmp_path / "p.onnx")
+    policy, row = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[0]
+    with torch.no_grad():
+        expected = module(torch.from_numpy(row[None]))[1].numpy()
+    assert np.allclose(policy.infer(row, NO_NOISE), expected, atol=1e-5)
+
+
 class Draws(nn.Module):
     def forward(self, observation: Tensor) -> Tensor:
         return observation[:, :A] + torch.randn(len(observation), A)
@@ -208,11 +232,15 @@ def test_a_module_with_parametrised_weights_matches_torch(how: str, tmp_path: Pa
         ),
         (Noisy(), "missing 1 required positional argument: 'noise'; give --task"),
         (Net(out=4), "expected actions (B, 3) or (B, H, 3): task hopper has 3 action signals"),
-        (Net(Answers(lambda x: (x, x))), "tensor of real numbers, the actions, got a tuple; wrap it"),
+        (
+            Net(Answers(lambda x: (x, x))),
+            "Net: expected --output NAME, the actions of the 3 signals of hopper, got 0",
+        ),
+        (Net(Answers(str)), "tensor of real numbers, the actions, got a str; wrap it"),
         (Net(Answers(lambda x: x.argmax(1))), "the actions, got one of torch.int64; wrap it"),
         (Net(Answers(lambda x: x / 0 - x / 0)), "row 0, signal thigh_joint_torque: expected finite actions"),
     ],
-    ids=["operator", "branch", "other rows", "observations", "noise", "actions", "tuple", "int", "nan"],
+    ids=["operator", "branch", "other rows", "observations", "noise", "actions", "tuple", "text", "int", "nan"],
 )
 def test_an_unsupported_module_is_refused_in_one_line(module: nn.Module, fragment: str, tmp_path: Path) -> None:
     with pytest.raises(OdeployError) as refused:

@@ -114,3 +114,28 @@ def test_a_missing_file_or_one_that_is_not_an_archive_is_refused(tmp_path: Path)
             from_torchscript(tmp_path / name, HOPPER, 0)
     with pytest.raises(OdeployError, match="expected a TorchScript archive, got No such file"):
         from_torchscript(tmp_path / "none.pt", HOPPER, 0)
+
+
+class OnGpu(nn.Module):
+    """A layer whose program names a GPU, as one does that was traced there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(11, 3)
+
+    def forward(self, observation: Tensor) -> Tensor:
+        return torch.tanh(self.layer(observation) + torch.full((3,), 0.5, device=torch.device("cuda:0")))
+
+
+def test_a_program_that_names_a_gpu_is_exported_on_the_cpu(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(OnGpu())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates TorchScript
+        torch.jit.script(module).save(str(tmp_path / "m.pt"))  # type: ignore[no-untyped-call]
+    external = from_torchscript(tmp_path / "m.pt", HOPPER, 0)
+    export_policy(from_external(external, HOPPER, recorded(HOPPER, 64)), tmp_path / "p.onnx")
+    policy, row = OnnxPolicy.load(tmp_path / "p.onnx"), recorded(HOPPER)[2]
+    with torch.no_grad():
+        expected = torch.tanh(module[0].layer(torch.from_numpy(row)) + 0.5).numpy()  # type: ignore[operator]
+    assert np.allclose(policy.infer(row, np.zeros((1, 0, 0, 0), np.float32))[0], expected, atol=1e-5)

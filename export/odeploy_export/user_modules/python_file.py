@@ -14,11 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from odeploy_runtime.errors import ContractError, FormatError, MissingError, UsageError, first_line
-from odeploy_runtime.regular_file import DATA_BYTES, TEXT_BYTES, read_regular, require_regular
+from odeploy_export.user_modules.checkpoint import load_weights
+from odeploy_runtime.errors import ContractError, MissingError, UsageError
+from odeploy_runtime.regular_file import TEXT_BYTES, read_regular
 
 
 def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, Any]]:
@@ -26,7 +26,7 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
 
     Args:
         place: file and name of a class or function that returns a module when called without arguments.
-        weights: state dict by torch.save, or `.safetensors`.
+        weights: checkpoint by torch.save, perhaps FILE:KEY, or `.safetensors`.
 
     Returns:
         The module, and provenance without paths: hashes of both files.
@@ -62,8 +62,7 @@ def load_module(place: str, weights: Path | None) -> tuple[nn.Module, dict[str, 
         )
     provenance = {"source_hash": hashlib.sha256(content).hexdigest()}
     if weights is not None:
-        _load_weights(module, weights, place)
-        provenance["weights_hash"] = hashlib.sha256(read_regular(weights, DATA_BYTES)).hexdigest()
+        provenance |= load_weights(module, weights, place)
     return module, provenance
 
 
@@ -99,54 +98,6 @@ def _attempt(call: Callable[[], Any], path: Path, expected: str) -> Any:
             got=f"{type(error).__name__}: {error}"[:200],
             remedy="fix the file, or name a function in it that builds the module",
         ) from None
-
-
-def _load_weights(module: nn.Module, path: Path, place: str) -> None:
-    state = _state_dict(path)
-    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    strange = next((n for n in (*wanted, *given) if wanted.get(n) != given.get(n)), None)
-    if strange is not None:
-        raise ContractError(
-            where=f"{path}, weight {strange}",
-            expected=f"shape {wanted[strange]} as {place} has"
-            if strange in wanted
-            else f"no such weight in {place}",
-            got=f"shape {given[strange]}" if strange in given else "none",
-            remedy="give the weights of this module",
-        )
-    module.load_state_dict(state)
-
-
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    try:
-        require_regular(path, DATA_BYTES)
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise _missing(
-            str(path), "weights", reason, "give the file that torch.save or safetensors wrote"
-        ) from None
-    except ModuleNotFoundError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a damaged zip or pickle raises almost anything
-        raise _no_weights(path, first_line(error)) from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise _no_weights(path, f"a {type(state).__name__} of other things")
-    return state
-
-
-def _no_weights(path: Path, got: str) -> FormatError:
-    return FormatError(
-        where=str(path),
-        expected="a state dict: only tensors, by name",
-        got=got,
-        remedy="save it with torch.save(module.state_dict(), FILE), or as safetensors",
-    )
 
 
 def _missing(where: str, expected: str, got: str, remedy: str) -> MissingError:

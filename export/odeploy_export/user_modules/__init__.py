@@ -1,0 +1,4 @@
+"""A user's torch module: its Python file, its weights, copies of it, its outputs.
+
+Imports the runtime and tasks alone.
+"""
