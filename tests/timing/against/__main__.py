@@ -99,11 +99,11 @@ def _measured(config: Config, clones: tuple[Clone, Clone], folder: Path, console
     for name, path in traces.items():
         trace = read_trace(path)
         for kind, (first, last) in SPANS.items():
-            durations[f"robot: {kind}"][name] = [_spans(trace, window, first, last) for window in windows[name]]
+            durations[f"robot: {kind}"][name] = [spans(trace, window, first, last) for window in windows[name]]
     return durations
 
 
-def _spans(trace: Trace, window: tuple[int, int], first: str, last: str) -> NDArray[np.int64]:
+def spans(trace: Trace, window: tuple[int, int], first: str, last: str) -> NDArray[np.int64]:
     """Return the durations of the answered ticks that were due in a turn, after its settling ticks."""
     stamps = trace.rows["stamps"]
     period_ns = round(1e9 / trace.header.rate_hz)

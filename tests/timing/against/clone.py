@@ -43,19 +43,21 @@ class Clone:
             )
 
     @contextlib.contextmanager
-    def serving(self, file: Path, folder: Path) -> Iterator[str]:
-        """Run the checkout's server; yield its endpoint once it is bound."""
+    def serving(self, file: Path, folder: Path, *extra: str) -> Iterator[str]:
+        """Run the checkout's server, with `extra` options; yield its endpoint once it is bound."""
         socket = folder / f"{self.name}.ipc"
-        command = self.command("serve", str(file), "--endpoint", f"ipc://{socket}")
+        command = self.command("serve", str(file), "--endpoint", f"ipc://{socket}", *extra)
         with _running(command, self.environment, folder / f"{self.name}-server.log") as process:
             _wait_for(socket, process, folder / f"{self.name}-server.log")
             yield f"ipc://{socket}"
 
     @contextlib.contextmanager
-    def simulating(self, task: str, endpoint: str, rate_hz: float, trace: Path) -> Iterator["SimulatedRobot"]:
+    def simulating(
+        self, task: str, endpoint: str, rate_hz: float, trace: Path, *extra: str
+    ) -> Iterator["SimulatedRobot"]:
         """Run the checkout's `odeploy sim` in real time, stopped; its trace is complete on the way out."""
         options = ["--mode", "realtime", "--rate", f"{rate_hz:g}", "--episodes", "1000000", "--rearm-after", "1"]
-        command = self.command("sim", task, "--endpoint", endpoint, *options, "--trace", str(trace))
+        command = self.command("sim", task, "--endpoint", endpoint, *options, *extra, "--trace", str(trace))
         log = trace.with_suffix(".log")
         with _running(command, self.environment, log) as process:
             _wait_for(trace, process, log)
