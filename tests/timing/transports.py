@@ -1,7 +1,7 @@
 """Local lane against ZeroMQ: `python -m tests.timing.transports`.
 
-One server, and two `odeploy sim` of this checkout: one on the lane, one over ZeroMQ with its I/O process. They take
-turns of half a second, so that drift of the machine affects both alike.
+One server, and two `odeploy sim` of this checkout: one on the lane, one over ZeroMQ with its I/O process. They
+take turns of half a second, so that drift of the machine affects both alike.
 """
 
 import contextlib
