@@ -16,6 +16,7 @@ import torch
 import tyro
 from rich.console import Console
 
+from docs.generate.libraries import libraries_section
 from odeploy_export.kinds import table
 from odeploy_export.kinds.kind import Kind
 from odeploy_export.options import ParityOptions
@@ -155,6 +156,8 @@ The critics of a `qvpo`, `dipo` or `dpmd` run are in its checkpoint. `export --c
 them into the file, which then returns the best of 32 samples, as the authors of QVPO and DPMD
 score theirs. Without the option it returns one sample.
 
+@@LIBRARIES@@
+
 ## Speed
 
 Euler × 10, 3 × 256, batch 1, one thread. Each row is the median of one interleaved run on an AMD
@@ -256,7 +259,7 @@ def page(figures: Mapping[str, Any]) -> str:
     """
     head = "type", "`kind` in the manifest", "sampler options", "also checked"
     types = "\n".join(_table(head, [_type_cells(kind) for kind in table.KINDS]))
-    lines = [_INTRODUCTION.replace("@@TYPES@@", types)]
+    lines = [_INTRODUCTION.replace("@@TYPES@@", types).replace("@@LIBRARIES@@", libraries_section())]
     lines += [f"Trained weights, {TASK}, on {figures['machine']}.", ""]
     columns = "policy", "sampler", "noise", "provider", "max error", "tolerance", "rows"
     lines += _table(columns, [_cells(row) for row in figures["rows"]])

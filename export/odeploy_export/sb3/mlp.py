@@ -13,12 +13,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from odeploy_export.sb3.limits import limits
 from odeploy_export.sb3.normaliser import Normaliser
 from odeploy_export.sb3.saved_model import SavedModel
-from odeploy_runtime.errors import ContractError, UsageError
-from odeploy_runtime.signals import Signal, highs, lows
+from odeploy_runtime.errors import ContractError
+from odeploy_runtime.signals import Signal
 from odeploy_sim.tasks.task import Task
 from odeploy_train.policies.mlp import Activation, MlpConfig, MlpPolicy
 
@@ -93,6 +94,26 @@ def library(model: SavedModel) -> str:
     return "sb3-contrib" if algorithm(model) in _CONTRIB else "stable-baselines3"
 
 
+def dictionary_keys(model: SavedModel) -> tuple[str, ...] | None:
+    """Return the keys of a dictionary observation, in the network's order.
+
+    A flat observation has none: None.
+
+    Raises:
+        ContractError: parts that are not flat numbers, such as images.
+    """
+    space = model.parts("observation_space")
+    if not str(space.get(":type:")).endswith(".dict.Dict'>"):
+        return None
+    text = str(space.get("spaces"))
+    keys = tuple(re.findall(r"'(\w+)': ", text))
+    flat = re.findall(r"'(\w+)': Box\([^()]*, \(\d+,\), float\d+\)", text)
+    wrong = next((key for key in keys if key not in flat), None)
+    if wrong is not None or not keys:
+        raise _refusal(model, "a dictionary of flat numbers", f"the part {wrong}: {text[:100]}")
+    return keys
+
+
 def trained_normalised(model: SavedModel) -> bool:
     """Return whether training certainly had a VecNormalize.
 
@@ -116,7 +137,8 @@ def mlp_policy(
         task: task that it was trained on.
         normaliser: its VecNormalize.
         actions: whether limits of ±1 stand for the task's or for robot units; None if not given.
-        places: place of each of the network's inputs in the observation; None for the same order. Shape (O,).
+        places: place of each of the network's inputs in the observation, a place perhaps twice; None for the same
+            order. Shape (I,).
 
     Raises:
         UsageError: limits of ±1 where the task has others, and `actions` is not given.
@@ -124,17 +146,23 @@ def mlp_policy(
     """
     actor, kwargs = _actor(model), model.parts("policy_kwargs")
     algorithm(model)
-    for space, kind in (("observation_space", "flat observations"), ("action_space", "continuous actions")):
+    spaces = {"action_space": "continuous actions"}
+    if places is None or dictionary_keys(model) is None:
+        spaces = {"observation_space": "flat observations"} | spaces
+    for space, kind in spaces.items():
         found, shape = model.parts(space).get(":type:"), model.parts(space).get("_shape")
         if not str(found).endswith(".box.Box'>") or not isinstance(shape, list) or len(shape) != 1:
             raise _refusal(model, f"{kind}, a Box of one dimension", f"an {space} {found} of shape {shape}")
     if model.fields.get("use_sde"):
         raise _refusal(model, "plain Gaussian noise", "gSDE (use_sde)")
     extractor = str(kwargs.get("features_extractor_class", "FlattenExtractor"))
-    if "FlattenExtractor" not in extractor:
+    if not extractor.split("'")[-2 if "'" in extractor else 0].endswith(("FlattenExtractor", "CombinedExtractor")):
         raise _refusal(model, "no features extractor of its own", extractor)
     layers = _layers(model, actor)
-    _require_size(model, "observations", task.observation, layers[0].in_features, task)
+    if places is None:
+        _require_size(model, "observations", task.observation, layers[0].in_features, task)
+    elif len(places) != layers[0].in_features:
+        raise _refusal(model, f"{len(places)} inputs as its observation space has", f"{layers[0].in_features}")
     _require_size(model, "actions", task.action, layers[-1].out_features, task)
     if normaliser is not None and len(normaliser.mean) != layers[0].in_features:
         raise ContractError(
@@ -143,11 +171,11 @@ def mlp_policy(
             got=str(len(normaliser.mean)),
             remedy="give the normaliser that was saved with this model",
         )
-    low, high = _limits(model, task, actor.squash, actions)
+    low, high = limits(model, task, actor.squash, actions)
     activation = _activation(model, kwargs.get("activation_fn"), actor.activation)
     policy = MlpPolicy(
         MlpConfig(
-            layers[0].in_features,
+            len(task.observation),
             layers[-1].out_features,
             tuple(layer.out_features for layer in layers[:-1]),
             activation,
@@ -161,8 +189,12 @@ def mlp_policy(
         last = layers[-1]
         last.weight.data = (last.weight.double() * half[:, None]).float()
         last.bias.data = (last.bias.double() * half + middle).float()
-    order = np.arange(layers[0].in_features) if places is None else np.argsort(places)
-    layers[0].weight.data = layers[0].weight.data[:, order]
+    if places is not None:  # a signal that the network takes twice has the sum of both weights
+        weight = torch.zeros(layers[0].out_features, len(task.observation), dtype=torch.float64)
+        weight.index_add_(1, torch.tensor(places), layers[0].weight.data.double())
+        bias, layers[0] = layers[0].bias.data, nn.Linear(len(task.observation), layers[0].out_features)
+        layers[0].load_state_dict({"weight": weight.float(), "bias": bias})
+    order = np.arange(len(task.observation)) if places is None else np.argsort(places)
     for mine, its in zip(policy.layers, layers, strict=True):
         mine.load_state_dict(its.state_dict())
     policy.low, policy.high = low.double(), high.double()
@@ -233,47 +265,3 @@ def _activation(model: SavedModel, stated: Any, default: Activation) -> Activati
         if activation == name:
             return activation
     raise _refusal(model, f"one of the activations {', '.join(_ACTIVATIONS)}", name)
-
-
-def _limits(
-    model: SavedModel, task: Task, squash: bool, actions: Literal["rescaled", "raw"] | None
-) -> tuple[Tensor, Tensor]:
-    """Return the limits of the model's training.
-
-    They are the task's own if equal to them or not readable.
-    """
-    task_low, task_high = lows(task.action), highs(task.action)
-    space = model.parts("action_space")
-    try:
-        low, high = (np.array(str(space[name]).strip("[]").split(), np.float32) for name in ("low", "high"))
-    except (KeyError, ValueError):  # another version's format, or abbreviated
-        low, high = task_low, task_high
-    if low.shape != task_low.shape or high.shape != task_low.shape:
-        low, high = task_low, task_high
-    if np.allclose(low, task_low, 1e-6) and np.allclose(high, task_high, 1e-6):  # the text has eight digits
-        low, high = task_low, task_high
-    unit = bool((low == -1).all() and (high == 1).all())
-    if unit and not ((task_low == -1).all() and (task_high == 1).all()):
-        if actions is None:
-            i = int(np.argmax((task_low != -1) | (task_high != 1)))
-            raise UsageError(
-                where=f"{model.path}, action {task.action[i].name}",
-                expected=f"--actions rescaled or --actions raw, since the task's limits are "
-                f"[{task_low[i]:g}, {task_high[i]:g}]",
-                got="a model with actions within [-1, 1]",
-                remedy="give --actions rescaled for a training behind RescaleAction, raw for robot units",
-            )
-        if actions == "rescaled":
-            low, high = task_low, task_high
-    right = (task_low <= low) & (low < high) & (high <= task_high)
-    if squash:
-        right &= np.isfinite(low) & np.isfinite(high)
-    if not right.all():
-        i = int(np.argmin(right))
-        raise ContractError(
-            where=f"{model.path}, action {task.action[i].name}",
-            expected=f"{'finite ' * squash}limits within the task's [{task_low[i]:g}, {task_high[i]:g}]",
-            got=f"[{low[i]:g}, {high[i]:g}]",
-            remedy="give --task the task that the model was trained on",
-        )
-    return torch.from_numpy(low), torch.from_numpy(high)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from odeploy_export.options import ReadingOptions
-from odeploy_export.sb3.mlp import algorithm, library, mlp_policy, trained_normalised
+from odeploy_export.sb3.mlp import algorithm, dictionary_keys, library, mlp_policy, trained_normalised
 from odeploy_export.sb3.normaliser import BESIDE, read_normaliser
 from odeploy_export.sb3.observation_order import places_of_keys, required_order
 from odeploy_export.sb3.saved_model import read_zip
@@ -109,7 +109,7 @@ def from_sb3(
                 remedy="give --normaliser FILE, which VecNormalize.save wrote, or --normaliser none",
             )
     normaliser = None if normaliser_path is None else read_normaliser(normaliser_path)
-    keys = required_order(task, reading.observation_order, str(path))
+    keys = dictionary_keys(model) or required_order(task, reading.observation_order, str(path))
     places = None if keys is None or keys == task.observation_keys else places_of_keys(task, keys)
     policy = mlp_policy(model, task, normaliser, reading.actions, places)
     recorded = play_policy(policy, task) if demos is None else recorded_observations(demos, task)

@@ -59,6 +59,25 @@ def test_a_model_behind_flatten_observation_needs_the_option_and_then_matches_th
             assert np.allclose(policy.infer(row, NO_NOISE)[0], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["sac", "td3", "ppo"])
+def test_a_multi_input_policy_matches_the_library_with_the_achieved_goal(name: str, tmp_path: Path) -> None:
+    boxes: dict[str, Space[Any]] = {
+        key: Box(-np.inf, np.inf, (size,))
+        for key, size in (*zip(KEYS, (10, 3), strict=True), ("achieved_goal", 3))
+    }
+    made = model(name, Spaces(Dict(boxes), Box(-1, 1, (4,), np.float32)), "MultiInputPolicy")
+    path, seen = saved(made, tmp_path / "m.zip"), recorded(FETCH_REACH, 64)
+    np.savez(tmp_path / "rows.npz", observations=seen)
+    source = from_sb3(path, FETCH_REACH, None, str(tmp_path / "rows.npz"))
+    assert source.provenance["observation_order"] == ["achieved_goal", "desired_goal", "observation"]
+    export(source, tmp_path / "p.onnx")
+    policy = OnnxPolicy.load(tmp_path / "p.onnx")
+    for row in seen[:8]:
+        parts = {"observation": row[:10], "desired_goal": row[10:], "achieved_goal": row[:3]}
+        expected = made.predict(parts, deterministic=True)[0]
+        assert np.allclose(policy.infer(row, NO_NOISE)[0], expected, atol=1e-5)
+
+
 def test_keys_that_the_task_leaves_out_are_found_by_their_values() -> None:
     places = places_of_keys(FETCH_REACH, ("achieved_goal", "desired_goal", "observation"))
     assert places == (0, 1, 2, 10, 11, 12, *range(10))  # the achieved goal is the gripper's position
