@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import get_args
 
 from odeploy_runtime.policy_file.file import PolicyFile, read
 from odeploy_runtime.realtime.pretouch import PreTouch
 from odeploy_runtime.robot.client import RobotClient
-from odeploy_runtime.robot.connect import connect
+from odeploy_runtime.robot.connect import Transport, connect
 from odeploy_runtime.transport import messages
 from tests.timing.peers.tick import CLOCK, Floats, drive
 
@@ -18,9 +19,9 @@ _FIRST_GUESS_NS = 10_000
 class Robot:
     """The robot's end: a session per turn."""
 
-    def __init__(self, file: PolicyFile, address: str, provider: str) -> None:
+    def __init__(self, file: PolicyFile, address: str, provider: str, transport: Transport) -> None:
         self._policy: str | PolicyFile = address if "://" in address else file
-        self._manifest, self._provider = file.manifest, provider
+        self._manifest, self._provider, self._transport = file.manifest, provider, transport
         self._turn = 0
         self._values = bytes(4 * len(file.manifest.observation))
 
@@ -29,7 +30,10 @@ class Robot:
         m, self._turn, self._seq = self._manifest, self._turn + 1, 0
         names = list(m.raw_names), list(m.action_names)
         hello = messages.Hello(messages.PROTOCOL, f"peer-{os.getpid()}-{self._turn}", m.task, rate_hz, 0, *names)
-        self._client = RobotClient(connect(self._policy, CLOCK, provider=self._provider), hello, CLOCK, _TIMEOUT_S)
+        link = connect(
+            self._policy, CLOCK, transport=self._transport, provider=self._provider, timeout_s=_TIMEOUT_S
+        )
+        self._client = RobotClient(link, hello, CLOCK, _TIMEOUT_S)
         self._touch = PreTouch(_FIRST_GUESS_NS, CLOCK)
 
     def before(self, due_ns: int, period_ns: int) -> None:
@@ -54,5 +58,6 @@ class Robot:
 
 
 if __name__ == "__main__":
-    _, policy, address, size, provider = sys.argv[1:6]
-    drive(Robot(read(Path(policy)), address, provider), int(size))
+    _, policy, address, size, provider, transport = sys.argv[1:7]
+    known = {name: name for name in get_args(Transport)}
+    drive(Robot(read(Path(policy)), address, provider, known.get(transport, "auto")), int(size))

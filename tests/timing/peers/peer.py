@@ -29,6 +29,7 @@ class Peer:
         packages: requirements of its own environment; empty to use odeploy's.
         address: `path`, `port` or empty without a server.
         provider: odeploy's execution provider; empty for others.
+        link: odeploy's `--transport`; empty for others.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Peer:
     packages: tuple[str, ...] = ()
     address: str = "path"
     provider: str = ""
+    link: str = ""
 
     @property
     def environment(self) -> str:
@@ -51,8 +53,10 @@ _OPENPI = "openpi-client", "openpi-server", "typing-extensions"  # the last one 
 PEERS = (
     Peer("odeploy", "in process", "native", "odeploy_robot", address="", provider="native"),
     Peer("odeploy", "in process", _ORT, "odeploy_robot", address="", provider="cpu"),
-    Peer("odeploy", "ZeroMQ", "native", "odeploy_robot", provider="native"),
-    Peer("odeploy", "ZeroMQ", _ORT, "odeploy_robot", provider="cpu"),
+    Peer("odeploy", "lane", "native", "odeploy_robot", provider="native", link="lane"),
+    Peer("odeploy", "lane", _ORT, "odeploy_robot", provider="cpu", link="lane"),
+    Peer("odeploy", "ZeroMQ", "native", "odeploy_robot", provider="native", link="zmq"),
+    Peer("odeploy", "ZeroMQ", _ORT, "odeploy_robot", provider="cpu", link="zmq"),
     Peer("Unix socket, bare", "SOCK_SEQPACKET", _ORT, "raw_socket"),
     Peer("ZeroMQ, bare", "REQ/REP, ipc", _ORT, "plain_zmq"),
     Peer("gRPC, bare", "HTTP/2, Unix socket", _ORT, "plain_grpc", ("grpcio",)),
@@ -92,7 +96,7 @@ def running(peer: Peer, python: Path, file: Path, observation_size: int, folder:
         observation_size: O.
         folder: gets its socket and its logs.
     """
-    label = f"{peer.module}-{peer.provider}" + ("" if peer.address else "-in-process")
+    label = "-".join(filter(None, (peer.module, peer.provider, peer.link or peer.address)))
     server_log, robot_log = folder / f"{label}-server.log", folder / f"{label}-robot.log"
     address = {"port": _free_port(), "path": str(folder / f"{label}.ipc"), "": "-"}[peer.address]
     module = [str(python), "-P", "-m", f"tests.timing.peers.{peer.module}"]
@@ -105,7 +109,7 @@ def running(peer: Peer, python: Path, file: Path, observation_size: int, folder:
         elif peer.address:
             command = [*module, "serve", str(file), address, str(observation_size)]
             _wait_for(stack.enter_context(_process(command, server_log)), server_log)
-        command = [*module, "robot", str(file), address, str(observation_size), peer.provider]
+        command = [*module, "robot", str(file), address, str(observation_size), peer.provider, peer.link]
         robot = stack.enter_context(_process(command, robot_log))
         _wait_for(robot, robot_log)
         yield Robot(robot)
