@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.hot_swap.control_socket import control_path, request
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy import load_policy
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.clock import MonotonicClock
 from odeploy_runtime.realtime.scheduling import RealTimeOptions
 from odeploy_runtime.server.health import request_health
@@ -92,7 +93,7 @@ class Run:
         Raises:
             AssertionError: an action differs.
         """
-        loaded = {path: OnnxPolicy.load(path) for _, path in set(self.policies)}
+        loaded = {path: load_policy(read(path), "auto") for _, path in set(self.policies)}
         noise = {path: NoiseSource(policy.manifest.noise, _SEED) for path, policy in loaded.items()}
         found = Counter[int]()
         for row in self.trace.rows[self.trace.rows["kind"] == APPLIED]:

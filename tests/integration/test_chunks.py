@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy import load_policy
 from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.robot.chunk_playback import ChunkOptions
 from odeploy_runtime.trace.format import APPLIED, Trace
@@ -37,7 +37,7 @@ def test_in_lockstep_the_first_four_actions_of_each_chunk_are_applied(
     tmp_path: Path, files: dict[int | None, Path]
 ) -> None:
     rows = driven(tmp_path, files[None], "--mode", "lockstep", "--execute", "4").rows
-    policy = OnnxPolicy.load(files[None])
+    policy = load_policy(read(files[None]), "auto")  # as a server loads it by default
     noise = NoiseSource(policy.manifest.noise, SEED)
     for start in range(0, len(rows), 4):
         chunk = policy.infer(rows["observation"][start], noise.draw(0, start))

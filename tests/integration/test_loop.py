@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from odeploy_runtime.inference.noise import NoiseSource
-from odeploy_runtime.inference.onnx_policy import OnnxPolicy
+from odeploy_runtime.inference.policy import load_policy
+from odeploy_runtime.policy_file.file import read
 from odeploy_runtime.realtime.serving import serving
 from odeploy_runtime.reports.latency import stages_ns, totals_ns
 from odeploy_runtime.safety.states import State
@@ -88,7 +89,7 @@ def test_lockstep_gives_the_same_in_one_process_and_its_noise_reproduces_its_act
     second = read_trace(tmp_path / "b")
     for field in ("observation", "action", "reward", "success"):
         assert np.array_equal(first.rows[field], second.rows[field])
-    policy = OnnxPolicy.load(file)
+    policy = load_policy(read(file), "auto")  # as a server loads it by default
     noise = NoiseSource(policy.manifest.noise, seed=5)
     for row in first.rows[::37]:
         action = policy.infer(row["observation"], noise.draw(int(row["episode"]), int(row["tick"])))[0]
