@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from odeploy_runtime.errors import ContractError
 from odeploy_runtime.signals import require_same_names
-from odeploy_runtime.trace.format import ENDED, INVALID, SKIPPED, STOPPED, Trace
+from odeploy_runtime.trace.format import ENDED, INVALID, SKIPPED, STOPPED, Trace, TraceHeader
 from odeploy_runtime.trace.reader import read_trace
 from odeploy_sim.demonstrations.dataset import Episode
 from odeploy_sim.tasks.env import TaskEnv, episode_seed
@@ -81,7 +81,7 @@ def gather(env: TaskEnv, traces: Sequence[Trace], successes_only: bool, stopped_
             elif successes_only and not rows["success"][-1]:
                 found.failures += 1
             else:
-                found.episodes.append(_replayed(env, rows[rows["kind"] != SKIPPED], trace.header.seed))
+                found.episodes.append(_replayed(env, rows[rows["kind"] != SKIPPED], trace.header))
     if not found.episodes:
         raise ContractError(
             where="--from-trace",
@@ -98,14 +98,16 @@ def _episodes(trace: Trace) -> Iterator[NDArray[np.void]]:
     return (rows for rows in np.split(trace.rows, edges) if len(rows))
 
 
-def _replayed(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
+def _replayed(env: TaskEnv, rows: NDArray[np.void], header: TraceHeader) -> Episode:
     """Return an episode as the recorder records it, from rows of ticks that ran."""
     number = int(rows["episode"][0])
     observations, rewards = [], []
-    for step in replay(env, rows, seed):
+    for i, step in enumerate(replay(env, rows, header.seed, header.commanded)):
         observations.append(env.raw)
         if step is not None:
             rewards.append(step.reward)
+            if header.commanded and i < len(rows):
+                _require_own_command(step.observation, rows[i], header.commanded)
     assert step is not None  # rows are not empty
     # The guard's STOP or the operator ended an episode that the simulation would have continued.
     if step.invalid or step.success != bool(rows["success"][-1]):
@@ -116,8 +118,22 @@ def _replayed(env: TaskEnv, rows: NDArray[np.void], seed: int) -> Episode:
         rewards=np.array(rewards),
         terminated=step.terminated,
         success=step.success,
-        seed=episode_seed(seed, number),
+        seed=episode_seed(header.seed, number),
     )
+
+
+def _require_own_command(
+    observation: NDArray[np.float32], row: NDArray[np.void], commanded: Sequence[str]
+) -> None:
+    """Require that the task's own command was followed: its rewards count that one."""
+    recorded = row["observation"]
+    if not (np.array_equal(observation, recorded) or np.isnan(recorded).all()):
+        raise ContractError(
+            where=f"episode {int(row['episode'])}, tick {int(row['tick'])}",
+            expected="the task's own command, which its rewards count",
+            got=f"an operator's numbers for {', '.join(commanded)}",
+            remedy="record it without `odeploy operate command`",
+        )
 
 
 def _require_fit(trace: Trace, task: Task) -> None:

@@ -192,3 +192,12 @@ def test_a_task_beside_a_trace_is_the_one_of_the_trace(tmp_path: Path) -> None:
 def test_a_task_is_required_without_a_trace(options: list[str], where: str) -> None:
     with pytest.raises(UsageError, match=where):
         collect.main(options)
+
+
+def test_an_operators_command_is_refused_since_the_rewards_count_the_tasks_own(tmp_path: Path) -> None:
+    names = MAZE.observation_names
+    followed = driven(tmp_path / "a.trace", [ENDED], commanded=names)
+    assert collected(tmp_path / "a-v0", "--from-trace", str(followed)).lengths.tolist() == [TICKS]
+    directed = driven(tmp_path / "b.trace", [ENDED], bend=0.5, commanded=names)
+    with pytest.raises(ContractError, match=f"an operator's numbers for {names[0]}"):
+        collect.main(["--from-trace", str(directed), "--out", str(tmp_path / "b-v0")])
