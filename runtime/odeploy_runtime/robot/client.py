@@ -148,11 +148,18 @@ class RobotClient:
                     self.drops.late += 1
         return best
 
-    def touch(self, values: bytes) -> None:
-        """Run the code of a tick without sending, to warm what the next one will run."""
+    def touch(self, values: bytes) -> Arrival | None:
+        """Run the code of a tick without sending, to warm what the next one will run.
+
+        Return the last answer, decoded once more; None without one.
+        """
         messages.pack(messages.Observation(self.ready.session, 0, 0, self._clock.now_ns(), values))
-        messages.unpack(self._frame)
+        message = messages.unpack(self._frame)
         self._link.touch()
+        if not isinstance(message, messages.Action):
+            return None
+        decoded = self._decoded(message)
+        return None if decoded is None else Arrival(message, decoded, 0, 0)
 
     def close(self) -> None:
         """End the session and close the link."""
@@ -234,18 +241,23 @@ class RobotClient:
             )
 
     def _check(self, message: messages.Action, arrived_ns: int) -> Arrival | None:
-        values = messages.from_bytes(message.values, self.ready.horizon * self._action_size)
+        values = self._decoded(message)
         if values is None or message.session != self.ready.session:
             self.drops.foreign += 1
             return None
         self.out_of_range += message.status == messages.FAR
-        values = values.reshape(self.ready.horizon, self._action_size)
         sent_ns = self._sent_ns[message.seq % _REMEMBERED]
         if self._unchecked and message.episode == self._last.episode:
             server = message.received_ns, message.started_ns, message.inferred_ns, message.replied_ns
             self._unchecked -= 1
             self.one_clock &= in_order((sent_ns, *server, arrived_ns))
         return Arrival(message, values, arrived_ns, sent_ns)
+
+    def _decoded(self, message: messages.Action) -> NDArray[np.float32] | None:
+        """Return the actions, (H, A); None for another length."""
+        horizon, size = self.ready.horizon, self._action_size
+        values = messages.from_bytes(message.values, horizon * size)
+        return None if values is None else values.reshape(horizon, size)
 
     def _put(self, frame: bytes) -> bool:
         sent = self._link.put(frame)

@@ -86,6 +86,7 @@ class ControlLoop:
         self._clock, self._deadline_ns = self.pace.clock, self.pace.deadline_ns
         self._spare_guard = copy.deepcopy(self.guard)  # pre-touch runs must not change the real one
         self._spare_guard.rearm(0)
+        self._spare_chunks = Chunks[Arrival](self.chunks.chunking)
         self._touches = self._clamped = self._next_tick = 0
         self._not_observed = messages.to_bytes(np.full(len(self.plant.observation), np.nan, np.float32))
         self._sensed = self._not_observed  # of the present tick
@@ -205,8 +206,13 @@ class ControlLoop:
             self.pace.pretouch.run(self._touch)
 
     def _touch(self) -> None:
-        """Run the code of a tick on zeros, without sending or commanding anything."""
-        self.client.touch(messages.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
+        """Run the code of a tick again, without sending or commanding anything."""
+        last = self.client.touch(messages.to_bytes(np.zeros(len(self.plant.observation), np.float32)))
+        if last is not None:
+            self._spare_chunks.begin()
+            self._spare_chunks.requests(last.tick)
+            self._spare_chunks.take(last)
+            self._spare_chunks.at(last.tick)
         self._touches += 1
         self._spare_guard.tick(0, 0, Offer((0, self._touches), 0, self._spare_guard.safe_action))
 

@@ -539,6 +539,22 @@ def test_a_pre_touch_run_sends_nothing_after_any_last_message(
     assert len(server.received) == received
 
 
+def test_a_pre_touch_run_decodes_the_last_answer_again_and_counts_nothing(
+    client: RobotClient, server: Scripted, clock: FakeClock
+) -> None:
+    assert client.touch(VALUES) is None  # the last frame is no action
+    server.answer = lambda _: [action(0)]
+    client.send(0, 0, VALUES)
+    answer = client.receive(0, 0, clock.ns + MS)
+    assert answer is not None
+    for _ in range(2):
+        touched = client.touch(VALUES)
+        assert touched is not None
+        assert touched.message == answer.message
+        np.testing.assert_array_equal(touched.values, answer.values)
+    assert client.drops == Drops()
+
+
 def test_a_client_sends_bye_when_it_closes(
     context: "zmq.Context[zmq.Socket[bytes]]", server: Scripted, clock: FakeClock
 ) -> None:
