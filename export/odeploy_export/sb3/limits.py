@@ -1,4 +1,4 @@
-"""Limits of the actions of a saved model: the task's, narrower ones, or ±1 behind RescaleAction."""
+"""Limits of a saved model's actions: the task's, narrower ones, or rescaled ±1."""
 
 from typing import Literal
 
