@@ -78,7 +78,7 @@ def external_source(source: str, trained: Path, given: ExternalOptions, task: Ta
             got=str(given.noise_size),
             remedy="leave it out for no noise",
         )
-    stated = _stated(source, trained, given.contract)
+    stated = _stated(source, trained, given)
     fits = applied(
         stated,
         task,
@@ -103,9 +103,15 @@ def external_source(source: str, trained: Path, given: ExternalOptions, task: Ta
     return replace(made, actuation=fits.actuation)
 
 
-def _stated(source: str, trained: Path, path: Path | None) -> Stated:
+def _end_names(given: ExternalOptions) -> EndNames:
+    parts = None if given.inputs is None else tuple(given.inputs.split(","))
+    return EndNames(parts, given.noise_input, given.output)
+
+
+def _stated(source: str, trained: Path, given: ExternalOptions) -> Stated:
     """Return what ONNX metadata and a side file state."""
-    stated = stated_by(trained) if source == "onnx" else Stated(where=str(trained))
+    stated = stated_by(trained, _end_names(given)) if source == "onnx" else Stated(where=str(trained))
+    path = given.contract
     if path is None:
         path = next((p for name in _BESIDE if (p := trained.parent / name).is_file()), None)
         if path is not None:
@@ -123,8 +129,7 @@ def _provenance(stated: Stated, fits: Applied) -> dict[str, object]:
 def _external(source: str, trained: Path, given: ExternalOptions, task: Task) -> External:
     noise_size = given.noise_size or 0
     if source == "onnx":
-        parts = None if given.inputs is None else tuple(given.inputs.split(","))
-        return from_onnx(trained, task, EndNames(parts, given.noise_input, given.output))
+        return from_onnx(trained, task, _end_names(given))
     if source == "torchscript":
         return from_torchscript(trained, task, noise_size)
     module, provenance = load_module(str(trained), given.weights)

@@ -83,17 +83,8 @@ def ends_in(graph: onnx.GraphProto, task: Task, names: EndNames, where: str) -> 
         )
     noise = inputs.get(names.noise or "")
     parts = tuple(inputs[n] for n in names.inputs or [n for n in inputs if n != names.noise])
-    rest = [value for name, value in inputs.items() if value not in parts and name != names.noise]
     expected = f"one float32 input (B, {O}): task {task.name} has {O} observation signals"
-    if rest or (names.inputs is None and len(parts) != 1):
-        beside = ", ".join(value.name for value in graph.output)
-        raise ContractError(
-            where=where,
-            expected=expected,
-            got=f"{len(inputs)}: {', '.join(map(described, inputs.values()))}, and the outputs {beside}",
-            remedy="name the parts of the observation with --inputs and noise with --noise-input; a graph with a "
-            "clock or a motion of its own is no policy of observations",
-        )
+    require_named(graph, names, where, expected)
     sizes = tuple(_size(value, O if len(parts) == 1 else 0) for value in parts)
     for value, size in zip(parts, sizes, strict=True):
         dims = value.type.tensor_type.shape.dim
@@ -106,6 +97,25 @@ def ends_in(graph: onnx.GraphProto, task: Task, names: EndNames, where: str) -> 
         raise _wrong(f"{where}, input {noise.name}", "noise (B, D) of known size", noise)
     fixed = any(value.type.tensor_type.shape.dim[0].dim_value == 1 for value in parts)
     return Ends(parts, sizes, noise, shape, _action(graph, task, names.output, where), fixed)
+
+
+def require_named(graph: onnx.GraphProto, names: EndNames, where: str, expected: str) -> None:
+    """Require that every input is the observation, a named part of it, or noise.
+
+    Raises:
+        ContractError: another input; the message names it and the outputs.
+    """
+    inputs = {value.name: value for value in inputs_of(graph)}
+    others = [name for name in inputs if name != names.noise and name not in (names.inputs or ())]
+    if len(others) > (0 if names.inputs else 1) or len(inputs) == (names.noise in inputs):
+        beside = ", ".join(value.name for value in graph.output)
+        raise ContractError(
+            where=where,
+            expected=expected,
+            got=f"{len(inputs)}: {', '.join(map(described, inputs.values()))}, and the outputs {beside}",
+            remedy="name the parts of the observation with --inputs and noise with --noise-input; a graph with a "
+            "clock or a motion of its own is no policy of observations",
+        )
 
 
 def pruned(model: onnx.ModelProto, ends: Ends) -> onnx.ModelProto:

@@ -20,7 +20,7 @@ from odeploy_export.graphs.tracing import OPSET
 from odeploy_export.parity.check import Reference
 from odeploy_export.parity.rows import Array
 from odeploy_export.sources.external import LOG_STD, External
-from odeploy_export.sources.onnx_ends import EndNames, Ends, dtype_of, ends_in, pruned, unified
+from odeploy_export.sources.onnx_ends import EndNames, Ends, dtype_of, ends_in, pruned, require_named, unified
 from odeploy_export.sources.onnx_file import invalid, read_model
 from odeploy_runtime.errors import ContractError, first_line
 from odeploy_sim.tasks.task import Task
@@ -64,12 +64,13 @@ def from_onnx(path: Path, task: Task, names: EndNames = EndNames()) -> External:
     )
 
 
-def stated_by(path: Path) -> Stated:
+def stated_by(path: Path, names: EndNames = EndNames()) -> Stated:
     """Return what the metadata of an ONNX file state about its robot.
 
-    Raises as `read_model`.
+    Raises as `read_model` and `require_named`.
     """
     model, _ = read_model(path)
+    require_named(model.graph, names, str(path), "one input, the observation")
     return from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
 
 

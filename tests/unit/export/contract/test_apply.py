@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from odeploy_runtime.errors import ContractError, OdeployError
 from odeploy_runtime.inference.policy_state import PolicyState
@@ -195,3 +196,12 @@ def test_unitrees_joints_by_number_alone_stop_the_export(tmp_path: Path) -> None
         ContractError, match="joint_names, or joint_sdk_names beside joint_ids_map, got joints by number"
     ):
         exported(network(9, {}), tmp_path)
+
+
+def test_a_motion_inside_the_file_is_named_before_its_metadata_are_applied(tmp_path: Path) -> None:
+    model = network(6, {name: text for name, text in METADATA.items() if name != "action_scale"})
+    model.graph.input.append(helper.make_tensor_value_info("time_step", TensorProto.FLOAT, [1, 1]))
+    model.graph.node.append(helper.make_node("Identity", ["time_step"], ["joint_pos"]))
+    model.graph.output.append(helper.make_tensor_value_info("joint_pos", TensorProto.FLOAT, [1, 1]))
+    with pytest.raises(ContractError, match=r"time_step float \(1, 1\), and the outputs actions, joint_pos"):
+        exported(model, tmp_path)
