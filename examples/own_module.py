@@ -23,7 +23,7 @@ class Spring(torch.nn.Module):
         self.gains = torch.nn.Parameter(torch.tensor([[3.0], [0.4]]))
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
-        return -observation @ self.gains
+        return (-observation @ self.gains).clamp(-2, 2)
 
 
 if __name__ == "__main__":

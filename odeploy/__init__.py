@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from odeploy_export.options import ParityOptions, SamplerOptions
+    from odeploy_export.options import ParityOptions, ReadingOptions, SamplerOptions
     from odeploy_export.pipeline import export_module, export_run, export_sb3
     from odeploy_runtime.errors import OdeployError
     from odeploy_runtime.policy_file.actuation import Actuation
@@ -47,6 +47,7 @@ __all__ = [
     "Plant",
     "PolicyFile",
     "PolicyPlayer",
+    "ReadingOptions",
     "Recipe",
     "RemotePlayer",
     "RobotKeys",
@@ -87,6 +88,7 @@ _PLACES = {
     "Plant": "odeploy_runtime.robot.plant",
     "PolicyFile": "odeploy_runtime.policy_file.file",
     "PolicyPlayer": "odeploy_runtime.robot.policy_player",
+    "ReadingOptions": "odeploy_export.options",
     "Recipe": "odeploy_runtime.policy_file.recipe",
     "RemotePlayer": "odeploy_runtime.robot.remote_player",
     "RobotKeys": "odeploy_runtime.transport.keys",

@@ -25,6 +25,7 @@ PUBLIC = [
     "Plant",
     "PolicyFile",
     "PolicyPlayer",
+    "ReadingOptions",
     "Recipe",
     "RemotePlayer",
     "RobotKeys",
