@@ -85,7 +85,9 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        extra = vars(record).keys() - _STANDARD
+        # Libraries that replace the record's class mark theirs by an underscore, as Ray does.
+        fields |= {name: value for name, value in vars(record).items() if name in extra and name[0] != "_"}
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str)

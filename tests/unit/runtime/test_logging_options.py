@@ -37,7 +37,7 @@ def test_a_text_line_is_time_level_and_message(capsys: pytest.CaptureFixture[str
 
 def test_a_json_line_is_one_object_with_the_extra_fields(capsys: pytest.CaptureFixture[str]) -> None:
     configure(LogOptions(log_format="json"))
-    LOG.info("%r\n\x1b[2J", "γ", extra={"robot": "γ", "rate_hz": 50.0})
+    LOG.info("%r\n\x1b[2J", "γ", extra={"robot": "γ", "rate_hz": 50.0, "_library": 1})
     line = capsys.readouterr().err
     assert line.endswith("}\n")
     assert line.count("\n") == 1
