@@ -4,28 +4,48 @@ from collections.abc import Sequence
 
 from odeploy_export.contract.keys import KEYS
 
-_POLICIES: tuple[tuple[str, str, str], ...] = (
-    ("stable-baselines3", "PPO, A2C, SAC, TD3, DDPG with `MlpPolicy`", "`--from sb3`"),
-    ("sb3-contrib", "TQC, TRPO with `MlpPolicy`", "`--from sb3`"),
-    ("both", "with VecNormalize", "`--normaliser FILE`, or the file beside the model"),
-    ("both", "behind FlattenObservation", "`--observation-order sorted`"),
-    ("both", "behind RescaleAction", "`--actions rescaled`"),
-    ("both", "`MultiInputPolicy`, also with HER", "`--from sb3`; with VecNormalize refused"),
-    ("both", "gSDE, frame stacks, layer norm, CrossQ, RecurrentPPO", "refused: export its actor as a module"),
-    ("rsl_rl", "actor in a checkpoint", "`--from module`, `--weights model.pt:KEY`"),
-    ("rsl_rl", "exported MLP with its normaliser", "`--from onnx` or `torchscript`"),
-    ("rsl_rl", "exported LSTM or GRU", "refused: its state is no observation"),
-    ("mjlab, Isaac Lab", "ONNX with metadata", "`--from onnx`: metadata become recipe and scale"),
-    ("Unitree", "ONNX with `deploy.yaml`", "`--from onnx`, `deploy.yaml` beside it or `--contract FILE`"),
-    ("holosoma", "walking policies", "`--from onnx`, `--recipe FILE`"),
-    ("holosoma", "motion tracking", "refused: `time_step` moves a motion inside the file"),
-    ("torch", "module, also with noise, tuples, dictionaries", "`--from module`, `--output NAME`"),
-    ("torch", "ONNX with `p.onnx.data` beside it", "`--from onnx`: sealed into one file"),
-    ("any", "several inputs, noise, several outputs", "`--inputs A,B`, `--noise-input Z`, `--output NAME`"),
-    ("any", "SAC's network without its tanh", "`--squash tanh`"),
-    ("JAX", "any", "export an ONNX file with jax2onnx, then `--from onnx`"),
+_POLICIES: tuple[tuple[str, str, str, str], ...] = (
+    ("stable-baselines3", "PPO, A2C, SAC, TD3, DDPG with `MlpPolicy`", "`--from sb3`", "the library"),
+    ("sb3-contrib", "TQC, TRPO with `MlpPolicy`", "`--from sb3`", "the library"),
+    ("both", "with VecNormalize", "`--normaliser FILE`, or the file beside the model", "the library"),
+    ("both", "behind FlattenObservation", "`--observation-order sorted`", "the library"),
+    ("both", "behind RescaleAction", "`--actions rescaled`", "the library"),
+    ("both", "`MultiInputPolicy`, also with HER", "`--from sb3`; with VecNormalize refused", "the library"),
+    (
+        "both",
+        "gSDE, frame stacks, layer norm, CrossQ, RecurrentPPO",
+        "refused: export its actor as a module",
+        "no test",
+    ),
+    ("rsl_rl", "actor in a checkpoint", "`--from module`, `--weights model.pt:KEY`", "a file in its form"),
+    ("rsl_rl", "exported MLP with its normaliser", "`--from onnx` or `torchscript`", "no test"),
+    ("rsl_rl", "exported LSTM or GRU", "refused: its state is no observation", "no test"),
+    (
+        "mjlab, Isaac Lab",
+        "ONNX with metadata",
+        "`--from onnx`: metadata become recipe and scale",
+        "a file in its form",
+    ),
+    (
+        "Unitree",
+        "ONNX with `deploy.yaml`",
+        "`--from onnx`, `deploy.yaml` beside it or `--contract FILE`",
+        "a file in its form",
+    ),
+    ("holosoma", "walking policies", "`--from onnx`, `--recipe FILE`", "the library"),
+    ("holosoma", "motion tracking", "refused: `time_step` moves a motion inside the file", "the library"),
+    ("torch", "module, also with noise, tuples, dictionaries", "`--from module`, `--output NAME`", "the library"),
+    ("torch", "ONNX with `p.onnx.data` beside it", "`--from onnx`: sealed into one file", "the library"),
+    (
+        "any",
+        "several inputs, noise, several outputs",
+        "`--inputs A,B`, `--noise-input Z`, `--output NAME`",
+        "the library",
+    ),
+    ("any", "SAC's network without its tanh", "`--squash tanh`", "the library"),
+    ("JAX", "any", "export an ONNX file with jax2onnx, then `--from onnx`", "no test"),
 )
-"""Library, policy, and how it is exported or why not."""
+"""Library, policy, how it is exported or why not, and what a test uses: the library's own files or others."""
 
 
 def libraries_section() -> str:
@@ -37,7 +57,7 @@ def libraries_section() -> str:
             "",
             "Where a file shows two possible readings, the export stops until an option chooses one.",
             "",
-            *_table(("library", "policy", "how"), _POLICIES),
+            *_table(("library", "policy", "how", "tested with"), _POLICIES),
             "",
             "## Metadata that are read",
             "",
