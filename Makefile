@@ -46,7 +46,7 @@ demo: $(VENV)/.installed
 	$(BIN)/odeploy export $(RUN)/teacher --solver euler --steps 10 --noise normal --out $(RUN)/teacher.onnx
 	$(BIN)/odeploy export $(RUN)/student --out $(RUN)/student.onnx
 	$(BIN)/odeploy bench $(RUN)/teacher.onnx $(RUN)/student.onnx --task $(TASK) \
-		--rates 100,200 --episodes 50,20 --lockstep 50 --out $(RUN)/bench
+		--rates 100,200 --episodes 50,20 --transport lane,zmq --lockstep 50 --out $(RUN)/bench
 	$(BIN)/odeploy report $(RUN)/bench --out $(RUN)/report.html
 
 check: $(VENV)/.installed

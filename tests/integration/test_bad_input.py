@@ -11,12 +11,13 @@ from pathlib import Path
 import onnx
 import pytest
 
+from odeploy_runtime.errors import UsageError
 from odeploy_runtime.policy_file.file import FINGERPRINT_KEY, MANIFEST_KEY, NO_FINGERPRINT, seal
 from odeploy_runtime.realtime.serving import serving
 from odeploy_sim.catalogue.locomotion import HOPPER
 from odeploy_sim.catalogue.manipulation import FETCH_REACH
 from odeploy_sim.catalogue.mazes import MAZE_MEDIUM
-from tests.integration.programs import odeploy
+from tests.integration.programs import in_process, odeploy
 from tests.integration.runs import saved_run
 from tests.policies import policy_bytes, policy_path
 from tests.thorough import mostly_thorough
@@ -121,6 +122,13 @@ def test_a_rate_that_is_not_positive(rate: str, tmp_path: Path) -> None:
     )
     result = odeploy("bench", str(file), "--task", "maze-medium", f"--rates={rate}", "--out", str(tmp_path / "b"))
     assert_one_line(result, "a positive number of Hz")
+
+
+@pytest.mark.parametrize("transports", ["tcp", "lane,lane", "lane,", ""])
+def test_a_bench_over_unknown_or_repeated_transports(transports: str, tmp_path: Path) -> None:
+    file = policy_path(tmp_path, MAZE_MEDIUM)
+    with pytest.raises(UsageError, match="--transport: expected different ones of auto, lane, zmq"):
+        in_process("bench", str(file), "--task", "maze-medium", f"--transport={transports}")
 
 
 def test_a_rate_too_high_for_the_simulation(tmp_path: Path) -> None:

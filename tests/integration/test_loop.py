@@ -147,10 +147,12 @@ def test_a_server_serves_two_robots_one_after_the_other(tmp_path: Path) -> None:
 def test_a_bench_writes_figures_lower_bounds_traces_and_a_report(tmp_path: Path) -> None:
     file, out = policy_path(tmp_path, FETCH_REACH), tmp_path / "bench"
     options = ["--task", "fetch-reach", "--rates", "100", "--episodes", "2", "--lockstep", "1", "--out", str(out)]
-    result = odeploy("bench", str(file), *options)
+    result = odeploy("bench", str(file), *options, "--transport", "lane,zmq")
     assert result.returncode == 0, result.stdout + result.stderr
     rows = json.loads((out / "bench.json").read_text())["rows"]
-    assert [row["mode"] for row in rows] == ["realtime", "lockstep"]
+    assert [row["mode"] for row in rows] == ["realtime", "realtime", "lockstep"]
+    assert [row["transport"] for row in rows] == ["lane", "zmq", "lane"]
+    assert len({row["trace"] for row in rows}) == len(rows)
     paced = rows[0]
     assert 100 <= paced["ticks_due"] == len(read_trace(out / paced["trace"]).rows)
     assert paced["applied"] + paced["held"] + paced["skipped"] == paced["ticks_due"]

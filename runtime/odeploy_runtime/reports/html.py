@@ -71,7 +71,8 @@ def render(bench: Path) -> str:
 
 
 def _label(row: BenchRow) -> str:
-    return f"{row.policy} {row.mode if row.mode == 'lockstep' else format(row.rate_hz, 'g') + ' Hz'}"
+    rate = "lockstep" if row.mode == "lockstep" else f"{row.rate_hz:g} Hz"
+    return " ".join(filter(None, [row.policy, rate, row.transport]))
 
 
 def _html_table(table: "Table") -> str:
@@ -92,7 +93,7 @@ def _run_list(rows: Sequence[BenchRow]) -> str:
         obtained = ", ".join(f"{key}: {value}" for key, value in row.obtained.items())
         line = (
             f"{_label(row)}: {row.file}, fingerprint {row.fingerprint[:12]}, {row.provider}, "
-            f"{row.transport or 'transport not recorded'}; {row.wall_s:.0f} s, "
+            f"{'' if row.transport else 'transport not recorded; '}{row.wall_s:.0f} s, "
             f"CPU steal {row.steal_s:.2f} s; {obtained}; trace {row.trace}"
         ) + "; robot and server have different clocks: no stages of the wire" * row.two_clocks
         items.append(f"<li>{html.escape(line)}</li>")

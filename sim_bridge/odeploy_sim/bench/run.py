@@ -1,10 +1,11 @@
-"""The bench: policy files at control rates, served and driven by processes.
+"""The bench: policy files × rates × transports, served and driven by processes.
 
 Server and robot talk over a local lane or over ZeroMQ's ipc, as in use. The lower bounds of a rate are measured
-before, between and after its files. Files, bounds and rates share one run, so their ratios hold although the
-machine drifts. Every tick of every run is in a trace; the table and the JSON come from the traces alone.
+before, between and after its files. All share one run, so their ratios hold although the machine drifts. The
+table and the JSON come from the traces alone, which have every tick.
 """
 
+import itertools
 import json
 import tempfile
 import time
@@ -45,8 +46,6 @@ class BenchOptions(ChunkOptions, RealTimeOptions):
     """Also run this many episodes of each file in lockstep, the same ones, for comparison."""
     provider: str = "auto"
     """Execution provider of the servers and of the lower bounds, see `odeploy serve`."""
-    transport: Transport = "auto"
-    """`lane`: the local lane, which `auto` finds. `zmq`: ZeroMQ. The lower bound `echo` uses the same one."""
     pre_touch: bool = True
     """Let servers run dummy inferences ahead of each observation."""
     noise: float = 1.0
@@ -59,10 +58,11 @@ class BenchOptions(ChunkOptions, RealTimeOptions):
 
 @dataclass(frozen=True)
 class Run:
-    """One cell of the bench: a file at a rate, or in lockstep (rate None)."""
+    """One cell of the bench: a file, a rate (None in lockstep) and a transport."""
 
     file: PolicyFile
     rate_hz: float | None
+    transport: Transport
     episodes: int
     trace: Path
 
@@ -71,30 +71,36 @@ def bench(
     files: Sequence[PolicyFile],
     task: Task,
     rates: Sequence[tuple[float, int]],
+    transports: Sequence[Transport],
     options: BenchOptions,
     progress: Progress,
 ) -> BenchResults:
-    """Measure all files at all rates; write the results to bench.json and return them.
+    """Measure all files at all rates over all transports.
+
+    Write the results to bench.json and return them.
 
     Args:
         files: policy files with the task's signals.
         task: task to run.
         rates: control rates [Hz], each with its number of episodes.
+        transports: how frames travel; the lower bound `echo` travels in the same way.
         options: options of the bench.
         progress: shows a bar for each run.
     """
     make_folder(options.out)
-    rows, floors = [], {}
-    for rate, episodes in rates:
-        measured = [_floors(files, rate, options, progress)]
+    rows: list[BenchRow] = []
+    for (rate, episodes), transport in itertools.product(rates, transports):
+        measured, driven = [_floors(files, rate, transport, options, progress)], []
+        beside = f"-{transport}" if len(transports) > 1 else ""
         for file in files:
-            run = Run(file, rate, episodes, options.out / f"{file.path.stem}-{rate:g}hz.trace")
-            rows.append(_run(run, options, task, progress))
-            measured.append(_floors(files, rate, options, progress))
-        floors[rate] = _pooled(measured)
+            trace = options.out / f"{file.path.stem}-{rate:g}hz{beside}.trace"
+            driven.append(_run(Run(file, rate, transport, episodes, trace), options, task, progress))
+            measured.append(_floors(files, rate, transport, options, progress))
+        floors = _pooled(measured)
+        rows += [_with_floors(row, floors[row.file], options.pre_touch) for row in driven]
     for file in files if options.lockstep else ():
-        run = Run(file, None, options.lockstep, options.out / f"{file.path.stem}-lockstep.trace")
-        rows.append(_run(run, options, task, progress))
+        trace = options.out / f"{file.path.stem}-lockstep.trace"
+        rows.append(_run(Run(file, None, transports[0], options.lockstep, trace), options, task, progress))
     results = BenchResults(
         task=task.name,
         machine=machine(),
@@ -103,10 +109,7 @@ def bench(
         execute=options.execute,
         ahead=options.ahead,
         blend=options.blend,
-        rows=tuple(
-            _with_floors(row, floors[row.rate_hz][row.file], options.pre_touch) if row.mode == "realtime" else row
-            for row in rows
-        ),
+        rows=tuple(rows),
     )
     write_results(results, options.out / "bench.json")
     return results
@@ -117,7 +120,9 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
 
     Show the trace's length as progress.
     """
-    label = f"{run.file.manifest.name} " + ("lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz")
+    label = f"{run.file.manifest.name} " + (
+        "lockstep" if run.rate_hz is None else f"{run.rate_hz:g} Hz {run.transport}"
+    )
     bar = progress.add_task(label, total=run.episodes)
     if progress.disable:  # no terminal: a line for the log instead of a bar
         progress.console.print(f"{label}: {run.episodes} episodes", highlight=False)
@@ -132,7 +137,7 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
         folder = Path(made)
         command = python_module("odeploy", "sim", task.argument, "--endpoint", endpoint, *mode, folder=folder)
         command += ["--episodes", str(run.episodes), "--seed", str(options.seed), "--trace", str(run.trace)]
-        command += ["--noise", str(options.noise), "--transport", options.transport]
+        command += ["--noise", str(options.noise), "--transport", run.transport]
         command += ["--no-courier"]  # like the lower bounds, without that hop
         command += options.given()
         if run.rate_hz is not None:
@@ -162,7 +167,11 @@ def _run(run: Run, options: BenchOptions, task: Task, progress: Progress) -> Ben
 
 
 def _floors(
-    files: Sequence[PolicyFile], rate_hz: float, options: BenchOptions, progress: Progress
+    files: Sequence[PolicyFile],
+    rate_hz: float,
+    transport: Transport,
+    options: BenchOptions,
+    progress: Progress,
 ) -> dict[str, Floors]:
     """Measure the lower bounds of each file, briefly, in a process of its own."""
     ticks = max(_MIN_FLOOR_TICKS, round(_FLOOR_SECONDS * rate_hz))
@@ -173,7 +182,7 @@ def _floors(
             folder = Path(made)
             out, log = folder / "floors.json", folder / "floors.log"
             arguments = ["--rate", str(rate_hz), "--ticks", str(ticks), "--out", str(out)]
-            arguments += ["--provider", options.provider, "--transport", options.transport]
+            arguments += ["--provider", options.provider, "--transport", transport]
             command = python_module("odeploy_sim.cli.floors", str(file.path), *arguments, folder=folder)
             with child(command, log) as process:
                 _wait(process, lambda: None)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 from rich.console import Console
@@ -14,6 +14,7 @@ from odeploy_runtime.realtime.machine import machine_line
 from odeploy_runtime.reports.bench_results import BenchResults
 from odeploy_runtime.reports.tables import LEGEND, floors_table, run_row, runs_table, wide
 from odeploy_runtime.reports.terminal import Terminal, progress_bars
+from odeploy_runtime.robot.connect import Transport
 from odeploy_runtime.robot.options import require_rate
 from odeploy_runtime.signals import require_same_names
 from odeploy_sim.bench.run import BenchOptions, bench
@@ -33,6 +34,9 @@ class Config(BenchOptions):
     """Control rates [Hz], separated by commas."""
     episodes: str = "20"
     """Episodes at each rate: one number, or one per rate, separated by commas."""
+    transport: str = "auto"
+    """How frames travel: `lane`, the local lane; `zmq`, ZeroMQ; `auto`, the lane if there is one; or several of
+    them, separated by commas."""
 
 
 def main(arguments: list[str]) -> None:
@@ -47,8 +51,9 @@ def main(arguments: list[str]) -> None:
     for rate in rates:
         require_rate(rate)
     episodes = _episodes(config.episodes, len(rates))
+    transports = _transports(config.transport)
     with progress_bars(console, disable=not console.is_terminal) as progress:
-        results = bench(files, task, list(zip(rates, episodes, strict=True)), config, progress)
+        results = bench(files, task, list(zip(rates, episodes, strict=True)), transports, config, progress)
     _print(results, console)
     console.print(f"results: {config.out / 'bench.json'}, with a trace for each row beside it", soft_wrap=True)
 
@@ -88,6 +93,19 @@ def _episodes(text: str, rates: int) -> list[int]:
             remedy="give for example --rates 100,200 --episodes 50,20",
         )
     return episodes * rates if len(episodes) == 1 else episodes
+
+
+def _transports(text: str) -> list[Transport]:
+    known: dict[str, Transport] = {name: name for name in get_args(Transport)}
+    named = text.split(",")
+    if not known.keys() >= set(named) or len(set(named)) < len(named):
+        raise UsageError(
+            where="--transport",
+            expected=f"different ones of {', '.join(known)}, separated by commas",
+            got=repr(text),
+            remedy="give for example lane,zmq",
+        )
+    return [known[name] for name in named]
 
 
 def _print(results: BenchResults, console: Console) -> None:

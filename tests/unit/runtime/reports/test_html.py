@@ -32,7 +32,7 @@ def test_a_page_has_the_ledger_four_pictures_and_a_line_for_each_run(tmp_path: P
     assert len(pictures) == 4
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
     assert text.count("<li>") == 2
-    assert "student lockstep: teacher.onnx, fingerprint ffffffffffff, CPUExecutionProvider, lane; 2 s" in text
+    assert "student lockstep lane: teacher.onnx, fingerprint ffffffffffff, CPUExecutionProvider, 2 s" in text
     assert re.findall(r"(?:src|href)='(?!data:)", text) == []
 
 
