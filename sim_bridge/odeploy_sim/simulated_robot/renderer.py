@@ -26,6 +26,7 @@ from odeploy_sim.tasks.replay import replay
 
 _MOST_FPS = 25
 _SHRUNK = "scale='min(320,iw)':-2:flags=area"
+_RARER = "fps='min(source_fps,50/3)'"  # a GIF's frame lasts a whole number of hundredths of a second
 _CODECS: dict[str, dict[str, Any]] = {
     ".mp4": {"quality": 7, "output_params": ["-f", "mp4"]},
     ".gif": {
@@ -34,7 +35,7 @@ _CODECS: dict[str, dict[str, Any]] = {
         "quality": None,
         "output_params": [
             "-vf",
-            f"{_SHRUNK},split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none",
+            f"{_RARER},{_SHRUNK},split[a][b];[a]palettegen[p];[b][p]paletteuse=dither=none",
             "-f",
             "gif",
         ],
