@@ -41,4 +41,4 @@ def test_a_robot_goes_from_an_expert_to_the_report(tmp_path: Path, task: str) ->
         in_process("bench", *files, *of_task, "--rates", "50", "--episodes", "1", "--out", "bench")
         in_process("report", "bench", "--out", "report.html")
     assert "student" in (tmp_path / "report.html").read_text()
-    assert len(json.loads((tmp_path / "bench/bench.json").read_text())["runs"]) == len(files)
+    assert len(json.loads((tmp_path / "bench/bench.json").read_text())["rows"]) == len(files)
